@@ -1,0 +1,75 @@
+"""Notice that the quality of an LLM feature fell, and say what broke, for whom, since when and because of what.
+
+>>> import llm_monitoring as lm
+>>> log = lm.open_log("sample_data")          # doctest: +SKIP
+>>> lm.check(log)                             # doctest: +SKIP
+
+Names load on first use; the table below says where each lives.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ConfigError": "errors",
+    "LogError": "errors",
+    "QualityJudgement": "records",
+    "RequestMetrics": "records",
+    "UserSignal": "records",
+    "Log": "log",
+    "open_log": "log",
+    "quality_metrics": "metrics",
+    "window_metrics": "metrics",
+    "derive_signals": "signals",
+    "satisfaction_metrics": "signals",
+    "sample": "sampling",
+    "should_sample": "sampling",
+    "DEFAULT_RUBRIC": "judging.rubric",
+    "Rubric": "judging.rubric",
+    "Judge": "judging.client",
+    "set_judge": "judging.client",
+    "CUSUMChart": "charts.cusum",
+    "ControlChart": "charts.predictive",
+    "ChartPortfolio": "charts.portfolio",
+    "EWMAChart": "charts.ewma",
+    "XmRChart": "charts.xmr",
+    "cusum_arl": "charts.run_length",
+    "cusum_limit": "charts.run_length",
+    "ewma_arl": "charts.run_length",
+    "ewma_limit": "charts.run_length",
+    "DriftTest": "drift.drift_test",
+    "CANARY_PROBES": "probes.suite",
+    "ModelBehaviorProbe": "probes.suite",
+    "probe_check": "probes.checks",
+    "run_probes": "probes.running",
+    "check": "alerts.checking",
+    "review": "reviewing.widget",
+    "report": "reporting.run",
+    "QualityControlChart": "online",
+    "compute_user_satisfaction_metrics": "online",
+    "compute_window_metrics": "online",
+    "cosine_similarity": "online",
+    "embed": "drift.embedding",
+    "emit_quality_alert": "online",
+    "judge_production_sample": "online",
+    "should_sample_for_quality_check": "online",
+    "track_input_distribution": "online",
+    "track_quality_metric": "online",
+}
+_MODULES = ("incident",)
+
+__all__ = [*_HOME, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

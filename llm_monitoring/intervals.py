@@ -1,0 +1,201 @@
+"""Intervals for means, shares and differences: numbers in, numbers out, no tables.
+
+Every function takes counts or arrays and returns floats or arrays; what cannot be estimated is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special, stats
+
+
+class Interval(NamedTuple):
+    """An estimate with the ends of its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def wilson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval of a share [1]_.
+
+    Parameters
+    ----------
+    k, n : array_like
+        Successes and trials, same shape (or broadcast). Where `n` is 0 both ends are NaN.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    low, high : ndarray
+        Ends of the interval, in [0, 1].
+
+    References
+    ----------
+    .. [1] Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+
+    Examples
+    --------
+    >>> low, high = wilson(9, 10)
+    >>> print(f"{low:.4f} {high:.4f}")
+    0.5958 0.9821
+    """
+    k, n = np.asarray(k, float), np.asarray(n, float)
+    z = stats.norm.ppf((1 + level) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = k / n
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    low = np.where(k == 0, 0.0, np.clip(middle - half, 0, 1))
+    high = np.where(k == n, 1.0, np.clip(middle + half, 0, 1))
+    return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
+
+
+def newcombe(k_before: float, n_before: float, k_after: float, n_after: float, level: float = 0.95) -> Interval:
+    """Difference of two independent shares, after minus before, by Newcombe's hybrid of two Wilson intervals [1]_.
+
+    References
+    ----------
+    .. [1] Newcombe, Interval estimation for the difference between independent proportions, Stat. Med. 17 (1998),
+       method 10.
+
+    Examples
+    --------
+    >>> newcombe(48, 80, 56, 70)
+    Interval(estimate=0.2..., low=0.0524..., high=0.3338...)
+    """
+    if not (n_before > 0 and n_after > 0):
+        return Interval(np.nan, np.nan, np.nan)
+    before, after = k_before / n_before, k_after / n_after
+    (l0, h0), (l1, h1) = wilson(k_before, n_before, level), wilson(k_after, n_after, level)
+    change = after - before
+    low = change - np.hypot(after - l1, h0 - before)
+    high = change + np.hypot(h1 - after, before - l0)
+    return Interval(float(change), float(low), float(high))
+
+
+def clopper_pearson(k: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share; NaN for no trials.
+
+    >>> low, high = clopper_pearson(13, 20)
+    >>> print(f"{low:.2f} {high:.2f}")
+    0.41 0.85
+    """
+    if n <= 0:
+        return np.nan, np.nan
+    a = (1 - level) / 2
+    low = 0.0 if k == 0 else float(stats.beta.ppf(a, k, n - k + 1))
+    high = 1.0 if k == n else float(stats.beta.ppf(1 - a, k + 1, n - k))
+    return low, high
+
+
+def anytime_share(k: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a share that stays valid whenever one stops looking: Robbins' beta mixture, Jeffreys' prior [1]_.
+
+    References
+    ----------
+    .. [1] Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Stat. 41 (1970).
+
+    Examples
+    --------
+    >>> low, high = anytime_share(13, 20)
+    >>> print(f"{low:.2f} {high:.2f}")
+    0.31 0.90
+    """
+    grid = np.linspace(0.0005, 0.9995, 1000)
+    evidence = (
+        special.betaln(k + 0.5, n - k + 0.5) - special.betaln(0.5, 0.5) - k * np.log(grid) - (n - k) * np.log1p(-grid)
+    )
+    kept = grid[evidence < np.log(1 / (1 - level))]
+    return (0.0 if k == 0 else float(kept.min())), (1.0 if k == n else float(kept.max()))
+
+
+def mean_t(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean with Student's t interval; the ends are NaN below two values.
+
+    >>> print("%.2f (%.2f to %.2f)" % mean_t([3, 4, 5, 4]))
+    4.00 (2.70 to 5.30)
+    """
+    x = np.asarray(values, float)
+    x = x[np.isfinite(x)]
+    if len(x) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    if len(x) == 1:
+        return Interval(float(x[0]), np.nan, np.nan)
+    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
+
+
+def welch(before: ArrayLike, after: ArrayLike, level: float = 0.95) -> Interval:
+    """Difference of two means, after minus before, unequal variances (Welch).
+
+    >>> print("%.2f (%.2f to %.2f)" % welch([4, 5, 4, 5], [3, 2, 3, 4]))
+    -1.50 (-2.76 to -0.24)
+    """
+    a, b = (np.asarray(x, float)[np.isfinite(np.asarray(x, float))] for x in (before, after))
+    if len(a) == 0 or len(b) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    change = float(b.mean() - a.mean())
+    if len(a) < 2 or len(b) < 2:
+        return Interval(change, np.nan, np.nan)
+    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    if va + vb == 0:
+        return Interval(change, change, change)
+    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    half = float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(va + vb))
+    return Interval(change, change - half, change + half)
+
+
+def hajek(values: ArrayLike, inclusion_probability: ArrayLike) -> tuple[float, float]:
+    """Mean of a population from a sample with known inclusion probabilities, and its standard error (Hajek).
+
+    Returns
+    -------
+    mean, se : float
+        Where every probability is 1 the standard error is that of the plain mean, since the answers judged
+        stand for those to come; otherwise the sampling variance is added by the larger of the two.
+
+    Examples
+    --------
+    >>> mean, se = hajek([4, 4, 2, 2], [.05, .05, .5, .5])
+    >>> print(f"{mean:.3f}")
+    3.818
+    """
+    y, w = np.asarray(values, float), 1 / np.asarray(inclusion_probability, float)
+    known = np.isfinite(y) & np.isfinite(w)
+    y, w = y[known], w[known]
+    if len(y) == 0:
+        return np.nan, np.nan
+    mean = float((w * y).sum() / w.sum())
+    if len(y) == 1:
+        return mean, np.nan
+    residual = w * (y - mean)
+    return mean, float(np.sqrt((residual**2).sum() * len(y) / (len(y) - 1)) / w.sum())
+
+
+def bootstrap(values: ArrayLike, statistic, level: float = 0.95, repetitions: int = 2000, seed: int = 0) -> Interval:
+    """Percentile bootstrap of a statistic that takes ``axis``; rows in another order give the same interval.
+
+    >>> import numpy as np
+    >>> bootstrap([1.0, 2.0, 3.0, 4.0, 5.0], np.median).estimate
+    3.0
+    """
+    x = np.sort(np.asarray(values, float))
+    x = x[np.isfinite(x)]
+    if len(x) < 2:
+        return Interval(float(x[0]) if len(x) else np.nan, np.nan, np.nan)
+    rng = np.random.default_rng(seed)
+    step = max(1, 4_000_000 // len(x))
+    draws = np.concatenate(
+        [
+            statistic(x[rng.integers(0, len(x), (min(step, repetitions - done), len(x)))], axis=1)
+            for done in range(0, repetitions, step)
+        ]
+    )
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(x, axis=0)), float(low), float(high))
