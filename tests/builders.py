@@ -51,7 +51,7 @@ def make_signals(n: int = 1, *, start=START, every: str = "1min", drop: Sequence
 def make_judgements(
     n: int = 1, *, start=START, every: str = "1min", drop: Sequence[str] = (), **columns
 ) -> pd.DataFrame:
-    """Judgements of ``req-0000`` ..., score 4, not flagged; a score of 2 or less is flagged unless `flagged` is given."""
+    """Judgements of ``req-0000`` ..., score 4; flagged where the score is 2 or less."""
     scores = _column(columns.get("quality_score", 4.0), n)
     flagged = [score is not None and score <= 2 for score in scores]
     defaults = {
@@ -111,11 +111,10 @@ def make_reviews(n: int = 1, *, start=START, every: str = "1min", drop: Sequence
 
 
 def make_log(n: int = 200, **tables: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A quiet log of `n` requests over two features with a judgement each, as a dict of frames; `tables` replace its own."""
+    """A quiet log of two features, every request judged, as a dict of frames; `tables` replace its own."""
     requests = make_requests(n, every="1h", feature_id=["search", "summary"])
-    judgements = make_judgements(
-        n, every="1h", start=START + pd.Timedelta("5min"), feature_id=["search", "summary"], quality_score=[4, 5, 3, 4, 4]
-    )
+    later, features = START + pd.Timedelta("5min"), ["search", "summary"]
+    judgements = make_judgements(n, start=later, every="1h", feature_id=features, quality_score=[4, 5, 3, 4, 4])
     return {"requests": requests, "judgements": judgements, **tables}
 
 
