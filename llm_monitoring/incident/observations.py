@@ -1,0 +1,233 @@
+"""What the alert's metric says of each single answer: one row an answer, with the columns that it can be sliced by.
+
+The stages compare these rows; the windows of `metrics` are for charts. A row whose value is unknown is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os.path import commonprefix
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring.incident.alert import Alert
+from llm_monitoring.intervals import Interval, bootstrap, mean_t, newcombe, welch, wilson
+from llm_monitoring.log import Log
+
+NOT_SLICED = {
+    "request_id", "timestamp", "session_id", "user_input", "system_output", "error", "latency_ms", "input_tokens",
+    "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "prompt_version", "system_fingerprint", "model_id",
+}  # fmt: skip
+SIGNAL_OF = {
+    "correction_rate": "correction",
+    "follow_up_rate": "follow_up",
+    "retry_rate": "retry",
+    "abandonment_rate": "abandoned",
+}
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Rows of one metric: `frame` with request_id, timestamp, value, the slice columns and `model` (the lineage).
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Sorted by timestamp and request_id.
+    requests : DataFrame
+        All requests with the same slice columns, judged or not: the mix is read from these.
+    columns : tuple of str
+        Names of the slice columns.
+    scale : str
+        share (0 or 1), score (1 to 5) or log (positive, skewed).
+    sign : int
+        +1 where a rise of the value is the harm that the alert speaks of, -1 where a fall is.
+    """
+
+    frame: pd.DataFrame
+    requests: pd.DataFrame
+    columns: tuple[str, ...]
+    scale: str
+    sign: int
+    alert: Alert
+
+    def model_values(self) -> np.ndarray:
+        """The values on the scale on which effects add up (logarithm of latency, cost and tokens)."""
+        value = self.frame["value"].to_numpy(float)
+        return np.log(np.maximum(value, 1e-12)) if self.scale == "log" else value
+
+    def level(self, values) -> Interval:
+        """Level of some rows with its 95 % interval: share (Wilson), mean (t), or quantile or mean (bootstrap)."""
+        x = np.asarray(values, float)
+        if self.scale == "share":
+            low, high = wilson(x.sum(), len(x))
+            return Interval(float(x.mean()) if len(x) else np.nan, float(low), float(high))
+        return mean_t(x) if self.scale == "score" else bootstrap(x, self._statistic)
+
+    def change(self, before, after) -> Interval:
+        """Level of `after` minus level of `before`, with its 95 % interval."""
+        a, b = np.asarray(before, float), np.asarray(after, float)
+        if self.scale == "share":
+            return newcombe(a.sum(), len(a), b.sum(), len(b))
+        if self.scale == "score":
+            return welch(a, b)
+        base, now = self.level(a), self.level(b)
+        change = now.estimate - base.estimate
+        low = change - np.hypot(now.estimate - now.low, base.high - base.estimate)
+        return Interval(change, low, change + np.hypot(now.high - now.estimate, base.estimate - base.low))
+
+    def _statistic(self, x, axis=0):
+        if self.alert.metric.startswith("latency_p"):
+            return np.quantile(x, float(self.alert.metric.split("_")[1][1:]) / 100, axis=axis)
+        return np.mean(x, axis=axis)
+
+
+def observe(log: Log, alert: Alert) -> Observations | None:
+    """The rows behind an alert's metric, or None where no single answer has it (request volume, query drift).
+
+    Judged metrics take the request's timestamp, so that the onset is when the answer was given, not when it was read.
+    """
+    requests = _with_lineage(log)
+    value = _values(log, alert.metric, requests)
+    if value is None:
+        return None
+    columns = slice_columns(requests)
+    frame = requests[["request_id", "timestamp", "session_id", *columns]].merge(value, on="request_id", how="inner")
+    frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
+    scale = {"share": "share", "score": "score"}.get(alert.unit, "log")
+    return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert)
+
+
+def _values(log: Log, metric: str, requests: pd.DataFrame) -> pd.DataFrame | None:
+    ids = requests["request_id"]
+    if metric == "mean_quality" or metric == "flagged_rate" or metric.startswith("mean_") or metric == "failed_rate":
+        return _judged(log.judgements, metric)
+    if metric in SIGNAL_OF:
+        hit = log.signals.loc[log.signals["signal_type"] == SIGNAL_OF[metric], "request_id"]
+        return pd.DataFrame({"request_id": ids, "value": ids.isin(set(hit)).astype(float)})
+    if metric == "explicit_positive_rate":
+        thumbs = log.signals[log.signals["signal_type"].isin(["thumbs_up", "thumbs_down"])]
+        thumbs = thumbs.drop_duplicates("request_id", keep="last")
+        return pd.DataFrame({"request_id": thumbs["request_id"], "value": (thumbs["signal_type"] == "thumbs_up") * 1.0})
+    column = _request_value(metric, requests)
+    return None if column is None else pd.DataFrame({"request_id": ids, "value": column.to_numpy(float)})
+
+
+def _request_value(metric: str, requests: pd.DataFrame) -> pd.Series | None:
+    if metric == "error_rate":
+        return requests["error"].notna().astype(float)
+    if metric in ("refusal_rate", "truncation_rate"):
+        reason = "refusal" if metric == "refusal_rate" else "max_tokens"
+        return (requests["finish_reason"] == reason).where(requests["finish_reason"].notna(), np.nan).astype(float)
+    if metric.startswith("latency_p"):
+        return requests["latency_ms"]
+    return {
+        "avg_cost_per_request_usd": requests.get("cost_usd"),
+        "avg_input_tokens": requests.get("input_tokens"),
+        "avg_output_tokens": requests.get("output_tokens"),
+    }.get(metric)
+
+
+def _judged(judgements: pd.DataFrame, metric: str) -> pd.DataFrame:
+    j = judgements.drop_duplicates("request_id", keep="last")
+    if metric == "failed_rate":
+        value = j["quality_score"].isna().astype(float)
+    elif metric == "mean_quality":
+        value = j["quality_score"].astype(float)
+    elif metric == "flagged_rate":
+        value = j["flagged"].astype(float).where(j["quality_score"].notna())
+    else:
+        name = metric.removeprefix("mean_")
+        value = j["dimensions"].map(lambda scores: (scores or {}).get(name)).astype(float)
+    return pd.DataFrame({"request_id": j["request_id"], "value": value.to_numpy(float)})
+
+
+def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: int = 5) -> tuple[str, ...]:
+    """Columns by which answers are sliced: feature, category, model, then further dimensions of few values.
+
+    >>> slice_columns(pd.DataFrame({"feature_id": ["a", "b"], "model": ["m", "m"], "region": ["eu", "us"]}))
+    ('feature_id', 'region')
+    """
+    first = ["feature_id", "category", "model"]
+    others = sorted(name for name in requests.columns if name not in NOT_SLICED and name not in first)
+    kept: list[str] = []
+    for name in [*(c for c in first if c in requests), *others]:
+        column = requests[name]
+        if name not in first and (column.map(type).isin([dict, list]).any() or pd.api.types.is_float_dtype(column)):
+            continue
+        values = column.nunique()
+        same = any(_same_partition(column, requests[other]) for other in kept)
+        if 2 <= values <= (most_values if name not in first else 200) and not same:
+            kept.append(name)
+    return tuple(kept[:most_columns])
+
+
+def _same_partition(a: pd.Series, b: pd.Series) -> bool:
+    pairs = pd.DataFrame({"a": a.astype(str), "b": b.astype(str)}).drop_duplicates()
+    return len(pairs) == pairs["a"].nunique() == pairs["b"].nunique()
+
+
+def _with_lineage(log: Log) -> pd.DataFrame:
+    requests = log.requests
+    return requests.assign(model=requests["model_id"].map(lineage(requests, log.changes)).astype(object))
+
+
+def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:
+    """The family of each model id, so that a slice has a before and an after over a change of version.
+
+    A `model_version` change that lists old ids, then new ones, is taken at its word; else a model that appears while
+    the one with the most similar name vanishes (within a day) is its successor.
+
+    >>> times = pd.to_datetime(["2026-05-01", "2026-05-02"], utc=True)
+    >>> lineage(pd.DataFrame({"model_id": ["gpt-4-0314", "gpt-4-0613"], "timestamp": times}), pd.DataFrame())
+    {'gpt-4-0314': 'gpt-4', 'gpt-4-0613': 'gpt-4'}
+    """
+    seen = requests.groupby("model_id")["timestamp"].agg(["min", "max"]).sort_values(["min"])
+    parent = {model: model for model in seen.index}
+    for old, new in [*_listed(changes, parent), *_successors(seen)]:
+        if parent[new] == new and old != new:
+            parent[new] = parent[old]
+    families: dict[str, list[str]] = {}
+    for model, root in parent.items():
+        families.setdefault(root, []).append(model)
+    return {model: _family_name(members) for members in families.values() for model in members}
+
+
+def _listed(changes: pd.DataFrame, known: dict) -> list[tuple[str, str]]:
+    if "model_id" not in changes or "kind" not in changes:
+        return []
+    pairs = []
+    for row in changes[changes["kind"] == "model_version"].itertuples():
+        listed = row.model_id.split(",") if isinstance(row.model_id, str) else list(row.model_id or [])
+        ids = [name.strip() for name in listed if name.strip() in known]
+        pairs += list(zip(ids[: len(ids) // 2], ids[len(ids) // 2 :]))
+    return pairs
+
+
+def _successors(seen: pd.DataFrame) -> list[tuple[str, str]]:
+    from rapidfuzz import fuzz
+
+    first, last = seen["min"].min(), seen["max"].max()
+    day = pd.Timedelta("1D")
+    gone = seen[seen["max"] < last - day]
+    came = seen[seen["min"] > first + day] if len(gone) else gone
+    if len(gone) and not len(came):  # a short log: anything that starts when another one ends
+        came = seen[seen["min"] > gone["max"].min()]
+    pairs, used = [], set()
+    for new, row in came.iterrows():
+        near = gone[((gone["max"] - row["min"]).abs() <= day) & ~gone.index.isin(used) & (gone.index != new)]
+        if len(near):
+            old = max(near.index, key=lambda name: (fuzz.ratio(name, new), name))
+            used.add(old)
+            pairs.append((old, new))
+    return pairs
+
+
+def _family_name(members: list[str]) -> str:
+    if len(members) == 1:
+        return members[0]
+    prefix = commonprefix(members)
+    if prefix not in members:  # cut inside a word or number: back to the last separator
+        prefix = prefix[: max((prefix.rfind(mark) for mark in "-_@:/. "), default=-1) + 1]
+    return prefix.rstrip("-_@:/. ") or " / ".join(sorted(members))

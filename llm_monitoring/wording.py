@@ -1,0 +1,146 @@
+"""Numbers, times and probabilities as people read them: units, real minus signs, no -0, never a probability of 0 or 1."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+NBSP, MINUS = "\u00a0", "\u2212"
+
+
+def number(value: float | None, digits: int = 0, sign: bool = False) -> str:
+    """A number with thousands separated, a real minus sign and no -0; ``unknown`` where there is none.
+
+    >>> number(-0.04, 1), number(1234.5, 0, sign=True), number(None)
+    ('0.0', '+1,234', 'unknown')
+    """
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    text = f"{abs(value):,.{digits}f}"
+    zero = not any(mark in "123456789" for mark in text)
+    front = "" if zero else MINUS if value < 0 else "+" if sign else ""
+    return front + text
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A level with its unit: share, score, ms, usd or count.
+
+    >>> [amount(*pair).replace(NBSP, " ") for pair in [(0.67, "share"), (3.412, "score"), (1700, "ms"), (0.0042, "usd")]]
+    ['67 %', '3.41', '1.7 s', '0.42 ct']
+    """
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    if unit == "share":
+        digits = 1 if 0 < abs(value) < 0.1 else 0
+        return f"{number(100 * value, digits)}{NBSP}%"
+    if unit == "score":
+        return number(value, 2)
+    if unit == "ms":
+        return f"{number(value / 1000, 1)}{NBSP}s" if abs(value) >= 1000 else f"{number(value)}{NBSP}ms"
+    if unit == "usd":
+        small = abs(value) < 0.01
+        return f"{number(100 * value, 2)}{NBSP}ct" if small else f"{number(value, 2)}{NBSP}USD"
+    return number(value, 0 if abs(value) >= 100 else 1)
+
+
+def difference(value: float | None, unit: str) -> str:
+    """A change with its sign; shares change by points, scores by score points.
+
+    >>> difference(0.64, "share").replace(NBSP, " "), difference(-1.2, "score").replace(NBSP, " ")
+    ('+64 points', '−1.20 points')
+    """
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    if unit in ("share", "score"):
+        digits = 2 if unit == "score" else 0 if abs(value) >= 0.1 else 1
+        return f"{number(100 * value if unit == 'share' else value, digits, sign=True)}{NBSP}points"
+    text = amount(abs(value), unit)
+    return text if not any(mark in "123456789" for mark in text) else ("+" if value > 0 else MINUS) + text
+
+
+def span(low: float | None, high: float | None, unit: str, sign: bool = False) -> str:
+    """An interval in brackets, without repeating the unit of shares and scores.
+
+    >>> span(0.57, 0.75, "share").replace(NBSP, " "), span(850, 1700, "ms").replace(NBSP, " ")
+    ('(57 to 75)', '(850 ms to 1.7 s)')
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "(interval unknown)"
+    if unit in ("share", "score"):
+        scale, digits = (100, 0 if max(abs(low), abs(high)) >= 0.1 else 1) if unit == "share" else (1, 2)
+        ends = [number(scale * end, digits, sign) for end in (low, high)]
+    else:
+        ends = [difference(end, unit) if sign else amount(end, unit) for end in (low, high)]
+    return f"({ends[0]}{NBSP}to{NBSP}{ends[1]})"
+
+
+def probability(p: float | None) -> str:
+    """A probability with two places, never 0 or 1.
+
+    >>> probability(0.98765), probability(0.99999), probability(0.0002)
+    ('0.99', '> 0.999', '< 0.001')
+    """
+    if p is None or not math.isfinite(p):
+        return "unknown"
+    if p > 0.999:
+        return "> 0.999"
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3f}" if p > 0.995 or p < 0.005 else f"{p:.2f}"
+
+
+def likely(p: float) -> str:
+    """A probability in words: almost certain .95, likely .8, more likely than not .5, possible .2, unlikely .05.
+
+    >>> likely(0.97), likely(0.3)
+    ('almost certain', 'possible')
+    """
+    words = ((0.95, "almost certain"), (0.8, "likely"), (0.5, "more likely than not"), (0.2, "possible"), (0.05, "unlikely"))
+    return next((word for limit, word in words if p >= limit), "very unlikely")
+
+
+def moment(when, year: bool = False) -> str:
+    """A time as ``28 Jun 00:03 UTC``, with the year on request.
+
+    >>> moment("2023-06-28T00:03:00Z").replace(NBSP, " ")
+    '28 Jun 00:03 UTC'
+    """
+    if when is None or pd.isna(when):
+        return "unknown"
+    at = pd.Timestamp(when).tz_convert("UTC")
+    return f"{at.day}{NBSP}{at:%b}{f'{NBSP}{at:%Y}' if year else ''}{NBSP}{at:%H:%M}{NBSP}UTC"
+
+
+METRIC_WORDS = {
+    "mean_quality": "mean quality",
+    "flagged_rate": "share of flagged answers",
+    "failed_rate": "share of failed judgements",
+    "error_rate": "error rate",
+    "refusal_rate": "refusal rate",
+    "truncation_rate": "share of truncated answers",
+    "latency_p50_ms": "median latency",
+    "latency_p95_ms": "latency (p95)",
+    "latency_p99_ms": "latency (p99)",
+    "avg_cost_per_request_usd": "cost per request",
+    "total_cost_usd": "total cost",
+    "avg_input_tokens": "input tokens per request",
+    "avg_output_tokens": "output tokens per request",
+    "abandonment_rate": "abandonment rate",
+    "retry_rate": "retry rate",
+    "follow_up_rate": "follow-up rate",
+    "correction_rate": "correction rate",
+    "explicit_positive_rate": "share of thumbs up",
+    "request_count": "request volume",
+    "query_drift": "kind of questions asked",
+    "probe_pass_rate": "share of probes passed",
+}
+
+
+def metric_words(metric: str) -> str:
+    """The metric's name in words; a dimension is ``mean correctness``.
+
+    >>> metric_words("mean_correctness")
+    'mean correctness'
+    """
+    return METRIC_WORDS.get(metric, metric.replace("_", " "))
