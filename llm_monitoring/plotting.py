@@ -10,6 +10,7 @@ import io
 import re
 from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 INK, MUTE, RULE, BAND, PAPER = "#1b1f24", "#5b6570", "#c9d0d6", "#e9edf0", "#fefefe"
 BLUE, VERMILION, GREEN, AMBER = "#0072b2", "#d55e00", "#009e73", "#e69f00"  # Okabe and Ito
@@ -25,7 +26,8 @@ ROLES = {
     AMBER: "warn",
 }
 TONE = {"worse": VERMILION, "better": GREEN}
-STYLE = {
+STYLE: Any = {
+    "text.parse_math": False,  # logged text may hold dollar signs
     "svg.fonttype": "none",
     "svg.hashsalt": "llm_monitoring",
     "font.family": "sans-serif",

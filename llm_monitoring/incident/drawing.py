@@ -1,0 +1,558 @@
+"""What the incident stages draw: tables in, axes out, nothing computed. Columns are those of the stage results.
+
+Rules: before = hollow circle, since = filled diamond, undecided = hollow with a broken line; the word stands beside the
+colour, n beside every estimate, intervals are always drawn, dashes mark recorded changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring.plotting import (
+    AMBER,
+    BAND,
+    BLUE,
+    INK,
+    MUTE,
+    PAPER,
+    RULE,
+    TONE,
+    VERMILION,
+    axes,
+    days,
+    mark_change,
+)
+from llm_monitoring.wording import amount, probability
+
+SURE = ("worse", "better")
+
+
+def control_chart(
+    frame: pd.DataFrame, ax=None, unit: str = "share", changes: Mapping[str, Any] | None = None, narrow: bool = False
+):
+    """One measure over time with what is expected and the limits of chance; below it n of each window.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        window_start, window_end, value, n, center, lower, upper, alarm (None while the window is open).
+    ax : Axes, optional
+    unit : str
+        share, score, ms, usd or count: how a value is printed. All but scores start at 0.
+    changes : mapping, optional
+        Recorded changes to mark: words -> time.
+    narrow : bool
+        Drawn for a phone.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> day = {"window_start": "2026-05-11", "window_end": "2026-05-12", "value": 0.04, "n": 40}
+    >>> ax = control_chart(pd.DataFrame([{**day, "center": 0.04, "lower": 0.0, "upper": 0.1, "alarm": False}]))
+    >>> len(ax.child_axes)
+    1
+    """
+    with axes(ax) as ax:
+        start, end = _times(frame["window_start"]), _times(frame["window_end"])
+        at = start + (end - start) / 2
+        value, n = _numbers(frame, "value"), _numbers(frame, "n")
+        alarm = frame["alarm"].map({True: 1.0, False: 0.0}).astype(float).to_numpy()
+        _limits(ax, frame, start, end)
+        charted = np.isfinite(alarm)
+        size = float(np.clip(420 / max(len(frame), 1), 2.5, 6))
+        ax.plot(at[charted], value[charted], color=BLUE, lw=1.2, zorder=2)
+        for chosen, style in (
+            (alarm == 0, {"marker": "o", "ms": size, "mfc": PAPER, "mec": BLUE, "mew": 1.4, "zorder": 3}),
+            (alarm == 1, {"marker": "D", "ms": size + 1.5, "mfc": VERMILION, "mec": PAPER, "mew": 0.8, "zorder": 4}),
+            (~charted, {"marker": "D", "ms": size, "mfc": PAPER, "mec": VERMILION, "mew": 1.3, "zorder": 3}),
+        ):
+            ax.plot(at[chosen], value[chosen], ls="none", **style)
+        _level_axis(ax, frame, unit)
+        _call_outs(ax, at, value, n, alarm, unit, narrow)
+        for words, when in (changes or {}).items():
+            mark_change(ax, _time(when), words, side="right" if _time(when) > start[len(start) // 2] else "left")
+        _counts_below(ax, at, end - start, n, narrow)
+        pad = (end[-1] - start[0]) * 0.03
+        ax.set_xlim(start[0] - pad / 3, end[-1] + pad)
+        return ax
+
+
+def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = False):
+    """Each slice before (circle) and since (diamond), with intervals, its verdict and n.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        label, verdict, before, before_low, before_high, after, after_low, after_high, n_before, n_after; best first.
+    """
+    gap = 0.12 if narrow else 0.17
+    with axes(ax, size=(8.4, 0.6 + 0.62 * max(len(frame), 1))) as ax:
+        rows = frame.reset_index(drop=True)
+        low, high = _reach(rows, unit)
+        for k, row in enumerate(rows.to_dict("records")):
+            y = len(rows) - 1.0 - k
+            sure = row["verdict"] in SURE
+            colour = TONE.get(row["verdict"], MUTE)
+            if k % 2 == 0:
+                ax.axhspan(y - 0.5, y + 0.5, color=BAND, lw=0, zorder=0, alpha=0.6)
+            _estimate(ax, row, "before", y + gap, BLUE, "o", True, hollow=True)
+            _estimate(ax, row, "after", y - gap, colour, "D", sure, hollow=not sure)
+            _row_words(ax, row, y, gap, sure, narrow)
+        if len(rows):
+            _name_marks(ax, rows.iloc[0], len(rows) - 1.0, gap, low, high, narrow)
+        ax.set_ylim(-0.55, max(len(rows), 1) - 0.45)
+        ax.set_xlim(low, high)
+        ax.set_yticks([])
+        ax.grid(True, axis="x")
+        ax.grid(False, axis="y")
+        _say_unit(ax, "x", unit, 5 if narrow else 6)
+        return ax
+
+
+def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
+    """Possible causes, best first: a bar of probability, the name, the strongest evidence.
+
+    The smallest set that holds 0.9 is blue and bold; hatched means that nobody recorded it.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        cause, description, probability, recorded, evidence (list of str).
+    """
+    width = 50 if narrow else 118
+    with axes(ax, size=(8.4, 0.75 * max(len(frame), 1))) as ax:
+        share = _numbers(frame, "probability")
+        leads = np.cumsum(share) - share < 0.9
+        for k, row in enumerate(_rows(frame)):
+            y, weight = len(frame) - 1.0 - k, "bold" if leads[k] else "normal"
+            ax.barh(y, 1, height=0.16, color=BAND, lw=0)
+            ax.barh(
+                y, share[k], height=0.16, lw=0, edgecolor=PAPER, color=BLUE if leads[k] else MUTE,
+                hatch=None if row["recorded"] else "////",
+            )  # fmt: skip
+            ax.text(0, y + 0.13, cut(cause_words(row), width - 8), va="bottom", weight=weight)
+            ax.text(1, y + 0.13, probability(share[k]), va="bottom", ha="right", weight=weight)
+            evidence = next(iter(row.get("evidence") or []), "")
+            ax.text(0, y - 0.13, cut(evidence, width + 4), va="top", color=MUTE)
+        ax.set_xlim(0, 1)
+        ax.set_ylim(-0.5, max(len(frame), 1) - 0.5)
+        ax.axis("off")
+        return ax
+
+
+def timeline(answers: pd.DataFrame, events: pd.DataFrame, ax=None, narrow: bool = False):
+    """What happened when, over the answers themselves.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        timestamp, bad (true or false).
+    events : DataFrame
+        at, end (of a span), kind (span, change, event), label, short (for a phone).
+    """
+    with axes(ax, size=(8.4, 2.6)) as ax:
+        at, bad = _times(answers["timestamp"]), answers["bad"].to_numpy(bool)
+        ax.set_ylim(-1.0, 4.1)
+        for chosen, level, colour in ((~bad, 0.0, MUTE), (bad, 0.62, VERMILION)):
+            ax.axhline(level, color=RULE, lw=0.6, zorder=0)
+            _ticks(ax, at[chosen], level, colour)
+        _span_of_time(ax, at, events)
+        left = ax.get_xlim()[0]
+        ax.annotate("counted as bad", (left, 1.0), (2, 0), textcoords="offset points", color=VERMILION, va="bottom")
+        ax.annotate(
+            "each mark one answer: fine", (left, -0.42), (2, 0), textcoords="offset points", color=MUTE, va="top"
+        )
+        for row in events.to_dict("records"):
+            if row["kind"] == "span":
+                ax.axvspan(_time(row["at"]), _time(row["end"]), color=AMBER, alpha=0.28, lw=0, zorder=0)
+            else:
+                ax.axvline(_time(row["at"]), color=INK, lw=1, ls=(0, (4, 3)) if row["kind"] == "change" else "-")
+        _place_labels(ax, events, "short" if narrow else "label")
+        ax.set_yticks([])
+        ax.grid(False)
+        _dates(ax, 4 if narrow else 8)
+        return ax
+
+
+def triage(
+    frame: pd.DataFrame,
+    ax=None,
+    wald: Mapping[str, Any] | None = None,
+    decided_at: int | None = None,
+    planned: int = 20,
+):
+    """The share of flags that were deserved as the review went on, with Wald's boundaries where they are known.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        verdict (real, false_positive, unsure), share, low, high; in reading order.
+    wald : mapping, optional
+        p_real and p_false: the deserved share under the two hypotheses.
+    decided_at : int, optional
+        After how many reviews the test could stop.
+    """
+    with axes(ax) as ax:
+        planned = max(planned, len(frame))
+        _boundaries(ax, wald or {}, planned)
+        k = np.arange(1, len(frame) + 1)
+        share = _numbers(frame, "share")
+        ax.vlines(k, _numbers(frame, "low"), _numbers(frame, "high"), color=MUTE, lw=1)
+        ax.plot(k, share, "o", color=INK, ms=5.5, clip_on=False)
+        signs = {"real": ("D", VERMILION, VERMILION), "false_positive": ("o", PAPER, BLUE), "unsure": ("x", MUTE, MUTE)}
+        for i, verdict in zip(k, frame["verdict"], strict=True):
+            marker, face, line = signs[verdict]
+            ax.plot(i, -0.09, marker, ms=6, mfc=face, mec=line, mew=1.4, clip_on=False)
+        if decided_at and decided_at <= len(frame):
+            here = (decided_at, share[decided_at - 1])
+            ax.plot(*here, "D", ms=9, mfc=VERMILION, mec=PAPER, zorder=5, clip_on=False)
+            ax.annotate(
+                f"decided after {decided_at}", here, (0, 9), textcoords="offset points", annotation_clip=False,
+                va="bottom", ha="center" if 2 < decided_at < planned - 2 else "left" if decided_at <= 2 else "right",
+                color=VERMILION, weight="bold",
+            )  # fmt: skip
+        ax.set_xlim(0.4, planned + 0.5)
+        ax.set_ylim(0, 1)
+        ax.set_xticks([1, *range(5, planned + 1, 5)])
+        ax.tick_params(axis="x", pad=30, length=0)
+        _say_unit(ax, "y", "share", 5)
+        return ax
+
+
+def portfolio(frame: pd.DataFrame, ax=None, columns: int = 3):
+    """Small multiples: one chart per feature and metric, each with its own axis.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        feature_id, metric, unit, window_start, value, center, lower, upper, alarm.
+    """
+    with axes(ax, size=(8.4, 1.5 * -(-max(_charts(frame), 1) // columns))) as ax:
+        ax.axis("off")
+        groups = list(frame.groupby(["feature_id", "metric"], sort=False, dropna=False))
+        rows = -(-max(len(groups), 1) // columns)
+        for k, ((feature, metric), one) in enumerate(groups):
+            row, column = divmod(k, columns)
+            box = [column / columns + 0.012, 1 - (row + 1) / rows + 0.2 / rows, 1 / columns - 0.03, 0.5 / rows]
+            _small(ax.inset_axes(box), str(feature), str(metric), one, last=row == rows - 1)
+        return ax
+
+
+def shares(frame: pd.DataFrame, ax=None, narrow: bool = False):
+    """How the traffic is made up before (circle) and since (diamond), with intervals.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        label, verdict (grew, shrank, no change seen), before, before_low, ..., after_high, n_before, n_after.
+    """
+    words = frame["verdict"].map({"grew": "worse", "shrank": "worse"}).fillna("no change seen")
+    drawn = slices(frame.assign(verdict=words), ax, "share", narrow)
+    for text in drawn.texts:
+        text.set_text(text.get_text().replace("worse", "moved"))
+    return drawn
+
+
+def progress(done: float, needed: float, words: str, ax=None):
+    """How far a count has come: a bar, its words above it."""
+    with axes(ax, size=(8.4, 0.9)) as ax:
+        share = min(1.0, done / needed) if needed else 0.0
+        ax.barh(0, 1, height=0.3, color=BAND, lw=0)
+        ax.barh(0, share, height=0.3, color=BLUE, lw=0)
+        ax.text(0, 0.25, words, va="bottom")
+        ax.set_xlim(0, 1)
+        ax.set_ylim(-0.3, 0.9)
+        ax.axis("off")
+        return ax
+
+
+def cause_words(row: Mapping[str, Any]) -> str:
+    """The cause as one line: its id and what it was.
+
+    >>> cause_words({"cause": "chg-7", "description": "prompt v7", "recorded": True})
+    'chg-7: prompt v7'
+    """
+    names = {
+        "silent": "something that nobody recorded",
+        "judge": "the judge changed, not the answers",
+        "mix": "other questions came",
+        "none": "chance: nothing changed",
+    }
+    if not row.get("recorded") and row["cause"] in names:
+        return names[row["cause"]]
+    description = row.get("description")
+    return f"{row['cause']}: {description}" if description else str(row["cause"])
+
+
+def cut(text: str, most: int) -> str:
+    """The text on one line, cut with an ellipsis.
+
+    >>> cut("a long description", 7)
+    'a long…'
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _times(column) -> np.ndarray:
+    return pd.to_datetime(pd.Series(column), utc=True, format="ISO8601").dt.tz_localize(None).to_numpy("datetime64[us]")
+
+
+def _time(when) -> np.datetime64:
+    return _times([when])[0]
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
+    return pd.to_numeric(frame[name], errors="coerce").to_numpy(float)
+
+
+def _say_unit(ax, axis: str, unit: str, most: int) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    side = getattr(ax, f"{axis}axis")
+    side.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+    say = (lambda v, _: f"{100 * v:.0f} %") if unit == "share" else (lambda v, _: amount(v, unit))
+    if unit == "score":
+        say = lambda v, _: f"{v:.1f}"  # noqa: E731
+    side.set_major_formatter(FuncFormatter(say))
+
+
+def _dates(ax, most: int) -> None:
+    low, high = ax.get_xlim()
+    days(ax, pd.Timedelta(days=high - low), most)
+
+
+def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> None:
+    known = np.isfinite(_numbers(frame, "center"))
+    if not known.any():
+        return
+    edge = np.stack([start[known], end[known]], 1).ravel()
+    center, lower, upper = (np.repeat(_numbers(frame, name)[known], 2) for name in ("center", "lower", "upper"))
+    ax.fill_between(edge, lower, upper, color=BAND, lw=0)
+    ax.plot(edge, center, color=MUTE, lw=1)
+    ax.annotate(
+        "expected, and the limits of chance", (edge[0], np.nanmax(upper[:2])), (6, 4), textcoords="offset points",
+        color=MUTE, va="bottom",
+    )  # fmt: skip
+
+
+def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:
+    seen = np.concatenate([_numbers(frame, name) for name in ("value", "lower", "upper")])
+    seen = seen[np.isfinite(seen)]
+    low, high = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
+    room = 0.3 * (high - low) or 0.1 * abs(high) or 1.0
+    ax.set_ylim(max(1.0, low - room) if unit == "score" else 0, high + room)
+    _say_unit(ax, "y", unit, 4)
+
+
+def _call_outs(ax, at, value, n, alarm, unit: str, narrow: bool) -> None:
+    loud, still = np.flatnonzero(alarm == 1), np.flatnonzero(~np.isfinite(alarm) & np.isfinite(value))
+    for i in loud[:1]:
+        left = i > len(at) / 3
+        ax.annotate(
+            f"alarm: {amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (-14 if left else 14, 0),
+            textcoords="offset points", ha="right" if left else "left", va="center", color=VERMILION, weight="bold",
+        )  # fmt: skip
+    for i in still[-1:]:
+        under = value[i] > sum(ax.get_ylim()) / 2
+        ax.annotate(
+            f"so far\n{amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (0, -11 if under else 11),
+            textcoords="offset points", ha="center", va="top" if under else "bottom", color=MUTE,
+        )  # fmt: skip
+
+
+def _counts_below(ax, at, width, n, narrow: bool) -> None:
+    from matplotlib.ticker import FixedLocator
+
+    ax.tick_params(labelbottom=False, length=0)
+    below = ax.inset_axes((0, -0.27, 1, 0.2), sharex=ax)
+    below.bar(at, np.nan_to_num(n), width=width * 0.6, color=RULE)
+    most = float(np.nanmax(n)) if np.isfinite(n).any() else 1.0
+    below.yaxis.set_major_locator(FixedLocator([0, most]))
+    below.set_yticklabels(["0", f"{most:,.0f}"])
+    below.set_ylim(0, most * 1.05 or 1)
+    below.set_ylabel("n", rotation=0, ha="right", va="center")
+    below.grid(False)
+    days(below, pd.Timedelta(at[-1] - at[0]), 4 if narrow else 8)
+
+
+def _reach(frame: pd.DataFrame, unit: str) -> tuple[float, float]:
+    names = [f"{side}{end}" for side in ("before", "after") for end in ("", "_low", "_high")]
+    seen = np.concatenate([_numbers(frame, name) for name in names]) if len(frame) else np.array([])
+    seen = seen[np.isfinite(seen)]
+    if not len(seen):
+        return 0.0, 1.0
+    if unit == "share":
+        return 0.0, 1.0 if seen.max() > 0.5 else float(seen.max()) * 1.1
+    if unit == "score":
+        return max(1.0, np.floor(2 * seen.min()) / 2), min(5.0, np.ceil(2 * seen.max()) / 2)
+    return 0.0, float(seen.max()) * 1.1
+
+
+def _estimate(ax, row: Mapping, side: str, y: float, colour, marker: str, firm: bool, hollow: bool) -> None:
+    middle, low, high = (np.nan if row[k] is None else row[k] for k in (side, f"{side}_low", f"{side}_high"))
+    ax.hlines(y, low, high, color=colour, lw=2, ls="-" if firm else (0, (2, 1.5)))
+    ax.plot(
+        middle,
+        y,
+        marker,
+        ms=7,
+        mfc=PAPER if hollow else colour,
+        mec=colour,
+        mew=1.6,
+        ls="none",
+        zorder=3,
+        clip_on=False,
+    )
+
+
+def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool) -> None:
+    n = f"n {row['n_before']:,} → {row['n_after']:,}"
+    weight, tone = "bold" if sure else "normal", TONE.get(row["verdict"], MUTE if narrow else INK)
+    where = ax.get_yaxis_transform()
+    if narrow:
+        room = 48 - len(f"{row['verdict']}, {n}")
+        ax.text(0.0, y + 0.36, cut(row["label"], room), transform=where, va="center", weight=weight)
+        ax.text(1.0, y + 0.36, f"{row['verdict']}, {n}", transform=where, va="center", ha="right", color=tone)
+        return
+    ax.text(-0.02, y, cut(row["label"], 27), transform=where, ha="right", va="center", weight=weight)
+    ax.text(1.03, y + gap, row["verdict"], transform=where, va="center", color=tone, weight=weight)
+    ax.text(1.03, y - gap, n, transform=where, va="center", color=MUTE)
+
+
+def _name_marks(ax, row, y: float, gap: float, low: float, high: float, narrow: bool) -> None:
+    """Say beside the first row's marks which is which, on the side that has room."""
+    for side, words, level, colour in (
+        ("before", "before", y + gap, BLUE),
+        ("after", "since", y - gap, TONE.get(row["verdict"], MUTE)),
+    ):
+        ends = [row[k] for k in (side, f"{side}_low", f"{side}_high") if row[k] is not None and np.isfinite(row[k])]
+        if not ends:
+            continue
+        right = (max(ends) - low) < 0.75 * (high - low)
+        spot = (max(ends) if right else min(ends), level)
+        ax.annotate(
+            words, spot, (9 if right else -9, 0), textcoords="offset points", va="center", color=colour,
+            ha="left" if right else "right",
+        )  # fmt: skip
+
+
+def _ticks(ax, at: np.ndarray, level: float, colour: str) -> None:
+    """Every answer a short upright line, all in one path: 2,000 of them stay small as SVG."""
+    x = np.repeat(at, 3)
+    y = np.tile([level - 0.18, level + 0.18, np.nan], len(at))
+    ax.plot(x, y, color=colour, lw=1.1, solid_capstyle="butt", alpha=1 if len(at) < 400 else 0.55)
+
+
+def _span_of_time(ax, at: np.ndarray, events: pd.DataFrame) -> None:
+    moments = np.concatenate([at, _times(events["at"]), _times(events["end"].dropna())]).astype("datetime64[us]")
+    first, last = moments.min(), moments.max()
+    room = (last - first) * 0.04 + np.timedelta64(60_000_000, "us")
+    ax.set_xlim(first - room, last + room)
+
+
+def _place_labels(ax, events: pd.DataFrame, column: str) -> None:
+    """Set each label beside its line, on the side and at the height where it covers the least."""
+    from matplotlib import dates
+
+    box = ax.get_window_extent()
+    width = box.width * 72 / ax.figure.dpi
+    low, high = ax.get_xlim()
+    lines = [(dates.date2num(_time(t)) - low) / (high - low) * width for t in events["at"]]
+    taken: list[tuple[float, float, float]] = []
+    for here, row in sorted(zip(lines, events.to_dict("records"), strict=True), key=lambda pair: pair[0]):
+        if row["kind"] == "span":
+            here = (dates.date2num(_time(row["end"])) - low) / (high - low) * width
+        long = 6.3 * max(len(line) for line in row[column].split("\n")) + 6
+        best = min(
+            itertools.product(("left", "right"), (3.65, 2.75, 1.85)),
+            key=lambda place: _cost(here, long, place, lines, taken, width),
+        )
+        side, level = best
+        start = here if side == "left" else here - long
+        taken.append((start, start + long, level))
+        at = row["end"] if row["kind"] == "span" else row["at"]
+        ax.annotate(
+            row[column], (_time(at), level), (5 if side == "left" else -5, 0), textcoords="offset points", ha=side,
+            va="center", color=INK, linespacing=1.2,
+        )  # fmt: skip
+
+
+def _cost(
+    here: float, long: float, place: tuple[str, float], lines: Sequence[float], taken: Sequence[tuple], width: float
+) -> float:
+    side, level = place
+    start, end = (here + 4, here + long) if side == "left" else (here - long, here - 4)
+    outside = max(0.0, end - width) + max(0.0, -start)
+    covered = sum(max(0.0, min(end, e) - max(start, s)) for s, e, at in taken if at == level)
+    crossed = sum(start < x < end for x in lines if abs(x - here) > 1)
+    return 8 * outside + 8 * covered + 25 * crossed + (3.65 - level) * 4 + (side == "right")
+
+
+def _boundaries(ax, wald: Mapping[str, Any], planned: int) -> None:
+    p_real, p_false = wald.get("p_real"), wald.get("p_false")
+    if not p_real or not p_false or not 0 < p_false < p_real < 1:
+        return
+    n, edge = np.arange(1, planned + 1), np.log(0.95 / 0.05)
+    up, down = np.log(p_real / p_false), np.log((1 - p_real) / (1 - p_false))
+    real, false = (edge / n - down) / (up - down), (-edge / n - down) / (up - down)
+    ax.fill_between(n, np.clip(real, 0, 1), 1.0, color=VERMILION, alpha=0.13, lw=0)
+    ax.fill_between(n, 0, np.clip(false, 0, 1), color=BLUE, alpha=0.13, lw=0)
+    ax.plot(n, np.where(real <= 1, real, np.nan), color=VERMILION, lw=1)
+    ax.plot(n, np.where(false >= 0, false, np.nan), color=BLUE, lw=1)
+    soft = {"fc": PAPER, "ec": "none", "alpha": 0.8, "pad": 1.5}
+    edge_of_chart = planned + 0.3
+    if real[-1] <= 0.97:
+        ax.text(
+            edge_of_chart, real[-1] + 0.02, "above: real, stop", ha="right", va="bottom", color=VERMILION, bbox=soft
+        )
+    if false[-1] >= 0.08:
+        ax.text(edge_of_chart, 0.03, "below: false positive, stop", ha="right", va="bottom", color=BLUE, bbox=soft)
+
+
+def _charts(frame: pd.DataFrame) -> int:
+    return frame[["feature_id", "metric"]].drop_duplicates().shape[0]
+
+
+def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None:
+    from matplotlib import dates
+
+    from llm_monitoring.wording import metric_words
+
+    at, value = _times(one["window_start"]), _numbers(one, "value")
+    lower, center, upper = (_numbers(one, name) for name in ("lower", "center", "upper"))
+    loud = one["alarm"].eq(True).to_numpy()
+    ax.fill_between(at, lower, upper, color=BAND, lw=0)
+    ax.plot(at, center, color=MUTE, lw=0.8)
+    ax.plot(at, value, color=BLUE, lw=1.3)
+    ax.plot(at[loud], value[loud], "D", ms=5, color=VERMILION, zorder=4, clip_on=False)
+    unit = str(one["unit"].iloc[0])
+    known = value[np.isfinite(value)]
+    ends = " → ".join(amount(v, unit) for v in (center[-1], known[-1] if len(known) else None))
+    ax.set_title(cut(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
+    words = cut(metric_words(metric), 24)
+    ax.text(
+        0, 1.05, f"{words}: {ends}" + ("  alarm" if loud.any() else ""), transform=ax.transAxes, va="bottom",
+        color=VERMILION if loud.any() else MUTE, fontsize=11,
+    )  # fmt: skip
+    top = np.nanmax(np.concatenate([value, upper, [0.0]]))
+    floor = np.nanmin(np.concatenate([value, lower])) if unit == "score" else 0
+    ax.set_ylim(floor, top * 1.08 or 1)
+    ax.set_yticks([])
+    ax.grid(False)
+    ax.set_xticks([at[0], at[-1]] if last else [])
+    ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b"))
+    for tick, side in zip(ax.get_xticklabels(), ("left", "right"), strict=False):
+        tick.set_ha(side)
