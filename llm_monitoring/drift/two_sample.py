@@ -1,0 +1,363 @@
+"""Two-sample statistics over vectors, and their joint permutation p-value. Arrays only; texts belong to `drift_test`.
+
+Everything a statistic uses of the rows is label-blind (`Pool`), so that permuting the labels gives an exact test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.stats import rankdata
+
+NEAR = 20  # neighbours kept of every row
+MOST = 6_000  # rows that the statistics of neighbours use at most
+BLOCK = 20_000  # rows of a product at a time
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Reference and current rows together, and what can be said of them without knowing which is which.
+
+    Attributes
+    ----------
+    vectors : ndarray (N, d)
+    kept : ndarray of int
+        Rows that the neighbour statistics use, at most 6,000.
+    seed : int
+    """
+
+    vectors: np.ndarray
+    kept: np.ndarray
+    seed: int = 0
+
+    @cached_property
+    def white(self) -> np.ndarray:
+        """Rows after whitening with ridge 1, to unit length."""
+        return _to_unit(_whiten(self.vectors, ridge=1.0))
+
+    @cached_property
+    def whiter(self) -> np.ndarray:
+        """`white` centred and whitened again with ridge .1: sums over rows of it are a regularised Hotelling test."""
+        return _whiten(self.white, ridge=0.1)
+
+    @cached_property
+    def near(self) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest other kept rows of every kept row (positions within `kept`), and their distances."""
+        return neighbours(self.white[self.kept], NEAR)
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """The k-means cluster of every row, about 12 rows each, 8 to 200 clusters."""
+        count = int(np.clip(len(self.vectors) / 12, 8, 200))
+        return k_means(self.white, self.kept, min(count, len(self.kept)), self.seed)
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """Kept rows as given, to unit length."""
+        return _to_unit(self.vectors[self.kept])
+
+
+def neighbours(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest other rows of each of some unit rows, nearest first: positions and Euclidean distances."""
+    most = min(most, len(rows) - 1)
+    positions = np.empty((len(rows), most), np.int32)
+    distances = np.empty((len(rows), most), np.float32)
+    for start in range(0, len(rows), 1_000):
+        likeness = rows[start : start + 1_000] @ rows.T
+        here = np.arange(len(likeness))
+        likeness[here, start + here] = -np.inf
+        np.negative(likeness, out=likeness)
+        nearest = np.argpartition(likeness, most - 1, axis=1)[:, :most]
+        value = np.take_along_axis(likeness, nearest, axis=1)
+        order = np.argsort(value, axis=1, kind="stable")
+        positions[start : start + 1_000] = np.take_along_axis(nearest, order, axis=1)
+        distances[start : start + 1_000] = np.sqrt(np.maximum(2 + 2 * np.take_along_axis(value, order, axis=1), 0))
+    return positions, distances
+
+
+def k_means(rows: np.ndarray, kept: np.ndarray, count: int, seed: int, rounds: int = 8) -> np.ndarray:
+    """Cluster of every unit row; centres start at random rows and are fitted on the kept rows only."""
+    sample = rows[kept]
+    centres = sample[np.random.default_rng(seed).permutation(len(sample))[:count]]
+    for _ in range(rounds):
+        member = sparse.csr_array(
+            (np.ones(len(sample), np.float32), (_nearest(sample, centres), np.arange(len(sample)))),
+            shape=(count, len(sample)),
+        )
+        total = member @ sample
+        filled = member.sum(axis=1) > 0
+        centres = np.where(filled[:, None], _to_unit(total), centres)
+    return _nearest(rows, centres)
+
+
+def _nearest(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    return np.concatenate([(rows[i : i + BLOCK] @ centres.T).argmax(axis=1) for i in range(0, len(rows), BLOCK)])
+
+
+def _to_unit(rows: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def _whiten(rows: np.ndarray, ridge: float) -> np.ndarray:
+    mean = rows.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((rows.shape[1], rows.shape[1]))
+    for i in range(0, len(rows), BLOCK):
+        part = rows[i : i + BLOCK] - mean.astype(np.float32)
+        covariance += part.T @ part
+    size, direction = np.linalg.eigh(covariance / len(rows))
+    size = np.maximum(size, 0)
+    scale = np.sqrt(size + ridge * size.mean())
+    turn = (direction / np.where(scale > 0, scale, 1)).astype(np.float32)
+    return (rows - mean.astype(np.float32)) @ turn
+
+
+def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of the values over the rows labelled 1, for every labelling."""
+    total = np.zeros((len(labels), *values.shape[1:]), np.float64)
+    for i in range(0, len(values), BLOCK):
+        total += labels[:, i : i + BLOCK].astype(np.float32) @ values[i : i + BLOCK]
+    return total
+
+
+# The six statistics of the panel. Each: pool, labels (labellings x rows, 1 = current) -> one number a labelling.
+
+
+def mean_move(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """How far the mean of the current rows lies from the mean of all."""
+    return (_sums(labels, pool.whiter) ** 2).sum(axis=1)
+
+
+def _loneliness(pool: Pool) -> np.ndarray:
+    third = pool.near[1][:, min(2, pool.near[1].shape[1] - 1)]
+    return (third - third.mean()) / (third.std() or 1.0)
+
+
+def lonely(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Current rows far from their third neighbour, small distances counted too."""
+    return _sums(labels[:, pool.kept], _loneliness(pool))
+
+
+def very_lonely(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """The same, counting only what lies more than one standard deviation above the mean."""
+    return _sums(labels[:, pool.kept], np.maximum(_loneliness(pool) - 1, 0))
+
+
+def off_reference(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Current rows whose nearest reference-labelled neighbour is far away."""
+    near, distance = pool.near
+    scaled = np.maximum((distance - distance[:, 0].mean()) / (distance[:, 0].std() or 1.0) - 1, 0)
+    out = np.empty(len(labels))
+    for b, label in enumerate(labels[:, pool.kept]):
+        rows = np.flatnonzero(label)
+        is_reference = label[near[rows]] == 0
+        first = np.where(is_reference.any(axis=1), is_reference.argmax(axis=1), near.shape[1] - 1)
+        out[b] = scaled[rows, first].sum(dtype=np.float64)
+    return out
+
+
+def clump(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Current rows among the ten nearest neighbours of current rows, cubed: a small dense group counts most."""
+    near = pool.near[0][:, :10]
+    out = np.empty(len(labels))
+    for b, label in enumerate(labels[:, pool.kept]):
+        count = label[near[np.flatnonzero(label)]].sum(axis=1, dtype=np.int64)
+        out[b] = (count**3).sum()
+    return out
+
+
+def cluster_growth(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """The largest growth of a cluster, as a normal score."""
+    return cluster_scores(pool, labels).max(axis=1)
+
+
+def cluster_scores(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Normal score of the current rows in every cluster against their share of all rows (labellings x clusters)."""
+    count = len(pool.vectors)
+    size = np.bincount(pool.clusters)
+    member = sparse.csr_array((np.ones(count), (np.arange(count), pool.clusters)), shape=(count, len(size)))
+    inside = np.concatenate([labels[i : i + 50] @ member for i in range(0, len(labels), 50)])
+    current = labels.sum(axis=1, dtype=np.float64)[:, None]
+    spread = size * current * (count - current) / count**2
+    return (inside - size * current / count) / np.sqrt(np.maximum(spread, 0.5))
+
+
+# Single tests with a name.
+
+
+def mmd(scale: float) -> Callable[[Pool, np.ndarray], np.ndarray]:
+    """Maximum mean discrepancy with a Gaussian kernel, by 256 random Fourier features (Rahimi, Recht 2007)."""
+
+    def statistic(pool: Pool, labels: np.ndarray) -> np.ndarray:
+        rows, rng = pool.vectors, np.random.default_rng(pool.seed)
+        some = rows[rng.permutation(len(rows))[:500]].astype(np.float64)
+        square = (some**2).sum(axis=1)
+        apart = (square[:, None] + square - 2 * some @ some.T)[np.triu_indices(len(some), 1)]
+        median = float(np.median(apart)) or 1.0
+        turn = rng.normal(0, np.sqrt(2 / (scale * median)), (rows.shape[1], 256)).astype(np.float32)
+        total = np.zeros((len(labels), 512))
+        mean = np.zeros(512)
+        for i in range(0, len(rows), BLOCK):
+            angle = rows[i : i + BLOCK] @ turn
+            wave = np.hstack([np.cos(angle), np.sin(angle)])
+            mean += wave.sum(axis=0)
+            total += labels[:, i : i + BLOCK].astype(np.float32) @ wave
+        current = labels.sum(axis=1, dtype=np.float64)[:, None]
+        return ((total - current * mean / len(rows)) ** 2).sum(axis=1)
+
+    return statistic
+
+
+def energy(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Energy distance (Szekely, Rizzo 2004) over the kept rows."""
+    rows = pool.vectors[pool.kept]
+    square = (rows**2).sum(axis=1)
+    label = labels[:, pool.kept].astype(np.float32)
+    current, other = label.sum(axis=1, dtype=np.float64), (1 - label).sum(axis=1, dtype=np.float64)
+    weight = (label / current[:, None] - (1 - label) / other[:, None]).astype(np.float32)
+    out = np.zeros(len(label))
+    for i in range(0, len(rows), 1_000):
+        apart = np.sqrt(np.maximum(square[i : i + 1_000, None] + square - 2 * rows[i : i + 1_000] @ rows.T, 0))
+        out -= ((weight @ apart.T) * weight[:, i : i + 1_000]).sum(axis=1)
+    return out
+
+
+def same_label(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Rows among the five nearest neighbours that bear the same label (Schilling 1986; Henze 1988)."""
+    near = neighbours(pool.unit, 5)[0]
+    return np.array([(label[near] == label[:, None]).sum() for label in labels[:, pool.kept]], float)
+
+
+def classifier(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of a cross-fitted ridge classifier, fitted anew for every labelling."""
+    rows = np.hstack([pool.white[pool.kept], np.ones((len(pool.kept), 1), np.float32)])
+    label = labels[:, pool.kept].astype(np.float32)
+    fold = np.random.default_rng(pool.seed).permutation(len(rows)) % 5
+    score = np.empty_like(label)
+    for k in range(5):
+        train = rows[fold != k]
+        grip = train.T @ train + 0.1 * np.eye(rows.shape[1], dtype=np.float32) * len(train) / rows.shape[1]
+        weight = np.linalg.solve(grip, train.T @ label[:, fold != k].T)
+        score[:, fold == k] = (rows[fold == k] @ weight).T
+    rank = rankdata(score, axis=1)
+    current = label.sum(axis=1, dtype=np.float64)
+    return ((rank * label).sum(axis=1) - current * (current + 1) / 2) / (current * (label.shape[1] - current))
+
+
+def fisher(p: np.ndarray) -> np.ndarray:
+    """Minus the sum of the logarithms of the single p-values (statistics x labellings)."""
+    return -np.log(p).sum(axis=0)
+
+
+def smallest(p: np.ndarray) -> np.ndarray:
+    """Minus the logarithm of the smallest single p-value."""
+    return (-np.log(p)).max(axis=0)
+
+
+class Method(NamedTuple):
+    """Statistics by name, and how their p-values become one number, large where the rows differ."""
+
+    statistics: dict[str, Callable[[Pool, np.ndarray], np.ndarray]]
+    join: Callable[[np.ndarray], np.ndarray]
+
+
+METHODS = {
+    "panel": Method(
+        {
+            "mean": mean_move,
+            "lonely": lonely,
+            "very lonely": very_lonely,
+            "off reference": off_reference,
+            "clump": clump,
+            "cluster growth": cluster_growth,
+        },
+        fisher,
+    ),
+    "mmd": Method({f"mmd {scale:g}": mmd(scale) for scale in (0.25, 0.5, 1.0)}, smallest),
+    "energy": Method({"energy": energy}, smallest),
+    "knn": Method({"knn": same_label}, smallest),
+    "c2st": Method({"c2st": classifier}, smallest),
+}
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """The statistics of the observed labelling and of the random ones, and the joint p-value.
+
+    Attributes
+    ----------
+    values : ndarray (statistics, 1 + permutations)
+        Column 0 is the observed labelling.
+    p_values : ndarray (statistics,)
+        p of every statistic alone.
+    joint : ndarray (1 + permutations,)
+        The joined number of every labelling.
+    p_value : float
+        Share of the labellings whose joined number is at least the observed one, the observed one counted; never
+        below 1 / (1 + permutations).
+    """
+
+    method: Method
+    values: np.ndarray
+    joint: np.ndarray = field(init=False)
+    p_values: np.ndarray = field(init=False)
+    p_value: float = field(init=False)
+
+    def __post_init__(self):
+        p = np.array([at_least(row, row) for row in self.values])
+        joint = np.round(self.method.join(p), 9)
+        for name, value in (("joint", joint), ("p_values", p[:, 0]), ("p_value", float(at_least(joint, joint)[0]))):
+            object.__setattr__(self, name, value)
+
+    def p_of(self, values: np.ndarray) -> np.ndarray:
+        """Joint p of further labellings, from their statistics, against the same random labellings."""
+        p = np.array([at_least(row[1:], new, itself=1) for row, new in zip(self.values, values, strict=True)])
+        return at_least(self.joint[1:], np.round(self.method.join(p), 9), itself=1)
+
+
+def permute(pool: Pool, labels: np.ndarray, method: Method) -> Permuted:
+    """Compute every statistic of a method for the observed labelling (row 0) and the random ones."""
+    return Permuted(method, np.array([statistic(pool, labels) for statistic in method.statistics.values()]))
+
+
+def at_least(among: np.ndarray, values: np.ndarray, itself: int = 0) -> np.ndarray:
+    """Share of `among` that is at least each value; `itself` = 1 counts the value as one more of them.
+
+    >>> at_least(np.array([1.0, 2.0, 2.0, 5.0]), np.array([2.0, 5.0]))
+    array([0.75, 0.25])
+    """
+    slack = 1e-9 * (1 + np.abs(values))
+    ordered = np.sort(among)
+    return (len(ordered) - np.searchsorted(ordered, values - slack, side="left") + itself) / (len(ordered) + itself)
+
+
+def labellings(current: np.ndarray, blocks: np.ndarray, strata: np.ndarray, permutations: int, seed: int) -> np.ndarray:
+    """The observed labels and `permutations` random ones, blocks moved as wholes and within their stratum only.
+
+    Parameters
+    ----------
+    current : ndarray of bool (N,)
+    blocks : ndarray of int (N,)
+        Rows of one session share a number 0, 1, ...
+    strata : ndarray of int (N,)
+        Rows of one block share their stratum.
+
+    Returns
+    -------
+    ndarray of uint8 (1 + permutations, N)
+        1 = current; row 0 is the observed labelling.
+    """
+    rng = np.random.default_rng(seed)
+    _, first = np.unique(blocks, return_index=True)
+    label = current[first].astype(np.uint8)
+    table = np.empty((permutations + 1, len(label)), np.uint8)
+    table[0] = label
+    for stratum in np.unique(strata[first]):
+        inside = np.flatnonzero(strata[first] == stratum)
+        table[1:, inside] = rng.permuted(np.tile(label[inside], (permutations, 1)), axis=1)
+    return table if len(first) == len(blocks) and (np.diff(blocks) > 0).all() else table[:, blocks]
