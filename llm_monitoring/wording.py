@@ -112,6 +112,33 @@ def moment(when, year: bool = False) -> str:
     return f"{at.day}{NBSP}{at:%b}{f'{NBSP}{at:%Y}' if year else ''}{NBSP}{at:%H:%M}{NBSP}UTC"
 
 
+def day(when) -> str:
+    """A date as ``27 June``.
+
+    >>> day("2023-06-27T00:20:00Z").replace(NBSP, " ")
+    '27 June'
+    """
+    if when is None or pd.isna(when):
+        return "unknown"
+    at = pd.Timestamp(when).tz_convert("UTC")
+    return f"{at.day}{NBSP}{at:%B}"
+
+
+def lasting(start, end) -> str:
+    """The time from start to end in the unit that people would use: minutes, hours, from three days on days.
+
+    >>> lasting("2023-06-27T00:00Z", "2023-06-28T00:03Z").replace(NBSP, " ")
+    '24 h'
+    """
+    if start is None or end is None or pd.isna(start) or pd.isna(end):
+        return "unknown"
+    minutes = (pd.Timestamp(end) - pd.Timestamp(start)).total_seconds() / 60
+    if abs(minutes) < 90:
+        return f"{number(minutes)}{NBSP}min"
+    hours = minutes / 60
+    return f"{number(hours)}{NBSP}h" if abs(hours) < 72 else f"{number(hours / 24)}{NBSP}days"
+
+
 METRIC_WORDS = {
     "mean_quality": "mean quality",
     "flagged_rate": "share of flagged answers",
