@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os.path import commonprefix
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from llm_monitoring.incident.alert import Alert
 from llm_monitoring.intervals import Interval, bootstrap, mean_t, newcombe, welch, wilson
-from llm_monitoring.log import Log
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
 
 NOT_SLICED = {
     "request_id", "timestamp", "session_id", "user_input", "system_output", "error", "latency_ms", "input_tokens",
@@ -158,9 +161,20 @@ def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: i
             continue
         values = column.nunique()
         same = any(_same_partition(column, requests[other]) for other in kept)
-        if 2 <= values <= (most_values if name not in first else 200) and not same:
+        lasting = name == "feature_id" or _lasting(column, requests)
+        if 2 <= values <= (most_values if name not in first else 200) and not same and lasting:
             kept.append(name)
     return tuple(kept[:most_columns])
+
+
+def _lasting(column: pd.Series, requests: pd.DataFrame) -> bool:
+    """Whether most rows have a value that was there from the beginning to the end; a version column's values come and go."""
+    if "timestamp" not in requests:
+        return True
+    ordered = column.iloc[requests["timestamp"].argsort(kind="stable")]
+    few = max(30, len(ordered) // 50)
+    early, late = set(ordered.iloc[:few]), set(ordered.iloc[-few:])
+    return bool(column.isin(early & late).mean() >= 0.5)
 
 
 def _same_partition(a: pd.Series, b: pd.Series) -> bool:
@@ -183,7 +197,7 @@ def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:
     >>> lineage(pd.DataFrame({"model_id": ["gpt-4-0314", "gpt-4-0613"], "timestamp": times}), pd.DataFrame())
     {'gpt-4-0314': 'gpt-4', 'gpt-4-0613': 'gpt-4'}
     """
-    seen = requests.groupby("model_id")["timestamp"].agg(["min", "max"]).sort_values(["min"])
+    seen = requests.groupby("model_id")["timestamp"].agg(["min", "max", "size"]).sort_values(["min"])
     parent = {model: model for model in seen.index}
     for old, new in [*_listed(changes, parent), *_successors(seen)]:
         if parent[new] == new and old != new:
@@ -208,12 +222,9 @@ def _listed(changes: pd.DataFrame, known: dict) -> list[tuple[str, str]]:
 def _successors(seen: pd.DataFrame) -> list[tuple[str, str]]:
     from rapidfuzz import fuzz
 
-    first, last = seen["min"].min(), seen["max"].max()
-    day = pd.Timedelta("1D")
-    gone = seen[seen["max"] < last - day]
-    came = seen[seen["min"] > first + day] if len(gone) else gone
-    if len(gone) and not len(came):  # a short log: anything that starts when another one ends
-        came = seen[seen["min"] > gone["max"].min()]
+    first, last, day = seen["min"].min(), seen["max"].max(), pd.Timedelta("1D")
+    gap = ((seen["max"] - seen["min"]) / seen["size"] * 20).clip(lower=pd.Timedelta("2h"), upper=day)
+    gone, came = seen[last - seen["max"] > gap], seen[seen["min"] - first > gap]
     pairs, used = [], set()
     for new, row in came.iterrows():
         near = gone[((gone["max"] - row["min"]).abs() <= day) & ~gone.index.isin(used) & (gone.index != new)]

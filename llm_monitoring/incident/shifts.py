@@ -59,7 +59,7 @@ def shift_evidence(seen: Observations, slices: list[Slice], times: pd.DatetimeIn
     cells, not on the rows: 20,000 judged answers take under a second.
     """
     cells = _cells(seen, times)
-    design, penalty = _design(cells, seen)
+    design, penalty = _design(cells, _day_scale(cells, seen))
     weight = cells["n"].to_numpy() / cells["variance"].to_numpy()
     factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + np.diag(penalty), lower=True)
     y = cells["mean"].to_numpy()
@@ -72,7 +72,9 @@ def shift_evidence(seen: Observations, slices: list[Slice], times: pd.DatetimeIn
         delta = np.where(usable, seen.sign * score / information, np.nan)
         variance = np.where(usable, 1 / information, np.nan)
     harm, small = EFFECTS[seen.scale], NEGLIGIBLE[seen.scale]
-    return Shifts(slices, times, _log_harm(delta, variance, harm), _log_any(delta, variance, small), delta, variance**0.5)
+    return Shifts(
+        slices, times, _log_harm(delta, variance, harm), _log_any(delta, variance, small), delta, variance**0.5
+    )
 
 
 def _one_slice(inside, after, weight, y, design, factor, seen_y):
@@ -88,8 +90,10 @@ def _cells(seen: Observations, times: pd.DatetimeIndex) -> pd.DataFrame:
     rows = pd.DataFrame(
         {
             "leaf": leaf,
-            "day": frame["timestamp"].dt.floor("D").astype("int64").to_numpy(),
-            "span": np.searchsorted(times.as_unit("ns").asi8, frame["timestamp"].dt.as_unit("ns").astype("int64"), side="right"),
+            "day": frame["timestamp"].dt.floor("D").dt.as_unit("s").astype("int64").to_numpy(),
+            "span": np.searchsorted(
+                times.as_unit("ns").asi8, frame["timestamp"].dt.as_unit("ns").astype("int64"), side="right"
+            ),
             "y": y - y.mean(),
         }
     )
@@ -110,9 +114,23 @@ def _variance(rows: pd.DataFrame, seen: Observations) -> np.ndarray:
     return ((within["squares"] + 10 * pooled) / (within["n"] - 1 + 10).clip(lower=1)).to_numpy()
 
 
-def _design(cells: pd.DataFrame, seen: Observations) -> tuple[sparse.csr_matrix, np.ndarray]:
+def _day_scale(cells: pd.DataFrame, seen: Observations) -> float:
+    """Sd of a day's effect, from the days before the last eight (DerSimonian and Laird); at least the usual scale."""
+    usual = DAY_SCALE[seen.scale]
+    early = cells[cells["day"] < (seen.alert.fired_at - pd.Timedelta("8D")).timestamp()]
+    if early["day"].nunique() < 5:
+        return usual
+    weight = early["n"] / early["variance"]
+    centre = (early["mean"] * weight).groupby(early["leaf"]).sum() / weight.groupby(early["leaf"]).sum()
+    off = (early["mean"] - early["leaf"].map(centre)) * weight
+    group = [early["feature_id"], early["day"]] if "feature_id" in early else [early["day"]]
+    total, sums = weight.groupby(group).sum(), off.groupby(group).sum()
+    excess = float((sums**2 / total).sum() - (len(total) - early["leaf"].nunique()))
+    return float(np.sqrt(max(usual**2, excess / total.sum())))
+
+
+def _design(cells: pd.DataFrame, day: float) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Indicator columns of leaves, days and days of a feature, and the precision of their effects."""
-    day = DAY_SCALE[seen.scale]
     spread = max(float(cells["mean"].std(ddof=0)), 1e-3) * 3
     blocks = [(cells["leaf"].to_numpy(), 1 / spread**2), (pd.factorize(cells["day"])[0], 2 / day**2)]
     if "feature_id" in cells:

@@ -62,7 +62,9 @@ def candidates(frame: pd.DataFrame, columns: tuple[str, ...], feature_id: str | 
 def _named(frame: pd.DataFrame, columns: tuple[str, ...]) -> Iterator[Slice]:
     yield ALL
     for column in columns:
-        for value in frame[column].dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable").index:
+        for value in (
+            frame[column].dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable").index
+        ):
             yield Slice(((column, value),))
     for pair in combinations(columns, 2):
         counts = frame.groupby(list(pair), observed=True).size().sort_values(ascending=False, kind="stable")

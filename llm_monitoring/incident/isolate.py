@@ -1,0 +1,295 @@
+"""What did it? Every recorded change, something unrecorded, the judge, the mix and chance, each with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring import wording as say
+from llm_monitoring.incident.alert import read_alert
+from llm_monitoring.incident.causes import NAMED, Cause, Inquiry, in_scope, inquire
+from llm_monitoring.incident.observations import Observations
+from llm_monitoring.results import Result, jsonable
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+CREDIBLE = 0.9
+DRAWN, AROUND = 2000, pd.Timedelta("36h")
+
+
+@dataclass(frozen=True, repr=False)
+class IsolateResult(Result):
+    """Belief over the causes.
+
+    Attributes
+    ----------
+    ranking : list of dict
+        cause, kind, description, at (when it went live), probability, recorded, evidence; best first, summing to 1.
+    onset : dict
+        at, low, high: the start with its 90 % interval, from the answers alone.
+    verdict : str
+        A cause (probability 0.8 or more), ``no recorded change fits`` or ``cannot tell apart``.
+    candidates : list of str
+        The smallest set of causes that holds 0.9.
+    answers : list of dict
+        timestamp and bad, of the slice that was hit, around the start: for the time line.
+    """
+
+    ranking: list[dict[str, Any]]
+    onset: dict[str, str | None]
+    verdict: str
+    candidates: list[str]
+    metric: str
+    where: dict[str, Any]
+    changes_in_reach: int
+    answers: list[dict[str, Any]]
+    what_would_change_this: list[str]
+    next: str
+
+    @property
+    def headline(self) -> str:
+        """Verdict, probability and start in one sentence."""
+        first = self.ranking[0] if self.ranking else None
+        if first is None:
+            return "cannot tell apart: the metric has no value for single answers here, or too few"
+        start = f"start {say.moment(self.onset['at'])} (90 %: {say.moment(self.onset['low'])} to {say.moment(self.onset['high'])})"
+        if self.verdict == first["cause"]:
+            return f"{first['cause']}, {say.likely(first['probability'])} ({say.probability(first['probability'])}); {start}"
+        listed = ", ".join(
+            f"{row['cause']} {say.probability(row['probability'])}"
+            for row in self.ranking
+            if row["cause"] in self.candidates
+        )
+        return f"{self.verdict}: {listed}; {start}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per cause, best first."""
+        rows = [{**row, "evidence": " ".join(row["evidence"])} for row in self.ranking]
+        return pd.DataFrame(rows, columns=["cause", "kind", "description", "at", "probability", "recorded", "evidence"])
+
+    def plot(self, ax=None, narrow: bool = False):
+        """A bar of probability for each cause."""
+        from llm_monitoring.incident import drawing
+
+        shown = [row for i, row in enumerate(self.ranking) if i < 6 or row["cause"] in self.candidates]
+        return drawing.causes(pd.DataFrame(shown, columns=[*self.to_frame().columns]), ax, narrow=narrow)
+
+
+def isolate(log: Log, alert, scope=None) -> IsolateResult:
+    """Weigh every cause of an alert.
+
+    Parameters
+    ----------
+    log : Log
+        Needs the table `changes` for recorded causes; everything in it is used.
+    alert : row of `check`, dict or Alert
+    scope : ScopeResult, optional
+        The slice to tell the evidence of; default the one found here (the same evidence names it).
+
+    Returns
+    -------
+    IsolateResult
+
+    Notes
+    -----
+    Belief = prior x Bayes factor, summed over the slices that a cause can have hit and the times it can have begun.
+    Recorded changes share a prior of 0.35 (those older than eight days count 0.15 of a recent one), something
+    unrecorded has 0.10, the judge 0.10, nothing 0.45. A recorded change starts when its version is first seen, else at
+    its logged time; a scope that nobody wrote down may be any slice. Nearness in time to the alert counts for nothing.
+    """
+    alert = read_alert(alert)
+    inquiry = inquire(log, alert)
+    if inquiry is None:
+        return _nothing(alert)
+    ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
+    candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
+    verdict = _verdict(ranking, candidates)
+    where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
+    return IsolateResult(
+        **jsonable(
+            {
+                "ranking": ranking,
+                "onset": inquiry.onset,
+                "verdict": verdict,
+                "candidates": candidates,
+                "metric": alert.metric,
+                "where": where,
+                "changes_in_reach": sum(cause.recorded for cause in inquiry.causes),
+                "answers": _answers(inquiry),
+                "what_would_change_this": _what_would_change(inquiry, verdict),
+                "next": _next(verdict),
+            }
+        )
+    )
+
+
+def _smallest(probability: np.ndarray) -> int:
+    return int(np.searchsorted(np.cumsum(probability), CREDIBLE - 1e-12)) + 1
+
+
+def _verdict(ranking: list[dict], candidates: list[str]) -> str:
+    first = ranking[0]
+    if first["probability"] >= NAMED or len(candidates) == 1:
+        return "no recorded change fits" if first["cause"] == "silent" else first["cause"]
+    unrecorded = sum(row["probability"] for row in ranking if row["cause"] == "silent")
+    return "no recorded change fits" if unrecorded >= 0.5 else "cannot tell apart"
+
+
+def _rank(inquiry: Inquiry, cause: Cause, probability: float) -> dict[str, Any]:
+    evidence = {"silent": _of_silent, "judge": _of_judge, "none": _of_none, "mix": _of_mix}.get(cause.kind, _of_change)
+    return {
+        "cause": cause.name,
+        "kind": cause.kind,
+        "description": cause.description,
+        "at": cause.at,
+        "probability": float(probability),
+        "recorded": cause.recorded,
+        "evidence": evidence(inquiry, cause),
+    }
+
+
+def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
+    seen, onset = inquiry.seen, inquiry.onset
+    frame = seen.frame
+    hit, inside = inquiry.slice.mask(frame), in_scope(cause.declared, frame)
+    told = [_timing(cause, onset)]
+    covered = (hit & inside).sum() / max(hit.sum(), 1)
+    declared = "It declares no scope." if cause.declared is None else f"Its scope ({_scope_words(cause)})"
+    if cause.declared is not None:
+        told.append(f"{declared} holds {say.amount(covered, 'share')} of the answers of {inquiry.slice.label}.")
+    group, words = (hit & inside, inquiry.slice.label) if covered > 0 else (inside, _scope_words(cause))
+    told.append(f"Since it went live, {words}: {_moved(seen, group, cause.at)}.")
+    if (~inside).sum() and cause.declared is not None:
+        told.append(f"Outside its scope, at the same time: {_moved(seen, ~inside, cause.at)}.")
+    late_start = onset["low"] is not None and cause.at is not None and cause.at < onset["low"] - pd.Timedelta("3h")
+    if late_start and covered > 0:
+        told.append(_between(inquiry, hit, cause))
+    return told
+
+
+def _scope_words(cause: Cause) -> str:
+    where = () if cause.declared is None else cause.declared.where
+    return ", ".join(" or ".join(str(v) for v in values) for _, values in where) or "all answers"  # type: ignore[attr-defined]
+
+
+def _timing(cause: Cause, onset: dict) -> str:
+    live = f"It went live {say.moment(cause.at)}"
+    if onset["low"] is None or cause.at is None:
+        return f"{live}."
+    interval = f"({say.moment(onset['low'])} to {say.moment(onset['high'])}, 90 %)"
+    if onset["low"] <= cause.at <= onset["high"]:
+        return f"{live}, inside the interval of the start {interval}."
+    away = onset["low"] - cause.at if cause.at < onset["low"] else cause.at - onset["high"]
+    side = "before the earliest start" if cause.at < onset["low"] else "after the latest start"
+    return f"{live}, {_hours(away)} {side} {interval}."
+
+
+def _hours(span: pd.Timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def _moved(seen: Observations, group: np.ndarray, at: pd.Timestamp | None, until: pd.Timestamp | None = None) -> str:
+    """How the answers of a group changed at a time: levels, change with interval, n."""
+    rows = seen.frame[group]
+    if until is not None:
+        rows = rows[rows["timestamp"] < until]
+    late = rows["timestamp"] >= at
+    before, after = rows.loc[~late, "value"], rows.loc[late, "value"]
+    if not len(before) or not len(after):
+        return "no answers on both sides of it"
+    change, unit = seen.change(before, after), seen.alert.unit
+    return (
+        f"{say.amount(seen.level(before).estimate, unit)} (n {len(before):,}) to {say.amount(seen.level(after).estimate, unit)} "
+        f"(n {len(after):,}), {say.difference(change.estimate, unit)} {say.span(change.low, change.high, unit, sign=True)}"
+    )
+
+
+def _between(inquiry: Inquiry, hit: np.ndarray, cause: Cause) -> str:
+    told = _moved(inquiry.seen, hit, cause.at, inquiry.onset["low"])
+    return f"Between it and the earliest start, {inquiry.slice.label}: {told}."
+
+
+def _of_silent(inquiry: Inquiry, cause: Cause) -> list[str]:
+    onset = inquiry.onset
+    recorded = [c for c in inquiry.causes if c.recorded and c.at is not None and onset["low"] is not None]
+    near = [c.name for c in recorded if onset["low"] <= c.at <= onset["high"]]  # type: ignore[operator]
+    if near:
+        return [f"Needs an event that nobody logged in the same interval as {', '.join(near)}."]
+    return ["No recorded change went live in the interval of the start."]
+
+
+def _of_judge(inquiry: Inquiry, cause: Cause) -> list[str]:
+    outside = ~inquiry.slice.mask(inquiry.seen.frame)
+    if not outside.any():
+        return ["All answers moved alike: the judge and a change that hits everything look the same."]
+    label = inquiry.slice.label
+    return [
+        f"A judge that changed would have moved all answers; outside {label}: {_moved(inquiry.seen, outside, inquiry.since)}."
+    ]
+
+
+def _of_none(inquiry: Inquiry, cause: Cause) -> list[str]:
+    inside = inquiry.slice.mask(inquiry.seen.frame)
+    return [f"Chance would have to explain {inquiry.slice.label}: {_moved(inquiry.seen, inside, inquiry.since)}."]
+
+
+def _of_mix(inquiry: Inquiry, cause: Cause) -> list[str]:
+    unit, mix = inquiry.seen.alert.unit, inquiry.mix
+    total = mix.mix_effect + mix.within_effect
+    return [f"Mix explains {say.difference(mix.mix_effect, unit)} of {say.difference(total, unit)}."]
+
+
+def _answers(inquiry: Inquiry) -> list[dict[str, Any]]:
+    seen, onset = inquiry.seen, inquiry.onset
+    if onset["low"] is None:
+        return []
+    rows = seen.frame[inquiry.slice.mask(seen.frame)]
+    rows = rows[rows["timestamp"].between(onset["low"] - AROUND, onset["high"] + AROUND)]
+    step = -(-len(rows) // DRAWN) or 1
+    rows = rows.iloc[::step]
+    return [{"timestamp": t, "bad": bool(b)} for t, b in zip(rows["timestamp"], _bad(seen, rows["value"]))]
+
+
+def _bad(seen: Observations, value: pd.Series) -> np.ndarray:
+    """Which single answers count as bad: 1 of a rate, a score of 2 or less, above the 95th percentile of latency or cost."""
+    if seen.scale == "share":
+        return (value == (1 if seen.sign > 0 else 0)).to_numpy()
+    if seen.scale == "score":
+        return (value <= 2).to_numpy()
+    return (value > seen.frame["value"].quantile(0.95)).to_numpy()
+
+
+def _what_would_change(inquiry: Inquiry, verdict: str) -> list[str]:
+    first = inquiry.causes[0]
+    if verdict == "cannot tell apart":
+        second = inquiry.causes[1]
+        return [
+            f"Take {first.name} back for a part of the traffic, or judge more answers that saw only one of {first.name} and {second.name}."
+        ]
+    if first.recorded and verdict == first.name:
+        return [
+            f"An event that nobody logged in the same interval as {first.name}. Check: put twenty of the failing questions "
+            "to the state before the change; if they fail there too, this is not the cause."
+        ]
+    if verdict == "no recorded change fits":
+        return ["A change that was made and not logged: ask the owners of the feature, the model and the index."]
+    return ["More judged answers of the same period."]
+
+
+def _next(verdict: str) -> str:
+    if verdict == "cannot tell apart":
+        return "Go on to respond: the cheapest step that separates the candidates."
+    if verdict == "none":
+        return "Nothing to take back: no change fits better than chance."
+    return "Go on to respond: what to do, and what waiting costs."
+
+
+def _nothing(alert) -> IsolateResult:
+    unknown = {"at": None, "low": None, "high": None}
+    todo = "Compare the chart of this metric with the change log by eye."
+    return IsolateResult([], unknown, "cannot tell apart", [], alert.metric, {}, 0, [], [], todo)

@@ -1,0 +1,153 @@
+"""What people who read flagged answers say: how many flags were deserved, and how that bears on the alert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring import wording as say
+from llm_monitoring.incident.alert import Alert
+from llm_monitoring.intervals import anytime_share
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+PLANNED, ERROR = 20, 0.05
+USUAL_PRECISION = (8.0, 2.0)  # Beta: flags deserved before, where nobody has read any: 0.8, worth ten reviews
+UNDESERVED = 0.1  # belief, before anyone reads, that all extra flags are undeserved
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """Counts and course of the reviews of the alert's period."""
+
+    judged: bool
+    reviewed: int
+    deserved: int
+    precision: dict[str, float | None]
+    deserved_probability: float
+    decided_at: int | None
+    wald: dict[str, float | None]
+    rows: list[dict[str, Any]]
+    sentences: list[str]
+
+
+def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> Reviewed:
+    """Weigh the verdicts on flagged answers since the start; ``unsure`` counts as not deserved, the cautious side.
+
+    Two hypotheses for the share of deserved flags: as before (p_real), or only the flags that there were before are
+    deserved (p_false = p_real x flag rate before / now).
+    """
+    judged = alert.metric.startswith("mean_") or alert.metric == "flagged_rate"
+    if not judged:
+        nothing = {"estimate": None, "low": None, "high": None}
+        return Reviewed(False, 0, 0, nothing, 1.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
+    now, before = _split(log, alert, since, reviews)
+    good = (now["verdict"] == "real").to_numpy()
+    a, b = (
+        USUAL_PRECISION[0] + (before["verdict"] == "real").sum(),
+        USUAL_PRECISION[1] + (before["verdict"] != "real").sum(),
+    )
+    ratio = _flag_ratio(log, alert, since)
+    wald = _wald(a / (a + b), ratio)
+    low, high = anytime_share(good.sum(), len(good)) if len(good) else (None, None)
+    course = [
+        {"share": float(good[: i + 1].mean()), **dict(zip(("low", "high"), anytime_share(good[: i + 1].sum(), i + 1)))}
+        for i in range(len(good))
+    ]
+    rows = [{**row, **point} for row, point in zip(now.to_dict("records"), course)]
+    return Reviewed(
+        True,
+        len(good),
+        int(good.sum()),
+        {"estimate": float(good.mean()) if len(good) else None, "low": low, "high": high},
+        _deserved_probability(good, a, b, ratio),
+        _decided(good, wald),
+        wald,
+        rows,
+        _sentences(good, low, high, wald, before),
+    )
+
+
+def read_reviews(log: Log, reviews=None) -> pd.DataFrame:
+    """The reviews table from a DataFrame, a file of verdicts, or the log."""
+    if reviews is None:
+        return log.reviews
+    if isinstance(reviews, str | Path):
+        from llm_monitoring.verdicts import read
+
+        return read(reviews)
+    return reviews
+
+
+def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Reviews of flagged answers since the start (in reading order), and those of before."""
+    table = read_reviews(log, reviews)
+    columns = ["request_id", "timestamp", "feature_id", "user_input", "system_output"]
+    requests = log.requests.reindex(columns=columns)
+    flagged = set(log.judgements.loc[log.judgements["flagged"].fillna(False).astype(bool), "request_id"])
+    table = table[table["request_id"].isin(flagged)].sort_values(["reviewed_at", "request_id"], kind="stable")
+    table = table.drop_duplicates("request_id", keep="last").reindex(columns=["request_id", "verdict", "note"])
+    rows = table.merge(requests, on="request_id", how="inner")
+    if alert.feature_id is not None:
+        rows = rows[rows["feature_id"] == alert.feature_id]
+    late = rows["timestamp"] >= since
+    return rows[late].reset_index(drop=True), rows[~late]
+
+
+def _flag_ratio(log: Log, alert: Alert, since: pd.Timestamp) -> float:
+    """Flag rate before over flag rate since, at most 1, each with half a flag added."""
+    j = log.judgements
+    j = j[j["quality_score"].notna() & (True if alert.feature_id is None else j["feature_id"] == alert.feature_id)]
+    at = j["request_id"].map(log.requests.set_index("request_id")["timestamp"]).fillna(j["judged_at"])
+    flagged = j["flagged"].fillna(False).astype(bool)
+    rates = [(flagged[part].sum() + 0.5) / (part.sum() + 1) for part in (at < since, at >= since)]
+    return float(min(rates[0] / rates[1], 1.0))
+
+
+def _deserved_probability(good: np.ndarray, a: float, b: float, ratio: float) -> float:
+    """P(extra flags deserved | verdicts), the precision before integrated over its Beta."""
+    from scipy import stats
+
+    p = np.linspace(0.0025, 0.9975, 400)
+    weight = stats.beta.pdf(p, a, b)
+    k, n = good.sum(), len(good)
+    likelihood = [(weight * q**k * (1 - q) ** (n - k)).sum() / weight.sum() for q in (p, p * ratio)]
+    real, false = (1 - UNDESERVED) * likelihood[0], UNDESERVED * likelihood[1]
+    return float(real / (real + false))
+
+
+def _wald(p_real: float, ratio: float) -> dict[str, float | None]:
+    p_false = p_real * ratio
+    if ratio > 0.98:
+        return {"p_real": p_real, "p_false": p_false, "expected_n": None}
+    up, down = np.log(p_real / p_false), np.log((1 - p_real) / (1 - p_false))
+    edge = np.log((1 - ERROR) / ERROR)
+    expected = (1 - 2 * ERROR) * edge / (p_real * up + (1 - p_real) * down)
+    return {"p_real": float(p_real), "p_false": float(p_false), "expected_n": float(np.ceil(expected))}
+
+
+def _decided(good: np.ndarray, wald: dict) -> int | None:
+    if wald["expected_n"] is None:
+        return None
+    up = np.log(wald["p_real"] / wald["p_false"])
+    down = np.log((1 - wald["p_real"]) / (1 - wald["p_false"]))
+    crossed = np.abs(np.cumsum(np.where(good, up, down))) >= np.log((1 - ERROR) / ERROR)
+    return int(np.argmax(crossed)) + 1 if crossed.any() else None
+
+
+def _sentences(good: np.ndarray, low, high, wald: dict, before: pd.DataFrame) -> list[str]:
+    source = f"{len(before)} earlier reviews" if len(before) else "no earlier review: 0.8 is assumed"
+    if not len(good):
+        need = "" if wald["expected_n"] is None else f" About {wald['expected_n']:.0f} readings would decide it."
+        return [f"Nobody has read a flagged answer of this period yet.{need}"]
+    told = (
+        f"{good.sum()} of {len(good)} flagged answers that were read deserved the flag "
+        f"{say.span(low, high, 'share')}, 95 % whenever one stops; {say.amount(wald['p_real'], 'share')} would be "
+        f"expected if the fall is real, {say.amount(wald['p_false'], 'share')} if the extra flags are not ({source})."
+    )
+    return [told]

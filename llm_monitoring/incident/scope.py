@@ -1,0 +1,244 @@
+"""Whom does it hit? The slice whose answers changed, the slices around it, and the part that is only other questions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from llm_monitoring import wording as say
+from llm_monitoring.incident.alert import read_alert
+from llm_monitoring.incident.causes import Inquiry, inquire, whole
+from llm_monitoring.incident.comparison import compare
+from llm_monitoring.incident.slices import ALL, Slice
+from llm_monitoring.results import Result, jsonable
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+MOST_LEAVES = 12
+
+
+@dataclass(frozen=True, repr=False)
+class ScopeResult(Result):
+    """The slice that was hit.
+
+    Attributes
+    ----------
+    kind : str
+        all (every answer), slice, mix (no answer got worse, other questions came) or none (no slice can be named).
+    slices : list of dict
+        `where`, label, verdict, levels before and since with intervals, change, low, high, n_before, n_after,
+        share_of_change, probability. The first is the answer, the rest are runners-up and other slices that got worse.
+    leaves : list of dict
+        The same for the plain parts of the traffic (feature x category or model), for the figure.
+    mix_effect, within_effect : float
+        The two parts of the change of the feature that alerted (Kitagawa), in the metric's unit.
+    """
+
+    kind: str
+    metric: str
+    unit: str
+    since: str
+    until: str
+    slices: list[dict[str, Any]]
+    leaves: list[dict[str, Any]]
+    mix_effect: float | None
+    within_effect: float | None
+    reasons: list[str]
+    next: str
+
+    @property
+    def headline(self) -> str:
+        """The slice, its change and n in one sentence."""
+        if not self.slices:
+            return self.reasons[0]
+        s = self.slices[0]
+        told = (
+            f"{s['label']}: {say.amount(s['before'], self.unit)} of {s['n_before']:,} before, "
+            f"{say.amount(s['after'], self.unit)} of {s['n_after']:,} since; {say.difference(s['change'], self.unit)} "
+            f"{say.span(s['low'], s['high'], self.unit, sign=True)}, probability {say.probability(s['probability'])}"
+        )
+        return {
+            "mix": f"other questions, no slice got worse; {told}",
+            "none": f"no slice can be named; nearest {told}",
+        }.get(self.kind, told)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All slices, the answer first, then the plain parts of the traffic."""
+        columns = [
+            "label",
+            "verdict",
+            "before",
+            "after",
+            "change",
+            "low",
+            "high",
+            "n_before",
+            "n_after",
+            "share_of_change",
+        ]
+        known = {s["label"] for s in self.slices}
+        return pd.DataFrame([*self.slices, *(s for s in self.leaves if s["label"] not in known)], columns=columns)
+
+    def plot(self, ax=None, narrow: bool = False):
+        """Before and since of each part of the traffic, the answer on top."""
+        from llm_monitoring.incident import drawing
+
+        known = [s["label"] for s in self.slices[:1]]
+        shown = [*self.slices[:1], *(s for s in self.leaves if s["label"] not in known)][:MOST_LEAVES]
+        return drawing.slices(
+            pd.DataFrame(shown, columns=shown[0].keys() if shown else None), ax, self.unit, narrow=narrow
+        )
+
+
+def scope(log: Log, alert) -> ScopeResult:
+    """Name the slice whose answers changed.
+
+    Parameters
+    ----------
+    log : Log
+        Everything in it is used; cut it with ``log.until(when)`` for an earlier moment.
+    alert : row of `check`, dict or Alert
+
+    Returns
+    -------
+    ScopeResult
+        `slices[0]` is the slice with the largest expected overlap (Jaccard) with the one that was hit, over all causes
+        and times. Candidates are all answers, each value of a dimension and each pair of values; a model is followed
+        over its versions. Each kind of slice has the same prior, and each slice within a kind: that is what many slices
+        cost.
+
+    Notes
+    -----
+    Verdicts of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``.
+    """
+    alert = read_alert(alert)
+    inquiry = inquire(log, alert)
+    if inquiry is None:
+        return _nothing(alert, log)
+    leaves = _leaves(inquiry)
+    rows = [_row(inquiry, found, len(leaves)) for found in _shown(inquiry)]
+    also = [leaf for leaf in leaves if leaf["verdict"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
+    kind = _kind(inquiry)
+    return ScopeResult(
+        **jsonable(
+            {
+                "kind": kind,
+                "metric": alert.metric,
+                "unit": alert.unit,
+                "since": inquiry.since,
+                "until": log.requests["timestamp"].max(),
+                "slices": [*rows, *also],
+                "leaves": leaves,
+                "mix_effect": inquiry.mix.mix_effect,
+                "within_effect": inquiry.mix.within_effect,
+                "reasons": _reasons(inquiry, kind, rows, also),
+                "next": _next(kind),
+            }
+        )
+    )
+
+
+def _kind(inquiry: Inquiry) -> str:
+    if inquiry.chance_of("mix") > 0.5:
+        return "mix"
+    if inquiry.chance_of("none", "judge", "mix") > 0.5:
+        return "none"
+    return "all" if inquiry.slice == ALL else "slice"
+
+
+def _shown(inquiry: Inquiry, most: int = 4, least: float = 0.02) -> list[Slice]:
+    """The answer, then the runners-up that keep some probability."""
+    order = sorted(range(len(inquiry.shifts.slices)), key=lambda i: -inquiry.slice_probability[i])
+    runners = [inquiry.shifts.slices[i] for i in order[:most] if inquiry.slice_probability[i] >= least]
+    return [inquiry.slice, *(s for s in runners if s != inquiry.slice)]
+
+
+def _row(inquiry: Inquiry, found: Slice, looks: int) -> dict[str, Any]:
+    i = inquiry.shifts.slices.index(found) if found in inquiry.shifts.slices else None
+    row = compare(inquiry.seen, found, inquiry.since, max(looks, 1))
+    total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)
+    excess = total["change"] * total["n_after"]
+    share = row["change"] * _rows_of_feature(inquiry, found) / excess if excess else None
+    probability = None if i is None else float(inquiry.slice_probability[i])
+    return {**row, "share_of_change": share, "probability": probability}
+
+
+def _rows_of_feature(inquiry: Inquiry, found: Slice) -> int:
+    """Answers since, in the slice and in the feature that alerted: what the slice adds to the feature's change."""
+    frame = inquiry.seen.frame
+    late = (frame["timestamp"] >= inquiry.since).to_numpy()
+    return int((found.mask(frame) & whole(inquiry.seen).mask(frame) & late).sum())
+
+
+def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
+    """Plain parts of the traffic: the columns of the answer where it has two, else feature with the next column."""
+    seen = inquiry.seen
+    columns = [column for column, _ in inquiry.slice.where] or list(seen.columns[:1])
+    if len(columns) == 1 and len(seen.columns) > 1:
+        columns = sorted({columns[0], seen.columns[0], *seen.columns[1:2]}, key=seen.columns.index)[:2]
+    sizes = seen.frame.groupby(columns, observed=True).size().sort_values(ascending=False, kind="stable")
+    parts = [Slice(tuple(zip(columns, values if isinstance(values, tuple) else (values,)))) for values in sizes.index]
+    inside = [p for p in parts if (p.mask(seen.frame) & whole(seen).mask(seen.frame)).any()]
+    parts = (inside + [p for p in parts if p not in inside])[:MOST_LEAVES]
+    rows = [{**_row(inquiry, part, len(parts)), "probability": None} for part in parts]
+    rank = {"worse": 0, "better": 1, "no change seen": 2, "too few to tell": 3}
+    return sorted(rows, key=lambda row: (rank[row["verdict"]], -row["n_after"], row["label"]))
+
+
+def _reasons(inquiry: Inquiry, kind: str, rows: list[dict], also: list[dict]) -> list[str]:
+    unit, first = inquiry.seen.alert.unit, rows[0]
+    told = [
+        f"{len(inquiry.shifts.slices):,} slices over {', '.join(inquiry.seen.columns) or 'no dimension'} were compared; "
+        f"{first['label']} has probability {say.probability(first['probability'])}."
+    ]
+    if kind == "mix":
+        told.insert(0, "No slice got worse; the share of questions that were always harder grew.")
+    if kind == "none":
+        told.insert(0, "No slice can be named: chance or the judge explains the alert at least as well.")
+    if first["share_of_change"] is not None:
+        told.append(
+            f"It carries {say.amount(first['share_of_change'], 'share')} of the change in {inquiry.seen.alert.of}."
+        )
+    mix = inquiry.mix
+    told.append(
+        f"Mix: {say.difference(mix.mix_effect, unit)}; within slices: {say.difference(mix.within_effect, unit)}."
+    )
+    told += [
+        f"Also worse: {row['label']}, {say.amount(row['before'], unit)} of {row['n_before']:,} to "
+        f"{say.amount(row['after'], unit)} of {row['n_after']:,}."
+        for row in also
+    ]
+    return told
+
+
+def _next(kind: str) -> str:
+    if kind in ("all", "slice"):
+        return "Go on to isolate: which change did it?"
+    if kind == "mix":
+        return "Look at the questions that grew; no change of yours needs to be rolled back."
+    return "Judge more answers in the slices listed, then run this stage again."
+
+
+def _nothing(alert, log: Log) -> ScopeResult:
+    reason = f"{say.metric_words(alert.metric).capitalize()} has no value for single answers here, or too few: no slice can be named."
+    since = alert.window_start or alert.fired_at
+    return ScopeResult(
+        **jsonable(
+            {
+                "kind": "none",
+                "metric": alert.metric,
+                "unit": alert.unit,
+                "since": since,
+                "until": log.requests["timestamp"].max(),
+                "slices": [],
+                "leaves": [],
+                "mix_effect": None,
+                "within_effect": None,
+                "reasons": [reason],
+                "next": "Look at the chart of this metric per feature.",
+            }
+        )
+    )

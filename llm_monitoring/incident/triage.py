@@ -1,0 +1,252 @@
+"""Is it real? The rates before and since, what people read, and what else could look like this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from llm_monitoring import wording as say
+from llm_monitoring.incident.alert import Alert, read_alert
+from llm_monitoring.incident.causes import Inquiry, inquire, whole
+from llm_monitoring.incident.comparison import compare
+from llm_monitoring.incident.reviewed import Reviewed, weigh_reviews
+from llm_monitoring.results import Result, jsonable
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+REAL, FALSE = 0.8, 0.2
+
+
+@dataclass(frozen=True, repr=False)
+class TriageResult(Result):
+    """Verdict of the triage; times are ISO strings, numbers raw, so that the saved JSON rebuilds it.
+
+    Attributes
+    ----------
+    verdict : str
+        real, false_positive or inconclusive.
+    probability_real : float
+        Probability that answers got worse: not chance, not other questions, not the judge.
+    change : dict
+        estimate, low, high (95 %), before and after with intervals, n_before, n_after: the feature that alerted.
+    reviewed, deserved : int
+        Flagged answers of the period that somebody read, and those found bad.
+    precision : dict
+        deserved / reviewed, with an interval valid whenever the reading stops.
+    reasons : list of str
+        The evidence, one sentence each.
+    next : str
+        What decides it, or what to do next.
+    chart : list of dict
+        The windows of the control chart of this metric, empty where none could be fitted.
+    """
+
+    verdict: str
+    probability_real: float
+    metric: str
+    unit: str
+    feature_id: str | None
+    direction: str
+    fired_at: str
+    since: str
+    until: str
+    change: dict[str, Any]
+    reviewed: int
+    deserved: int
+    precision: dict[str, float | None]
+    reasons: list[str]
+    next: str
+    message: str | None
+    designed_false_alarms_per_month: float | None
+    chart: list[dict[str, Any]]
+    reviews: list[dict[str, Any]]
+    decided_at: int | None
+    wald: dict[str, float | None]
+
+    @property
+    def headline(self) -> str:
+        """Verdict, probability, change and n in one sentence."""
+        c, words = self.change, {"false_positive": "false positive"}.get(self.verdict, self.verdict)
+        return (
+            f"{words} (P {say.probability(self.probability_real)}): {say.metric_words(self.metric)} "
+            f"{say.amount(c['before'], self.unit)} of {c['n_before']:,} before, {say.amount(c['after'], self.unit)} "
+            f"of {c['n_after']:,} since {say.moment(self.since)}; {self.reviewed} answers read"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The answers that were read, in reading order, with the share found bad so far and its interval."""
+        columns = ["request_id", "timestamp", "user_input", "system_output", "verdict", "note", "share", "low", "high"]
+        return pd.DataFrame(self.reviews, columns=columns)
+
+    def plot(self, ax=None, narrow: bool = False):
+        """The control chart of the metric; the review's course where there is no chart."""
+        from llm_monitoring.incident import drawing
+
+        if self.chart:
+            return drawing.control_chart(pd.DataFrame(self.chart), ax, self.unit, narrow=narrow)
+        return drawing.triage(self.to_frame(), ax, self.wald, self.decided_at)
+
+
+def triage(log: Log, alert, reviews=None) -> TriageResult:
+    """Say whether an alert is real, a false positive, or not decided yet.
+
+    Parameters
+    ----------
+    log : Log
+        Everything in it is used; cut it with ``log.until(when)`` for the state of an earlier moment.
+    alert : row of `check`, dict or Alert
+        Needs metric, fired_at and direction.
+    reviews : DataFrame or path, optional
+        Verdicts of people (table `reviews`, or the file that the review widget writes); default the log's own.
+        Reviews of flagged answers since the start are evidence, older ones say how often flags were deserved before.
+
+    Returns
+    -------
+    TriageResult
+
+    Raises
+    ------
+    ConfigError
+        The alert lacks metric, fired_at or direction.
+
+    Notes
+    -----
+    P(real) is the belief that a change, recorded or not, hit the answers (`incident.causes`), times the belief that the
+    extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
+    0.8 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
+    "precision as before" and "all extra flags undeserved" at 5 % error each [1]_, with Robbins' interval.
+
+    References
+    ----------
+    .. [1] Wald, Sequential tests of statistical hypotheses, Ann. Math. Stat. 16 (1945).
+    """
+    alert = read_alert(alert)
+    inquiry = inquire(log, alert)
+    if inquiry is None:
+        return _undecided(log, alert)
+    read = weigh_reviews(log, alert, inquiry.since, reviews)
+    hit = 1 - inquiry.chance_of("none", "mix", "judge")
+    real = hit * read.deserved_probability
+    verdict = "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
+    change = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)
+    change = {
+        "estimate": change["change"],
+        **{k: v for k, v in change.items() if k not in ("where", "label", "change")},
+    }
+    return TriageResult(
+        **jsonable(
+            {
+                "verdict": verdict,
+                "probability_real": real,
+                **_about(alert, inquiry.since, log),
+                "change": change,
+                "reviewed": read.reviewed,
+                "deserved": read.deserved,
+                "precision": read.precision,
+                "reasons": _reasons(alert, inquiry, change, read),
+                "next": _next(verdict, alert, inquiry, read),
+                "chart": chart_windows(log, alert),
+                "reviews": read.rows,
+                "decided_at": read.decided_at,
+                "wald": read.wald,
+            }
+        )
+    )
+
+
+def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
+    return {
+        "metric": alert.metric,
+        "unit": alert.unit,
+        "feature_id": alert.feature_id,
+        "direction": alert.direction,
+        "fired_at": alert.fired_at,
+        "since": since,
+        "until": log.requests["timestamp"].max(),
+        "message": alert.message,
+        "designed_false_alarms_per_month": alert.designed_false_alarms_per_month,
+    }
+
+
+def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
+    """Windows of the alert's control chart as rows, empty where no chart can be fitted."""
+    from llm_monitoring.alerts.quality import chart_of
+
+    chart = chart_of(log, alert.metric, alert.feature_id)
+    if chart is None:
+        return []
+    columns = ["window_start", "window_end", "value", "n", "center", "lower", "upper", "alarm"]
+    return jsonable(chart.to_frame().reindex(columns=columns))
+
+
+def _reasons(alert: Alert, inquiry: Inquiry, change: dict, read: Reviewed) -> list[str]:
+    unit = alert.unit
+    moved = (
+        f"{say.metric_words(alert.metric).capitalize()} in {alert.of} went from {say.amount(change['before'], unit)} "
+        f"(n {change['n_before']:,}) to {say.amount(change['after'], unit)} (n {change['n_after']:,}) since "
+        f"{say.moment(inquiry.since)}: {say.difference(change['estimate'], unit)} "
+        f"{say.span(change['low'], change['high'], unit, sign=True)}, 95 %."
+    )
+    chance = (
+        f"Chance alone: probability {say.probability(inquiry.chance_of('none'))}; "
+        f"other questions alone: {say.probability(inquiry.chance_of('mix'))}."
+    )
+    reasons = [moved, chance]
+    if any(cause.kind == "judge" for cause in inquiry.causes):
+        judge = say.probability(inquiry.chance_of("judge"))
+        reasons.append(f"A judge that changed would have moved every feature alike: probability {judge}.")
+    mix = inquiry.mix
+    reasons.append(
+        f"Of the change, {say.difference(mix.mix_effect, unit)} come from other questions (mix) and "
+        f"{say.difference(mix.within_effect, unit)} from answers within the same kinds of questions."
+    )
+    if not alert.harmful:
+        reasons.append("The metric moved to the better side: nobody is harmed by this change alone.")
+    return [*reasons, *read.sentences]
+
+
+def _next(verdict: str, alert: Alert, inquiry: Inquiry, read: Reviewed) -> str:
+    if verdict == "real":
+        unread = (
+            " Nobody has read an answer yet: read 20 flagged ones to make sure."
+            if read.judged and not read.reviewed
+            else ""
+        )
+        return f"Go on to scope: whom does it hit?{unread}"
+    if verdict == "false_positive":
+        if inquiry.chance_of("mix") > 0.5:
+            return "No answer got worse; look at the new mix of questions, and chart the features apart."
+        if read.judged and read.deserved_probability < 0.5:
+            return "The flags are not deserved: correct the judge or its rubric, not the feature."
+        return "Close it as a false alarm; the chart goes on with the same baseline."
+    if read.judged and read.reviewed < 20:
+        return f"Read {20 - read.reviewed} more flagged answers, and wait for more judged ones."
+    return "Judge more answers of this period: today's rows cannot tell a fall from chance."
+
+
+def _undecided(log: Log, alert: Alert) -> TriageResult:
+    reason = (
+        f"{say.metric_words(alert.metric).capitalize()} cannot be compared answer by answer here: "
+        "it has no value for a single answer, or fewer than 10 rows before the alert."
+    )
+    nothing = dict.fromkeys(
+        ("estimate", "low", "high", "before", "before_low", "before_high", "after", "after_low", "after_high")
+    )
+    return TriageResult(
+        verdict="inconclusive",
+        probability_real=0.5,
+        **jsonable(_about(alert, alert.window_start or alert.fired_at, log)),
+        change={**nothing, "n_before": 0, "n_after": 0},
+        reviewed=0,
+        deserved=0,
+        precision={"estimate": None, "low": None, "high": None},
+        reasons=[reason],
+        next="Look at the chart of this metric, and at the alerts beside it.",
+        chart=chart_windows(log, alert),
+        reviews=[],
+        decided_at=None,
+        wald={"p_real": None, "p_false": None, "expected_n": None},
+    )
