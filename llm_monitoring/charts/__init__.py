@@ -1,0 +1,1 @@
+"""Control charts: how often they alarm for nothing is stated, and kept."""

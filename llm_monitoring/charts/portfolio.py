@@ -1,0 +1,266 @@
+"""One chart per feature and metric under one budget of false alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring import plotting
+from llm_monitoring.charts.measurements import spacing
+from llm_monitoring.charts.predictive import ControlChart
+from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
+from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.results import Result, jsonable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MONTH = pd.Timedelta(days=30)
+KEYS = ["feature_id", "metric"]
+
+
+@dataclass
+class ChartPortfolio:
+    """A `ControlChart` for every feature and metric; together they give so many false alarms a month.
+
+    Each of C charts gets arl0 = C * windows per month / false_alarms_per_month.
+
+    Parameters
+    ----------
+    false_alarms_per_month : float
+        The budget over all charts.
+    horizon, season, seed
+        As for `ControlChart`; `season` None is one week of windows (7 days, 28 of six hours, 168 hours).
+    directions : dict, optional
+        Metric name -> "both", "up" or "down".
+
+    Attributes
+    ----------
+    charts_ : dict
+        (feature_id, metric) -> fitted ControlChart.
+    not_charted_ : DataFrame
+        `feature_id`, `metric`, `reason`: too few windows, or nothing that varies. Never an exception.
+    arl0_ : float
+
+    >>> import pandas as pd
+    >>> days = pd.date_range("2026-05-01", periods=20, tz="UTC")
+    >>> m = pd.DataFrame({"feature_id": "search", "metric": "flagged_rate", "kind": "proportion",
+    ...                   "window_start": days, "value": [.02, .03, .02, .01] * 5, "n": 100})
+    >>> m.loc[18:, "value"] = 0.3
+    >>> result = ChartPortfolio().fit(m[:14]).monitor(m[14:])
+    >>> result.alarms[["feature_id", "metric", "direction"]].values.tolist()
+    [['search', 'flagged_rate', 'up']]
+    """
+
+    false_alarms_per_month: float = 1.0
+    horizon: int = 60
+    season: int | None = None
+    directions: dict[str, str] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.false_alarms_per_month, int | float) and 0 < self.false_alarms_per_month < np.inf):
+            raise ConfigError(
+                f"ChartPortfolio(false_alarms_per_month={quote(self.false_alarms_per_month)}); expected a number above 0"
+            )
+
+    def fit(self, baseline: pd.DataFrame) -> ChartPortfolio:
+        """Fit one chart per feature and metric.
+
+        Parameters
+        ----------
+        baseline : DataFrame
+            Long form: `feature_id`, `metric`, `window_start`, `value`, and where known `n`, `sd`, `kind`.
+        """
+        baseline = _checked(baseline, "baseline")
+        self.period_ = _usual_spacing(baseline)
+        groups = list(_groups(baseline))
+        a_week = max(round(pd.Timedelta(days=7) / self.period_), 1)
+        season = self.season or (a_week if a_week <= 168 else 1)
+        self.windows_per_month_ = MONTH / self.period_
+        self.charts_: dict[tuple[Any, Any], ControlChart] = {}
+        skipped = []
+        likely = [key for key, frame in groups if frame["value"].notna().sum() >= 5]
+        self.arl0_ = max(len(likely), 1) * self.windows_per_month_ / self.false_alarms_per_month
+        for key, frame in groups:
+            try:
+                self.charts_[key] = self._chart(key[1], frame, season).fit(frame)
+            except ConfigError as error:
+                skipped.append((*key, str(error)))
+        self.not_charted_ = pd.DataFrame(skipped, columns=[*KEYS, "reason"])
+        return self
+
+    def _chart(self, metric: str, frame: pd.DataFrame, season: int) -> ControlChart:
+        kind = str(frame["kind"].iloc[0]) if "kind" in frame and pd.notna(frame["kind"].iloc[0]) else "mean"
+        direction = (self.directions or {}).get(metric, "both")
+        return ControlChart(
+            kind=kind,
+            arl0=max(self.arl0_, 1.01),
+            horizon=self.horizon,
+            direction=direction,
+            season=season,
+            seed=self.seed,
+        )
+
+    def monitor(self, stream: pd.DataFrame, *, seams: dict[str, Any] | None = None) -> PortfolioResult:
+        """Chart all streams.
+
+        Parameters
+        ----------
+        stream : DataFrame
+            Long form, as for `fit`. A feature or metric without a chart is listed in `not_charted`.
+        seams : dict, optional
+            Metric -> seams as `ControlChart.monitor` takes them.
+
+        Returns
+        -------
+        PortfolioResult
+        """
+        stream = _checked(stream, "stream")
+        results, skipped = {}, self.not_charted_.values.tolist()
+        known = {(row[0], row[1]) for row in skipped}
+        for key, frame in _groups(stream):
+            if key not in self.charts_:
+                if key not in known:
+                    skipped.append([*key, "no baseline windows"])
+                continue
+            try:
+                results[key] = self.charts_[key].monitor(frame, seams=(seams or {}).get(key[1]))
+            except ConfigError as error:
+                skipped.append([*key, str(error)])
+        return PortfolioResult(
+            results=results,
+            not_charted=pd.DataFrame(skipped, columns=[*KEYS, "reason"]),
+            false_alarms_per_month=float(self.false_alarms_per_month),
+            arl0=float(self.arl0_),
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class PortfolioResult(Result):
+    """What all charts saw.
+
+    Attributes
+    ----------
+    results : dict
+        (feature_id, metric) -> ChartResult.
+    not_charted : DataFrame
+        `feature_id`, `metric`, `reason`.
+    false_alarms_per_month : float
+        Over all charts, as designed.
+    arl0 : float
+        Windows per false alarm of each chart.
+    """
+
+    results: dict[tuple[Any, Any], ChartResult]
+    not_charted: pd.DataFrame
+    false_alarms_per_month: float
+    arl0: float
+
+    @property
+    def alarms(self) -> pd.DataFrame:
+        """All events of all charts, earliest first, with `feature_id`, `metric` and the columns of a chart's events."""
+        parts = [r.alarms.assign(feature_id=f, metric=m) for (f, m), r in self.results.items() if len(r.alarms)]
+        columns = [*KEYS, *EVENT_COLUMNS]
+        if not parts:
+            return pd.DataFrame(columns=columns)
+        return pd.concat(parts, ignore_index=True)[columns].sort_values(["start", *KEYS], ignore_index=True)
+
+    @property
+    def headline(self) -> str:
+        """How many charts, how many alarms, at which budget."""
+        alarms, charts = self.alarms, len(self.results)
+        windows = sum(int(r.windows["statistic"].notna().sum()) for r in self.results.values())
+        budget = (
+            f"budget {self.false_alarms_per_month:g} false alarms a month over {charts} charts, {windows:,} windows"
+        )
+        aside = f"; {len(self.not_charted)} not charted" if len(self.not_charted) else ""
+        if alarms.empty:
+            return f"no alarm ({budget}{aside})"
+        first = alarms.iloc[0]
+        return f"{len(alarms)} events, first {first['metric']} of {first['feature_id']} {first['direction']} ({budget}{aside})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per chart and window: `feature_id`, `metric` and the columns of a chart's table."""
+        parts = [r.to_frame().assign(feature_id=f, metric=m) for (f, m), r in self.results.items()]
+        if not parts:
+            return pd.DataFrame(
+                columns=[*KEYS, "window", "value", "n", "statistic", "center", "lower", "upper", "alarm"]
+            )
+        table = pd.concat(parts, ignore_index=True)
+        return table[[*KEYS, *[c for c in table if c not in KEYS]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Alarms, charts and what was not charted, ready for JSON."""
+        return {
+            "false_alarms_per_month": self.false_alarms_per_month,
+            "arl0": self.arl0,
+            "alarms": jsonable(self.alarms),
+            "not_charted": jsonable(self.not_charted),
+            "charts": [
+                {"feature_id": jsonable(f), "metric": jsonable(m), **r.to_dict()} for (f, m), r in self.results.items()
+            ],
+        }
+
+    def plot(self, ax: Axes | None = None, *, columns: int = 3, most: int = 24) -> Axes:
+        """Small multiples, the charts with alarms first, each on its own scale.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+        columns, most : int
+            Charts side by side, and charts drawn at most.
+        """
+        order = sorted(self.results, key=lambda key: (self.results[key].alarms.empty, str(key)))[:most]
+        rows = max(-(-len(order) // columns), 1)
+        with plotting.axes(ax, size=(8.4, 1.5 * rows)) as ax:
+            ax.axis("off")
+            for number, key in enumerate(order):
+                row, column = divmod(number, columns)
+                width, height = 1 / columns, 1 / rows
+                place = (column * width + 0.012, 1 - (row + 1) * height + 0.2 * height, width - 0.03, height * 0.5)
+                _panel(ax.inset_axes(place), key, self.results[key])
+        return ax
+
+
+def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult) -> None:
+    frame = result.windows
+    at = frame["window"]
+    loud = frame["alarm"].to_numpy(dtype=bool)
+    ax.fill_between(at, frame["lower"], frame["upper"], color=plotting.BAND, lw=0)
+    ax.plot(at, frame["center"], color=plotting.MUTE, lw=0.8)
+    ax.plot(at, frame["value"], color=plotting.BLUE, lw=1.3)
+    ax.plot(at[loud], frame["value"][loud], "D", ms=6, color=plotting.VERMILION, zorder=4, clip_on=False)
+    words = (
+        f"{key[1]}: {frame['value'].iloc[-1]:.3g}" + ("  alarm" if loud.any() else "") if len(frame) else str(key[1])
+    )
+    ax.set_title(str(key[0]), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=18)
+    colour = plotting.VERMILION if loud.any() else plotting.MUTE
+    ax.text(0, 1.05, words, transform=ax.transAxes, color=colour, va="bottom", fontsize=11)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+
+
+def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    lacking = [c for c in (*KEYS, "window_start", "value") if c not in frame]
+    if lacking:
+        raise ConfigError(
+            f"{name}: no column {', '.join(map(repr, lacking))}; expected feature_id, metric, window_start, value "
+            "and, where known, n, sd, kind, one row per chart and window"
+        )
+    return frame
+
+
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], pd.DataFrame]]:
+    for key, group in frame.groupby(KEYS, sort=True, dropna=False):
+        yield (key[0], key[1]), group
+
+
+def _usual_spacing(frame: pd.DataFrame) -> pd.Timedelta:
+    starts = pd.Series(frame["window_start"].drop_duplicates())
+    return spacing(starts) or pd.Timedelta(days=1)

@@ -1,0 +1,456 @@
+"""The default chart: an EWMA whose limits come from streams simulated from the posterior of a short baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
+from llm_monitoring.charts.measurements import read_windows, spacing
+from llm_monitoring.charts.posterior import DayEffect, Posterior, Scores, rates_posterior, scores_posterior
+from llm_monitoring.charts.result import ChartResult, events_of, frame_of
+from llm_monitoring.errors import ConfigError, one_of, quote
+from llm_monitoring.results import jsonable
+
+KINDS = ("mean", "proportion", "count", "positive")
+DIRECTIONS = ("both", "up", "down")
+FEWEST = 5
+
+
+@dataclass
+class ControlChart:
+    """Predictive EWMA: says how likely a false alarm is within the horizon, from few windows, and keeps it.
+
+    EWMAs with several lambdas, each window weighted by its information (n answers and the day effect), divided by an
+    sd that holds the error of the centre line. One limit for all of them: the quantile of their extremes over streams
+    that are simulated from the posterior of the baseline (centre, weekday pattern, day effect), so that the
+    probability of one or more alarms within `horizon` windows is 1 - (1 - 1 / arl0)^horizon on average over baselines.
+
+    Parameters
+    ----------
+    kind : str
+        "mean" (scores), "proportion" (needs `n`), "count" (events in a window, `n` its exposure where known) or
+        "positive" (latency, cost: charted on the log scale).
+    arl0 : float
+        Windows per false alarm that the user asks for; above 1.
+    horizon : int
+        Windows over which the stated probability counts.
+    low, high : float, optional
+        Ends of the scale of a score; 1 and 5 (or 0 and 1) are assumed where all values lie between.
+    direction : str
+        "both", "up" or "down": which shifts alarm.
+    season : int
+        Windows in a season: 7 for days, 28 for six hours, 168 for hours. Used from three seasons on.
+    seed : int
+    lambdas : tuple of float
+    guarantee : float, optional
+        0.9 makes 90 % of baselines keep the stated probability, instead of their average: fewer, later alarms.
+    day_effect : DayEffect, optional
+        Prior of the day effect; ChartPortfolio learns it from all charts of a metric.
+
+    Attributes
+    ----------
+    limit_, center_, n_baseline_, false_alarm_probability_, detectable_, day_effect_, notes_
+        Set by `fit`. `day_effect_` is mean, 5 % and 95 % quantile of the sd between windows beyond sampling.
+
+    Raises
+    ------
+    ConfigError
+        A parameter, a baseline below five windows, or one without any variation.
+
+    References
+    ----------
+    Shen, Zou, Jiang and Tsung 2013; Saleh, Mahmoud, Jones-Farmer, Zwetsloot and Woodall 2015; Gelman 2006.
+
+    >>> chart = ControlChart().fit([4.1, 4.0, 4.2, 4.1, 4.0, 4.1, 4.2, 4.0, 4.1, 4.2])
+    >>> chart.monitor([4.1, 4.2, 3.1, 3.0]).to_frame()["alarm"].tolist()
+    [False, False, True, True]
+    """
+
+    kind: str = "mean"
+    arl0: float = 370
+    horizon: int = 60
+    low: float | None = None
+    high: float | None = None
+    direction: str = "both"
+    season: int = 7
+    seed: int = 0
+    lambdas: tuple[float, ...] = (0.05, 0.2, 0.7)
+    guarantee: float | None = None
+    day_effect: DayEffect | None = None
+
+    def __post_init__(self) -> None:
+        one_of("ControlChart(kind)", self.kind, KINDS)
+        one_of("ControlChart(direction)", self.direction, DIRECTIONS)
+        for name, value, least in (("arl0", self.arl0, 1), ("horizon", self.horizon, 1), ("season", self.season, 1)):
+            if not (
+                isinstance(value, int | float)
+                and np.isfinite(value)
+                and (value > least or (value == 1 and name != "arl0"))
+            ):
+                raise ConfigError(f"ControlChart({name}={quote(value)}); expected a number above {least}")
+        if self.guarantee is not None and not 0 < self.guarantee < 1:
+            raise ConfigError(
+                f"ControlChart(guarantee={quote(self.guarantee)}); expected a share between 0 and 1, such as 0.9"
+            )
+        self.history_: list[dict[str, Any]] = []
+
+    def fit(self, baseline: pd.Series | pd.DataFrame | Sequence[float]) -> ControlChart:
+        """Learn centre, day effect and limit from windows in which nothing was wrong.
+
+        Parameters
+        ----------
+        baseline : Series, list, or DataFrame
+            `value`, and where known `n`, `sd` (within the window), `window_start` or a whole number `window`.
+
+        Returns
+        -------
+        ControlChart
+            The same chart, fitted; the baseline stays as it is from here on.
+        """
+        self._fit_posterior(baseline)
+        self._fit_limit()
+        return self
+
+    def _fit_posterior(self, baseline: Any, *, prior: DayEffect | None = None) -> Posterior:
+        windows = read_windows(baseline, "baseline", windows=FEWEST, chart="ControlChart")
+        self._check_kind(windows, "baseline")
+        timed = windows["window_start"].notna().any()
+        self._origin = windows["window_start"].iloc[0] if timed else None
+        self._period = spacing(windows["window_start"]) if timed else None
+        used = windows[windows["value"].notna() & ~(windows["n"] == 0)]
+        if len(used) < FEWEST:
+            raise ConfigError(
+                f"baseline: {len(used)} windows with a value; ControlChart needs {FEWEST}. Give earlier windows"
+            )
+        self._uses_n = bool(used["n"].notna().any())
+        self._usual_n = float(used["n"].median()) if self._uses_n else 1.0
+        self._last = int(windows["position"].iloc[-1])
+        n = used["n"].fillna(self._usual_n).to_numpy()
+        y = self._charted(used["value"].to_numpy(), n)
+        phase = used["position"].to_numpy() % self.season
+        self._pattern = self._n_pattern(windows)
+        rng = np.random.default_rng([self.seed, 1])
+        if self.kind in ("proportion", "count"):
+            prior = self.day_effect or prior or DayEffect.default(0.2)
+            found = rates_posterior(np.round(y * n), n, prior, self._draws, rng, counts=self.kind == "count")
+        else:
+            found = self._fit_scores(used, y, n, phase, rng)
+        self._posterior = found
+        self.n_baseline_ = len(used)
+        self.day_effect_ = found.day_effect
+        self.center_ = found.center
+        self.center_variance_, self._a, self._b = found.center_variance, found.a, found.b
+        place = phase if len(found.center) > 1 else 0 * phase
+        self.notes_ = _autocorrelation(
+            used["position"].to_numpy(), (y - found.center[place]) / np.sqrt(found.a + found.b / n)
+        )
+        return found
+
+    def _fit_scores(self, used: pd.DataFrame, y: np.ndarray, n: np.ndarray, phase: np.ndarray, rng: Any) -> Posterior:
+        sd = used["sd"].to_numpy() / (used["value"].to_numpy() if self.kind == "positive" else 1.0)
+        freedom = np.where(np.isnan(sd) | (n < 2) | ~np.isfinite(n), 0, n - 1)
+        total = freedom.sum()
+        s2 = float((freedom * np.nan_to_num(sd) ** 2).sum() / total) if total > 0 else 0.0
+        known = self._uses_n and s2 > 0 and total >= 10
+        low, high = self._scale(used["value"])
+        model = Scores(y, n, phase, self.season, s2, float(total), known, low, high)
+        weekday = None
+        if known:
+            unit = 0.0125 * (high - low if np.isfinite(high - low) and self.kind == "mean" else 4 * np.sqrt(s2))
+            prior = self.day_effect or DayEffect.default(unit)
+        else:
+            spread = float(np.std(y, ddof=1))
+            if spread == 0:
+                raise ConfigError(
+                    f"baseline: {len(y)} windows, all of them {used['value'].iloc[0]}; ControlChart needs 2 distinct values, "
+                    "or n and sd per window. Give earlier windows, or kind='proportion' for rare events"
+                )
+            grid = spread * np.geomspace(0.1, 5, 41) * (np.sqrt(self._usual_n) if self._uses_n else 1.0)
+            unit = spread / 4
+            prior = DayEffect(grid, np.full(41, 1 / 41))
+        if self.season > 1 and len(y) >= 3 * self.season:
+            weekday = DayEffect.default(unit, spike=0.05, tail=1.0)
+        if not self._uses_n:
+            model = Scores(y, np.ones(len(y)), phase, self.season, s2, float(total), False, low, high)
+        return scores_posterior(model, prior, weekday, self._draws, rng)
+
+    def _fit_limit(self) -> None:
+        alpha = 1 - (1 - 1 / self.arl0) ** self.horizon
+        self.false_alarm_probability_ = float(alpha)
+        position = self._last + 1 + np.arange(self.horizon)
+        n = self._pattern[position % self.season]
+        streams, rise = simulate(self._posterior, self.lambdas, n, position, self._draws, self.seed)
+        self.limit_ = upper_quantile(extreme(streams, self.direction), alpha)
+        sign = -1 if self.direction == "down" or (self.direction == "both" and self.kind == "mean") else 1
+        shift = smallest_seen(streams, rise, self.limit_, sign) if self.horizon > 1 else float("nan")
+        middle = float(np.mean(self.center_))
+        self.detectable_ = (
+            float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
+        )
+        self._begin()
+        del self._posterior
+
+    @property
+    def _draws(self) -> int:
+        alpha = 1 - (1 - 1 / self.arl0) ** self.horizon
+        return int(np.clip(round(100 / alpha, -2), 2500, 20000))
+
+    def monitor(self, stream: pd.Series | pd.DataFrame | Sequence[float], *, seams: Any = None) -> ChartResult:
+        """Chart windows against the frozen baseline; the chart itself does not change.
+
+        Parameters
+        ----------
+        stream : Series, list, or DataFrame
+            As for `fit`. A window without value or with n = 0 is missing: nothing is charted there.
+        seams : DataFrame or list of dict, optional
+            `time` (first window concerned), `offset` (new minus old instrument), `se`: changes of judge or rubric.
+
+        Returns
+        -------
+        ChartResult
+        """
+        windows = self._read(stream, self._last)
+        seams = _seams(seams)
+        state = self._blank()
+        rows = [self._step(state, row, seams) for row in windows.itertuples()]
+        columns = pd.DataFrame(
+            rows, columns=["statistic", "center", "lower", "upper", "alarm", "_side", "_error", "_weight"]
+        )
+        frame = frame_of(
+            windows, **{c: columns[c].to_numpy() for c in ("statistic", "center", "lower", "upper", "alarm")}
+        )
+        alarms = events_of(
+            frame,
+            columns["_side"].to_numpy(),
+            columns["_error"].to_numpy(),
+            columns["_weight"].to_numpy(),
+            self.center_variance_,
+        )
+        if self.kind == "positive" and len(alarms):
+            alarms["size"] = np.exp(np.mean(self.center_)) * np.expm1(alarms["size"])
+        return ChartResult(
+            windows=frame, alarms=alarms, false_alarm_probability=self.false_alarm_probability_, arl0=float(self.arl0),
+            horizon=self.horizon, detectable=self.detectable_, n_baseline=self.n_baseline_, kind=self.kind,
+            chart="ControlChart", assumes=self.assumes, notes=tuple(self.notes_),
+            seams=pd.DataFrame(seams, columns=["time", "offset", "se"]),
+        )  # fmt: skip
+
+    def update(
+        self,
+        value: float | None,
+        n: float | None = None,
+        sd: float | None = None,
+        *,
+        window: Any = None,
+        seams: Any = None,
+    ) -> dict[str, Any]:
+        """Chart one more window; the same numbers as `monitor` over all of them.
+
+        Parameters
+        ----------
+        value : float or None
+            None where the window is missing.
+        n, sd : float, optional
+        window : Timestamp or int, optional
+            `window_start` or number of the window; the next one where not given.
+        seams : as for `monitor`
+
+        Returns
+        -------
+        dict
+            `window`, `value`, `n`, `statistic`, `center`, `lower`, `upper`, `alarm`.
+        """
+        row: dict[str, Any] = {"value": [value], "n": [n], "sd": [sd]}
+        if window is not None:
+            row["window_start" if self._origin is not None else "window"] = [window]
+        after = self._last if self.state_["position"] is None else self.state_["position"]
+        if window is None and self._origin is not None:
+            row["window_start"] = [self._origin + (after + 1) * self._period]
+        windows = self._read(pd.DataFrame(row), after)
+        line = next(windows.itertuples())
+        found = self._step(self.state_, line, _seams(seams))
+        names = ("statistic", "center", "lower", "upper", "alarm")
+        return {"window": line.window, "value": line.value, "n": line.n, **dict(zip(names, found))}
+
+    def rebaseline(self, baseline: Any, *, reason: str) -> ControlChart:
+        """Fit again to other windows, and write down why; `history_` keeps every such act.
+
+        Parameters
+        ----------
+        baseline : as for `fit`
+        reason : str
+            One sentence for whoever asks later; must not be empty.
+        """
+        if not isinstance(reason, str) or not reason.strip():
+            raise ConfigError(
+                f"rebaseline(reason={quote(reason)}); expected a sentence that says why the old baseline ended"
+            )
+        before = {
+            "reason": reason,
+            "center": self.center_.tolist(),
+            "limit": self.limit_,
+            "n_baseline": self.n_baseline_,
+        }
+        kept = self.history_
+        self.fit(baseline)
+        self.history_ = [*kept, before]
+        return self
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Everything that the chart knows, ready for JSON; `from_state` gives the chart back."""
+        parameters = {k: v for k, v in asdict(self).items() if k != "day_effect"}
+        learned = {k: jsonable(getattr(self, k)) for k in _LEARNED}
+        period = None if self._period is None else self._period.isoformat()
+        return {"parameters": jsonable(parameters), "learned": {**learned, "_period": period}}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> ControlChart:
+        """The chart whose `state` this is, at the window where it stood."""
+        chart = cls(**{**state["parameters"], "lambdas": tuple(state["parameters"]["lambdas"])})
+        for name, value in state["learned"].items():
+            setattr(chart, name, value)
+        chart._origin = None if chart._origin is None else pd.Timestamp(chart._origin)
+        chart._period = None if chart._period is None else pd.Timedelta(chart._period)
+        chart.center_, chart._pattern = np.array(chart.center_), np.array(chart._pattern)
+        for name in ("S", "Q", "R"):
+            chart.state_[name] = np.array(chart.state_[name])
+        chart.state_["seams"] = {k: np.array(v) for k, v in chart.state_["seams"].items()}
+        chart.notes_, chart.day_effect_ = tuple(chart.notes_), tuple(chart.day_effect_)
+        return chart
+
+    @property
+    def assumes(self) -> str:
+        """What the stated probability takes for granted."""
+        effect = {"proportion": "day effect on the rate", "count": "day effect on the rate"}.get(
+            self.kind, "day effect"
+        )
+        pattern = "a weekly pattern" if len(self.center_) > 1 else "no weekly pattern"
+        return f"windows independent given the {effect}, {pattern}, n as in the last season of the baseline"
+
+    def _read(self, stream: Any, after: int) -> pd.DataFrame:
+        windows = read_windows(stream, "stream", origin=self._origin, period=self._period, after=after)
+        self._check_kind(windows, "stream")
+        return windows
+
+    def _check_kind(self, windows: pd.DataFrame, name: str) -> None:
+        value, n = windows["value"], windows["n"]
+        there = value.notna() & ~(n == 0)
+        expected = {
+            "proportion": (there & n.isna(), "n", "the number of answers: kind='proportion' needs it in every window"),
+            "positive": (there & (value <= 0), "value", "a number above 0 for kind='positive'"),
+            "count": (there & (value < 0), "value", "a count of at least 0"),
+        }
+        wrong, column, words = expected.get(self.kind, (there & False, "value", ""))
+        if self.kind == "proportion" and not wrong.any():
+            wrong, column, words = there & ~value.between(0, 1), "value", "a share between 0 and 1"
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ConfigError(f"{name} row {row}, {column}: {quote(windows[column].iloc[row])}; expected {words}")
+
+    def _scale(self, value: pd.Series) -> tuple[float, float]:
+        if self.low is not None and self.high is not None:
+            return float(self.low), float(self.high)
+        for low, high in ((0.0, 1.0), (1.0, 5.0)):
+            if self.kind == "mean" and value.between(low, high).all():
+                return low, high
+        return -np.inf, np.inf
+
+    def _charted(self, value: np.ndarray, n: np.ndarray) -> np.ndarray:
+        return np.log(value) if self.kind == "positive" else value / n if self.kind == "count" else value
+
+    def _shown(self, value: float, n: float) -> float:
+        return float(np.exp(value)) if self.kind == "positive" else value * n if self.kind == "count" else value
+
+    def _n_pattern(self, windows: pd.DataFrame) -> np.ndarray:
+        """n per place in the season as in the last season seen; the usual n where that place was never seen."""
+        pattern = np.full(self.season, self._usual_n)
+        if self._uses_n:
+            recent = windows[windows["position"] > self._last - self.season]
+            pattern[recent["position"].to_numpy() % self.season] = recent["n"].fillna(self._usual_n).to_numpy()
+        return pattern if (pattern > 0).any() else np.full(self.season, self._usual_n)
+
+    def _blank(self) -> dict[str, Any]:
+        zero = np.zeros(len(self.lambdas))
+        return {"position": None, "S": zero, "Q": zero, "R": zero, "seams": {}}
+
+    def _begin(self) -> None:
+        self.state_ = self._blank()
+
+    def _step(self, state: dict[str, Any], row: Any, seams: list[dict[str, Any]]) -> tuple:
+        lambdas = np.array(self.lambdas)
+        steps = 1 if state["position"] is None else max(int(row.position) - state["position"], 1)
+        keep = (1 - lambdas) ** steps
+        n = (self._usual_n if np.isnan(row.n) else row.n) if self._uses_n else 1.0
+        missing = bool(np.isnan(row.value)) or n == 0
+        center = float(self.center_[int(row.position) % len(self.center_)])
+        passed = [s for s in seams if row.window >= s["time"]]
+        center += sum(s["offset"] for s in passed)
+        weight = 0.0 if missing else float(1 / (self._a + self._b / n))
+        error = 0.0 if missing else float(self._charted(np.array(row.value), np.array(n)) - center)
+        state["position"] = int(row.position)
+        state["S"] = keep * state["S"] + lambdas * weight * error
+        state["Q"] = keep**2 * state["Q"] + lambdas**2 * weight
+        state["R"] = keep * state["R"] + lambdas * weight
+        variance = state["Q"] + self.center_variance_ * state["R"] ** 2
+        for number, seam in enumerate(seams):
+            after = state["seams"].get(str(number), np.zeros(len(lambdas)))
+            after = keep * after + (lambdas * weight if seam in passed else 0)
+            state["seams"][str(number)] = after
+            variance = variance + seam["se"] ** 2 * after**2
+        shown = self._shown(center, n)
+        if missing:
+            return (np.nan, shown, np.nan, np.nan, False, 0, 0.0, 0.0)
+        scale = np.sqrt(variance)
+        t = state["S"] / scale
+        sided = np.abs(t) if self.direction == "both" else t if self.direction == "up" else -t
+        alarm = bool(sided.max() > self.limit_)
+        k = int(np.argmax(sided)) if alarm else len(lambdas) // 2
+        reach = self.limit_ * scale[k] / state["R"][k]
+        statistic = self._shown(center + state["S"][k] / state["R"][k], n)
+        lower = np.nan if self.direction == "up" else self._shown(center - reach, n)
+        upper = np.nan if self.direction == "down" else self._shown(center + reach, n)
+        if self.kind in ("proportion", "count") and statistic >= 0 > lower:
+            lower = 0.0
+        side = 0 if not alarm else int(np.sign(t[k]))
+        return (float(statistic), shown, float(lower), float(upper), alarm, side, error, weight)
+
+
+_LEARNED = (
+    "limit_", "center_", "center_variance_", "n_baseline_", "false_alarm_probability_", "detectable_", "day_effect_",
+    "notes_", "history_", "state_", "_a", "_b", "_origin", "_uses_n", "_usual_n", "_last", "_pattern",
+)  # fmt: skip
+
+
+def _seams(seams: Any) -> list[dict[str, Any]]:
+    if seams is None:
+        return []
+    rows = seams.to_dict("records") if isinstance(seams, pd.DataFrame) else list(seams)
+    for row in rows:
+        lacking = {"time", "offset", "se"} - set(row)
+        if lacking:
+            raise ConfigError(
+                f"seams: {quote(row)}; expected time, offset and se in each, {', '.join(sorted(lacking))} is not there"
+            )
+    return sorted(({k: row[k] for k in ("time", "offset", "se")} for row in rows), key=lambda row: row["time"])
+
+
+def _autocorrelation(position: np.ndarray, residual: np.ndarray) -> list[str]:
+    """A warning where neighbouring windows of the baseline resemble each other."""
+    next_to = np.diff(position) == 1
+    pairs = int(next_to.sum())
+    if pairs < 6 or residual.std() == 0:
+        return []
+    centred = residual - residual.mean()
+    lag1 = float((centred[1:] * centred[:-1])[next_to].mean() / centred.var())
+    if lag1 <= 2 / np.sqrt(len(residual)):
+        return []
+    return [
+        f"neighbouring windows of the baseline resemble each other (lag-1 correlation {lag1:.2f} over {pairs} pairs): "
+        "false alarms will be more frequent than stated; chart longer windows"
+    ]
