@@ -1,0 +1,129 @@
+"""What engines say differently: the few expressions that Ibis has no common word for, and the one place that runs them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+
+@functools.cache
+def engine():
+    """The DuckDB inside the process that reads files and DataFrames; made on first use."""
+    import ibis
+
+    return ibis.duckdb.connect()
+
+
+def name(expr) -> str:
+    """Name of the engine that an expression runs on; DataFrames run on the DuckDB inside the process."""
+    backends, _ = expr._find_backends()
+    return backends[0].name if backends else "duckdb"
+
+
+def run(expr) -> pa.Table:
+    """The rows of an expression, fetched as Arrow."""
+    backends, _ = expr._find_backends()
+    return (backends[0] if backends else engine()).to_pyarrow(expr)
+
+
+def null(kind: str):
+    """An unknown value of a kind of the schema."""
+    import ibis
+
+    types = {"text": "string", "number": "float64", "time": "timestamp('UTC', 6)", "flag": "boolean", "json": "string"}
+    return ibis.null(types[kind])
+
+
+def parse(text: ir.StringValue, kind: str):
+    """The text as another type, null where it is none."""
+    return text.try_cast(kind) if name(text) == "duckdb" else text.cast(kind)
+
+
+def known(value: ir.FloatingValue):
+    """NaN as null: pandas and Polars write NaN where nothing is known."""
+    import ibis
+
+    return ibis.ifelse(value.isnan(), ibis.null("float64"), value)
+
+
+@functools.cache
+def _builtin(function: str, takes: tuple[str, ...], gives: str):
+    import inspect
+
+    import ibis
+
+    def call(*args):  # pragma: no cover - the engine's own function
+        ...
+
+    names = [f"x{i}" for i in range(len(takes))]
+    call.__name__ = function
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in names]
+    )
+    types = tuple(ibis.dtype(kind) for kind in takes)
+    return ibis.udf.scalar.builtin(call, name=function, signature=(types, ibis.dtype(gives)))
+
+
+def instant(naive: ir.TimestampValue, zone: str):
+    """A clock time of a zone as the moment it was."""
+    if name(naive) == "pyspark":
+        return _builtin("to_utc_timestamp", ("timestamp", "string"), "timestamp('UTC')")(naive, zone)
+    return _builtin("timezone", ("string", "timestamp"), "timestamp('UTC')")(zone, naive)
+
+
+def relabel_utc(value: ir.TimestampValue):
+    """A moment whose column is labelled with another zone; engines store moments in UTC already."""
+    return _builtin("timezone", ("string", "timestamp"), "timestamp('UTC')")("UTC", value.cast("timestamp('UTC')"))
+
+
+def microseconds(when: ir.TimestampValue):
+    """Whole microseconds since 1970 (whole seconds, rounded down, on engines without a common word for them)."""
+    engine = name(when)
+    if engine in ("duckdb", "pyspark"):
+        function = {"duckdb": "epoch_us", "pyspark": "unix_micros"}[engine]
+        return _builtin(function, ("timestamp('UTC')",), "int64")(when)
+    return when.truncate("s").epoch_seconds().cast("int64") * 1_000_000
+
+
+def from_microseconds(number: ir.IntegerValue):
+    """The moment so many microseconds after 1970."""
+    if name(number) == "duckdb":
+        return instant(_builtin("make_timestamp", ("int64",), "timestamp")(number), "UTC")
+    return number.as_timestamp("us").cast("timestamp('UTC')")
+
+
+def json_text(value: ir.Value):
+    """A struct, map, list or JSON value as JSON text."""
+    if value.type().is_json():
+        return value.cast("string")
+    if name(value) in ("duckdb", "pyspark"):
+        return _builtin("to_json", (str(value.type()),), "string")(value)
+    return value.cast("json").cast("string")
+
+
+def is_json_object(text: ir.StringValue):
+    """Whether a text holds a JSON object (on engines other than DuckDB: whether it looks like one)."""
+    import ibis
+
+    if name(text) != "duckdb":
+        return text.strip().re_search(r"^\{.*\}$")
+    valid = _builtin("json_valid", ("string",), "boolean")(text)
+    kind = _builtin("json_type", ("string",), "string")(text)
+    return ibis.ifelse(valid, kind == "OBJECT", False)
+
+
+def json_values_outside(text: ir.StringValue, low: float, high: float):
+    """Whether a JSON object holds anything but nulls and numbers from `low` to `high`; None where the engine cannot say."""
+    import ibis
+
+    if name(text) != "duckdb":
+        return None
+    safe = ibis.ifelse(is_json_object(text), text, ibis.null("string"))
+    numbers = safe.cast("json").try_cast("map<string, float64>")
+    values = numbers.values()
+    unreadable = safe.notnull() & numbers.isnull()
+    return unreadable | (values.mins() < low) | (values.maxs() > high)

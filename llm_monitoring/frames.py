@@ -1,0 +1,82 @@
+"""Clean rows of a table as the pandas frame that people work with, and rows set aside as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_monitoring import engines
+from llm_monitoring.schema import Table
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pandas as pd
+
+
+def load(rows: ir.Table, schema: Table) -> pd.DataFrame:
+    """The rows in the order of their time, with the kinds of the schema."""
+    return typed(engines.run(rows).to_pandas(), schema)
+
+
+def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    """Times as UTC, numbers as floats, flags as booleans, JSON objects as dicts; sorted by time, then key."""
+    import pandas as pd
+
+    for column in schema.columns:
+        values = frame[column.name]
+        if column.kind == "time":
+            frame[column.name] = pd.to_datetime(values, utc=True).astype("datetime64[us, UTC]")
+        elif column.kind == "number":
+            frame[column.name] = values.astype("float64")
+        elif column.kind == "flag":
+            known = values.fillna(False) if column.name == "flagged" else values
+            frame[column.name] = known.astype("bool" if known.notna().all() else "boolean")
+        elif column.kind == "json":
+            frame[column.name] = _objects(values)
+        elif values.isna().all():
+            frame[column.name] = values.astype("str")
+    order = [schema.time, schema.columns[0].name]
+    return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _objects(texts: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    known = texts.dropna().unique()
+    parsed = {text: json.loads(text) for text in known}
+    return pd.Series([dict(parsed[text]) if text in parsed else {} for text in texts], index=texts.index, dtype=object)
+
+
+def empty(schema: Table) -> pd.DataFrame:
+    """The table without rows, with its columns."""
+    import pandas as pd
+
+    return typed(pd.DataFrame({column.name: pd.Series(dtype="object") for column in schema.columns}), schema)
+
+
+def empty_table(schema: Table) -> ir.Table:
+    """The same as an Ibis table."""
+    import ibis
+    import pyarrow as pa
+
+    kinds = {
+        "text": pa.string(),
+        "number": pa.float64(),
+        "time": pa.timestamp("us", "UTC"),
+        "flag": pa.bool_(),
+        "json": pa.string(),
+    }
+    fields = [(column.name, kinds[column.kind]) for column in schema.columns]
+    return ibis.memtable(pa.schema(fields).empty_table())
+
+
+def write_aside(rows: pd.DataFrame, folder: Path, name: str) -> Path | None:
+    """Write rows set aside to ``quarantine/<table>.jsonl`` beside the log, where that can be written."""
+    target = folder / "quarantine" / f"{name}.jsonl"
+    try:
+        target.parent.mkdir(exist_ok=True)
+        rows.to_json(target, orient="records", lines=True, date_format="iso", force_ascii=False)
+    except OSError:
+        return None
+    return target

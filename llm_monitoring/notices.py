@@ -1,0 +1,70 @@
+"""What a log tells about itself without being wrong: what was mended or mapped, and what looks odd."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring import engines
+from llm_monitoring.validation import Reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST = 5
+
+
+def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None) -> list[str]:
+    """Notices about one table, from the counts that `validation.counts` made."""
+    schema, label = reading.raw.schema, reading.raw.label
+    told = []
+    for i, (column, where, words) in enumerate(reading.mended):
+        if found[f"mended_{i}"]:
+            told.append(f"{label}, {column}: {words}: {_by_value(reading, column, where)}")
+    if found["last"] is not None and found["last"] > datetime.now(UTC):
+        late = reading.values[schema.time] > datetime.now(UTC)
+        told.append(f"{label}, {schema.time}: rows from after now: {_first_ids(reading, late)}")
+    mean, most = found.get("latency_mean"), found.get("latency_max")
+    if mean is not None and found["rows"] >= 20 and mean < 20 and most < 600:
+        told.append(
+            f"{label}, latency_ms: mean {mean:.3g}, highest {most:.3g}: these look like seconds, read as milliseconds"
+        )
+    if aside is not None:
+        told.append(f"{label}: {len(aside):,} of {found['rows']:,} rows set aside; see log.set_aside[{schema.name!r}]")
+    return told
+
+
+def orphans(log) -> list[str]:
+    """Rows of other tables whose request is not in `requests`."""
+    told = []
+    for name in ("signals", "judgements", "reviews"):
+        if not (log.has(name) and log.has("requests")):
+            continue
+        rows, requests = log.table(name), log.table("requests")
+        lost = rows.anti_join(requests, "request_id").select("request_id")
+        count = engines.run(lost.aggregate(n=lost.count())).to_pylist()[0]["n"]
+        if count:
+            first = engines.run(lost.distinct().order_by("request_id").limit(FIRST)).to_pylist()
+            label = log._readings[name].raw.label
+            ids = ", ".join(row["request_id"] for row in first)
+            told.append(
+                f"{label}: {count:,} rows whose request_id is not in requests: {ids}{', ...' if count > FIRST else ''}"
+            )
+    return told
+
+
+def _by_value(reading: Reading, column: str, where) -> str:
+    raw = reading.rows[column].cast("string")
+    rows = reading.rows.select(raw=raw, read=reading.values[column].cast("string"), where=where)
+    rows = rows.filter(rows["where"]).group_by(["raw", "read"]).aggregate(n=rows["where"].count())
+    pairs = sorted(engines.run(rows).to_pylist(), key=lambda row: (-row["n"], row["raw"]))
+    more = f", and {len(pairs) - FIRST} other values" if len(pairs) > FIRST else ""
+    return ", ".join(f"{row['raw']!r} as {row['read']!r} ({row['n']:,})" for row in pairs[:FIRST]) + more
+
+
+def _first_ids(reading: Reading, where) -> str:
+    key = reading.values[reading.raw.schema.columns[0].name]
+    rows = reading.rows.select(id=key, where=where).filter(lambda t: t["where"])
+    ids = [row["id"] for row in engines.run(rows.select("id").distinct().order_by("id").limit(FIRST)).to_pylist()]
+    count = engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"]
+    return f"{count:,}, {', '.join(ids)}{', ...' if count > FIRST else ''}"

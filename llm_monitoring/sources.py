@@ -1,0 +1,314 @@
+"""Where a log comes from: a folder, a file, a database or DataFrames -> one raw Ibis table for each table of the log.
+
+Nothing is loaded and no value is judged here (`validation` does): files are found, told apart and described. Text
+files (CSV, JSON Lines) give text columns, so that an id stays what was written.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring import textfiles
+from llm_monitoring.engines import engine
+from llm_monitoring.errors import Fault, LogError
+from llm_monitoring.schema import TABLES, Table
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pandas as pd
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+}
+PACKED = (".gz", ".zst")
+WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through to find every column
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """One table as its source holds it, nothing converted.
+
+    `located` gives the same rows with ``_file`` and ``_row`` (from 0), for the errors only: it may be slower.
+    """
+
+    schema: Table
+    label: str
+    rows: ir.Table
+    located: Callable[[], ir.Table]
+    files: tuple[Path, ...] = ()
+    format: str = "database"
+    notices: tuple[str, ...] = ()
+
+    @property
+    def call(self) -> str:
+        """How the caller names the source in `open_log`, for remedies."""
+        return repr(self.label) if self.files else "..."
+
+    def place(self, file: str | None, row: int | None) -> tuple[str, str | None]:
+        """File and place of a row as people count: lines of text files from 1, rows of everything else from 0."""
+        name = file if file is None else Path(file).name
+        label = f"{self.label}/{name}" if name and len(self.files) > 1 else self.label
+        if row is None or row != row:
+            return label, None
+        if self.format in ("csv", "jsonl") and file is not None:
+            return label, f"line {textfiles.line_of(Path(file), int(row), self.format)}"
+        return label, f"row {int(row)}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a log was opened from: its tables, and the words that name it to people."""
+
+    name: str
+    tables: dict[str, RawTable] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+def read_tables(source: Any) -> Source:
+    """Find the tables of a log in a folder, a single file, a database or a dict of DataFrames.
+
+    Parameters
+    ----------
+    source : path, URL, Ibis connection, or dict of str to DataFrame or Ibis table
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    LogError
+        Where nothing is there, no table of a log is in it, or a file is not what its name says.
+    """
+    import ibis
+    import pandas as pd
+
+    if isinstance(source, ibis.BaseBackend):
+        return _database(source, f"{source.name} connection")
+    if isinstance(source, Mapping):
+        return Source("DataFrames", {name: _given(name, table) for name, table in source.items()})
+    if isinstance(source, pd.DataFrame | ibis.Table):
+        return Source("DataFrames", {"requests": _given("requests", source)})
+    text = str(source)
+    if "://" in text:
+        return _database(ibis.connect(text), text.split("@")[-1])
+    path = Path(source)
+    if path.suffix in (".duckdb", ".ddb") and path.is_file():
+        return _database(ibis.duckdb.connect(path, read_only=True), text)
+    return _files(path)
+
+
+def frame_table(frame: pd.DataFrame) -> ir.Table:
+    """The frame as an Ibis table: nested values as JSON text, times in UTC to the microsecond, ``_row`` counted from 0.
+
+    Columns whose values cannot be stored as one type become text, for `validation` to judge one by one.
+    """
+    import ibis
+    import pyarrow as pa
+
+    columns = {str(name): frame[name].reset_index(drop=True) for name in frame.columns}
+    arrays = {name: _array(column) for name, column in columns.items()}
+    arrays["_row"] = pa.array(range(len(frame)), pa.int64())
+    return ibis.memtable(pa.table(arrays))
+
+
+def _array(column: pd.Series):
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return pa.array(column.dt.tz_convert("UTC").dt.floor("us"), pa.timestamp("us", "UTC"))
+    if pd.api.types.is_datetime64_dtype(column.dtype):
+        return pa.array(column.dt.floor("us"), pa.timestamp("us"))
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    if column.dtype == object:
+        kinds = {type(value) for value in column if not _unknown(value)}
+        if not kinds or kinds - {bool}:
+            return pa.array([_text(value) for value in column], pa.string())
+    return pa.array(column, from_pandas=True)
+
+
+def _unknown(value: Any) -> bool:
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
+
+
+def _text(value: Any) -> str | None:
+    if _unknown(value):
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict | list | tuple):
+        from llm_monitoring.results import jsonable
+
+        return json.dumps(jsonable(value), ensure_ascii=False)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _given(name: str, table: Any) -> RawTable:
+    import ibis
+    import pandas as pd
+
+    schema = _known(name)
+    if isinstance(table, pd.DataFrame):
+        doubled = table.columns[table.columns.duplicated()]
+        if len(doubled):
+            raise LogError(Fault(name, column=str(doubled[0]), expected="expected one column of this name, found more"))
+        rows = frame_table(table)
+        return RawTable(schema, name, rows.drop("_row"), lambda: rows.mutate(_file=ibis.null("string")), format="frame")
+    if isinstance(table, ibis.Table):
+        return _stored(schema, table)
+    expected = "expected a pandas DataFrame or an Ibis table"
+    raise LogError(Fault(name, value=type(table).__name__, expected=expected))
+
+
+def _stored(schema: Table, rows: ir.Table) -> RawTable:
+    import ibis
+
+    nowhere = rows.mutate(_file=ibis.null("string"), _row=ibis.null("int64"))
+    return RawTable(schema, schema.name, rows, lambda: nowhere)
+
+
+def _known(name: str) -> Table:
+    if name in TABLES:
+        return TABLES[name]
+    raise LogError(Fault(str(name), expected=f"expected a table named one of {', '.join(TABLES)}"))
+
+
+def _database(connection, label: str) -> Source:
+    there = set(connection.list_tables())
+    found = {name: _stored(schema, connection.table(name)) for name, schema in TABLES.items() if name in there}
+    if not found:
+        raise LogError(Fault(label, expected=f"expected tables named {', '.join(TABLES)}; none of them is there"))
+    return Source(label, found)
+
+
+def _files(path: Path) -> Source:
+    if not path.exists():
+        raise LogError(
+            Fault(str(path), expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv")
+        )
+    if path.is_file():
+        name = path.name.split(".")[0]
+        schema = TABLES.get(name, TABLES["requests"])
+        return Source(str(path), {schema.name: _table(schema, (path,), path.name)}, path.parent)
+    found = {}
+    for name, schema in TABLES.items():
+        places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]
+        if len(places) > 1:
+            listed = ", ".join(place.name for place in places)
+            raise LogError(
+                Fault(name, expected=f"expected one file or folder, found {listed}", remedy="Keep one of them")
+            )
+        if places:
+            files = tuple(_table_files(places[0])) if places[0].is_dir() else (places[0],)
+            found[name] = _table(schema, files, places[0].name)
+    if not found:
+        expected = f"expected files named {', '.join(TABLES)} (.parquet, .jsonl, .csv); none is there"
+        raise LogError(Fault(str(path), expected=expected))
+    return Source(str(path), found, path)
+
+
+def _holds_rows(place: Path) -> bool:
+    return any(True for _ in _table_files(place)) if place.is_dir() else _format(place) is not None
+
+
+def _table_files(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.rglob("*")) if file.is_file() and _format(file) and file.name[0] not in "._")
+
+
+def _format(path: Path) -> str | None:
+    suffixes = path.suffixes
+    if suffixes and suffixes[-1].lower() in PACKED:
+        suffixes = suffixes[:-1]
+    return FORMATS.get(suffixes[-1].lower()) if suffixes else None
+
+
+def _table(schema: Table, files: tuple[Path, ...], label: str) -> RawTable:
+    kinds = sorted({_format(file) or "" for file in files})
+    if len(kinds) > 1:
+        raise LogError(Fault(schema.name, label, expected=f"expected files of one kind, found {' and '.join(kinds)}"))
+    if kinds == [""]:
+        raise LogError(Fault(schema.name, label, expected="expected a name that ends in .parquet, .jsonl or .csv"))
+    faults = [fault for file in files if (fault := textfiles.broken_at_once(file, kinds[0], schema.name))]
+    if faults:
+        raise LogError(faults)
+    reader = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}[kinds[0]]
+    full = [file for file in files if file.stat().st_size]
+    notices = [f"{label}/{file.name}: holds nothing" for file in files if file not in full]
+    full, marked = textfiles.without_mark(full, kinds[0])
+    notices += [f"{name}: a byte order mark at its start was left out" for name in marked]
+    sql = reader([str(file) for file in full], schema)
+    rows, located = engine().sql(f"SELECT * EXCLUDE (_file) FROM ({sql})"), functools.partial(_with_rows, sql, kinds[0])
+    return RawTable(schema, label, rows, located, tuple(full), kinds[0], tuple(notices))
+
+
+def _with_rows(sql: str, kind: str):
+    if kind == "parquet":
+        plain = sql.replace("filename='_file'", "filename='_file', file_row_number=true")
+        return engine().sql(f"SELECT * EXCLUDE (file_row_number), file_row_number AS _row FROM ({plain})")
+    numbered = f"SELECT *, row_number() OVER () AS _n FROM ({sql})"
+    return engine().sql(f"SELECT * EXCLUDE (_n), _n - min(_n) OVER (PARTITION BY _file) AS _row FROM ({numbered})")
+
+
+def _parquet(files: list[str], schema: Table) -> str:
+    return f"SELECT * FROM read_parquet({_list(files)}, union_by_name=true, filename='_file')"
+
+
+def _csv(files: list[str], schema: Table) -> str:
+    alike: dict[tuple, list[str]] = {}
+    for file in files:
+        alike.setdefault(textfiles.csv_header(Path(file), schema.name), []).append(file)
+    parts = []
+    for (delimiter, *names), group in alike.items():
+        columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
+        parts.append(
+            f"SELECT * FROM read_csv({_list(group)}, auto_detect=false, header=true, delim={_quoted(delimiter)}, "
+            f"quote='\"', escape='\"', columns={{{columns}}}, filename='_file', max_line_size=67108864)"
+        )
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def _json_lines(files: list[str], schema: Table) -> str:
+    size = sum(Path(file).stat().st_size for file in files)
+    sample = -1 if size <= WHOLE_SAMPLE_BYTES else 200_000
+    lines = "auto" if all(file.endswith((".json", ".json.gz", ".json.zst")) for file in files) else "newline_delimited"
+    options = f"format='{lines}', records='true', maximum_depth=1, filename='_file', maximum_object_size=67108864"
+    described = (
+        f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, sample_size={sample}, "
+        "union_by_name=true, maximum_sample_files=100000, ignore_errors=true)"
+    ).replace("ignore_errors=true", "ignore_errors=" + ("true" if lines != "auto" else "false"))
+    sniffed = {row[0]: row[1] for row in engine().raw_sql(described).fetchall() if row[0] not in ("_file", "json")}
+    kinds = {column.name: column.kind for column in schema.columns}
+    types = {
+        name: {"flag": "JSON", "json": "JSON"}.get(kinds[name], "VARCHAR")
+        if name in kinds
+        else (kind if sample == -1 else "VARCHAR")
+        for name, kind in sniffed.items()
+    }
+    columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
+    return f"SELECT * FROM read_json({_list(files)}, {options}, columns={{{columns}}})"
+
+
+def _list(files: list[str]) -> str:
+    return f"[{', '.join(_quoted(file) for file in files)}]"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
