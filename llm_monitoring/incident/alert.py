@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from llm_monitoring.errors import ConfigError, one_of, quote
@@ -105,7 +104,7 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series) -> Alert:
 
 
 def _unknown(value: Any) -> bool:
-    return value is None or (np.isscalar(value) and bool(pd.isna(value)))
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
 def _utc(value: Any, name: str) -> pd.Timestamp:

@@ -145,7 +145,7 @@ def declared_scope(row: dict, seen: Observations, log: Log) -> Slice | None:
     where = []
     for column in (*seen.columns, "model_id"):
         value = row.get(column)
-        if value is None or (np.isscalar(value) and pd.isna(value)):
+        if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
             continue
         values = [v.strip() for v in value.split(",")] if isinstance(value, str) else list(np.atleast_1d(value))
         if column == "model_id":
@@ -205,7 +205,7 @@ def _weigh(cause: Cause, seen: Observations, shifts: Shifts) -> tuple[float, np.
     else:
         inside = in_scope(cause.declared, seen.frame)
         allowed = np.array([not (s.mask(seen.frame) & ~inside).any() for s in shifts.slices])
-        column = shifts.times.get_indexer([cause.at])[0]
+        column = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
         if column < 0 or not allowed.any():
             return np.log(PRIOR["recorded"]) + np.log(cause.weight) - 20.0, np.zeros(n)
         prior, fit = _slice_prior(shifts.slices, allowed), shifts.log_evidence[:, column]
@@ -224,7 +224,7 @@ def _slice_prior(slices: list[Slice], allowed: np.ndarray) -> np.ndarray:
     """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity."""
     kinds: dict[tuple[str, ...], list[int]] = {}
     for i in np.flatnonzero(allowed):
-        kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(i)
+        kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
     prior = np.zeros(len(slices))
     for members in kinds.values():
         prior[members] = 1 / len(kinds) / len(members)

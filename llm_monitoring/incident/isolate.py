@@ -246,7 +246,7 @@ def _of_mix(inquiry: Inquiry, cause: Cause) -> list[str]:
 
 def _answers(inquiry: Inquiry) -> list[dict[str, Any]]:
     seen, onset = inquiry.seen, inquiry.onset
-    if onset["low"] is None:
+    if onset["low"] is None or onset["high"] is None:
         return []
     rows = seen.frame[inquiry.slice.mask(seen.frame)]
     rows = rows[rows["timestamp"].between(onset["low"] - AROUND, onset["high"] + AROUND)]
@@ -290,6 +290,6 @@ def _next(verdict: str) -> str:
 
 
 def _nothing(alert) -> IsolateResult:
-    unknown = {"at": None, "low": None, "high": None}
+    unknown: dict[str, str | None] = {"at": None, "low": None, "high": None}
     todo = "Compare the chart of this metric with the change log by eye."
     return IsolateResult([], unknown, "cannot tell apart", [], alert.metric, {}, 0, [], [], todo)

@@ -144,7 +144,7 @@ def _merged(rows: pd.DataFrame) -> list[dict[str, Any]]:
     for row in rows.to_dict("records"):
         text = _text(row["user_input"])
         if not text or all(fuzz.token_set_ratio(text, _text(other["user_input"])) < SAME for other in kept):
-            kept.append(row)
+            kept.append({str(name): value for name, value in row.items()})
     return kept
 
 

@@ -40,7 +40,10 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     code, _ = leaves(pd.concat([frame[list(seen.columns)], requests[list(seen.columns)]]), seen.columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
-    mean, variance, weight, count = [], [], [], []
+    mean: list[np.ndarray] = []
+    variance: list[np.ndarray] = []
+    weight: list[np.ndarray] = []
+    count: list[float] = []
     y = frame["value"].to_numpy(float)
     for late in (False, True):
         chosen = (frame["timestamp"] >= since).to_numpy() == late

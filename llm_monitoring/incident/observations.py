@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os.path import commonprefix
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -213,7 +213,8 @@ def _listed(changes: pd.DataFrame, known: dict) -> list[tuple[str, str]]:
         return []
     pairs = []
     for row in changes[changes["kind"] == "model_version"].itertuples():
-        listed = row.model_id.split(",") if isinstance(row.model_id, str) else list(row.model_id or [])
+        given: Any = row.model_id
+        listed = given.split(",") if isinstance(given, str) else list(given) if isinstance(given, list | tuple) else []
         ids = [name.strip() for name in listed if name.strip() in known]
         pairs += list(zip(ids[: len(ids) // 2], ids[len(ids) // 2 :]))
     return pairs
@@ -223,9 +224,10 @@ def _successors(seen: pd.DataFrame) -> list[tuple[str, str]]:
     from rapidfuzz import fuzz
 
     first, last, day = seen["min"].min(), seen["max"].max(), pd.Timedelta("1D")
-    gap = ((seen["max"] - seen["min"]) / seen["size"] * 20).clip(lower=pd.Timedelta("2h"), upper=day)
+    gap = ((seen["max"] - seen["min"]) / seen["size"] * 20).map(lambda g: min(max(g, pd.Timedelta("2h")), day))
     gone, came = seen[last - seen["max"] > gap], seen[seen["min"] - first > gap]
-    pairs, used = [], set()
+    pairs: list[tuple[str, str]] = []
+    used: set[str] = set()
     for new, row in came.iterrows():
         near = gone[((gone["max"] - row["min"]).abs() <= day) & ~gone.index.isin(used) & (gone.index != new)]
         if len(near):

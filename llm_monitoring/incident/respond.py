@@ -134,7 +134,7 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
                 "target": target,
                 "scope": group.to_dict(),
                 "because": because,
-                "options": _options(action, target, group, acting, waiting),
+                "options": _options(action, target, group, acting, waiting, _earlier_models(inquiry, group)),
                 "measures": measures,
                 "cost_of_acting": acting,
                 "cost_of_waiting": waiting,
@@ -255,7 +255,17 @@ def _acting(measures: list[dict[str, Any]]) -> dict[str, Any]:
     return {"text": text, "latency_ms": ms, "usd_per_1000": usd}
 
 
-def _options(action: str, target: str | None, group: Slice, acting: dict, waiting: dict) -> list[dict[str, str]]:
+def _earlier_models(inquiry: Inquiry, group: Slice) -> list[str]:
+    """Model ids of the slice that stopped with the change: what can be pinned instead."""
+    rows = inquiry.seen.requests
+    rows = rows[group.mask(rows)]
+    late = rows["timestamp"] >= inquiry.since
+    return sorted(set(rows.loc[~late, "model_id"]) - set(rows.loc[late, "model_id"]))
+
+
+def _options(
+    action: str, target: str | None, group: Slice, acting: dict, waiting: dict, earlier: list[str]
+) -> list[dict[str, str]]:
     stop = waiting["text"].replace("Waiting costs about", "ends about").rstrip(".")
     wait = {"do": "wait", "costs": waiting["text"], "gains": "more judged answers", "undo": "cannot be undone"}
     here = {
@@ -264,7 +274,8 @@ def _options(action: str, target: str | None, group: Slice, acting: dict, waitin
         "gains": stop,
         "undo": "the edit",
     }
-    back = {"do": f"roll back {target}", "costs": acting["text"], "gains": stop, "undo": "deploy it again"}
+    pin = f"pin {', '.join(earlier)} for {group.label} (takes back {target})" if earlier else f"roll back {target}"
+    back = {"do": pin, "costs": acting["text"], "gains": stop, "undo": "deploy it again"}
     first = {
         "hotfix": [here, back],
         "rollback": [back],

@@ -44,7 +44,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
     """
     judged = alert.metric.startswith("mean_") or alert.metric == "flagged_rate"
     if not judged:
-        nothing = {"estimate": None, "low": None, "high": None}
+        nothing: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
         return Reviewed(False, 0, 0, nothing, 1.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
     now, before = _split(log, alert, since, reviews)
     good = (now["verdict"] == "real").to_numpy()
@@ -78,7 +78,7 @@ def read_reviews(log: Log, reviews=None) -> pd.DataFrame:
     if reviews is None:
         return log.reviews
     if isinstance(reviews, str | Path):
-        from llm_monitoring.verdicts import read
+        from llm_monitoring.reviewing.verdicts import read
 
         return read(reviews)
     return reviews

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 MOST_LEAVES = 12
+SLICE_FIELDS = (
+    "label", "verdict", "before", "before_low", "before_high", "after", "after_low", "after_high", "change", "low", "high",
+    "n_before", "n_after",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,9 +92,7 @@ class ScopeResult(Result):
 
         known = [s["label"] for s in self.slices[:1]]
         shown = [*self.slices[:1], *(s for s in self.leaves if s["label"] not in known)][:MOST_LEAVES]
-        return drawing.slices(
-            pd.DataFrame(shown, columns=shown[0].keys() if shown else None), ax, self.unit, narrow=narrow
-        )
+        return drawing.slices(pd.DataFrame(shown, columns=[*SLICE_FIELDS]), ax, self.unit, narrow=narrow)
 
 
 def scope(log: Log, alert) -> ScopeResult:

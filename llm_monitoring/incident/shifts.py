@@ -104,14 +104,17 @@ def _cells(seen: Observations, times: pd.DatetimeIndex) -> pd.DataFrame:
 
 def _variance(rows: pd.DataFrame, seen: Observations) -> np.ndarray:
     """Variance of a single row in each leaf, drawn towards that of all rows: a leaf of three rows knows little."""
-    within = rows.groupby("leaf")["y"].agg(["size", lambda x: ((x - x.mean()) ** 2).sum()])
-    within.columns = ["n", "squares"]
+    within = rows.groupby("leaf")["y"].agg(n="size", squares=_squares)
     freedom = max(within["n"].sum() - len(within), 1)
     pooled = max(within["squares"].sum() / freedom, 1e-6)
     if seen.scale == "share":
         overall = seen.frame["value"].mean()
         pooled = max(pooled, overall * (1 - overall), 1e-4)
     return ((within["squares"] + 10 * pooled) / (within["n"] - 1 + 10).clip(lower=1)).to_numpy()
+
+
+def _squares(x: pd.Series) -> float:
+    return float(((x - x.mean()) ** 2).sum())
 
 
 def _day_scale(cells: pd.DataFrame, seen: Observations) -> float:
