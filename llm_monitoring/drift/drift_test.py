@@ -96,8 +96,11 @@ class DriftTest:
         """
         now = read_queries(current, self.embedder, "current")
         before = self.reference_
-        sizes = {"n_reference": len(before), "n_current": len(now), "alpha": self.alpha, "method": self.method}
-        told = {
+        told: dict[str, Any] = {
+            "n_reference": len(before),
+            "n_current": len(now),
+            "alpha": self.alpha,
+            "method": self.method,
             "left_out": before.left_out + now.left_out,
             "merged": before.merged + now.merged,
             "embedder": getattr(self.embedder, "version", None),
@@ -107,7 +110,7 @@ class DriftTest:
                 f"current: vectors of {now.vectors.shape[1]} numbers; expected {before.vectors.shape[1]}, as in the reference"
             )
         if min(len(np.unique(before.sessions)), len(np.unique(now.sessions))) < FEWEST:
-            return DriftResult(None, None, None, **sizes, **told)
+            return DriftResult(None, None, None, **told)
         comparison = Comparison.of(before, now, self.permutations, self.seed)
         outcome = permute(comparison.pool, comparison.labels, METHODS[self.method])
         parts = [
@@ -118,7 +121,6 @@ class DriftTest:
             p_value=outcome.p_value,
             drift=bool(outcome.p_value <= self.alpha + 1e-12),
             statistic=float(outcome.joint[0]),
-            **sizes,
             **told,
             parts=parts,
             comparison=comparison,
@@ -258,6 +260,12 @@ class DriftResult(Result):
         from llm_monitoring.drift.explanation import explain
 
         return explain(self, judgements)
+
+    def shape(self) -> ShapeResult:
+        """Length, language and format of the texts before and now, each with a p-value of its own."""
+        from llm_monitoring.drift.shape import shape_of
+
+        return shape_of(self.comparison, self.n_reference, self.n_current, self.alpha)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per statistic: statistic, value, p_value; the joined one first."""

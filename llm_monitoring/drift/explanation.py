@@ -97,7 +97,7 @@ def explain(result: DriftResult, judgements: pd.DataFrame | None = None) -> Drif
     import pandas as pd
 
     empty = pd.DataFrame(columns=COLUMNS)
-    sizes = {"n_reference": result.n_reference, "n_current": result.n_current, "drift": result.drift}
+    sizes: dict[str, Any] = {"n_reference": result.n_reference, "n_current": result.n_current, "drift": result.drift}
     comparison = result.comparison
     if comparison is None:
         lists = [
@@ -251,4 +251,4 @@ def _words(comparison: Comparison, rows: np.ndarray, most: int = 5) -> list[str]
 
 
 def _terms(text: str) -> set[str]:
-    return {word for word in re.findall(r"[^\W\d_]{2,}", text[:8_000].casefold())}
+    return set(re.findall(r"[^\W\d_]{2,}", text[:8_000].casefold()))
