@@ -127,3 +127,15 @@ def json_values_outside(text: ir.StringValue, low: float, high: float):
     values = numbers.values()
     unreadable = safe.notnull() & numbers.isnull()
     return unreadable | (values.mins() < low) | (values.maxs() > high)
+
+
+def json_number(text: ir.StringValue, key: str):
+    """The number under a key of a JSON object, null where there is none."""
+    if name(text) == "duckdb":
+        return _builtin("json_extract_string", ("string", "string"), "string")(text, json_path(key)).try_cast("float64")
+    return text.cast("json")[key].cast("string").nullif("null").cast("float64")
+
+
+def json_path(key: str) -> str:
+    """A key as a path of DuckDB's JSON functions, whatever letters it has."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")

@@ -71,6 +71,21 @@ def empty_table(schema: Table) -> ir.Table:
     return ibis.memtable(pa.schema(fields).empty_table())
 
 
+def without_repeats(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    """The frame with one row for each value of the unique key: the earliest, whatever the order of the rows."""
+    if schema.unique not in frame.columns or not (again := frame[schema.unique].duplicated(keep=False)).any():
+        return frame
+    known = again & frame[schema.unique].notna()
+    doubled = frame[known].assign(_text=frame[known].astype("string").fillna("").agg("|".join, axis=1))
+    order = [name for name in (schema.time, "_text") if name in doubled]
+    kept = doubled.sort_values(order).drop_duplicates(schema.unique).index
+    return (
+        frame[~known | frame.index.isin(kept)]
+        if frame.index.is_unique
+        else without_repeats(frame.reset_index(drop=True), schema)
+    )
+
+
 def write_aside(rows: pd.DataFrame, folder: Path, name: str) -> Path | None:
     """Write rows set aside to ``quarantine/<table>.jsonl`` beside the log, where that can be written."""
     target = folder / "quarantine" / f"{name}.jsonl"

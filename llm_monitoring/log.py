@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llm_monitoring import frames, notices, validation
 from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
 from llm_monitoring.schema import TABLES
-from llm_monitoring.sources import RawTable, Source, read_tables
+from llm_monitoring.sources import Source, read_tables
 from llm_monitoring.validation import UNITS, Options, Reading
 
 if TYPE_CHECKING:
@@ -123,17 +125,7 @@ class Log:
 
     def table(self, name: str) -> ir.Table:
         """A table as an Ibis expression, nothing loaded; rows set aside are left out of it."""
-        schema = TABLES[one_of("table", name, tuple(TABLES))]
-        if self._whole is not None:
-            rows = self._whole.table(name)
-            rows = rows if self._from is None else rows.filter(rows[schema.time] >= self._from)
-            return rows if self._to is None else rows.filter(self._before(rows[schema.time]))
-        if name not in self._readings:
-            return frames.empty_table(schema)
-        reading = self._readings[name]
-        if self._on_error == "raise":
-            return reading.clean()
-        return self._kept(reading)
+        return self._rows(name, set()).drop("_bad")
 
     def until(self, when) -> Log:
         """The log as it was known at a moment: no row of any table from after it.
@@ -228,14 +220,27 @@ class Log:
         return self._found[name]
 
     def _faults(self, name: str) -> tuple[list[Fault], int]:
-        return validation.faults(self._readings[name], self._count(name), self._options)
+        return validation.faults(self._readings[name], self._count(name))
 
-    def _kept(self, reading: Reading) -> ir.Table:
+    def _rows(self, name: str, checked: set[str]) -> ir.Table:
+        """A table with ``_bad``, true where a rule about one of the columns to be checked is broken."""
+        import ibis
+
+        schema = TABLES[one_of("table", name, tuple(TABLES))]
+        if self._whole is not None:
+            rows = self._whole._rows(name, checked)
+            rows = rows if self._from is None else rows.filter(rows[schema.time] >= self._from)
+            return rows if self._to is None else rows.filter(self._before(rows[schema.time]))
+        if name not in self._readings:
+            return frames.empty_table(schema).mutate(_bad=ibis.literal(False))
+        reading = self._readings[name]
+        if self._on_error == "raise":
+            return reading.clean(_bad=reading.bad(checked))
         keep = ~reading.bad()
-        if validation.repeated(self._count(reading.raw.schema.name)):
+        if validation.repeated(self._count(name)):
             keep = keep & ~validation.again(reading)
         marked = reading.clean(_keep=keep)
-        return marked.filter(marked["_keep"]).drop("_keep")
+        return marked.filter(marked["_keep"]).drop("_keep").mutate(_bad=ibis.literal(False))
 
     def _set_aside(self, name: str) -> None:
         if self._on_error == "raise" or name in self._aside:
@@ -249,28 +254,49 @@ class Log:
             frames.write_aside(rows, self._source.folder, name)
 
 
-def as_table(data: Any, name: str = "requests", options: Options | None = None) -> tuple[ir.Table, Reading | None]:
+@dataclass(frozen=True)
+class Door:
+    """What came through `as_table`: clean rows with ``_bad``, the columns that the source really has, the rules."""
+
+    rows: ir.Table
+    present: frozenset[str]
+    reading: Reading | None
+
+    def refuse(self) -> NoReturn:
+        """Raise the faults of the rows that were found bad."""
+        if self.reading is None:
+            raise LogError(Fault("log", expected="the rows changed while they were read"))
+        faults, count = validation.faults(self.reading, validation.counts(self.reading))
+        raise LogError(faults, count)
+
+
+def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Door:
     """The one door of the table functions: a log, an Ibis table or a DataFrame as clean rows of a table of the schema.
 
-    Returns
-    -------
-    table : Ibis table
-    reading : Reading or None
-        The rules that the rows have still to be held to; None where they were held to them already.
+    Parameters
+    ----------
+    data : Log, Ibis table or DataFrame
+        Columns that are missing are unknown in every row. Of rows of a DataFrame that repeat a unique key one is kept.
+    name : str
+        Table of the schema.
+    check : iterable of str
+        Columns whose rules matter to the caller: ``_bad`` is true where a row breaks one.
     """
     import ibis
     import pandas as pd
 
+    checked = set(check)
     if isinstance(data, Log):
-        whole = data._whole or data
-        reading = whole._readings.get(name)
-        checked = reading is None or data is not whole or data._on_error != "raise"
-        return data.table(name), None if checked else reading
+        reading = (data._whole or data)._readings.get(name)
+        present = frozenset(reading.rows.columns if reading else ())
+        return Door(data._rows(name, checked), present, reading)
     if not isinstance(data, pd.DataFrame | ibis.Table):
         raise ConfigError(f"{name}: {type(data).__name__}; expected a log, a pandas DataFrame or an Ibis table")
-    raw: RawTable = read_tables({name: data}).tables[name]
-    reading = validation.read(raw, options or Options(), strict=False)
-    return reading.clean(), reading
+    if isinstance(data, pd.DataFrame):
+        data = frames.without_repeats(data, TABLES[name])
+    raw = read_tables({name: data}).tables[name]
+    reading = validation.read(raw, strict=False)
+    return Door(reading.clean(_bad=reading.bad(checked)), frozenset(reading.rows.columns), reading)
 
 
 def _zone(tz: str) -> None:

@@ -6,7 +6,7 @@ a measurement can count those that matter to it in its own scan.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
 EARLIEST, LATEST = "2000-01-01", "2100-01-01"
 QUARANTINE = 'on_error="quarantine" sets such rows aside'
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller said about times: the zone of naive ones, the unit of bare numbers."""
+
+    tz: str | None = None
+    timestamp_unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,11 @@ class Reading:
 
     raw: RawTable
     rows: ir.Table
-    values: dict[str, ir.Value]
-    rules: list[Rule]
-    mended: list[tuple[str, ir.BooleanValue, str]]
+    options: Options
+    strict: bool
+    values: dict[str, ir.Value] = field(default_factory=dict)
+    rules: list[Rule] = field(default_factory=list)
+    mended: list[tuple[str, ir.BooleanValue, str]] = field(default_factory=list)
 
     def clean(self, **extra: ir.Value) -> ir.Table:
         """All rows with the columns of the schema first, the table's own ones after them."""
@@ -55,14 +65,6 @@ class Reading:
 
         asked = [rule.bad for rule in self.rules if columns is None or rule.column in columns]
         return ibis.or_(*asked).fill_null(False) if asked else ibis.literal(False)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the caller said about times: the zone of naive ones, the unit of bare numbers."""
-
-    tz: str | None = None
-    timestamp_unit: str | None = None
 
 
 def read(raw: RawTable, options: Options = Options(), strict: bool = True, rows: ir.Table | None = None) -> Reading:
@@ -83,7 +85,7 @@ def read(raw: RawTable, options: Options = Options(), strict: bool = True, rows:
         For every column that is missing or holds another kind of value.
     """
     rows = raw.rows if rows is None else rows
-    reading = Reading(raw, rows, {}, [], [])
+    reading = Reading(raw, rows, options, strict)
     faults = []
     for column in raw.schema.columns:
         if column.name not in rows.columns:
@@ -127,14 +129,14 @@ def counts(reading: Reading) -> dict[str, Any]:
     return engines.run(reading.rows.aggregate(**asked)).to_pylist()[0]
 
 
-def faults(reading: Reading, found: dict[str, Any], options: Options, strict: bool = True) -> tuple[list[Fault], int]:
+def faults(reading: Reading, found: dict[str, Any]) -> tuple[list[Fault], int]:
     """The first faults in the order of the rows, and how many there are in all."""
     broken = [i for i in range(len(reading.rules)) if found[f"rule_{i}"]]
     doubled = repeated(found)
     total = sum(found[f"rule_{i}"] for i in broken) + doubled
     if not total:
         return [], 0
-    located = read(reading.raw, options, strict, reading.raw.located())
+    located = read(reading.raw, reading.options, reading.strict, reading.raw.located())
     key = located.raw.schema.columns[0].name
     listed = []
     for i in broken:
@@ -217,6 +219,9 @@ def _text(reading: Reading, column: Column, raw: ir.Value, options: Options) -> 
     reading.values[column.name] = value
     if column.name == "finish_reason":
         return
+    if column.name == "error":
+        reading.mended.append((column.name, value == "", "empty text read as no error"))
+        reading.values[column.name] = value.nullif("")
     if not column.nullable:
         empty = value.isnull() | (value == "")
         reading.rules.append(

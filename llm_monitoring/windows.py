@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from llm_monitoring.errors import ConfigError
+from llm_monitoring import engines
+from llm_monitoring.errors import ConfigError, one_of
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
 
 ANCHOR = pd.Timestamp("1970-01-05", tz="UTC")  # a Monday; every width that divides a week starts there
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -52,18 +57,47 @@ def floor(timestamps: pd.Series, window: str) -> pd.Series:
     return utc - (utc - ANCHOR) % width(window)
 
 
-def number(times, window: str):
-    """Number of the window of each time of an Ibis column, counted from the anchor; `start` turns it into a time."""
-    size = int(width(window).total_seconds())
-    return ((epoch_seconds(times) - int(ANCHOR.timestamp())) / size).floor().cast("int64")
+def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple[ir.Table, list[str]]:
+    """Rows with the number of their window (counted from the anchor) as ``_window``, and the keys to group by."""
+    for column in by:
+        one_of("by", column, tuple(name for name in rows.columns if name[0] != "_"))
+    if window is None:
+        return rows, by
+    size = int(width(window).total_seconds()) * 1_000_000
+    shifted = engines.microseconds(rows[time]) - int(ANCHOR.timestamp()) * 1_000_000
+    return rows.mutate(_window=(shifted // size).cast("int64")), ["_window", *by]
 
 
-def epoch_seconds(times):
-    """Seconds since 1970 of an Ibis time column, fraction included, by the engine's fastest exact road."""
-    return times.epoch_seconds()
+def labelled(frame: pd.DataFrame, window: str | None, by: list[str]) -> pd.DataFrame:
+    """The cells with ``window_start`` and ``window_end`` for their number, in the order of time, then of `by`.
+
+    Without a window the ends are the first and the last row (columns ``first`` and ``last``).
+    """
+    if window is None:
+        ends = {"window_start": frame["first"], "window_end": frame["last"]}
+        frame = frame.assign(**{name: pd.to_datetime(times, utc=True) for name, times in ends.items()})
+    else:
+        frame = frame.dropna(subset=["_window"])
+        start = ANCHOR.as_unit("us") + pd.to_timedelta(frame["_window"].astype("int64") * width(window).as_unit("us"))
+        frame = frame.assign(window_start=start, window_end=start + width(window).as_unit("us"))
+    for name in ("window_start", "window_end"):
+        frame[name] = frame[name].astype("datetime64[us, UTC]")
+    order = by if window is None else ["window_start", *by]
+    return frame.sort_values(order, kind="stable", ignore_index=True) if order else frame
 
 
-def start(numbers: pd.Series, window: str) -> pd.Series:
-    """Window starts (UTC) of the window numbers that `number` gave."""
-    seconds = numbers.astype("int64") * int(width(window).total_seconds())
-    return ANCHOR.as_unit("us") + pd.to_timedelta(seconds, unit="s").astype("timedelta64[us]")
+def filled(frame: pd.DataFrame, window: str | None, by: list[str]) -> pd.DataFrame:
+    """The cells with those added in which nothing happened, for every group from the first window to the last."""
+    if window is None or frame.empty:
+        return frame
+    size = width(window).as_unit("us")
+    starts = pd.DataFrame(
+        {"window_start": pd.date_range(frame["window_start"].min(), frame["window_start"].max(), freq=size)}
+    )
+    starts["window_start"] = starts["window_start"].astype("datetime64[us, UTC]")
+    every = starts.merge(frame[by].drop_duplicates(), how="cross") if by else starts
+    full = every.merge(frame, how="left", on=["window_start", *by])
+    full["window_end"] = full["window_start"] + size
+    counted = [name for name in full.columns if name.endswith("_count") or name.startswith("n_")]
+    full[counted] = full[counted].fillna(0).astype("int64")
+    return full.sort_values(["window_start", *by], kind="stable", ignore_index=True)
