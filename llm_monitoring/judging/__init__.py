@@ -1,0 +1,1 @@
+"""Sample and judge: a rubric, a judge that may fail, and rows that say so."""
