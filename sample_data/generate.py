@@ -26,6 +26,7 @@ DAYS = 21
 END = START + timedelta(days=DAYS)  # the log is a dump of this moment: nothing later is in it
 INCIDENT = datetime(2026, 5, 18, 10, 0, tzinfo=UTC)
 REVIEW_STARTS = datetime(2026, 5, 20, 13, 30, tzinfo=UTC)
+UNSURE = 12  # place of the answer on which the reviewer cannot decide
 CATEGORIES = ("returns", "delivery", "billing", "account", "product", "technical")
 MODELS = {"gpt-4o-2024-08-06": (2.5, 10.0), "claude-sonnet-4-5-20250929": (3.0, 15.0)}  # USD per million tokens in, out
 HOURS = {  # weights of the 24 hours, UTC
@@ -53,7 +54,7 @@ class Feature(NamedTuple):
 
 FEATURES = {
     "support": Feature(
-        147.0, "customers", (0.25, 0.24, 0.17, 0.12, 0.12, 0.10), 0.36, 0.06, 0.05, "v7", 920, 220, 850, 0.20
+        147.0, "customers", (0.26, 0.24, 0.17, 0.12, 0.12, 0.09), 0.36, 0.06, 0.05, "v7", 920, 220, 850, 0.20
     ),
     "search": Feature(
         90.0, "customers", (0.11, 0.12, 0.06, 0.05, 0.60, 0.06), 0.26, 0.12, 0.03, "v3", 640, 150, 420, 0.08
@@ -64,9 +65,9 @@ FEATURES = {
     ),
 }
 OUTCOMES = {"weak": 0.06, "refusal": 0.008, "truncated": 0.007, "error": 0.008}  # the rest is good
-BROKEN = 0.80  # share of support answers about returns that prompt v8 spoils
+BROKEN = 0.85  # share of support answers about returns that prompt v8 spoils
 SCORES = {  # chances of 1..5 for correctness, completeness, tone
-    "good": ((0.006, 0.028, 0.07, 0.30, 0.596), (0.0, 0.02, 0.10, 0.38, 0.50), (0.0, 0.0, 0.05, 0.35, 0.60)),
+    "good": ((0.004, 0.016, 0.07, 0.30, 0.61), (0.0, 0.02, 0.10, 0.38, 0.50), (0.0, 0.0, 0.05, 0.35, 0.60)),
     "weak": ((0.03, 0.32, 0.45, 0.20, 0.0), (0.15, 0.50, 0.35, 0.0, 0.0), (0.0, 0.05, 0.35, 0.50, 0.10)),
     "broken": ((0.60, 0.32, 0.08, 0.0, 0.0), (0.32, 0.50, 0.18, 0.0, 0.0), (0.0, 0.0, 0.05, 0.30, 0.65)),
     "truncated": ((0.0, 0.05, 0.35, 0.40, 0.20), (0.15, 0.60, 0.25, 0.0, 0.0), (0.0, 0.0, 0.20, 0.50, 0.30)),
@@ -96,16 +97,16 @@ class Dice:
     """Draws that rest on uniform numbers alone, so that they are the same on every machine."""
 
     def __init__(self, *key: int):
-        self._uniform = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key))).random
+        self.uniform = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key))).random
 
     def chance(self, p: float) -> bool:
-        return self._uniform() < p
+        return self.uniform() < p
 
     def one(self, choices: Sequence[Any]) -> Any:
-        return choices[int(self._uniform() * len(choices))]
+        return choices[int(self.uniform() * len(choices))]
 
     def by_weight(self, weights: Sequence[float]) -> int:
-        left = self._uniform() * sum(weights)
+        left = self.uniform() * sum(weights)
         for place, weight in enumerate(weights):
             left -= weight
             if left < 0:
@@ -113,15 +114,15 @@ class Dice:
         return len(weights) - 1
 
     def normal(self) -> float:
-        return NormalDist().inv_cdf(min(max(self._uniform(), 1e-9), 1 - 1e-9))
+        return NormalDist().inv_cdf(min(max(self.uniform(), 1e-9), 1 - 1e-9))
 
     def lognormal(self, median: float, sigma: float) -> float:
         return median * math.exp(sigma * self.normal())
 
     def poisson(self, mean: float) -> int:
-        count, product, floor = 0, self._uniform(), math.exp(-mean)
+        count, product, floor = 0, self.uniform(), math.exp(-mean)
         while product > floor:
-            count, product = count + 1, product * self._uniform()
+            count, product = count + 1, product * self.uniform()
         return count
 
 
@@ -183,45 +184,58 @@ def session(dice: Dice, name: str, feature: Feature, hour: datetime) -> Iterator
     slots = draw_slots(dice)
     model = list(MODELS)[0 if dice.chance(0.65) else 1]
     fixed = {
-        "session_id": f"{name[:2]}-{hour:%m%d%H}-{int(dice._uniform() * 16**6):06x}",
+        "session_id": f"{name[:2]}-{hour:%m%d%H}-{int(dice.uniform() * 16**6):06x}",
         "feature_id": name,
         "category": category,
         "channel": "web" if dice.chance(0.62) else "app",
         "model_id": model,
     }
-    when, turn, said = hour + timedelta(seconds=3600 * dice._uniform()), None, None
+    when, outcome, said = hour + timedelta(seconds=3600 * dice.uniform()), "", ""
+    topic, facts, asked = topics(name, category)[0], slots, ""
     for length in range(8):
-        outcome = draw_outcome(dice, name, category, when)
-        topic, asked = question(dice, name, category, slots, outcome, first=length == 0)
-        if said is not None and turn is not None:
-            asked = dice.one(texts.AGAIN if said == "retry" else texts.CORRECTIONS).format(
-                text=turn.row["user_input"][:400], **slots
-            )
-        given = answer(dice, name, category, slots, outcome, topic)
+        outcome = draw_outcome(dice, name, category, when, said, outcome)
+        if said in ("retry", "correction"):
+            asked = dice.one(texts.AGAIN if said == "retry" else texts.CORRECTIONS).format(text=asked)
+        else:
+            topic, facts, asked = question(dice, name, category, slots, outcome, first=length == 0)
+        given = answer(dice, name, category, facts, outcome, topic)
         turn = request(dice, feature, fixed, when, asked, given, outcome)
-        following = reaction(dice, feature, outcome, last=length == 7)
-        done = when + timedelta(milliseconds=turn.row["latency_ms"] or 0)
-        pause = min(dice.lognormal(45 if following == "retry" else 110, 0.7), 280 if following == "retry" else 1500)
-        after = done + timedelta(seconds=pause)
-        turn.signals.extend(signals(dice, feature, outcome, following, done, after))
+        said = reaction(dice, feature, outcome, last=length == 7)
+        done = when + timedelta(milliseconds=turn.row["latency_ms"])
+        when = done + timedelta(seconds=pause(dice, said))
+        turn.signals.extend(signals(dice, feature, outcome, said, done, when))
         yield turn
-        if following not in ("retry", "correction", "follow_up"):
+        if said not in ("retry", "correction", "follow_up"):
             return
-        when, said = after, following if following != "follow_up" else None
+
+
+def pause(dice: Dice, said: str) -> float:
+    """Seconds until the next question: short before a retry, at most 25 minutes otherwise."""
+    return min(dice.lognormal(45, 0.7), 280) if said == "retry" else min(dice.lognormal(110, 0.7), 1500)
 
 
 def draw_slots(dice: Dice) -> dict[str, str]:
+    """The person's own facts, the same over the whole visit: order, product, place ..."""
     slots = {name: dice.one(values) for name, values in texts.SLOTS.items()}
-    products = texts.SLOTS["product"]
-    place = products.index(slots["product"])
-    slots["product2"], slots["product3"] = (products[(place + step) % len(products)] for step in (3, 11))
-    slots["order"] = f"NW-{204000 + int(dice._uniform() * 60000)}"
-    return slots
+    thing = dice.one(list(texts.ARTICLES))
+    article = texts.ARTICLES[thing]
+    place = int(dice.uniform() * len(article.products))
+    for step, name in enumerate(("product", "product2", "product3")):
+        slots[name] = article.products[(place + step) % len(article.products)]
+    return {
+        **slots,
+        "thing": thing,
+        "size": dice.one(article.sizes),
+        "fault": dice.one(article.faults),
+        "order": f"NW-{204000 + int(dice.uniform() * 60000)}",
+    }
 
 
-def draw_outcome(dice: Dice, name: str, category: str, when: datetime) -> str:
+def draw_outcome(dice: Dice, name: str, category: str, when: datetime, said: str, before: str) -> str:
     outcome = [*OUTCOMES, "good"][dice.by_weight([*OUTCOMES.values(), 1 - sum(OUTCOMES.values())])]
     spoiled = dice.chance(BROKEN)
+    if said in ("retry", "correction") and (before == "refusal" or outcome == "refusal"):
+        return before if before == "refusal" else "good"  # the same words are refused again, and no others are
     hit = name == "support" and category == "returns" and when >= INCIDENT
     return "broken" if hit and spoiled and outcome in ("good", "weak") else outcome
 
@@ -247,11 +261,11 @@ def signals(
     dice: Dice, feature: Feature, outcome: str, following: str, done: datetime, after: datetime
 ) -> list[tuple[str, datetime, dict[str, str]]]:
     found = []
-    up, down = (feature.thumbs_up, 0.006) if outcome in ("good", "truncated") else (0.012, 0.05)
-    pressed = dice._uniform()
+    up, down = (feature.thumbs_up, 0.009) if outcome in ("good", "truncated") else (0.012, 0.05)
+    pressed = dice.uniform()
     if following != "abandoned" and outcome != "error" and pressed < up + down:
         thumb = "thumbs_up" if pressed < up else "thumbs_down"
-        found.append((thumb, done + timedelta(seconds=4 + 30 * dice._uniform()), {"source": "widget"}))
+        found.append((thumb, done + timedelta(seconds=4 + 30 * dice.uniform()), {"source": "widget"}))
     if following == "abandoned":
         found.append(("abandoned", done + timedelta(minutes=30), {"source": "session_timeout"}))
     elif following != "content":
@@ -263,43 +277,60 @@ def signals(
 
 
 def question(
-    dice: Dice, name: str, category: str, slots: Mapping[str, str], outcome: str, first: bool
-) -> tuple[Any, str]:
-    topic = dice.one({"support": texts.SUPPORT, "code": texts.CODE}.get(name, texts.SUPPORT)[category])
-    filled = {**slots, "thread": thread(dice, category, slots)} if name == "summary" else slots
-    if outcome == "refusal":
-        return topic, dice.one(texts.REFUSED[name]).format(**filled)
+    dice: Dice, name: str, category: str, slots: dict[str, str], outcome: str, first: bool
+) -> tuple[texts.Topic, dict[str, str], str]:
+    """What it is about, the facts that question and answer share, and the question as it was typed."""
+    topic, facts = dice.one(topics(name, category)), slots
     if name == "summary":
-        return topic, dice.one(texts.SUMMARY_ASKS).format(**filled)
-    asked = dice.one(texts.SEARCH_QUERIES[category] if name == "search" else topic.ask).format(**slots)
-    return topic, as_typed(dice, asked, slots, chatty=name == "support" and first)
+        topic, facts = thread(dice, category, slots)
+    if outcome == "refusal":
+        return topic, facts, dice.one(texts.REFUSED[name]).format(**facts)
+    if name == "summary":
+        return topic, facts, dice.one(texts.SUMMARY_ASKS).format(**facts)
+    return topic, facts, as_typed(dice, dice.one(topic.ask).format(**facts), facts, chatty=name == "support" and first)
 
 
-def thread(dice: Dice, category: str, slots: Mapping[str, str]) -> str:
-    lines = []
+def topics(name: str, category: str) -> tuple[texts.Topic, ...]:
+    return {"search": texts.SEARCH, "code": texts.CODE}.get(name, texts.SUPPORT)[category]
+
+
+def thread(dice: Dice, category: str, slots: Mapping[str, str]) -> tuple[texts.Topic, dict[str, str]]:
+    """A support conversation to be summarised, as slots, and the topic that it ends with."""
+    lines: list[str] = []
     for _ in range(1 + dice.by_weight((0.55, 0.35, 0.10))):
         topic = dice.one(texts.SUPPORT[category])
         lines.append("Customer: " + as_typed(dice, dice.one(topic.ask).format(**slots), slots, chatty=not lines))
         lines.append("Agent: " + dice.one(topic.answer).format(**slots))
-    return "\n".join(lines)
+    filled = {"thread": "\n".join(lines), "messages": str(len(lines)), "subject": topic.subject, "told": topic.told}
+    return topic, {**slots, **filled}
 
 
-def answer(dice: Dice, name: str, category: str, slots: Mapping[str, str], outcome: str, topic: Any) -> str | None:
+def answer(
+    dice: Dice, name: str, category: str, facts: Mapping[str, str], outcome: str, topic: texts.Topic
+) -> str | None:
     if outcome == "error":
         return None
     if outcome == "refusal":
         return dice.one(texts.REFUSALS)
     if outcome == "broken":
-        return dice.one(topic.broken).format(**slots)
+        return dice.one(topic.broken).format(**facts)
     if outcome == "weak":
-        return dice.one(texts.WEAK[name]).format(**slots)
+        return dice.one(texts.WEAK[name]).format(**facts)
+    if outcome == "truncated":
+        return rambling(dice, name, category, facts)
     if name == "summary":
-        subject = dice.one(texts.SUBJECTS[category])
-        return dice.one(texts.SUMMARIES).format(subject=subject, subject_cap=subject[0].upper() + subject[1:], **slots)
-    if name == "search":
-        return dice.one(texts.SEARCH_ANSWERS[category]).format(**slots)
-    body = fill(dice.one(topic.answer), slots)
+        return dice.one(texts.SUMMARIES).format(**facts)
+    body = fill(dice.one(topic.answer), facts)
     return dice.one(texts.OPENERS) + body + dice.one(texts.CLOSERS) if name == "support" else body
+
+
+def rambling(dice: Dice, name: str, category: str, facts: Mapping[str, str]) -> str:
+    """An answer that goes on until the token limit cuts it."""
+    most = FEATURES[name].most_tokens * 4
+    text = facts["thread"] if name == "summary" else ""
+    while len(text) <= most:
+        text += ("\n\n" if text else "") + fill(dice.one(dice.one(topics(name, category)).answer), facts)
+    return text[:most]
 
 
 def fill(template: str, slots: Mapping[str, str]) -> str:
@@ -313,7 +344,7 @@ def as_typed(dice: Dice, text: str, slots: Mapping[str, str], chatty: bool) -> s
     """The sentence as people type it: background, greeting, small letters, a slip of the finger."""
     if chatty and dice.chance(0.35):
         text = dice.one(texts.BACKGROUNDS).format(**slots) + text
-    if chatty and dice.chance(0.40):
+    if chatty and dice.chance(0.40) and not text.startswith("Hello"):
         text = dice.one(texts.GREETINGS) + text
     if chatty and dice.chance(0.25):
         text += dice.one(texts.SIGN_OFFS)
@@ -322,7 +353,7 @@ def as_typed(dice: Dice, text: str, slots: Mapping[str, str], chatty: bool) -> s
     if dice.chance(0.12):
         text = text.rstrip("?. ")
     if dice.chance(0.18) and len(text) > 12:
-        place = 2 + int(dice._uniform() * (len(text) - 6))
+        place = 2 + int(dice.uniform() * (len(text) - 6))
         swapped = text[:place] + text[place + 1] + text[place] + text[place + 2 :]
         text = dice.one((swapped, text[:place] + text[place + 1 :]))
     return text
@@ -334,9 +365,6 @@ def as_typed(dice: Dice, text: str, slots: Mapping[str, str], chatty: bool) -> s
 def request(
     dice: Dice, feature: Feature, fixed: Mapping[str, Any], when: datetime, asked: str, given: str | None, outcome: str
 ) -> Turn:
-    if outcome == "truncated" and given is not None:
-        longer = f"{given} {asked} {given} " * 4
-        given = longer[: feature.most_tokens * 4]
     tokens_in = round(feature.prompt_tokens * dice.lognormal(1.0, 0.12) + len(asked) / 4)
     tokens_out = (
         None if given is None else feature.most_tokens if outcome == "truncated" else max(4, round(len(given) / 4))
@@ -390,7 +418,7 @@ def judgement(seed: int, turn: Turn) -> Iterator[dict[str, Any]]:
         "status": "failed" if failed else "ok",
         "error": dice.one(("no score in the answer", "time-out after 60 s")) if failed else None,
         "inclusion_probability": rate,
-        "cost_usd": round(0.00028 + 0.0001 * dice._uniform(), 7),
+        "cost_usd": round(0.00028 + 0.0001 * dice.uniform(), 7),
     }
 
 
@@ -421,26 +449,21 @@ def probe_results(seed: int) -> list[dict[str, Any]]:
 
 def reviews(seed: int, turns: Sequence[Turn], judgements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Twenty verdicts of one person on flagged support answers since the change, drawn at random."""
-    outcome = {turn.row["request_id"]: turn.outcome for turn in turns}
-    asked_at = {turn.row["request_id"]: read_stamp(turn.row["timestamp"]) for turn in turns}
+    of = {turn.row["request_id"]: turn for turn in turns}
     flagged = [
         row["request_id"]
         for row in judgements
-        if row["flagged"] and row["feature_id"] == "support" and asked_at[row["request_id"]] >= INCIDENT
-        and read_stamp(row["judged_at"]) <= REVIEW_STARTS
-    ]  # fmt: skip
-    dice, when, rows = Dice(seed, 92), REVIEW_STARTS, []
-    drawn = sorted(flagged, key=lambda request_id: hashlib.sha256(f"{seed} {request_id}".encode()).hexdigest())[:20]
+        if row["flagged"]
+        and row["feature_id"] == "support"
+        and of[row["request_id"]].row["timestamp"] >= stamp(INCIDENT)
+        and row["judged_at"] <= stamp(REVIEW_STARTS)
+    ]
+    drawn = sorted(flagged, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest())[:20]
+    dice, when = Dice(seed, 92), REVIEW_STARTS
+    rows = []
     for place, request_id in enumerate(drawn):
-        when += timedelta(seconds=20 + 70 * dice._uniform())
-        verdict = "real" if outcome[request_id] in ("broken", "weak", "truncated") else "false_positive"
-        verdict = "unsure" if place == 12 and verdict == "real" else verdict
-        score = {"real": 1 + int(dice.chance(0.4)), "false_positive": 4, "unsure": None}[verdict]
-        note = (
-            dice.one(texts.REVIEW_NOTES[verdict])
-            if outcome[request_id] != "weak" or verdict != "real"
-            else "does not answer the question"
-        )
+        when += timedelta(seconds=20 + 70 * dice.uniform())
+        verdict, note, score = verdict_on(dice, of[request_id].outcome, unsure=place == UNSURE)
         rows.append(
             {
                 "request_id": request_id,
@@ -452,6 +475,14 @@ def reviews(seed: int, turns: Sequence[Turn], judgements: Sequence[Mapping[str, 
             }
         )
     return rows
+
+
+def verdict_on(dice: Dice, outcome: str, unsure: bool) -> tuple[str, str, int | None]:
+    if unsure:
+        return "unsure", dice.one(texts.REVIEW_NOTES["unsure"]), None
+    if outcome in ("good", "refusal"):
+        return "false_positive", dice.one(texts.REVIEW_NOTES["false_positive"]), 4
+    return "real", dice.one(texts.REVIEW_NOTES[outcome]), 1 + int(dice.chance(0.4))
 
 
 # Files --------------------------------------------------------------------------------------------------------------
