@@ -1,0 +1,323 @@
+"""The sections of the page, in the order in which people ask: when, real, whom, why, what to do, known when, how."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from llm_monitoring import wording as say
+from llm_monitoring.incident.drawing import cause_words
+from llm_monitoring.reporting import stages
+from llm_monitoring.reporting.blocks import Block, action, bar, bullets, command, figure, heading, table, text
+from llm_monitoring.reporting.outcome import (
+    STAGES,
+    action_words,
+    answers_of,
+    capital,
+    count_words,
+    listed,
+    started,
+    whole,
+)
+
+VERDICTS = {"real": "real", "false_positive": "false positive", "inconclusive": "inconclusive"}
+UNITS = {"share": "% of answers", "score": "scores of 1 to 5", "ms": "time", "usd": "USD", "count": "count"}
+
+
+def all_of(story: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every section for which there are results, in the order of the page."""
+    if story == "quiet":
+        made = [_quiet(results["incident"])]
+    else:
+        made = [_stopped(results), _time(results), _real(results), _whom(results), _why(story, results), _do(results)]
+        made += [_known(results["incident"]), stages.folded(results)]
+    made += [_other_alerts(results["incident"]), _assumptions(story, results), _again(results["incident"])]
+    return [section for section in made if section is not None]
+
+
+def _section(ident: str, link: str, title: str, answer: str, blocks: list[Block]) -> dict[str, Any]:
+    return {"id": ident, "link": link, "heading": title, "answer": answer, "blocks": blocks, "stages": []}
+
+
+def _stopped(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    failure = results["incident"]["failure"]
+    if not failure:
+        return None
+    left = [stage for stage in STAGES if results["incident"]["stages"].get(stage) == "not run"]
+    answer = f"Stage {failure['stage']} stopped" + (f"; {listed(left)} did not run." if left else ".")
+    where = f"{failure['notebook']}, cell {failure['cell']}"
+    return _section("stopped", "What stopped", "What stopped", answer, [text(failure["error"], lead=f"{where}:")])
+
+
+def _time(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    isolate = results.get("isolate")
+    if not isolate or not isolate["answers"]:
+        return None
+    fired, start = results["triage"]["fired_at"], started(results)
+    first, last = isolate["answers"][0]["timestamp"], isolate["answers"][-1]["timestamp"]
+    label = _where_label(results)
+    n = len(isolate["answers"])
+    shown = figure(
+        "time",
+        capital(f"{label}"),
+        f"{say.moment(first)} to {say.moment(last)}",
+        f"n {n:,}. Each mark is one answer. The band is the 90 % interval of the start; dashes are recorded changes.",
+    )
+    answer = f"It begins {say.moment(start)}, and the alert comes {say.lasting(start, fired)} later."
+    return _section("time", "Time line", "Time line", answer, [shown])
+
+
+def _real(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    triage = results.get("triage")
+    if not triage:
+        return None
+    words = {"real": "Yes.", "false_positive": "No.", "inconclusive": "Not decided."}[triage["verdict"]]
+    blocks: list[Block] = []
+    if triage["chart"]:
+        blocks.append(_chart_figure(triage))
+    blocks.append(bullets(triage["reasons"]))
+    return _section("real", "Is it real?", "Is it real?", f"{words} {triage['message'] or triage['next']}", blocks)
+
+
+def _chart_figure(triage: Mapping[str, Any]) -> Block:
+    rows = [row for row in triage["chart"] if row["center"] is not None]
+    rate = triage["designed_false_alarms_per_month"]
+    told = []
+    if rows:
+        told.append(f"Expected {say.amount(rows[-1]['center'], triage['unit'])}.")
+    told.append("Band: the limits of chance, widened for the error of the baseline.")
+    if rate is not None:
+        told.append(f"By design this chart alarms for nothing {say.number(rate, 2)} times a month.")
+    if any(row["alarm"] is None for row in triage["chart"]):
+        told.append("Open diamond: the window is not over, so it is not charted.")
+    of = f" in {triage['feature_id']}" if triage["feature_id"] else ""
+    title = f"{capital(say.metric_words(triage['metric']))}{of}"
+    return figure("chart", title, f"{UNITS[triage['unit']]}, one point a window", " ".join(told))
+
+
+def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    scope = results.get("scope")
+    if not scope:
+        return None
+    first = scope["slices"][0]["label"] if scope["slices"] else None
+    answer = {
+        "all": "All answers alike; no slice stands out.",
+        "slice": f"{capital(str(first))}. {other_slices(scope)}",
+        "mix": "Nobody gets worse answers than before: other questions came.",
+        "none": f"No slice can be named. {other_slices(scope)}",
+    }[scope["kind"]]
+    blocks = []
+    if scope["slices"] or scope["leaves"]:
+        start = say.moment(scope["since"])
+        caption = (
+            f"Circle: before {start}. Diamond: since then; hollow with a broken line where the data do not decide. "
+            "Fewer than 20 answers since: too few to tell."
+        )
+        title = f"{capital(say.metric_words(scope['metric']))} by slice"
+        blocks.append(figure("who", title, f"{UNITS[scope['unit']]}, 95 % intervals, n before → since", caption))
+    return _section("who", "Whom it hits", "Whom does it hit?", answer.strip(), blocks)
+
+
+def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
+    isolate = results.get("isolate")
+    if not isolate or not isolate["ranking"]:
+        return None
+    first = isolate["ranking"][0]
+    blocks: list[Block] = []
+    if story == "mix":
+        blocks.append(
+            figure(
+                "mix",
+                "What the traffic is made of",
+                "share of the answers seen, 95 % intervals",
+                "Circle: before. Diamond: since.",
+            )
+        )
+    caption = "Hatched: not in the change log. Probabilities add up to 1 over the causes considered."
+    blocks.append(figure("why", "Possible causes", "probability", caption))
+    for row in isolate["ranking"]:
+        if row["cause"] in isolate["candidates"] and row["evidence"]:
+            blocks += [heading(f"Evidence: {cause_name(row, short=True)}"), bullets(row["evidence"])]
+    wrong = isolate["what_would_change_this"]
+    if wrong:
+        blocks.append(text(" ".join(wrong), lead="What would make this wrong:"))
+    p = f"{say.likely(first['probability'])} ({say.probability(first['probability'])})"
+    answer = {
+        "tie": f"Open between {listed([f'{c}' for c in isolate['candidates']])}.",
+        "unrecorded": f"Something that is not in the change log, {p}.",
+        "judge": f"The judge, {p}.",
+        "mix": f"Other questions, {p}.",
+    }.get(story, f"{capital(cause_name(first, short=True))}, {p}.")
+    return _section("why", "What did it", "What did it?", answer, blocks)
+
+
+def _do(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    respond = results.get("respond")
+    if not respond:
+        return None
+    blocks: list[Block] = [action(f"{action_words(respond)}."), text(respond["because"])]
+    if respond["options"]:
+        rows = [[o["do"], o["costs"], o["gains"], o["undo"]] for o in respond["options"]]
+        blocks.append(table(["If you", "it costs", "it gains", "undo"], rows, hit=(0,)))
+    recovery = respond["recovery"]
+    if recovery["test"]:
+        blocks += [heading("Recovery test"), text(recovery["test"])]
+        if recovery["needed_n"]:
+            done = recovery["n"] or 0
+            blocks.append(bar(done, recovery["needed_n"], recovery_count(respond)))
+        if recovery["because"]:
+            blocks.append(text(recovery["because"], quiet=True))
+    if respond["wrong_if"]:
+        blocks.append(text(" ".join(respond["wrong_if"]), lead="This advice is wrong if:"))
+    return _section("do", "What to do", "What to do", "", blocks)
+
+
+def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
+    moments = incident["known_when"]
+    if not moments:
+        return None
+    rows = [
+        [
+            say.moment(row["at"]),
+            row["what"],
+            row["label"] or "unknown",
+            f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'])} of {row['n']:,}"
+            if row["value"] is not None
+            else "unknown",
+            f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
+            f"{row['cause']}, {say.probability(row['probability'])}" if row["cause"] else "unknown",
+        ]
+        for row in moments
+    ]
+    head = [
+        "At",
+        "What happened",
+        "Whom it hit, on the data then",
+        "Since the start (95 %)",
+        "Verdict then",
+        "First cause then",
+    ]
+    answer = "Each row uses only what had been seen, judged and reviewed by then."
+    return _section("known", "Known when", "What was known when", answer, [table(head, rows, hit=(len(rows) - 1,))])
+
+
+def _other_alerts(incident: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not incident["other_alerts"]:
+        return None
+    rows = [
+        [say.moment(row["fired_at"]), row["layer"] or "", row["feature_id"] or "all", row["message"] or row["metric"]]
+        for row in incident["other_alerts"][:20]
+    ]
+    left = len(incident["other_alerts"]) - len(rows)
+    more = f" The first 20 are shown; check lists {left:,} more." if left > 0 else ""
+    answer = f"{count_words(len(incident['other_alerts']), 'alert')} beside this one.{more}"
+    return _section(
+        "others", "Other alerts", "Other alerts", answer, [table(["At", "Layer", "Feature", "Message"], rows)]
+    )
+
+
+def _quiet(incident: Mapping[str, Any]) -> dict[str, Any]:
+    quiet = incident["quiet"]
+    caption = (
+        "Grey line and band: what is expected, and the limits of chance. Each chart has its own axis. "
+        "The numbers are the expected level and the last one seen."
+    )
+    blocks: list[Block] = []
+    if quiet["portfolio"]:
+        blocks.append(figure("portfolio", "All quality charts", "one point a window", caption))
+    answer = "No chart left its limits." if quiet["charts"] else "The log holds too little for a chart."
+    return _section("charts", "Charts", "What was watched", answer, blocks)
+
+
+def _assumptions(story: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    told = [
+        "Times are UTC. Intervals are 95 %, that of the start 90 %; n stands beside every estimate.",
+        "A failed judgement counts as missing, never as a score.",
+        "Answers of one session may resemble each other; intervals take them as single answers unless a caption says otherwise.",
+    ]
+    if story != "quiet":
+        told.append(
+            "Alarms pick extreme windows: the level since the start includes the window that fired, and may be nearer to the old level later."
+        )
+        told.append(
+            "Probabilities of causes rest on equal priors of the recorded changes in reach, and on this log alone."
+        )
+    told += [str(notice) for notice in results["incident"].get("notices", [])]
+    return _section("assume", "Assumptions", "Assumptions", "", [bullets(told)])
+
+
+def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
+    given = incident["parameters"]
+    line = ["llm-monitoring", "report", shlex.quote(given["log"])]
+    for name in ("alert", "until", "reviews"):
+        if given.get(name):
+            line += [f"--{name}", shlex.quote(str(given[name]))]
+    if given.get("seed"):
+        line += ["--seed", str(given["seed"])]
+    rows = [[name, f"{one['rows']:,}", one["sha256"][:12]] for name, one in incident["log"]["tables"].items()]
+    versions = ", ".join(f"{name} {version}" for name, version in incident["versions"].items())
+    blocks = [
+        command(" ".join(line)),
+        text("Same log, parameters and seed give the same page, byte for byte."),
+        heading("Provenance"),
+        table(["Table", "Rows known", "SHA-256 of the rows, first 12"], rows, numeric=(1,)),
+        text(f"Seed {incident['seed']}. {versions}.", quiet=True),
+    ]
+    return _section("again", "Run it again", "Run it again", "", blocks)
+
+
+def review_words(triage: Mapping[str, Any]) -> str:
+    """What people read, in one sentence, with its interval."""
+    if not triage["reviewed"]:
+        return "Nobody has read a flagged answer of this period yet."
+    p = triage["precision"]
+    was = "was" if triage["deserved"] == 1 else "were"
+    told = f"{triage['deserved']} of {triage['reviewed']} flags read in review {was} deserved"
+    if p["low"] is None:
+        return f"{told}."
+    return f"{told} (95 %: {say.number(100 * p['low'])} to {say.number(100 * p['high'])} %)."
+
+
+def other_slices(scope: Mapping[str, Any]) -> str:
+    """What can be said of the parts of the traffic that were not hit."""
+    hit = scope["slices"][0]["label"] if scope["slices"] and scope["kind"] in ("slice", "all") else None
+    rest = [row for row in scope["leaves"] if row["label"] != hit]
+    if not rest:
+        return ""
+    counts = {
+        verdict: [row["label"] for row in rest if row["verdict"] == verdict]
+        for verdict in ("worse", "better", "no change seen", "too few to tell")
+    }
+    told = []
+    for verdict, labels in counts.items():
+        if labels:
+            named = listed(labels) if len(labels) <= 2 else f"{len(labels)} other slices"
+            told.append(f"{named}: {verdict}")
+    return f"{capital('; '.join(told))}."
+
+
+def recovery_count(respond: Mapping[str, Any]) -> str:
+    """How far the recovery test is."""
+    recovery = respond.get("recovery")
+    if not recovery or not recovery["needed_n"]:
+        return "no recovery test yet"
+    return f"recovery test: {recovery['n'] or 0:,} of {count_words(recovery['needed_n'], 'answer')}"
+
+
+def hit_level(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Before, since, change and n of what was hit: the slice where one is named, else the feature that alerted."""
+    scope = results.get("scope")
+    if scope and scope["slices"] and scope["kind"] in ("slice", "all"):
+        return scope["slices"][0]
+    change = results["triage"]["change"]
+    return {**change, "change": change["estimate"]}
+
+
+def cause_name(row: Mapping[str, Any], short: bool = False) -> str:
+    """The cause as it stands in a sentence; `short` leaves its description out where it was recorded."""
+    return str(row["cause"]) if short and row["recorded"] else cause_words(row)
+
+
+def _where_label(results: Mapping[str, Any]) -> str:
+    return answers_of(results["isolate"]["where"])
