@@ -368,7 +368,7 @@ class ControlChart:
         return float(np.exp(value)) if self.kind == "positive" else value * n if self.kind == "count" else value
 
     def _n_pattern(self, windows: pd.DataFrame) -> np.ndarray:
-        """n per place in the season as in the last season seen; the usual n where that place was never seen."""
+        """Answers per place in the season, as in the last season seen; the usual n where that place was never seen."""
         pattern = np.full(self.season, self._usual_n)
         if self._uses_n:
             recent = windows[windows["position"] > self._last - self.season]
