@@ -83,6 +83,6 @@ def one_of(name: str, given: object, choices: Sequence[str]) -> str:
     if given in choices:
         return str(given)
     listed = ", ".join(repr(choice) for choice in choices)
-    close = difflib.get_close_matches(str(given), [str(choice) for choice in choices], n=1, cutoff=0.3)
+    close = difflib.get_close_matches(str(given), [str(choice) for choice in choices], n=1, cutoff=0.5)
     nearest = f"; the nearest is {close[0]!r}" if close else ""
     raise ConfigError(f"{name}={quote(given)}; expected one of {listed}{nearest}")
