@@ -189,7 +189,7 @@ def _tri(results: Mapping[str, Any]) -> str:
 
 
 def _portfolio(results: Mapping[str, Any]) -> str:
-    frame = pd.DataFrame(results["incident"]["quiet"]["portfolio"])
+    frame = pd.DataFrame(results["triage"]["portfolio"])
     count = frame[["feature_id", "metric"]].drop_duplicates().shape[0]
     return _both(
         lambda ax, slim: drawing.portfolio(frame, ax, columns=1 if slim else 3),

@@ -7,8 +7,8 @@ from typing import Any
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cut
+from llm_monitoring.reporting.folder import STAGES
 
-STAGES = ("triage", "scope", "isolate", "respond", "learn")
 UNNAMED = ("silent", "no recorded change fits")
 SENTENCES = {
     "flagged_rate": "{after} of {who} are flagged since {since}; before, {before}",
@@ -68,7 +68,7 @@ def outcome_of(results: Mapping[str, Any]) -> str:
 def first_sentence(results: Mapping[str, Any]) -> tuple[str, str]:
     """The verdict that stands in front, and the rest of the sentence.
 
-    >>> first_sentence({"incident": {"alert": None, "failure": None, "quiet": {"charts": 24, "days": 31, "words": ""}}})
+    >>> first_sentence({"incident": {"alert": None, "failure": None}, "triage": {"charts": 24, "days": 31, "words": ""}})
     ('No alert:', '24 charts, 31 days, nothing outside the limits.')
     """
     story = outcome_of(results)
@@ -193,7 +193,7 @@ def _failed(results: Mapping[str, Any]) -> str:
 
 
 def _quiet(results: Mapping[str, Any]) -> str:
-    quiet = results["incident"]["quiet"]
+    quiet = results["triage"]
     told = f"{count_words(quiet['charts'], 'chart')}, {count_words(quiet['days'], 'day')}, nothing outside the limits"
     return f"{told}; {quiet['words']}." if quiet["words"] else f"{told}."
 
@@ -206,7 +206,7 @@ def _recovered(results: Mapping[str, Any]) -> str:
 
 
 def _judge(results: Mapping[str, Any]) -> str:
-    evidence = next((row["evidence"] for row in results["isolate"]["ranking"] if row["kind"] == "judge"), [])
+    evidence: list[str] = next((row["evidence"] for row in results["isolate"]["ranking"] if row["kind"] == "judge"), [])
     told = f": {evidence[0]}" if evidence else "."
     return f"the judge changed, not the answers{told}"
 

@@ -27,8 +27,9 @@ UNITS = {"share": "% of answers", "score": "scores of 1 to 5", "ms": "time", "us
 
 def all_of(story: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every section for which there are results, in the order of the page."""
+    made: list[dict[str, Any] | None]
     if story == "quiet":
-        made = [_quiet(results["incident"])]
+        made = [_quiet(results["triage"])]
     else:
         made = [_stopped(results), _time(results), _real(results), _whom(results), _why(story, results), _do(results)]
         made += [_known(results["incident"]), stages.folded(results)]
@@ -217,8 +218,7 @@ def _other_alerts(incident: Mapping[str, Any]) -> dict[str, Any] | None:
     )
 
 
-def _quiet(incident: Mapping[str, Any]) -> dict[str, Any]:
-    quiet = incident["quiet"]
+def _quiet(quiet: Mapping[str, Any]) -> dict[str, Any]:
     caption = (
         "Grey line and band: what is expected, and the limits of chance. Each chart has its own axis. "
         "The numbers are the expected level and the last one seen."

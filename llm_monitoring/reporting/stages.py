@@ -10,7 +10,8 @@ import pandas as pd
 from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cause_words, cut
 from llm_monitoring.reporting.blocks import Block, bullets, figure, heading, link, table, text
-from llm_monitoring.reporting.outcome import STAGES, count_words, listed
+from llm_monitoring.reporting.folder import STAGES, notebook_of
+from llm_monitoring.reporting.outcome import count_words, listed
 
 MINUTES = {"triage": 30, "scope": 60, "isolate": 120}
 VERDICTS = {"real": "real", "false_positive": "false positive", "unsure": "unsure", "inconclusive": "inconclusive"}
@@ -27,7 +28,7 @@ def folded(results: Mapping[str, Any]) -> dict[str, Any]:
             failure = results["incident"]["failure"]
             blocks = [text(failure["error"], lead=f"Cell {failure['cell']}:")]
         if state != "not run":
-            blocks = [*blocks, link("Executed notebook", f"{number}_{stage}.ipynb")]
+            blocks = [*blocks, link("Executed notebook", notebook_of(stage))]
         made.append(
             {
                 "name": stage,
@@ -47,15 +48,6 @@ def folded(results: Mapping[str, Any]) -> dict[str, Any]:
         "blocks": [],
         "stages": made,
     }
-
-
-def notebook_name(stage: str) -> str:
-    """The file of a stage.
-
-    >>> notebook_name("scope")
-    '2_scope.ipynb'
-    """
-    return f"{STAGES.index(stage) + 1}_{stage}.ipynb"
 
 
 def _clock(stage: str, results: Mapping[str, Any]) -> str:

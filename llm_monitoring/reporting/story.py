@@ -8,13 +8,13 @@ from typing import Any
 from llm_monitoring import wording as say
 from llm_monitoring.reporting import sections
 from llm_monitoring.reporting.outcome import (
+    TONES,
     action_words,
     capital,
-    lower,
-    TONES,
     count_words,
     first_sentence,
     level_sentence,
+    lower,
     outcome_of,
     started,
     whole,

@@ -1,0 +1,211 @@
+"""What a report is about: the log as it was known, one alert of it, and the verdicts of people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring import wording as say
+from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.reporting.folder import incident_id, load_result, read_time
+from llm_monitoring.results import jsonable, table_html
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from llm_monitoring.log import Log
+    from llm_monitoring.reporting.quiet import QuietResult
+
+LAYERS = ("quality", "cost", "infrastructure")
+SEVERITIES = ("critical", "warning", "info")
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """One alert of a log, ready for the stages.
+
+    Attributes
+    ----------
+    log : Log
+        Cut at `until` where one was given.
+    alert : dict or None
+        The alert that is looked into; None where nothing alerted.
+    others : list of dict
+        All other alerts.
+    reviews : DataFrame
+        Verdicts known by then.
+    folder : Path
+        Where results are kept.
+    incident_id : str
+    """
+
+    log: Log
+    alert: dict[str, Any] | None
+    others: list[dict[str, Any]]
+    reviews: pd.DataFrame
+    folder: Path
+    incident_id: str
+
+    def __repr__(self) -> str:
+        if self.alert is None:
+            return f"{self.incident_id}: nothing alerted"
+        return f"{self.incident_id}: {self.alert.get('message') or self.alert['metric']}"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        rows = [] if self.alert is None else [self.alert, *self.others]
+        columns = ["alert_id", "layer", "metric", "feature_id", "fired_at", "severity", "message"]
+        alerts = pd.DataFrame(rows, columns=columns).head(10)
+        return f"<p><b>{escape(repr(self))}</b></p>{table_html(alerts) if len(alerts) else ''}"
+
+    def earlier(self, stage: str) -> Any:
+        """The result of an earlier stage: from its file in the folder, or found now where there is none."""
+        from llm_monitoring import incident
+
+        if (self.folder / "results" / f"{stage}.json").exists():
+            return getattr(incident, f"{stage.capitalize()}Result")(**load_result(stage, self.folder))
+        find = {
+            "triage": lambda: incident.triage(self.log, self.alert, self.reviews),
+            "scope": lambda: incident.scope(self.log, self.alert),
+            "isolate": lambda: incident.isolate(self.log, self.alert, self.earlier("scope")),
+            "respond": lambda: incident.respond(self.log, self.alert, self.earlier("scope"), self.earlier("isolate")),
+        }
+        return find[stage]()
+
+    def quiet(self) -> QuietResult:
+        """What was watched while nothing alerted."""
+        from llm_monitoring.reporting.quiet import watched
+
+        return watched(self.log)
+
+
+def open_case(log: Any = "sample_data", until=None, alert=None, reviews=None, out: str | Path | None = None) -> Case:
+    """Open a log and choose the alert to look into.
+
+    Parameters
+    ----------
+    log : path, URL, dict of DataFrames or Log
+        A relative path is looked for from the current folder upward, then beside the package.
+    until : time, optional
+        The log as it was known then; None or "" takes all of it.
+    alert : str or dict, optional
+        `alert_id` of an alert of `check`, or an alert; None or "" takes the most severe, then the earliest alert of
+        the quality layer, then cost, then infrastructure.
+    reviews : path or DataFrame, optional
+        Verdicts of people; None or "" takes those of the log.
+    out : path, optional
+        The incident folder; a report that stands there gives the alert. None or "": ``reports/<incident_id>-draft``.
+
+    Returns
+    -------
+    Case
+
+    Raises
+    ------
+    LogError, ConfigError
+        The log, the time, the alert or the reviews cannot be read.
+    """
+    from llm_monitoring.log import open_log
+
+    when = read_time("until", until)
+    opened = open_log(find_log(log))
+    opened = opened if when is None else opened.until(when)
+    known = _known(out)
+    chosen, others = (known["alert"], known["other_alerts"]) if known and not alert else choose(opened, alert)
+    times = opened.requests["timestamp"]
+    if not len(times):
+        raise ConfigError(
+            f"log {quote(str(log))}: no request{'' if when is None else f' until {when}'}; a report needs some"
+        )
+    name = incident_id(
+        *(
+            (chosen["metric"], chosen["feature_id"], read_time("fired_at", chosen["fired_at"]))
+            if chosen
+            else (None, None, times.max())
+        )
+    )
+    folder = Path(out) if out else Path("reports") / f"{name}-draft"
+    return Case(opened, chosen, others, read_reviews(opened, reviews, when), folder, name)
+
+
+def find_log(log: Any) -> Any:
+    """A log as it can be opened: a relative path is looked for from here upward, then beside the package.
+
+    So a notebook finds ``sample_data`` from whatever folder it runs in.
+    """
+    if not isinstance(log, str | Path) or "://" in str(log) or Path(log).exists() or Path(log).is_absolute():
+        return log
+    here = Path.cwd()
+    beside = [base / log for base in (*here.parents, Path(__file__).parents[2])]
+    return next((path for path in beside if path.exists()), log)
+
+
+def choose(
+    log: Log, alert: str | Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The alert to look into, and all others.
+
+    Raises
+    ------
+    ConfigError
+        The log has no alert of this id.
+    """
+    from llm_monitoring.alerts.checking import check
+    from llm_monitoring.incident import read_alert
+
+    found = [{str(k): v for k, v in row.items()} for row in jsonable(check(log))]
+    if alert is None or (isinstance(alert, str) and not alert):
+        ranked = sorted(found, key=_rank)
+        return (ranked[0], ranked[1:]) if ranked else (None, [])
+    if isinstance(alert, str):
+        mine = [row for row in found if row["alert_id"] == alert]
+        if not mine:
+            raise ConfigError(f"alert {quote(alert)}: the log has no such alert; it has {_ids(found)}")
+        return mine[0], sorted((row for row in found if row is not mine[0]), key=_rank)
+    given = jsonable(read_alert(alert))
+    return given, sorted((row for row in found if row["alert_id"] != given["alert_id"]), key=_rank)
+
+
+def _rank(row: Mapping[str, Any]) -> tuple:
+    order = [
+        names.index(row[key]) if row[key] in names else len(names)
+        for key, names in (("layer", LAYERS), ("severity", SEVERITIES))
+    ]
+    return (*order, row["fired_at"], row["alert_id"])
+
+
+def _ids(found: list[dict[str, Any]], most: int = 5) -> str:
+    ids = [repr(row["alert_id"]) for row in sorted(found, key=_rank)]
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "") if ids else "none"
+
+
+def read_reviews(log: Log, reviews: Any, when: pd.Timestamp | None) -> pd.DataFrame:
+    """The verdicts given (a file, a table, or the log's own), as they were known at a moment."""
+    if reviews is None or (isinstance(reviews, str) and not reviews):
+        return log.reviews
+    if isinstance(reviews, str | Path):
+        from llm_monitoring.reviewing.verdicts import read
+
+        reviews = read(reviews)
+    return reviews if when is None else reviews[reviews["reviewed_at"] <= when]
+
+
+def _known(out: Any) -> dict[str, Any] | None:
+    if not out or not (Path(out) / "results" / "incident.json").exists():
+        return None
+    return load_result("incident", out)
+
+
+def describe(alert: Mapping[str, Any] | None) -> str:
+    """The alert in one line.
+
+    >>> describe(None)
+    'nothing alerted'
+    """
+    if alert is None:
+        return "nothing alerted"
+    return alert.get("message") or f"{say.metric_words(alert['metric'])}, {say.moment(alert['fired_at'])}"

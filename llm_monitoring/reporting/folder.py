@@ -1,0 +1,202 @@
+"""The incident folder: its name, its files, and the fingerprint of the log that they rest on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring.errors import ConfigError, Fault, LogError, quote
+from llm_monitoring.results import iso, jsonable
+from llm_monitoring.schema import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from llm_monitoring.log import Log
+
+STAGES = ("triage", "scope", "isolate", "respond", "learn")
+WRITTEN = ("index.html", "run.json", "reviews.jsonl", "eval_cases.jsonl", "results", "log")
+PACKAGES = ("pandas", "numpy", "scipy", "ibis-framework", "duckdb", "matplotlib")
+
+
+def incident_id(metric: str | None, feature_id: str | None, when) -> str:
+    """The name of an incident: date, feature or all, metric; letters, digits and ``. _ -`` only.
+
+    Parameters
+    ----------
+    metric : str or None
+        None where nothing alerted.
+    feature_id : str or None
+        None means all features.
+    when : Timestamp
+        `fired_at` of the alert; the log's last moment where nothing alerted.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> incident_id("flagged_rate", "a/b <c>", pd.Timestamp("2023-06-28T00:03Z"))
+    '20230628-a_b_c-flagged_rate'
+    >>> incident_id(None, None, pd.Timestamp("2023-06-28T00:03Z"))
+    '20230628-all-quiet'
+    """
+    parts = [f"{when:%Y%m%d}", "all", "quiet"] if metric is None else [f"{when:%Y%m%d}", feature_id or "all", metric]
+    return "-".join(re.sub(r"[^A-Za-z0-9._-]+", "_", part).strip("_")[:80] or "x" for part in parts)
+
+
+def prepare(path: Path, force: bool = False) -> Path:
+    """Make the folder; what an earlier report wrote there is taken away only with `force`, other files stay.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds something and `force` is off.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(
+            f"{path}: a file stands where the incident folder should be. Choose another folder with --out"
+        )
+    if path.is_dir() and any(path.iterdir()):
+        if not force:
+            raise ConfigError(
+                f"{path}: already holds a report. Write over it with --force, or choose another folder with --out"
+            )
+        for name in (*WRITTEN, *(notebook_of(stage) for stage in STAGES)):
+            target = path / name
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+    (path / "results").mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def notebook_of(stage: str) -> str:
+    """The notebook of a stage.
+
+    >>> notebook_of("scope")
+    '2_scope.ipynb'
+    """
+    return f"{STAGES.index(stage) + 1}_{stage}.ipynb"
+
+
+def save_result(result: Any, folder: str | Path, name: str | None = None) -> Path:
+    """Write a stage result as ``results/<stage>.json``.
+
+    Parameters
+    ----------
+    result : Result or dict
+        `TriageResult` is saved as triage, and so on; a dict needs `name`.
+    folder : path
+        The incident folder.
+    name : str, optional
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    stage = name or type(result).__name__.removesuffix("Result").lower()
+    path = Path(folder) / "results" / f"{stage}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_json(path, result)
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write a result, a dict or a table as JSON; the same value gives the same bytes."""
+    path.write_text(json.dumps(jsonable(value), indent=1) + "\n", "utf-8")
+    return path
+
+
+def load_result(name: str, folder: str | Path) -> dict[str, Any]:
+    """Read ``results/<name>.json``.
+
+    Raises
+    ------
+    LogError
+        The file is absent; the sentence says which notebook makes it.
+    """
+    path = Path(folder) / "results" / f"{name}.json"
+    if not path.exists():
+        maker = f"Run {notebook_of(name)} first" if name in STAGES else "llm-monitoring report makes it"
+        raise LogError(Fault(name, str(path), expected="no such file", remedy=maker))
+    return json.loads(path.read_text("utf-8"))
+
+
+def results_in(folder: str | Path) -> dict[str, Any]:
+    """Every result that stands in a folder, by name."""
+    there = (Path(folder) / "results").glob("*.json")
+    return {path.stem: load_result(path.stem, folder) for path in sorted(there)}
+
+
+def fingerprint(log: Log, source: str) -> dict[str, Any]:
+    """Rows and hash of every table that the log holds, whatever file format it came from.
+
+    Returns
+    -------
+    dict
+        source, from, until (first and last request), tables {name: {rows, sha256}}.
+    """
+    held = {name: getattr(log, name) for name in TABLES if log.has(name)}
+    times = log.requests["timestamp"]
+    return {
+        "source": source,
+        "from": iso(times.min()) if len(times) else None,
+        "until": iso(times.max()) if len(times) else None,
+        "tables": {name: {"rows": len(frame), "sha256": _hash(frame)} for name, frame in held.items()},
+    }
+
+
+def _hash(frame: pd.DataFrame) -> str:
+    """SHA-256 over the rows as sorted JSON lines: row and column order have no effect."""
+    names = sorted(frame.columns)
+    rows = zip(*(frame[name].tolist() for name in names), strict=True)
+    lines = sorted(hashlib.sha256(repr(tuple(map(_plain, row))).encode("utf-8", "replace")).digest() for row in rows)
+    return hashlib.sha256(repr(names).encode() + b"".join(lines)).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(jsonable(value), sort_keys=True)
+    return None if value is None or value != value else value
+
+
+def versions() -> dict[str, str]:
+    """The versions that figures can depend on."""
+    import platform
+
+    from llm_monitoring import __version__
+
+    found = {"llm_monitoring": __version__, "python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in PACKAGES}
+
+
+def write_lines(path: Path, rows: list[Mapping[str, Any]]) -> None:
+    """Write rows as JSON Lines."""
+    path.write_text("".join(json.dumps(jsonable(dict(row))) + "\n" for row in rows), "utf-8")
+
+
+def read_time(name: str, value: Any) -> pd.Timestamp | None:
+    """A time with its zone, or None for nothing.
+
+    >>> read_time("until", "2023-06-28 02:40")
+    Traceback (most recent call last):
+    ...
+    llm_monitoring.errors.ConfigError: until: '2023-06-28 02:40' has no time zone; write it as 2026-05-19T00:10Z
+    """
+    import pandas as pd
+
+    if value is None or value == "":
+        return None
+    try:
+        when = pd.Timestamp(value)
+    except ValueError:
+        raise ConfigError(f"{name}: {quote(value)} is no time; write it as 2026-05-19T00:10Z") from None
+    if when.tzinfo is None:
+        raise ConfigError(f"{name}: {quote(str(value))} has no time zone; write it as 2026-05-19T00:10Z")
+    return when.tz_convert("UTC")

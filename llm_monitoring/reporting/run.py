@@ -1,0 +1,231 @@
+"""A log in, an incident folder out: the stage notebooks executed, their results told on one page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring.reporting import folder as files
+from llm_monitoring.reporting.case import Case, find_log, open_case
+from llm_monitoring.results import Result, iso, jsonable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Result):
+    """Where a report stands, and its first sentence.
+
+    Attributes
+    ----------
+    path : Path
+        The page.
+    folder : Path
+        The incident folder around it.
+    sentence : str
+        What the page says first.
+    stages : dict
+        Stage -> done, failed or not run.
+    failure : str or None
+        Which stage stopped, in which cell, with which error.
+    """
+
+    path: Path
+    folder: Path
+    sentence: str
+    stages: dict[str, str]
+    failure: str | None = None
+
+    @property
+    def headline(self) -> str:
+        """The first sentence of the page."""
+        return self.sentence
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per stage: what became of it, and its notebook."""
+        import pandas as pd
+
+        rows = [(stage, state, files.notebook_of(stage)) for stage, state in self.stages.items()]
+        return pd.DataFrame(rows, columns=["stage", "state", "notebook"])
+
+    def _repr_html_(self) -> str:
+        link = escape(self.path.as_posix(), quote=True)
+        return f'<p><b>{escape(self.sentence)}</b></p><p><a href="{link}">{link}</a></p>'
+
+
+def report(
+    log: Any, alert: Any = None, out: str | Path = "reports", until: Any = None, reviews: Any = None,
+    force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True,
+) -> Report:  # fmt: skip
+    """Run the five stages on an alert of a log and write an incident folder with one page.
+
+    Parameters
+    ----------
+    log : path, URL, dict of DataFrames or Log
+        What `open_log` takes.
+    alert : str or dict, optional
+        An `alert_id` of `check`, or an alert. Default: the most severe, then the earliest alert of the quality layer,
+        then of cost, then of infrastructure; the page lists the others.
+    out : path
+        Folder of the reports; the incident gets a folder of its own in it.
+    until : time, optional
+        The log as it was known then, in ISO 8601 with a zone.
+    reviews : path or DataFrame, optional
+        Verdicts of people; default those of the log.
+    force : bool
+        Write over an earlier report of the same incident.
+    isolated : bool
+        A kernel for each stage in place of one for all: slower, for those who doubt that stages share files only.
+    seed : int
+        Of everything random.
+    progress : bool
+        Show a bar over the stages where somebody looks.
+
+    Returns
+    -------
+    Report
+        `.path` of the page, `.headline`; `.failure` where a stage stopped (the page is written all the same).
+
+    Raises
+    ------
+    LogError, ConfigError
+        The log, the alert, the time or the reviews cannot be read, or a report stands there and `force` is off.
+
+    Examples
+    --------
+    >>> report("sample_data", out="reports")    # doctest: +SKIP
+    Report: Real: ...
+    """
+    start = time.perf_counter()
+    case = open_case(log, until, alert, reviews)
+    folder = files.prepare(Path(out).resolve() / case.incident_id, force)
+    parameters = _parameters(log, until, alert, reviews, seed)
+    source = _keep_log(log, case, folder)
+    files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
+    stages = files.STAGES if case.alert else files.STAGES[:1]
+    incident = _incident(case, parameters)
+    files.save_result(incident, folder, "incident")
+    failure, seconds = _execute(stages, folder, source, case, until, seed, isolated, progress)
+    incident |= _outcome(stages, failure)
+    results = files.results_in(folder) | {"incident": incident}
+    if case.alert and not failure:
+        incident |= _told_later(case, results)
+    files.save_result(incident, folder, "incident")
+    sentence = write_page(folder)
+    files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
+    shown = Path(out) / case.incident_id
+    return Report(shown / "index.html", shown, sentence, incident["stages"], str(failure) if failure else None)
+
+
+def write_page(folder: str | Path) -> str:
+    """Write ``index.html`` from the results that stand in an incident folder; return its first sentence."""
+    from llm_monitoring.reporting import figures, page, story
+
+    results = files.results_in(folder)
+    told = story.tell(results)
+    html = page.render(told, lambda name: figures.draw(name, results))
+    (Path(folder) / "index.html").write_text(html, "utf-8")
+    return f"{told['verdict']} {told['headline']}"
+
+
+def _execute(stages, folder: Path, source: str, case: Case, until, seed: int, isolated: bool, progress: bool):
+    from llm_monitoring.reporting.notebooks import execute
+
+    when = files.read_time("until", until)
+    given = {
+        "log": source,
+        "until": iso(when) if when is not None else "",
+        "reviews": "reviews.jsonl",
+        "out": ".",
+        "seed": seed,
+    }
+    return execute([files.notebook_of(stage) for stage in stages], folder, given, isolated, progress)
+
+
+def _keep_log(log: Any, case: Case, folder: Path) -> str:
+    """Where the notebooks find the log: where it is, or, for tables in memory, a copy in the folder."""
+    found = find_log(log)
+    if isinstance(found, str | Path):
+        return str(found) if "://" in str(found) else str(Path(found).resolve())
+    from llm_monitoring.schema import TABLES
+
+    (folder / "log").mkdir()
+    for name in TABLES:
+        if case.log.has(name):
+            files.write_lines(folder / "log" / f"{name}.jsonl", jsonable(getattr(case.log, name)))
+    return "log"
+
+
+def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> dict[str, Any]:
+    named = {"log": log, "reviews": reviews}
+    texts = {name: str(value) if isinstance(value, str | Path) else None for name, value in named.items()}
+    when = files.read_time("until", until)
+    wanted = (
+        alert if isinstance(alert, str) and alert else jsonable(dict(alert)) if isinstance(alert, Mapping) else None
+    )
+    return {**texts, "until": iso(when) if when is not None else None, "alert": wanted, "seed": seed}
+
+
+def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "incident_id": case.incident_id,
+        "log": files.fingerprint(case.log, parameters["log"] or "tables in memory"),
+        "parameters": parameters,
+        "versions": files.versions(),
+        "seed": parameters["seed"],
+        "alert": case.alert,
+        "other_alerts": case.others,
+        "notices": list(case.log.notices),
+        "timeline": [],
+        "known_when": [],
+        "cost_of_acting": None,
+        "cost_of_waiting": None,
+        "stages": dict.fromkeys(files.STAGES, "not run"),
+        "failure": None,
+    }
+
+
+def _outcome(stages, failure) -> dict[str, Any]:
+    """What became of each stage."""
+    states = dict.fromkeys(files.STAGES, "not run")
+    for stage in stages:
+        if failure and failure.notebook == files.notebook_of(stage):
+            states[stage] = "failed"
+            told = {"stage": stage, "notebook": failure.notebook, "cell": failure.cell, "error": failure.error}
+            return {"stages": states, "failure": told}
+        states[stage] = "done"
+    return {"stages": states, "failure": None}
+
+
+def _told_later(case: Case, results: Mapping[str, Any]) -> dict[str, Any]:
+    """What needs the stages: the time line, what was known when, what acting and waiting cost."""
+    from llm_monitoring.reporting.moments import known_when
+
+    assert case.alert is not None
+    return {
+        "timeline": _timeline(case, results),
+        "known_when": known_when(case.log, case.alert, case.reviews, results),
+        "cost_of_acting": results["respond"]["cost_of_acting"],
+        "cost_of_waiting": results["respond"]["cost_of_waiting"],
+    }
+
+
+def _timeline(case: Case, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What happened when, as rows: recorded changes in reach, the start, the alert, the reviews, the last request."""
+    assert case.alert is not None
+    isolate, triage = results["isolate"], results["triage"]
+    rows = [
+        (row["at"], "change", f"{row['cause']}: {row['description']}") for row in isolate["ranking"] if row["recorded"]
+    ]
+    rows.append((isolate["onset"].get("at"), "start", "the change of quality begins"))
+    rows.append((case.alert["fired_at"], "alert", case.alert.get("message") or triage["metric"]))
+    if len(case.reviews):
+        rows.append((iso(case.reviews["reviewed_at"].max()), "reviews", f"{len(case.reviews)} answers were read"))
+    rows.append((triage["until"], "page", "the log ends"))
+    return [{"at": at, "kind": kind, "what": what} for at, kind, what in sorted(rows, key=lambda r: (r[0] or "", r[1]))]
