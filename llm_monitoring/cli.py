@@ -1,0 +1,146 @@
+"""The command line: a function per command. Each parses, calls one public function, prints and sets the exit code.
+
+Exit codes of check: 0 nothing found, 1 something found, 2 the call or the input is wrong, 3 could not be measured. Those of
+report: 0 the page was written, 1 a stage failed, 2 the call or the input is wrong. Heavy imports stand inside the functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from llm_monitoring import __version__
+from llm_monitoring.errors import ConfigError, LogError
+
+WRONG = 2
+
+
+class Commands(click.Group):
+    """A group whose commands turn wrong input into one line a fault and exit code 2."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except (LogError, ConfigError) as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            context.exit(WRONG)
+
+
+def example(text: str) -> str:
+    """The end of a command's help: an example, kept as it is written."""
+    return f"\b\nExample:\n  {text}"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="llm-monitoring")
+def main() -> None:
+    """Notice that the quality of an LLM feature fell, and say what broke, for whom, since when and because of what."""
+
+
+@main.command(epilog=example("llm-monitoring report sample_data --reviews reviews.jsonl"))
+@click.argument("log")
+@click.option(
+    "--alert", metavar="ID", help="An alert_id that check prints. Default: the most severe, then the earliest."
+)
+@click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
+@click.option("--reviews", metavar="FILE", help="Verdicts that review wrote. Default: the log's own.")
+@click.option("--out", metavar="DIR", default="reports", show_default=True, help="Folder of the reports.")
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+@click.option("--force", is_flag=True, help="Write over an earlier report of the same incident.")
+@click.option("--isolated", is_flag=True, help="A kernel for each stage: slower.")
+def report(log: str, **options) -> None:
+    """Run the five stages on an alert of LOG and write an incident folder with one page.
+
+    LOG is a folder, a file or a database URL. The last line printed is the path of the page.
+    """
+    import llm_monitoring as lm
+
+    done = lm.report(log, **options)
+    click.echo(done.headline)
+    if done.failure:
+        click.echo(done.failure, err=True)
+    click.echo(done.path)
+    sys.exit(1 if done.failure else 0)
+
+
+@main.command(epilog=example("llm-monitoring check sample_data --plan monitoring.toml"))
+@click.argument("log")
+@click.option("--plan", metavar="FILE", help="A plan, as init writes one. Default: the built-in plan.")
+@click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all columns.")
+def check(log: str, plan: str | None, until: str | None, as_json: bool) -> None:
+    """Print the alerts of LOG: operation, cost and quality.
+
+    Exit code: 0 nothing alerted, 1 something did, 2 the call or the input is wrong, 3 LOG holds no request to measure.
+    """
+    import llm_monitoring as lm
+    from llm_monitoring.reporting.folder import read_time
+
+    opened = lm.open_log(log)
+    when = read_time("until", until)
+    opened = opened if when is None else opened.until(when)
+    if not len(opened.requests):
+        click.echo(f"{log}: no request to measure", err=True)
+        sys.exit(3)
+    alerts = lm.check(opened, plan=plan)
+    for line in _alert_lines(alerts, as_json):
+        click.echo(line)
+    sys.exit(1 if len(alerts) else 0)
+
+
+def _alert_lines(alerts, as_json: bool):
+    import json
+
+    from llm_monitoring.results import jsonable
+    from llm_monitoring.wording import moment
+
+    rows = jsonable(alerts)
+    if as_json:
+        yield from (json.dumps(row) for row in rows)
+        return
+    for row in rows:
+        yield f"{moment(row['fired_at'], year=True)}  {row['severity']:8}  {row['message']}  [{row['alert_id']}]"
+    if not rows:
+        yield "no alert"
+
+
+@main.command(epilog=example("llm-monitoring review sample_data --out reviews.jsonl"))
+@click.argument("log")
+@click.option(
+    "--alert", metavar="ID", help="An alert_id that check prints. Default: the most severe, then the earliest."
+)
+@click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
+@click.option("--out", metavar="FILE", default="reviews.jsonl", show_default=True, help="Where the verdicts are kept.")
+def review(log: str, alert: str | None, until: str | None, out: str) -> None:
+    """Say how to read flagged answers of LOG, and how many verdicts stand in the file."""
+    from llm_monitoring.reporting.case import describe, open_case
+    from llm_monitoring.reviewing.verdicts import read
+
+    case = open_case(log, until=until, alert=alert)
+    click.echo(f"{describe(case.alert)}")
+    done = read(out) if Path(out).exists() else []
+    click.echo(f"{len(done)} verdicts stand in {out}")
+    given = "".join(f", {name}={value!r}" for name, value in (("until", until), ("alert", alert)) if value)
+    click.echo("Read on in JupyterLab (jupyter lab), in a cell:")
+    click.echo("  import llm_monitoring as lm\n  from llm_monitoring.reporting.case import open_case")
+    click.echo(f"  case = open_case({log!r}{given})\n  lm.review(case.log, case.alert, out={out!r})")
+    click.echo(f"then: llm-monitoring report {log} --reviews {out}")
+
+
+@main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))
+@click.argument("folder", default="monitoring")
+@click.option("--log", metavar="LOG", help="Written into the first cell of each notebook.")
+@click.option("--force", is_flag=True, help="Write over files that stand there.")
+def init(folder: str, log: str | None, force: bool) -> None:
+    """Copy the notebooks and a plan with every key into FOLDER, to be opened in JupyterLab."""
+    from llm_monitoring.reporting.starting import start_folder
+
+    for path in start_folder(Path(folder), log, force):
+        click.echo(path)
+    click.echo(f"Open them with: jupyter lab {folder}")
+
+
+if __name__ == "__main__":
+    main()

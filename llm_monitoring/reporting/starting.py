@@ -1,0 +1,62 @@
+"""A folder to start from: the notebooks and a plan, copied; nothing that stands there is written over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from llm_monitoring.errors import ConfigError
+from llm_monitoring.reporting.notebooks import notebooks_folder
+
+PLAN = "monitoring.toml"
+DEFAULT_LOG = 'log: str = "sample_data"'
+
+
+def start_folder(folder: Path, log: str | None = None, force: bool = False) -> list[Path]:
+    """Copy the notebooks and the plan.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where absent.
+    log : str, optional
+        Written into the first cell of each notebook in place of ``sample_data``, as an absolute path where it exists.
+    force : bool
+        Write over files of the same names.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    ConfigError
+        A file stands there and `force` is off; nothing is written then.
+    """
+    from llm_monitoring.alerts.plan import default_plan_text
+
+    sources = sorted(notebooks_folder().glob("*.ipynb"))
+    targets = [folder / source.name for source in sources] + [folder / PLAN]
+    standing = [str(target) for target in targets if target.exists()]
+    if standing and not force:
+        raise ConfigError(f"{', '.join(standing)}: already there. Write over with --force, or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for source, target in zip(sources, targets, strict=False):
+        shutil.copyfile(source, target)
+        if log is not None:
+            _name_log(target, str(Path(log).resolve()) if Path(log).exists() else log)
+    targets[-1].write_text(default_plan_text(), "utf-8")
+    return targets
+
+
+def _name_log(notebook: Path, log: str) -> None:
+    """Write the log into the parameters cell; `repr` of a text is safe Python, whatever the path holds."""
+    import nbformat
+
+    book = nbformat.read(notebook, as_version=4)
+    for cell in book.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = cell.source.replace(DEFAULT_LOG, f"log: str = {json.dumps(log)}")
+    nbformat.write(book, notebook)
