@@ -84,10 +84,12 @@ def percent(ax, axis: str = "y"):
 def days(ax, span, most: int = 8):
     """Dates on the x axis as ``12 May``, or with hours where the whole span (a Timedelta) is under three days."""
     from matplotlib import dates
+    from matplotlib.ticker import MultipleLocator
 
-    ax.xaxis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=most))
-    pattern = "%-d %b" if span.total_seconds() > 3 * 86400 else "%-d %b %H:%M"
-    ax.xaxis.set_major_formatter(dates.DateFormatter(pattern))
+    wide = span.total_seconds() / 86400
+    steps = [hours / 24 for hours in (1, 2, 3, 6, 12)] + [1, 2, 4, 7, 14, 28, 91, 182, 364]
+    ax.xaxis.set_major_locator(MultipleLocator(next((step for step in steps if wide / step <= most), wide / 2)))
+    ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b" if wide > 3 else "%-d %b %H:%M"))
 
 
 def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left"):
