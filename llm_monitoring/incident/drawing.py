@@ -6,15 +6,13 @@ colour, n beside every estimate, intervals are always drawn, dashes mark recorde
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from llm_monitoring.plotting import (
-    AMBER,
     BAND,
     BLUE,
     INK,
@@ -61,7 +59,7 @@ def control_chart(
     1
     """
     with axes(ax) as ax:
-        start, end = _times(frame["window_start"]), _times(frame["window_end"])
+        start, end = moments(frame["window_start"]), moments(frame["window_end"])
         at = start + (end - start) / 2
         value, n = _numbers(frame, "value"), _numbers(frame, "n")
         alarm = frame["alarm"].map({True: 1.0, False: 0.0}).astype(float).to_numpy()
@@ -78,7 +76,7 @@ def control_chart(
         _level_axis(ax, frame, unit)
         _call_outs(ax, at, value, n, alarm, unit, narrow)
         for words, when in (changes or {}).items():
-            mark_change(ax, _time(when), words, side="right" if _time(when) > start[len(start) // 2] else "left")
+            mark_change(ax, moment(when), words, side="right" if moment(when) > start[len(start) // 2] else "left")
         _counts_below(ax, at, end - start, n, narrow)
         pad = (end[-1] - start[0]) * 0.03
         ax.set_xlim(start[0] - pad / 3, end[-1] + pad)
@@ -145,40 +143,6 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
         ax.set_xlim(0, 1)
         ax.set_ylim(-0.5, max(len(frame), 1) - 0.5)
         ax.axis("off")
-        return ax
-
-
-def timeline(answers: pd.DataFrame, events: pd.DataFrame, ax=None, narrow: bool = False):
-    """What happened when, over the answers themselves.
-
-    Parameters
-    ----------
-    answers : DataFrame
-        timestamp, bad (true or false).
-    events : DataFrame
-        at, end (of a span), kind (span, change, event), label, short (for a phone).
-    """
-    with axes(ax, size=(8.4, 2.6)) as ax:
-        at, bad = _times(answers["timestamp"]), answers["bad"].to_numpy(bool)
-        ax.set_ylim(-1.0, 4.1)
-        for chosen, level, colour in ((~bad, 0.0, MUTE), (bad, 0.62, VERMILION)):
-            ax.axhline(level, color=RULE, lw=0.6, zorder=0)
-            _ticks(ax, at[chosen], level, colour)
-        _span_of_time(ax, at, events)
-        left = ax.get_xlim()[0]
-        ax.annotate("counted as bad", (left, 1.0), (2, 0), textcoords="offset points", color=VERMILION, va="bottom")
-        ax.annotate(
-            "each mark one answer: fine", (left, -0.42), (2, 0), textcoords="offset points", color=MUTE, va="top"
-        )
-        for row in events.to_dict("records"):
-            if row["kind"] == "span":
-                ax.axvspan(_time(row["at"]), _time(row["end"]), color=AMBER, alpha=0.28, lw=0, zorder=0)
-            else:
-                ax.axvline(_time(row["at"]), color=INK, lw=1, ls=(0, (4, 3)) if row["kind"] == "change" else "-")
-        _place_labels(ax, events, "short" if narrow else "label")
-        ax.set_yticks([])
-        ax.grid(False)
-        _dates(ax, 4 if narrow else 8)
         return ax
 
 
@@ -306,12 +270,14 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _times(column) -> np.ndarray:
+def moments(column) -> np.ndarray:
+    """Times in UTC without a zone, as Matplotlib draws them whatever zone its settings name."""
     return pd.to_datetime(pd.Series(column), utc=True, format="ISO8601").dt.tz_localize(None).to_numpy("datetime64[us]")
 
 
-def _time(when) -> np.datetime64:
-    return _times([when])[0]
+def moment(when) -> np.datetime64:
+    """One time, as `moments` gives many."""
+    return moments([when])[0]
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
@@ -329,7 +295,8 @@ def _say_unit(ax, axis: str, unit: str, most: int) -> None:
     side.set_major_formatter(FuncFormatter(say))
 
 
-def _dates(ax, most: int) -> None:
+def dates_axis(ax, most: int) -> None:
+    """Dates on the x axis, as fine as its span asks for."""
     low, high = ax.get_xlim()
     days(ax, pd.Timedelta(days=high - low), most)
 
@@ -449,58 +416,6 @@ def _name_marks(ax, row, y: float, gap: float, low: float, high: float, narrow: 
         )  # fmt: skip
 
 
-def _ticks(ax, at: np.ndarray, level: float, colour: str) -> None:
-    """Every answer a short upright line, all in one path: 2,000 of them stay small as SVG."""
-    x = np.repeat(at, 3)
-    y = np.tile([level - 0.18, level + 0.18, np.nan], len(at))
-    ax.plot(x, y, color=colour, lw=1.1, solid_capstyle="butt", alpha=1 if len(at) < 400 else 0.55)
-
-
-def _span_of_time(ax, at: np.ndarray, events: pd.DataFrame) -> None:
-    moments = np.concatenate([at, _times(events["at"]), _times(events["end"].dropna())]).astype("datetime64[us]")
-    first, last = moments.min(), moments.max()
-    room = (last - first) * 0.04 + np.timedelta64(60_000_000, "us")
-    ax.set_xlim(first - room, last + room)
-
-
-def _place_labels(ax, events: pd.DataFrame, column: str) -> None:
-    """Set each label beside its line, on the side and at the height where it covers the least."""
-    from matplotlib import dates
-
-    box = ax.get_window_extent()
-    width = box.width * 72 / ax.figure.dpi
-    low, high = ax.get_xlim()
-    lines = [(dates.date2num(_time(t)) - low) / (high - low) * width for t in events["at"]]
-    taken: list[tuple[float, float, float]] = []
-    for here, row in sorted(zip(lines, events.to_dict("records"), strict=True), key=lambda pair: pair[0]):
-        if row["kind"] == "span":
-            here = (dates.date2num(_time(row["end"])) - low) / (high - low) * width
-        long = 6.3 * max(len(line) for line in row[column].split("\n")) + 6
-        best = min(
-            itertools.product(("left", "right"), (3.65, 2.75, 1.85)),
-            key=lambda place: _cost(here, long, place, lines, taken, width),
-        )
-        side, level = best
-        start = here if side == "left" else here - long
-        taken.append((start, start + long, level))
-        at = row["end"] if row["kind"] == "span" else row["at"]
-        ax.annotate(
-            row[column], (_time(at), level), (5 if side == "left" else -5, 0), textcoords="offset points", ha=side,
-            va="center", color=INK, linespacing=1.2,
-        )  # fmt: skip
-
-
-def _cost(
-    here: float, long: float, place: tuple[str, float], lines: Sequence[float], taken: Sequence[tuple], width: float
-) -> float:
-    side, level = place
-    start, end = (here + 4, here + long) if side == "left" else (here - long, here - 4)
-    outside = max(0.0, end - width) + max(0.0, -start)
-    covered = sum(max(0.0, min(end, e) - max(start, s)) for s, e, at in taken if at == level)
-    crossed = sum(start < x < end for x in lines if abs(x - here) > 1)
-    return 8 * outside + 8 * covered + 25 * crossed + (3.65 - level) * 4 + (side == "right")
-
-
 def _boundaries(ax, wald: Mapping[str, Any], planned: int) -> None:
     p_real, p_false = wald.get("p_real"), wald.get("p_false")
     if not p_real or not p_false or not 0 < p_false < p_real < 1:
@@ -531,7 +446,7 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
 
     from llm_monitoring.wording import metric_words
 
-    at, value = _times(one["window_start"]), _numbers(one, "value")
+    at, value = moments(one["window_start"]), _numbers(one, "value")
     lower, center, upper = (_numbers(one, name) for name in ("lower", "center", "upper"))
     loud = one["alarm"].eq(True).to_numpy()
     ax.fill_between(at, lower, upper, color=BAND, lw=0)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident import drawing
+from llm_monitoring.incident.time_line import timeline
 from llm_monitoring.intervals import wilson
 from llm_monitoring.plotting import svg
 from llm_monitoring.reporting.outcome import answers_of, started
@@ -84,7 +85,7 @@ def _time(results: Mapping[str, Any]) -> str:
         for row in events.to_dict("records")
     ).replace("\n", " ")
     return _both(
-        lambda ax, slim: drawing.timeline(answers, events, ax, narrow=slim),
+        lambda ax, slim: timeline(answers, events, ax, narrow=slim),
         "time", f"Time line: {answers_of(isolate['where'])}", f"{words}.", (240, 280), (2, 8, 2, 30), (2, 8, 2, 44),
     )  # fmt: skip
 
