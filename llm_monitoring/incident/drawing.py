@@ -74,12 +74,12 @@ def control_chart(
         ):
             ax.plot(at[chosen], value[chosen], ls="none", **style)
         _level_axis(ax, frame, unit)
-        _call_outs(ax, at, value, n, alarm, unit, narrow)
+        pad = (end[-1] - start[0]) * 0.03
+        ax.set_xlim(start[0] - pad / 3, end[-1] + pad)
+        _call_outs(ax, at, value, n, alarm, unit, [moment(when) for when in (changes or {}).values()])
         for words, when in (changes or {}).items():
             mark_change(ax, moment(when), words, side="right" if moment(when) > start[len(start) // 2] else "left")
         _counts_below(ax, at, end - start, n, narrow)
-        pad = (end[-1] - start[0]) * 0.03
-        ax.set_xlim(start[0] - pad / 3, end[-1] + pad)
         return ax
 
 
@@ -91,7 +91,7 @@ def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = Fal
     frame : DataFrame
         label, verdict, before, before_low, before_high, after, after_low, after_high, n_before, n_after; best first.
     """
-    gap = 0.12 if narrow else 0.17
+    gap, middle = (0.1, -0.2) if narrow else (0.17, 0.0)
     with axes(ax, size=(8.4, 0.6 + 0.62 * max(len(frame), 1))) as ax:
         rows = frame.reset_index(drop=True)
         low, high = _reach(rows, unit)
@@ -101,11 +101,11 @@ def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = Fal
             colour = TONE.get(row["verdict"], MUTE)
             if k % 2 == 0:
                 ax.axhspan(y - 0.5, y + 0.5, color=BAND, lw=0, zorder=0, alpha=0.6)
-            _estimate(ax, row, "before", y + gap, BLUE, "o", True, hollow=True)
-            _estimate(ax, row, "after", y - gap, colour, "D", sure, hollow=not sure)
+            _estimate(ax, row, "before", y + middle + gap, BLUE, "o", True, hollow=True)
+            _estimate(ax, row, "after", y + middle - gap, colour, "D", sure, hollow=not sure)
             _row_words(ax, row, y, gap, sure, narrow)
         if len(rows):
-            _name_marks(ax, rows.iloc[0], len(rows) - 1.0, gap, low, high, narrow)
+            _name_marks(ax, rows.iloc[0], len(rows) - 1.0 + middle, gap, low, high)
         ax.set_ylim(-0.55, max(len(rows), 1) - 0.45)
         ax.set_xlim(low, high)
         ax.set_yticks([])
@@ -295,10 +295,14 @@ def _say_unit(ax, axis: str, unit: str, most: int) -> None:
     side.set_major_formatter(FuncFormatter(say))
 
 
-def dates_axis(ax, most: int) -> None:
+def dates_axis(ax, most: int, two_lines: bool = False) -> None:
     """Dates on the x axis, as fine as its span asks for."""
+    from matplotlib import dates
+
     low, high = ax.get_xlim()
     days(ax, pd.Timedelta(days=high - low), most)
+    if two_lines and high - low <= 3:
+        ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b\n%H:%M"))
 
 
 def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> None:
@@ -324,12 +328,15 @@ def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:
     _say_unit(ax, "y", unit, 4)
 
 
-def _call_outs(ax, at, value, n, alarm, unit: str, narrow: bool) -> None:
+def _call_outs(ax, at, value, n, alarm, unit: str, changes: list[np.datetime64]) -> None:
     loud, still = np.flatnonzero(alarm == 1), np.flatnonzero(~np.isfinite(alarm) & np.isfinite(value))
     for i in loud[:1]:
         left = i > len(at) / 3
+        away = (
+            14 + max((gap for gap in (_pixels(ax, when, at[i]) for when in changes) if 0 < gap < 80), default=0) * left
+        )
         ax.annotate(
-            f"alarm: {amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (-14 if left else 14, 0),
+            f"alarm: {amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (-away if left else away, 0),
             textcoords="offset points", ha="right" if left else "left", va="center", color=VERMILION, weight="bold",
         )  # fmt: skip
     for i in still[-1:]:
@@ -338,6 +345,14 @@ def _call_outs(ax, at, value, n, alarm, unit: str, narrow: bool) -> None:
             f"so far\n{amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (0, -11 if under else 11),
             textcoords="offset points", ha="center", va="top" if under else "bottom", color=MUTE,
         )  # fmt: skip
+
+
+def _pixels(ax, first: np.datetime64, second: np.datetime64) -> float:
+    """How far right of `first` a moment lies, in points."""
+    from matplotlib import dates
+
+    ends = [ax.transData.transform((dates.date2num(when), 0.0))[0] for when in (first, second)]
+    return (ends[1] - ends[0]) * 72 / ax.figure.dpi
 
 
 def _counts_below(ax, at, width, n, narrow: bool) -> None:
@@ -390,16 +405,15 @@ def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool)
     weight, tone = "bold" if sure else "normal", TONE.get(row["verdict"], MUTE if narrow else INK)
     where = ax.get_yaxis_transform()
     if narrow:
-        room = 48 - len(f"{row['verdict']}, {n}")
-        ax.text(0.0, y + 0.36, cut(row["label"], room), transform=where, va="center", weight=weight)
-        ax.text(1.0, y + 0.36, f"{row['verdict']}, {n}", transform=where, va="center", ha="right", color=tone)
+        ax.text(0.0, y + 0.34, cut(row["label"], 48), transform=where, va="center", weight=weight)
+        ax.text(0.0, y + 0.12, f"{row['verdict']}, {n}", transform=where, va="center", color=tone)
         return
     ax.text(-0.02, y, cut(row["label"], 27), transform=where, ha="right", va="center", weight=weight)
     ax.text(1.03, y + gap, row["verdict"], transform=where, va="center", color=tone, weight=weight)
     ax.text(1.03, y - gap, n, transform=where, va="center", color=MUTE)
 
 
-def _name_marks(ax, row, y: float, gap: float, low: float, high: float, narrow: bool) -> None:
+def _name_marks(ax, row, y: float, gap: float, low: float, high: float) -> None:
     """Say beside the first row's marks which is which, on the side that has room."""
     for side, words, level, colour in (
         ("before", "before", y + gap, BLUE),

@@ -42,7 +42,7 @@ def timeline(answers: pd.DataFrame, events: pd.DataFrame, ax=None, narrow: bool 
         _place_labels(ax, events, "short" if narrow else "label")
         ax.set_yticks([])
         ax.grid(False)
-        dates_axis(ax, 4 if narrow else 8)
+        dates_axis(ax, 4 if narrow else 8, two_lines=narrow)
         return ax
 
 

@@ -155,9 +155,8 @@ def _facts(results: Mapping[str, Any]) -> list[dict[str, str]]:
     start = started(results)
     unit = triage["unit"]
     level = sections.hit_level(results)
-    interval = (
-        f"90 %: {say.moment(onset['low'])} to {say.moment(onset['high'])}" if onset.get("low") else "interval unknown"
-    )
+    ends = [say.moment(onset.get(name)).removesuffix(f"{say.NBSP}UTC") for name in ("low", "high")]
+    interval = f"90 %: {' to '.join(ends)}" if onset.get("low") else "interval unknown"
     return [
         _fact("Started", say.moment(start), interval),
         _fact("Alert", say.moment(triage["fired_at"]), f"{say.lasting(start, triage['fired_at'])} after the start"),
