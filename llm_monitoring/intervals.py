@@ -151,6 +151,22 @@ def welch(before: ArrayLike, after: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(change, change - half, change + half)
 
 
+def quantile(values: ArrayLike, q: float, level: float = 0.95) -> Interval:
+    """Quantile with its distribution-free interval from order statistics; unknown ends are NaN.
+
+    >>> quantile(range(1, 101), 0.5)
+    Interval(estimate=50.5, low=40.0, high=61.0)
+    """
+    x = np.sort(np.asarray(values, float))
+    x = x[np.isfinite(x)]
+    n = len(x)
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    low, high = (int(stats.binom.ppf(p, n, q)) for p in ((1 - level) / 2, (1 + level) / 2))
+    ends = (x[low - 1] if low >= 1 else np.nan, x[high] if high < n else np.nan)
+    return Interval(float(np.quantile(x, q)), float(ends[0]), float(ends[1]))
+
+
 def hajek(values: ArrayLike, inclusion_probability: ArrayLike) -> tuple[float, float]:
     """Mean of a population from a sample with known inclusion probabilities, and its standard error (Hajek).
 

@@ -184,7 +184,7 @@ def _times(alert: Alert, seen: Observations, causes: list[Cause]) -> pd.Datetime
     end = alert.fired_at.floor(STEP)
     grid = pd.date_range(end - REACH, end, freq=STEP)
     live = pd.DatetimeIndex([cause.at for cause in causes if cause.at is not None], tz="UTC")
-    times = grid.as_unit("us").union(live.as_unit("us"))
+    times = grid.as_unit("us").union(live.as_unit("us")).unique()
     return times[times > seen.frame["timestamp"].min()]
 
 

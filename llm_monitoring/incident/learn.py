@@ -133,11 +133,11 @@ def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews) -> list[dict[str, 
         bad = unread.assign(verdict=None, note=None)
     bad = bad.sort_values(["timestamp", "request_id"])
     kept = _merged(bad.reindex(columns=[*bad.columns.union(["user_input", "system_output", "category"], sort=False)]))
-    return [_case(row, alert) for row in kept[:MOST_CASES]]
+    return [_case(row, alert) for row in kept]
 
 
 def _merged(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows without near-repeats of an earlier question (rapidfuzz token-set ratio of 90 or more)."""
+    """The first rows, without near-repeats of an earlier question (rapidfuzz token-set ratio of 90 or more)."""
     from rapidfuzz import fuzz
 
     kept: list[dict[str, Any]] = []
@@ -145,6 +145,8 @@ def _merged(rows: pd.DataFrame) -> list[dict[str, Any]]:
         text = _text(row["user_input"])
         if not text or all(fuzz.token_set_ratio(text, _text(other["user_input"])) < SAME for other in kept):
             kept.append({str(name): value for name, value in row.items()})
+        if len(kept) == MOST_CASES:
+            break
     return kept
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.incident.alert import Alert
-from llm_monitoring.intervals import Interval, bootstrap, mean_t, newcombe, welch, wilson
+from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -61,29 +61,26 @@ class Observations:
         return np.log(np.maximum(value, 1e-12)) if self.scale == "log" else value
 
     def level(self, values) -> Interval:
-        """Level of some rows with its 95 % interval: share (Wilson), mean (t), or quantile or mean (bootstrap)."""
+        """Level of some rows with its 95 % interval: share (Wilson), mean (t) or quantile (order statistics)."""
         x = np.asarray(values, float)
         if self.scale == "share":
             low, high = wilson(x.sum(), len(x))
             return Interval(float(x.mean()) if len(x) else np.nan, float(low), float(high))
-        return mean_t(x) if self.scale == "score" else bootstrap(x, self._statistic)
+        if self.alert.metric.startswith("latency_p"):
+            return quantile(x, float(self.alert.metric.split("_")[1][1:]) / 100)
+        return mean_t(x)
 
     def change(self, before, after) -> Interval:
         """Level of `after` minus level of `before`, with its 95 % interval."""
         a, b = np.asarray(before, float), np.asarray(after, float)
         if self.scale == "share":
             return newcombe(a.sum(), len(a), b.sum(), len(b))
-        if self.scale == "score":
+        if not self.alert.metric.startswith("latency_p"):
             return welch(a, b)
         base, now = self.level(a), self.level(b)
         change = now.estimate - base.estimate
         low = change - np.hypot(now.estimate - now.low, base.high - base.estimate)
         return Interval(change, low, change + np.hypot(now.high - now.estimate, base.estimate - base.low))
-
-    def _statistic(self, x, axis=0):
-        if self.alert.metric.startswith("latency_p"):
-            return np.quantile(x, float(self.alert.metric.split("_")[1][1:]) / 100, axis=axis)
-        return np.mean(x, axis=axis)
 
 
 def observe(log: Log, alert: Alert) -> Observations | None:
