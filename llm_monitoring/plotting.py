@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -132,7 +133,8 @@ def svg(
 
     width, height = size
     left, top, right, bottom = margins
-    with plt.rc_context({**STYLE, "figure.dpi": 72, "savefig.dpi": 72}):
+    with plt.rc_context({**STYLE, "figure.dpi": 72, "savefig.dpi": 72}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has other fonts
         figure = plt.figure(figsize=(width / 72, height / 72))
         draw(figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)))
         out = io.StringIO()

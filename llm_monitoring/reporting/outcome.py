@@ -264,7 +264,7 @@ def _tie(results: Mapping[str, Any]) -> str:
     isolate = results["isolate"]
     rows = [row for row in isolate["ranking"] if row["cause"] in isolate["candidates"]]
     named = [f"{row['cause']} ({say.probability(row['probability'])})" for row in rows]
-    return f"{listed(named)} cannot be told apart; {cut(results['respond']['next'], 160).rstrip('.')}."
+    return f"{listed(named)} cannot be told apart; {lower(cut(results['respond']['next'], 160)).rstrip('.')}."
 
 
 def _unrecorded(results: Mapping[str, Any]) -> str:

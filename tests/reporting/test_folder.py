@@ -1,0 +1,88 @@
+"""Names, files and the fingerprint of an incident."""
+
+import json
+
+import pandas as pd
+import pytest
+from builders import make_judgements, make_requests
+from reporting.results import make_scope
+
+from llm_monitoring.errors import ConfigError, LogError
+from llm_monitoring.incident import ScopeResult
+from llm_monitoring.log import open_log
+from llm_monitoring.reporting import folder
+
+NOON = pd.Timestamp("2026-05-19T12:00Z")
+
+
+@pytest.mark.parametrize(
+    ("feature", "name"),
+    [
+        ("search", "20260519-search-mean_quality"),
+        (None, "20260519-all-mean_quality"),
+        ("../../etc/passwd", "20260519-.._.._etc_passwd-mean_quality"),
+        ("<b>ä</b>", "20260519-b_b-mean_quality"),
+        ("日本", "20260519-x-mean_quality"),
+    ],
+)
+def test_an_incident_is_named_by_date_feature_and_metric_in_safe_letters(feature, name):
+    assert folder.incident_id("mean_quality", feature, NOON) == name
+
+
+def test_an_earlier_report_is_not_written_over_without_force(tmp_path):
+    folder.prepare(tmp_path / "x")
+    (tmp_path / "x" / "index.html").write_text("old")
+    with pytest.raises(ConfigError) as caught:
+        folder.prepare(tmp_path / "x")
+    sentence = "already holds a report. Write over it with --force, or choose another folder with --out"
+    assert str(caught.value) == f"{tmp_path / 'x'}: {sentence}"
+
+
+def test_force_takes_away_what_a_report_wrote_and_nothing_else(tmp_path):
+    for name in ("index.html", "3_isolate.ipynb", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "learn.json").write_text("{}")
+    folder.prepare(tmp_path, force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "results"]
+    assert not list((tmp_path / "results").iterdir())
+
+
+def test_a_result_comes_back_as_it_was_saved(tmp_path):
+    saved = ScopeResult(**make_scope())
+    assert folder.save_result(saved, tmp_path) == tmp_path / "results" / "scope.json"
+    assert ScopeResult(**folder.load_result("scope", tmp_path)) == saved
+
+
+def test_a_result_that_is_not_there_says_what_makes_it(tmp_path):
+    with pytest.raises(LogError) as caught:
+        folder.load_result("scope", tmp_path)
+    assert str(caught.value) == f"{tmp_path}/results/scope.json: no such file. Run 2_scope.ipynb first"
+
+
+def test_the_fingerprint_ignores_the_order_of_rows_and_columns():
+    requests = make_requests(5)
+    turned = requests[requests.columns[::-1]].iloc[::-1]
+    prints = [folder.fingerprint(open_log({"requests": frame}), "x") for frame in (requests, turned)]
+    assert prints[0] == prints[1]
+    assert prints[0]["tables"]["requests"]["rows"] == 5
+
+
+def test_the_fingerprint_sees_a_single_changed_cell():
+    scores = [{"judgements": make_judgements(3, quality_score=score), "requests": make_requests(3)} for score in (4, 5)]
+    prints = [folder.fingerprint(open_log(tables), "x")["tables"] for tables in scores]
+    assert prints[0]["judgements"]["sha256"] != prints[1]["judgements"]["sha256"]
+    assert prints[0]["requests"] == prints[1]["requests"]
+
+
+def test_lines_are_json_one_row_each(tmp_path):
+    folder.write_lines(tmp_path / "r.jsonl", [{"at": NOON, "note": float("nan")}, {"note": "a\nb"}])
+    assert [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()] == [
+        {"at": "2026-05-19T12:00:00Z", "note": None},
+        {"note": "a\nb"},
+    ]
+
+
+def test_a_time_that_cannot_be_read_says_how_to_write_one():
+    with pytest.raises(ConfigError, match=r"^until: 'soon' is no time; write it as 2026-05-19T00:10Z$"):
+        folder.read_time("until", "soon")

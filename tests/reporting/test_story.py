@@ -1,0 +1,141 @@
+"""The story as texts: sections, facts, tables. What it says of each outcome first is in test_outcome."""
+
+from reporting.results import make_alert, make_cause, make_incident, make_known, make_results, make_triage
+
+from llm_monitoring.reporting.story import tell
+
+
+def texts(value):
+    """Every text of a story, in order, with plain spaces."""
+    if isinstance(value, str):
+        return [value.replace("\u00a0", " ")]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in items for text in texts(item)]
+
+
+def section(story, ident):
+    return next(one for one in story["sections"] if one["id"] == ident)
+
+
+def test_the_sections_follow_the_order_in_which_people_ask():
+    story = tell(make_results())
+    order = ["time", "real", "who", "why", "do", "known", "stages", "assume", "again"]
+    assert [one["id"] for one in story["sections"]] == order
+
+
+def test_the_lede_names_cause_action_and_recovery():
+    lede = tell(make_results())["lede"].replace("\u00a0", " ")
+    assert lede == (
+        "Almost certainly because of chg-0613: provider moves gpt-4 and gpt-3.5-turbo from 0314 and 0301 to 0613 "
+        "(probability 0.98). To do: pin gpt-4-0314 in opinionqa. Recovery test: 0 of 119 answers."
+    )
+
+
+def test_there_are_three_answers_and_always_six_facts_in_the_same_order():
+    story = tell(make_results())
+    assert [one["question"] for one in story["answers"]] == ["Is it real?", "Whom does it hit?", "What to do?"]
+    names = ["Started", "Alert", "Flagged so far", "Change", "Chance of a false alarm", "Status"]
+    assert [one["name"] for one in story["facts"]] == names
+
+
+def test_what_is_not_known_is_called_unknown():
+    unknown = {"at": None, "low": None, "high": None}
+    story = tell(make_results(triage={"designed_false_alarms_per_month": None}, isolate={"onset": unknown}))
+    facts = {one["name"]: (one["value"], one["note"]) for one in story["facts"]}
+    assert facts["Chance of a false alarm"][0] == "unknown"
+    assert facts["Started"] == ("27\u00a0Jun\u00a000:00\u00a0UTC", "interval unknown")
+
+
+def test_flags_are_counted_against_the_number_expected():
+    facts = {one["name"]: one for one in tell(make_results())["facts"]}
+    assert facts["Flagged so far"]["value"] == "66 of 99 answers"
+    assert facts["Flagged so far"]["note"] == "expected 2 by the rate before"
+
+
+def test_a_slice_of_few_answers_is_too_few_to_tell():
+    told = " ".join(texts(section(tell(make_results()), "who")))
+    assert "gpt-4 in sensitiveq and gpt-4 in leetcode_easy: too few to tell" in told
+
+
+def test_every_moment_has_its_own_verdict_and_cause():
+    rows = section(tell(make_results()), "known")["blocks"][0]["rows"]
+    cells = [[cell.replace("\u00a0", " ") for cell in row["cells"]] for row in rows]
+    assert cells[0] == [
+        "28 Jun 00:03 UTC", "alert", "gpt-4 in opinionqa", "66 % (56 to 75) of 94", "inconclusive, > 0.999",
+        "chg-0613, 0.98",
+    ]  # fmt: skip
+    assert cells[1][-2] == "real, > 0.999"
+
+
+def test_a_moment_without_numbers_says_unknown():
+    nothing = make_known(value=None, low=None, high=None, n=0, cause=None, probability=None)
+    story = tell(make_results(incident={"known_when": [nothing]}))
+    assert section(story, "known")["blocks"][0]["rows"][0]["cells"][3:6:2] == ["unknown", "unknown"]
+
+
+def test_clocks_of_the_stages_start_at_the_alert():
+    clocks = [stage["clock"].replace("\u00a0", " ") for stage in section(tell(make_results()), "stages")["stages"]]
+    assert clocks == [
+        "30 min, to 28 Jun 00:33 UTC", "1 h, to 28 Jun 01:03 UTC", "2 h, to 28 Jun 02:03 UTC", "no limit", "no limit",
+    ]  # fmt: skip
+
+
+def test_a_tie_gives_the_evidence_of_both_causes():
+    ranking = [make_cause("prompt-v7", 0.52), make_cause("index-14", 0.44), make_cause("silent", 0.04, recorded=False)]
+    tie = {"verdict": "cannot tell apart", "ranking": ranking, "candidates": ["prompt-v7", "index-14"]}
+    why = section(tell(make_results(isolate=tie)), "why")
+    assert [b["words"] for b in why["blocks"] if b["kind"] == "heading"] == [
+        "Evidence: prompt-v7",
+        "Evidence: index-14",
+    ]
+    assert why["answer"] == "Open between prompt-v7 and index-14."
+
+
+def test_a_failed_stage_keeps_what_stands_and_shows_the_error():
+    stages = {"triage": "done", "scope": "done", "isolate": "failed", "respond": "not run", "learn": "not run"}
+    failure = {"stage": "isolate", "notebook": "3_isolate.ipynb", "cell": 4, "error": "ValueError: no such column"}
+    results = make_results(incident={"failure": failure, "stages": stages, "known_when": []})
+    story = tell({name: results[name] for name in ("incident", "triage", "scope")})
+    assert [one["id"] for one in story["sections"]][:3] == ["stopped", "real", "who"]
+    assert "3_isolate.ipynb, cell 4: ValueError: no such column" in story["lede"]
+    assert [one["says"] for one in section(story, "stages")["stages"]][2:] == ["failed", "not run", "not run"]
+
+
+def test_a_quiet_log_shows_the_charts_and_no_stages():
+    quiet = {"verdict": "no alert", "charts": 0, "days": 3, "words": "", "portfolio": [], "next": ""}
+    story = tell({"incident": make_incident(alert=None, known_when=[]), "triage": quiet})
+    assert [one["id"] for one in story["sections"]] == ["charts", "assume", "again"]
+    assert story["answers"] == story["facts"] == []
+    assert section(story, "charts")["answer"] == "The log holds too little for a chart."
+
+
+def test_other_alerts_are_listed():
+    story = tell(make_results(incident={"other_alerts": [make_alert(feature_id=None, message="all slow")] * 25}))
+    others = section(story, "others")
+    assert others["answer"] == "25 alerts beside this one. The first 20 are shown; check lists 5 more."
+    assert others["blocks"][0]["rows"][0]["cells"][2:] == ["all", "all slow"]
+
+
+def test_the_command_repeats_the_parameters_and_quotes_them_for_a_shell():
+    given = {"log": "my log", "until": "2023-06-28T02:40:00Z", "alert": "a1", "reviews": "r.jsonl", "seed": 3}
+    again = section(tell(make_results(incident={"parameters": given})), "again")
+    assert again["blocks"][0]["words"] == (
+        "llm-monitoring report 'my log' --alert a1 --until 2023-06-28T02:40:00Z --reviews r.jsonl --seed 3"
+    )
+
+
+def test_nobody_having_read_is_said():
+    nothing = {"estimate": None, "low": None, "high": None}
+    triage = make_triage(reviewed=0, deserved=0, precision=nothing, reviews=[], decided_at=None)
+    story = tell(make_results(triage=triage))
+    assert story["answers"][0]["words"] == "Nobody has read a flagged answer of this period yet."
+
+
+def test_no_sentence_claims_what_statistics_cannot():
+    told = " ".join(texts(tell(make_results()))).lower()
+    for word in ("significant", "no effect", "all clear", "root cause", "-0 "):
+        assert word not in told
+
+
+def test_a_story_is_the_same_each_time():
+    assert tell(make_results()) == tell(make_results())
