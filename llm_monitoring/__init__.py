@@ -42,6 +42,7 @@ _HOME = {
     "DriftTest": "drift.drift_test",
     "CANARY_PROBES": "probes.suite",
     "ModelBehaviorProbe": "probes.suite",
+    "compare_probes": "probes.comparison",
     "probe_check": "probes.checks",
     "run_probes": "probes.running",
     "check": "alerts.checking",
@@ -58,7 +59,7 @@ _HOME = {
     "track_input_distribution": "online",
     "track_quality_metric": "online",
 }
-_MODULES = ("incident",)
+_MODULES = ("importers", "incident")
 
 __all__ = [*_HOME, *_MODULES, "__version__"]
 

@@ -1,0 +1,239 @@
+"""Langfuse exports: traces with their observations, pages of observations, and pages of scores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring.importers.documents import Document, documents
+from llm_monitoring.importers.draft import Draft
+from llm_monitoring.importers.fields import chosen, extra, outcome
+from llm_monitoring.importers.messages import answer, said_by_user
+from llm_monitoring.importers.report import ImportReport
+from llm_monitoring.importers.scores import FEEDBACK, Scores
+from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, parsed, text, whole_input
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+CACHED = re.compile(r"cache")
+NOT_CALLS = ("tool", "execute_tool")
+
+
+def langfuse(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log, ImportReport]:
+    """Import Langfuse exports; the leaf observations of type GENERATION are the requests, scores what people and judges said.
+
+    Parameters
+    ----------
+    source : path, list of paths, dict or list of dicts
+        ``{"trace": ..., "observations": [...]}`` as downloaded, a trace of the API, pages ``{"data": [...]}`` of
+        observations or scores, or a blob export (JSON Lines, CSV). Give traces and scores together: they are joined.
+    columns : mapping, optional
+        Column of the log -> field of the trace, the observation or their metadata that holds it.
+
+    Returns
+    -------
+    log : Log
+        Requests (`request_id` is the observation's id, latency its end minus its start), signals from user feedback,
+        judgements from a judge's scores of 1 to 5, reviews from people's.
+    report : ImportReport
+
+    Raises
+    ------
+    LogError
+        Where the source cannot be read or holds nothing of Langfuse.
+
+    Examples
+    --------
+    >>> seen = {"id": "o1", "traceId": "t1", "type": "GENERATION", "model": "gpt-4o", "latency": 2.5,
+    ...     "startTime": "2025-06-05T15:45:52.000Z", "endTime": "2025-06-05T15:45:54.500Z",
+    ...     "usageDetails": {"input": 13, "output": 81, "total": 94}, "totalCost": 0}
+    >>> log, report = langfuse({"trace": {"id": "t1", "name": "faq"}, "observations": [seen]})
+    >>> log.requests[["request_id", "feature_id", "latency_ms", "cost_usd"]].values.tolist()
+    [['o1', 'faq', 2500.0, nan]]
+    """
+    draft = Draft("langfuse", columns=dict(columns or {}))
+    traces: dict[str, Mapping[str, Any]] = {}
+    observations: list[Document] = []
+    scores: list[Document] = []
+    for document in documents(source, draft):
+        for place, kind, record in _records(document.place, document.value):
+            if kind == "trace":
+                traces[str(record.get("id"))] = record
+            elif kind == "":
+                draft.aside(place, None, "neither a trace, an observation nor a score")
+            else:
+                (observations if kind == "observation" else scores).append(Document(place, record))
+    _requests(observations, traces, draft)
+    _scores(scores, observations, draft)
+    return draft.finish()
+
+
+def _records(place: str, value: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Traces, observations and scores, whatever they are packed in; fields of blob exports by their API names."""
+    if isinstance(value, list):
+        for number_, item in enumerate(value):
+            yield from _records(f"{place} item {number_}", item)
+        return
+    if not isinstance(value, Mapping):
+        yield place, "", {}
+        return
+    record = {_camel(name): item for name, item in value.items()}
+    trace: Mapping[str, Any] = mapping(record.get("trace")) or record
+    if isinstance(record.get("observations"), list):
+        trace = {_camel(name): item for name, item in trace.items()}
+        yield place, "trace", trace
+        for number_, item in enumerate(record["observations"]):
+            yield from _records(f"{place} observation {number_}", item)
+        for number_, item in enumerate(trace.get("scores") or record.get("scores") or []):
+            if isinstance(item, Mapping):
+                yield from _records(f"{place} score {number_}", {"traceId": trace.get("id"), **item})
+    elif isinstance(record.get("data"), list):
+        yield from _records(place, record["data"])
+    elif record.get("type") and first(record, "startTime"):
+        yield place, "observation", record
+    elif "value" in record and "name" in record and ("source" in record or "dataType" in record):
+        yield place, "score", record
+    elif first(record, "id", "traceId") and first(record, "timestamp"):
+        yield place, "trace", record
+    else:
+        yield place, "", record
+
+
+def _camel(name: Any) -> str:
+    head, *rest = str(name).split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def _requests(observations: list[Document], traces: Mapping[str, Mapping[str, Any]], draft: Draft) -> None:
+    parents = {str(record.value.get("id")): record.value for record in observations}
+    calls = {str(each.value.get("id")) for each in observations if str(each.value["type"]).upper() == "GENERATION"}
+    repeating: set[str] = set()
+    for name in calls:
+        above = parents.get(str(parents[name].get("parentObservationId")))
+        steps = 0
+        while above is not None and str(above["type"]).upper() != "TOOL" and steps < 1000:
+            repeating |= {str(above["id"])} & calls
+            above, steps = parents.get(str(above.get("parentObservationId"))), steps + 1
+    for place, record in observations:
+        name = str(record.get("id"))
+        if name in repeating:
+            draft.wrapper()
+        elif name in calls:
+            draft.row(place, **_row(record, traces.get(str(record.get("traceId")), {}), draft))
+        else:
+            draft.other(str(record["type"]).upper())
+
+
+def _row(record: Mapping[str, Any], trace: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
+    start, end = moment(record["startTime"], draft, "startTime"), moment(record.get("endTime"), draft, "endTime")
+    if record.get("latency") is not None:
+        draft.guess(
+            "latency_ms is endTime minus startTime: the latency field is in seconds or milliseconds, by version"
+        )
+    usage = mapping(record.get("usageDetails")) or _old_usage(mapping(record.get("usage")))
+    cached = sum(number(usage[name]) or 0 for name in usage if CACHED.search(name))
+    written = first(usage, "output", "completion_tokens")
+    about = {
+        **mapping(trace.get("metadata")),
+        **mapping(mapping(record.get("metadata")).get("attributes")),
+        **mapping(record.get("metadata")),
+    }
+    known = {**about, "trace.name": trace.get("name"), "observation.name": record.get("name"), **_own(trace, record)}
+    failed = str(record.get("level")).upper() == "ERROR"
+    return {
+        "request_id": text(record.get("id")),
+        "timestamp": start,
+        "feature_id": chosen("feature_id", known, ("feature_id", "feature", "trace.name", "observation.name"), draft),
+        "model_id": text(first(record, "model", "providedModelName")),
+        "latency_ms": milliseconds(start, end),
+        "input_tokens": whole_input(
+            first(usage, "input", "prompt_tokens"), cached, draft, output=written, total=usage.get("total"), beside=True
+        ),
+        "output_tokens": number(written),
+        "cost_usd": _cost(record, usage),
+        **outcome(
+            _reason(record),
+            (text(record.get("statusMessage")) or "error") if failed else None,
+            draft,
+            finished=end is not None,
+        ),
+        "session_id": text(first(trace, "sessionId") or record.get("sessionId")),
+        "user_input": said_by_user(record.get("input")),
+        "system_output": answer(record.get("output")),
+        **extra(known, draft, environment=text(record.get("environment")), version=text(known.get("version"))),
+    }
+
+
+def _own(trace: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The version of the linked prompt, and the version that was written on the observation or the trace."""
+    prompt = record.get("promptVersion")
+    known = {"prompt_version": prompt, "version": first(record, "version") or trace.get("version")}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _old_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        new: first(usage, new, old)
+        for new, old in (("input", "promptTokens"), ("output", "completionTokens"), ("total", "totalTokens"))
+    }
+
+
+def _cost(record: Mapping[str, Any], usage: Mapping[str, Any]) -> float | None:
+    cost = number(first(mapping(record.get("costDetails")), "total"))
+    if cost is None:
+        cost = number(first(record, "totalCost", "calculatedTotalCost"))
+    return None if cost == 0 and not usage else cost
+
+
+def _reason(record: Mapping[str, Any]) -> str | None:
+    """Why it ended, where the parameters, the answer or the attributes of the span say so."""
+    output = parsed(record.get("output"))
+    last = output[-1] if isinstance(output, list) and output else output
+    choices = mapping(output).get("choices")
+    last = choices[0] if isinstance(choices, list) and choices else last
+    attributes = mapping(mapping(record.get("metadata")).get("attributes"))
+    listed = parsed(attributes.get("gen_ai.response.finish_reasons"))
+    said = (
+        mapping(record.get("modelParameters")).get("finishReason"),
+        first(mapping(last), "finish_reason", "stop_reason", "finishReason"),
+        first(attributes, "ai.response.finishReason"),
+        listed[0] if isinstance(listed, list) and listed else None,
+    )
+    return next((str(each) for each in said if each), None)
+
+
+def _scores(scores: list[Document], observations: list[Document], draft: Draft) -> None:
+    """Scores of an observation, or of a trace: then they are about the answer that the user saw, its last one."""
+    last: dict[str, dict[str, Any]] = {}
+    traces = {str(each.value.get("id")): str(each.value.get("traceId")) for each in observations}
+    for row in sorted(draft.requests, key=lambda row: row["timestamp"]):
+        last[traces[row["request_id"]]] = row
+    judged = Scores(draft)
+    for place, score in scores:
+        request = draft.request(str(score.get("observationId")))
+        if score.get("observationId") is None and str(score.get("traceId")) in last:
+            draft.guess("a score of a trace is about its last model call")
+            request = last[str(score.get("traceId"))]
+        if request is None:
+            draft.aside(place, score.get("id"), "the score's trace or observation is not in the source")
+            continue
+        _score(place, score, request, judged, draft)
+    judged.judgements()
+
+
+def _score(place: str, score: Mapping[str, Any], request: Mapping[str, Any], judged: Scores, draft: Draft) -> None:
+    name, by = str(score.get("name")), str(score.get("source") or "").upper()
+    about: dict[str, Any] = {
+        "name": name,
+        "value": None if str(score.get("dataType")).upper() == "CATEGORICAL" else score.get("value"),
+        "at": moment(first(score, "timestamp", "createdAt"), draft, "a score's time"),
+        "comment": text(score.get("comment")),
+    }
+    if name.lower() in FEEDBACK or (by == "API" and str(score.get("dataType")).upper() == "BOOLEAN"):
+        judged.thumb(place, request["request_id"], request.get("session_id"), **about)
+    elif by == "ANNOTATION":
+        judged.review(place, request["request_id"], by=score.get("authorUserId"), **about)
+    else:
+        judged.add(place, request["request_id"], **about)
