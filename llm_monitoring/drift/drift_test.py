@@ -78,8 +78,8 @@ class DriftTest:
                 f"DriftTest(permutations)={self.permutations}: its least p-value is {1 / (self.permutations + 1):.3g}, "
                 f"never at most alpha={self.alpha:g}; expected at least {needed}"
             )
-        self.embedder = self.embedder or default_embedder()
-        self.reference_ = read_queries(self.reference, self.embedder, "reference")
+        self._embed = self.embedder or default_embedder()
+        self.reference_ = read_queries(self.reference, self._embed, "reference")
 
     def test(self, current: Any) -> DriftResult:
         """Test the current queries against the reference.
@@ -94,7 +94,7 @@ class DriftTest:
         DriftResult
             With fewer than 10 queries (or sessions) on a side `p_value` and `drift` are null: too few to tell.
         """
-        now = read_queries(current, self.embedder, "current")
+        now = read_queries(current, self._embed, "current")
         before = self.reference_
         told: dict[str, Any] = {
             "n_reference": len(before),
@@ -103,7 +103,7 @@ class DriftTest:
             "method": self.method,
             "left_out": before.left_out + now.left_out,
             "merged": before.merged + now.merged,
-            "embedder": getattr(self.embedder, "version", None),
+            "embedder": getattr(self._embed, "version", None),
         }
         if len(before) and len(now) and before.vectors.shape[1] != now.vectors.shape[1]:
             raise ConfigError(

@@ -104,7 +104,7 @@ def explain(result: DriftResult, judgements: pd.DataFrame | None = None) -> Drif
             pd.DataFrame(columns=columns)
             for columns in (["query", "score", "row"], ["query", "score", "percentile", "row"])
         ]
-        return DriftExplanation(empty, *lists, **sizes)
+        return DriftExplanation(empty, lists[0], lists[1], **sizes)
     growth = _growth(comparison)
     far, usual = distances_to_reference(comparison)
     percentile = np.searchsorted(np.sort(usual), far) / max(len(usual), 1)

@@ -151,12 +151,13 @@ def shape_of(comparison: Comparison | None, n_reference: int, n_current: int, al
     length = np.array([len(text) for text in texts], float)
     language = np.array([guess_language(text) or "unknown" for text in texts])
     form = np.array([format_of(text) for text in texts])
-    rows, p_values = [], {}
-    p_values["length"] = _p(_spread(length), comparison.labels)
-    rows.append(_length_row(length, comparison.current, p_values["length"]))
+    rows: list[dict[str, Any]] = []
+    p_values: dict[str, float | None] = {}
+    p_values["length"] = p = _p(_spread(length), comparison.labels)
+    rows.append(_length_row(length, comparison.current, p))
     for name, values in (("language", language), ("format", form)):
-        p_values[name] = _p(_kinds(values), comparison.labels)
-        rows += _share_rows(name, values, comparison.current, p_values[name])
+        p_values[name] = p = _p(_kinds(values), comparison.labels)
+        rows += _share_rows(name, values, comparison.current, p)
     return ShapeResult(rows, p_values, n_reference, n_current, alpha)
 
 

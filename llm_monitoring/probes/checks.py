@@ -70,7 +70,8 @@ def check_of(name: str) -> Callable[..., Any]:
 
 def parameters_of(check: Callable[..., Any], params: Mapping[str, Any]) -> tuple[set[str] | None, list[str]]:
     """Names that a check takes besides the answer (None = any), and those it needs that `params` lacks."""
-    known, missing = set(), []
+    known: set[str] = set()
+    missing: list[str] = []
     for parameter in list(inspect.signature(check).parameters.values())[1:]:
         if parameter.kind is parameter.VAR_KEYWORD:
             return None, missing

@@ -216,6 +216,7 @@ async def _call(text: str, client: Callable) -> Any:
             future.set_exception(error) if error else future.set_result(value)
 
     def work() -> None:
+        outcome: tuple[Any, BaseException | None]
         try:
             outcome = client(text), None
         except Exception as error:
@@ -267,7 +268,7 @@ def _endpoint(judge: Any) -> Callable:
                 model=judge.model,
                 messages=[{"role": "user", "content": text}],
                 max_tokens=judge.max_output_tokens,
-                temperature=judge.temperature if judge.temperature is not None else openai.NOT_GIVEN,
+                **({} if judge.temperature is None else {"temperature": judge.temperature}),
             )
         return read_answer(json.loads(completion.model_dump_json()))
 
