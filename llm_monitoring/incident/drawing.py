@@ -476,9 +476,10 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
         0, 1.05, f"{words}: {ends}" + ("  alarm" if loud.any() else ""), transform=ax.transAxes, va="bottom",
         color=VERMILION if loud.any() else MUTE, fontsize=11,
     )  # fmt: skip
-    top = np.nanmax(np.concatenate([value, upper, [0.0]]))
-    floor = np.nanmin(np.concatenate([value, lower])) if unit == "score" else 0
-    ax.set_ylim(floor, top * 1.08 or 1)
+    seen = np.concatenate([value, lower, upper])
+    seen = seen[np.isfinite(seen)] if np.isfinite(seen).any() else np.array([0.0, 1.0])
+    room = 0.08 * (seen.max() - seen.min()) or 0.1
+    ax.set_ylim(seen.min() - room if unit == "score" else 0, seen.max() + room)
     ax.set_yticks([])
     ax.grid(False)
     ax.set_xticks([at[0], at[-1]] if last else [])

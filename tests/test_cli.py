@@ -1,0 +1,138 @@
+"""The command line: exit codes, last lines, help. Run in process; the report itself is made once, by a fixture."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from builders import make_requests
+from click.testing import CliRunner
+
+from llm_monitoring.cli import main
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = str(ROOT / "sample_data")
+COMMANDS = sorted(main.list_commands(click.Context(main)))
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def calm(tmp_path):
+    """A log of 50 requests in which nothing can alert."""
+    folder = tmp_path / "calm"
+    folder.mkdir()
+    make_requests(50).to_json(folder / "requests.jsonl", orient="records", lines=True, date_format="iso")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_holds_an_example_of_the_command(command):
+    told = run(command, "--help").output
+    assert "Example:" in told
+    assert f"llm-monitoring {command}" in told.split("Example:")[1]
+
+
+def test_the_help_page_in_the_docs_is_fresh():
+    found = importlib.util.spec_from_file_location("cli_page", ROOT / "docs" / "cli_page.py")
+    page = importlib.util.module_from_spec(found)
+    found.loader.exec_module(page)
+    assert page.cli_page() + "\n" == page.PAGE.read_text("utf-8"), "run: python docs/cli_page.py"
+
+
+def test_help_loads_no_heavy_package():
+    code = (
+        "import sys; from llm_monitoring.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('heavy:', sorted({'pandas', 'ibis', 'matplotlib', 'papermill', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_check_finds_the_alerts_of_the_sample_and_exits_with_one():
+    done = run("check", SAMPLE)
+    assert done.exit_code == 1
+    assert "[" in done.output.splitlines()[0]
+
+
+def test_check_gives_json_lines():
+    done = run("check", SAMPLE, "--json")
+    rows = [json.loads(line) for line in done.output.splitlines()]
+    assert {"alert_id", "layer", "metric", "fired_at", "message"} <= set(rows[0])
+
+
+def test_check_of_a_calm_log_exits_with_zero(calm):
+    done = run("check", calm)
+    assert (done.exit_code, done.output) == (0, "no alert\n")
+
+
+def test_check_before_the_first_request_could_not_measure(calm):
+    done = run("check", calm, "--until", "2020-01-01T00:00Z")
+    assert done.exit_code == 3
+    assert done.output == f"{calm}: no request to measure\n"
+
+
+@pytest.mark.parametrize("command", ["report", "check", "review"])
+def test_a_log_that_is_not_there_exits_with_two(command, tmp_path):
+    done = run(command, tmp_path / "nowhere")
+    assert done.exit_code == 2
+    assert done.output.startswith("LogError: ")
+    assert "Traceback" not in done.output
+
+
+def test_an_option_that_does_not_exist_exits_with_two():
+    assert run("report", SAMPLE, "--untl", "x").exit_code == 2
+
+
+def test_a_time_without_a_zone_exits_with_two():
+    done = run("report", SAMPLE, "--until", "2026-05-19")
+    assert done.exit_code == 2
+    assert done.output == (
+        "ConfigError: until: '2026-05-19 00:00:00' has no time zone; write it as 2026-05-19T00:10Z\n"
+    )
+
+
+def test_an_alert_that_the_log_does_not_have_exits_with_two(calm):
+    done = run("report", calm, "--alert", "q-1")
+    assert done.exit_code == 2
+    assert done.output == "ConfigError: alert 'q-1': the log has no such alert; it has none\n"
+
+
+def test_a_quiet_log_gives_a_page_that_says_so_and_exits_with_zero(calm, tmp_path):
+    done = run("report", calm, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    page = Path(done.output.splitlines()[-1])
+    assert page == tmp_path / "out" / "20260511-all-quiet" / "index.html"
+    assert "No alert:" in page.read_text("utf-8")
+    again = run("report", calm, "--out", tmp_path / "out")
+    assert again.exit_code == 2
+    assert again.output.endswith("Write over it with --force, or choose another folder with --out\n")
+
+
+def test_review_says_how_to_read_on_and_how_much_was_read(tmp_path):
+    done = run("review", SAMPLE, "--out", tmp_path / "reviews.jsonl")
+    assert done.exit_code == 0
+    assert "0 verdicts stand in" in done.output
+    assert "lm.review(case.log, case.alert" in done.output
+
+
+def test_init_copies_notebooks_and_plan_and_writes_nothing_over(tmp_path):
+    folder = tmp_path / "mine"
+    done = run("init", folder, "--log", SAMPLE)
+    assert done.exit_code == 0, done.output
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [
+        "0_explore.ipynb", "1_triage.ipynb", "2_scope.ipynb", "3_isolate.ipynb", "4_respond.ipynb", "5_learn.ipynb",
+        "monitoring.toml",
+    ]  # fmt: skip
+    book = json.loads((folder / "1_triage.ipynb").read_text())
+    assert f"log: str = {json.dumps(SAMPLE)}" in "".join(book["cells"][1]["source"])
+    assert run("init", folder).exit_code == 2
+    assert run("init", folder, "--force").exit_code == 0
