@@ -89,7 +89,7 @@ def empty() -> pd.DataFrame:
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
     frame = frame.astype(dict.fromkeys(("request_id", "verdict", "reviewer", "note"), object))
-    frame["reviewed_at"] = pd.to_datetime(frame["reviewed_at"], utc=True, format="ISO8601")
+    frame["reviewed_at"] = pd.to_datetime(frame["reviewed_at"], utc=True, format="ISO8601").dt.as_unit("us")
     frame["quality_score"] = pd.to_numeric(frame["quality_score"])
     return frame
 

@@ -1,0 +1,132 @@
+"""Verdicts on disk: what stands, whatever order the lines are in and wherever a crash cut the file."""
+
+import json
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import llm_monitoring as lm
+from llm_monitoring.reviewing import verdicts
+from tests.builders import make_requests
+
+AT = "2026-05-12T09:00:00Z"
+
+
+def line(request_id, verdict, seq, **more):
+    known = {"note": None, "reviewer": "ann", "reviewed_at": AT, "session": "s1"}
+    return {"request_id": request_id, "verdict": verdict, "seq": seq, **known, **more}
+
+
+def write(path, *lines):
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    return path
+
+
+def stands(path):
+    return dict(verdicts.read(path)[["request_id", "verdict"]].to_numpy().tolist())
+
+
+def test_the_highest_seq_of_a_request_stands_not_the_last_line(tmp_path):
+    path = write(tmp_path / "r.jsonl", line("r1", "unsure", 3), line("r2", "real", 2), line("r1", "real", 1))
+    assert stands(path) == {"r2": "real", "r1": "unsure"}
+
+
+def test_an_undo_line_takes_the_verdict_back_and_a_later_verdict_stands_again(tmp_path):
+    path = write(tmp_path / "r.jsonl", line("r1", "real", 1), line("r1", None, 2))
+    assert stands(path) == {}
+    verdicts.append(path, line("r1", "false_positive", 3))
+    assert stands(path) == {"r1": "false_positive"}
+
+
+def test_a_torn_last_line_is_skipped_and_counted(tmp_path):
+    path = write(tmp_path / "r.jsonl", line("r1", "real", 1))
+    path.write_bytes(path.read_bytes() + b'{"request_id": "r2", "verd')
+    assert stands(path) == {"r1": "real"}
+    assert verdicts.read(path).attrs["torn"] == 1
+
+
+def test_the_line_written_after_a_torn_one_is_whole_and_the_torn_one_stays_counted(tmp_path):
+    path = write(tmp_path / "r.jsonl", line("r1", "real", 1))
+    path.write_bytes(path.read_bytes() + '{"note": "na\u00efve'.encode()[:-3])
+    verdicts.append(path, line("r2", "unsure", 2))
+    assert stands(path) == {"r1": "real", "r2": "unsure"}
+    assert verdicts.read(path).attrs["torn"] == 1
+
+
+def test_a_line_completed_by_hand_without_a_line_end_is_kept(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps(line("r1", "real", 1)))
+    verdicts.append(path, line("r2", "real", 2))
+    assert stands(path) == {"r1": "real", "r2": "real"}
+
+
+@given(
+    at=st.integers(0, 400),
+    notes=st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.none(), min_size=1, max_size=4),
+)
+def test_wherever_a_crash_cuts_the_file_every_line_before_the_cut_stands(tmp_path_factory, at, notes):
+    path = tmp_path_factory.mktemp("cut") / "r.jsonl"
+    for seq, note in enumerate(notes, start=1):
+        verdicts.append(path, line(f"r{seq}", "real", seq, note=note))
+    content = path.read_bytes()[:at]
+    path.write_bytes(content)
+    verdicts.append(path, line("after", "unsure", 99))
+    kept = verdicts.read(path)["request_id"].tolist()
+    whole = [f"r{i}" for i in range(1, content.count(b"\n") + 1)]
+    assert kept[: len(whole)] == whole
+    assert kept[-1] == "after"
+
+
+def test_lines_written_by_hand_without_seq_count_in_their_order(tmp_path):
+    first, second = ({"request_id": "r1", "verdict": verdict} for verdict in ("real", "unsure"))
+    frame = verdicts.read(write(tmp_path / "r.jsonl", first, second))
+    assert frame["verdict"].tolist() == ["unsure"]
+    assert frame["reviewed_at"].isna().all()
+
+
+def test_people_may_fill_in_a_csv_and_rows_still_open_are_no_reviews(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("request_id,verdict,reviewer,reviewed_at\n0017,real,ann,2026-05-12T09:00:00Z\n0018,,,\n")
+    assert stands(path) == {"0017": "real"}
+
+
+def test_the_frame_is_the_reviews_table_of_a_log(tmp_path):
+    path = write(tmp_path / "r.jsonl", line("req-0000", "real", 1, note="=1+1 <b>"))
+    frame = verdicts.read(path)
+    assert list(frame.columns) == verdicts.COLUMNS
+    assert str(frame["reviewed_at"].dt.tz) == "UTC"
+    reviews = lm.open_log({"requests": make_requests(1), "reviews": frame}).reviews
+    assert reviews[["request_id", "verdict", "note"]].to_numpy().tolist() == [["req-0000", "real", "=1+1 <b>"]]
+
+
+def test_the_table_before_the_first_verdict_has_the_same_types(tmp_path):
+    filled = verdicts.read(write(tmp_path / "r.jsonl", line("r1", "real", 1)))
+    pd.testing.assert_series_equal(verdicts.empty().dtypes, filled.dtypes)
+
+
+def test_every_wrong_line_is_named_with_its_number(tmp_path):
+    path = write(tmp_path / "r.jsonl", line("r1", "bad", 1), line(7, "real", 2), ["r3"])
+    path.write_text(path.read_text() + "real r4\n")
+    with pytest.raises(lm.LogError) as error:
+        verdicts.read(path)
+    assert str(error.value).splitlines() == [
+        "r.jsonl line 1, verdict: 'bad'; expected one of real, false_positive, unsure, or null for an undo",
+        "r.jsonl line 2, request_id: 7; expected a text",
+        "r.jsonl line 3: \"['r3']\"; expected one JSON object a line",
+        "r.jsonl line 4: 'real r4'; expected one JSON object a line",
+    ]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    path = tmp_path / "none.jsonl"
+    with pytest.raises(lm.LogError) as error:
+        verdicts.read(path)
+    assert str(error.value) == f"{path}: no such file; expected JSON Lines or CSV with verdicts"
+
+
+def test_a_verdict_that_is_none_is_not_written(tmp_path):
+    with pytest.raises(lm.ConfigError, match=r"^verdict='good'; expected one of 'real', 'false_positive', 'unsure'"):
+        verdicts.append(tmp_path / "r.jsonl", line("r1", "good", 1))
+    assert not (tmp_path / "r.jsonl").exists()
