@@ -106,6 +106,31 @@ def _alert_lines(alerts, as_json: bool):
         yield "no alert"
 
 
+@main.command("import", epilog=example("llm-monitoring import langfuse traces/ scores.json --out my_log"))
+@click.argument("format")
+@click.argument("source", nargs=-1, required=True)
+@click.option("--out", metavar="LOG", required=True, help="Folder of the log; import_report.json is written beside it.")
+@click.option(
+    "--column", "columns", metavar="NAME=FIELD", multiple=True, help="Column of the log and the field that holds it."
+)
+@click.option("--timestamp", metavar="TIME", help="When the requests of a batch were made, without its batch object.")
+@click.option("--force", is_flag=True, help="Write over a log that stands there.")
+def import_(
+    format: str, source: tuple[str, ...], out: str, columns: tuple[str, ...], timestamp: str | None, force: bool
+) -> None:
+    """Make a log of another tool's files, and say what was guessed.
+
+    FORMAT is otel, openinference, vercel, langfuse, langsmith, litellm, openai_batch or anthropic_batch. Files that
+    belong together (traces and scores, a batch's input and output) go into one call.
+    """
+    from llm_monitoring import importers
+
+    log, report = importers.read(format, list(source), columns, timestamp)
+    folder = importers.write_log(log, report, out, force=force)
+    click.echo(str(report))
+    click.echo(folder)
+
+
 @main.command(epilog=example("llm-monitoring review sample_data --out reviews.jsonl"))
 @click.argument("log")
 @click.option(

@@ -14,20 +14,10 @@ from llm_monitoring.importers.litellm import litellm
 from llm_monitoring.importers.openai_batch import openai_batch
 from llm_monitoring.importers.openinference import openinference
 from llm_monitoring.importers.otel import otel
+from llm_monitoring.importers.registry import FORMATS, read
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.vercel import vercel
 from llm_monitoring.importers.writing import write_log
-
-FORMATS = {
-    "otel": otel,
-    "openinference": openinference,
-    "vercel": vercel,
-    "langfuse": langfuse,
-    "langsmith": langsmith,
-    "litellm": litellm,
-    "openai_batch": openai_batch,
-    "anthropic_batch": anthropic_batch,
-}
 
 __all__ = [
     "FORMATS",
@@ -39,6 +29,7 @@ __all__ = [
     "openai_batch",
     "openinference",
     "otel",
+    "read",
     "vercel",
     "write_log",
 ]
