@@ -159,18 +159,19 @@ def choose(
 
     found = [{str(k): v for k, v in row.items()} for row in jsonable(check(log))]
     if alert is None or (isinstance(alert, str) and not alert):
-        ranked = sorted(found, key=_rank)
+        ranked = sorted(found, key=rank)
         return (ranked[0], ranked[1:]) if ranked else (None, [])
     if isinstance(alert, str):
         mine = [row for row in found if row["alert_id"] == alert]
         if not mine:
             raise ConfigError(f"alert {quote(alert)}: the log has no such alert; it has {_ids(found)}")
-        return mine[0], sorted((row for row in found if row is not mine[0]), key=_rank)
+        return mine[0], sorted((row for row in found if row is not mine[0]), key=rank)
     given = jsonable(read_alert(alert))
-    return given, sorted((row for row in found if row["alert_id"] != given["alert_id"]), key=_rank)
+    return given, sorted((row for row in found if row["alert_id"] != given["alert_id"]), key=rank)
 
 
-def _rank(row: Mapping[str, Any]) -> tuple:
+def rank(row: Mapping[str, Any]) -> tuple:
+    """Quality first, then cost, then infrastructure; the most severe, then the earliest."""
     order = [
         names.index(row[key]) if row[key] in names else len(names)
         for key, names in (("layer", LAYERS), ("severity", SEVERITIES))
@@ -179,7 +180,7 @@ def _rank(row: Mapping[str, Any]) -> tuple:
 
 
 def _ids(found: list[dict[str, Any]], most: int = 5) -> str:
-    ids = [repr(row["alert_id"]) for row in sorted(found, key=_rank)]
+    ids = [repr(row["alert_id"]) for row in sorted(found, key=rank)]
     return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "") if ids else "none"
 
 

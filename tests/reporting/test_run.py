@@ -1,0 +1,113 @@
+"""The whole road: a log in, an incident folder out. The sample's report is made once, by the fixture `report_folder`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import llm_monitoring as lm
+from llm_monitoring.reporting import notebooks
+from llm_monitoring.reporting.folder import STAGES, notebook_of
+from llm_monitoring.reporting.run import write_page
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "sample_data"
+DRIFT = ROOT / "../shared/data/llmdrift"
+
+
+def results(folder):
+    return {path.stem: json.loads(path.read_text()) for path in (Path(folder) / "results").glob("*.json")}
+
+
+def test_the_folder_holds_what_it_promises(report_folder):
+    names = {path.name for path in report_folder.iterdir()}
+    assert names == {
+        "index.html", "results", "reviews.jsonl", "eval_cases.jsonl", "run.json", *map(notebook_of, STAGES),
+    }  # fmt: skip
+    assert set(results(report_folder)) == {"incident", *STAGES}
+
+
+def test_the_incident_of_the_sample_is_found_with_its_slice_and_its_cause(report_folder):
+    found = results(report_folder)
+    truth = {"feature_id": "support", "category": "returns"}
+    assert found["triage"]["verdict"] == "real"
+    assert found["scope"]["slices"][0]["where"] == truth
+    assert found["isolate"]["verdict"] == found["isolate"]["ranking"][0]["cause"]
+
+
+def test_the_incident_file_says_what_the_report_rests_on(report_folder):
+    incident = results(report_folder)["incident"]
+    assert incident["incident_id"] == report_folder.name
+    assert incident["log"]["tables"]["requests"]["rows"] == len(lm.open_log(SAMPLE).requests)
+    assert all(len(table["sha256"]) == 64 for table in incident["log"]["tables"].values())
+    assert incident["stages"] == dict.fromkeys(STAGES, "done")
+    assert {"llm_monitoring", "pandas", "python"} <= set(incident["versions"])
+    moments = [pd.Timestamp(row["at"]) for row in incident["timeline"] if row["at"]]
+    assert moments == sorted(moments)
+
+
+def test_what_was_known_when_ends_with_this_page_and_never_looks_ahead(report_folder):
+    found = results(report_folder)
+    rows = found["incident"]["known_when"]
+    assert rows[0]["what"] == "alert"
+    assert rows[-1]["what"] == "this page"
+    assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
+    at_alert = lm.open_log(SAMPLE).until(rows[0]["at"])
+    then = lm.incident.scope(at_alert, found["incident"]["alert"])
+    assert rows[0]["n"] == (then.slices[0]["n_after"] if then.kind in ("slice", "all") else rows[0]["n"])
+    assert rows[-1]["verdict"] == found["triage"]["verdict"]
+
+
+def test_a_second_run_with_a_kernel_for_each_stage_gives_the_same_bytes(report_folder, tmp_path):
+    again = lm.report(SAMPLE, out=tmp_path, isolated=True, progress=False).folder
+    for path in sorted(report_folder.rglob("*")):
+        if path.is_file() and path.name != "run.json":
+            assert (again / path.relative_to(report_folder)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_page_can_be_written_again_from_the_results_alone(report_folder, tmp_path):
+    shutil.copytree(report_folder / "results", tmp_path / "results")
+    write_page(tmp_path)
+    assert (tmp_path / "index.html").read_bytes() == (report_folder / "index.html").read_bytes()
+
+
+def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
+    broken = tmp_path / "notebooks"
+    shutil.copytree(ROOT / "notebooks", broken)
+    book = json.loads((broken / "3_isolate.ipynb").read_text())
+    book["cells"][3]["source"] = ["raise ValueError('<b>planted</b>')"]
+    book["cells"][3] |= {"cell_type": "code", "outputs": [], "execution_count": None}
+    (broken / "3_isolate.ipynb").write_text(json.dumps(book))
+    monkeypatch.setattr(notebooks, "notebooks_folder", lambda: broken)
+    done = lm.report(SAMPLE, out=tmp_path / "out", progress=False)
+    assert done.failure == "3_isolate failed in cell 3: ValueError: <b>planted</b>"
+    assert list(done.stages.values()) == ["done", "done", "failed", "not run", "not run"]
+    page = done.path.read_text("utf-8")
+    assert "Not finished:" in page
+    assert "ValueError: &lt;b&gt;planted&lt;/b&gt;" in page
+    assert sorted(results(done.folder)) == ["incident", "scope", "triage"]
+
+
+def test_tables_in_memory_give_the_same_story_as_their_files(report_folder, tmp_path):
+    log = lm.open_log(SAMPLE)
+    names = ("requests", "signals", "judgements", "changes", "probe_results", "reviews")
+    done = lm.report({name: getattr(log, name) for name in names}, out=tmp_path, progress=False)
+    assert done.failure is None
+    found, expected = results(done.folder), results(report_folder)
+    assert all(found[stage] == expected[stage] for stage in STAGES)
+    assert found["incident"]["log"]["source"] == "tables in memory"
+
+
+@pytest.mark.skipif(not DRIFT.exists(), reason="the real data of ../shared/data is not on this machine")
+def test_the_real_update_of_a_provider_is_found_and_its_savings_are_no_success(tmp_path):
+    done = lm.report(DRIFT, out=tmp_path, progress=False)
+    found = results(done.folder)
+    assert done.failure is None
+    assert found["triage"]["verdict"] == "real"
+    assert found["isolate"]["verdict"] == "chg-0613"
+    onset = found["isolate"]["onset"]
+    assert onset["low"] <= "2023-06-27T00:00:00Z" <= onset["high"]
+    assert found["scope"]["slices"][0]["where"]["feature_id"] == "opinionqa"
+    assert found["respond"]["action"] != "none"
