@@ -196,7 +196,7 @@ def _changes(kind, rng, shape, onset_day, where, days) -> tuple[pd.DataFrame, tu
 
 
 def _fire(world: World, rng, day, onset_day, shape, quality) -> None:
-    """The alert of a plain daily z-chart on the feature that shows it first, and 20 reviews; the log ends a day later."""
+    """The alert of a plain daily z-chart on the touched feature that shows it first, and 20 reviews; the log ends a day later."""
     metric, direction = {
         "cost": ("avg_cost_per_request_usd", "up"), "latency": ("latency_p95_ms", "up"), "errors": ("error_rate", "up"),
     }.get(world.kind, ("mean_quality", "down"))  # fmt: skip
@@ -215,6 +215,8 @@ def _fire(world: World, rng, day, onset_day, shape, quality) -> None:
         late = late[late.index >= 10]
         fired_day, feature = late.stack().idxmax()
     else:
+        touched = frame.loc[world.hit, "feature_id"].unique() if world.onset is not None else daily.columns
+        late = late[[name for name in late.columns if name in set(touched)]]
         over = late.stack()[lambda s: s > 3]
         fired_day, feature = over.index[0] if len(over) else late[late.index <= BASELINE + 6].stack().idxmax()
     fired = START + pd.Timedelta(days=int(fired_day) + 1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PRIOR = {"recorded": 0.35, "silent": 0.10, "judge": 0.10, "none": 0.45}
 REACH, STEP = pd.Timedelta("8D"), pd.Timedelta("3h")
-OLD_CHANGE = 0.15
+OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
 NAMED = 0.8
 
 
@@ -124,7 +124,8 @@ def _causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     for row in changes.to_dict("records"):
         age = alert.fired_at - row["timestamp"]
         declared = declared_scope(row, seen, log)
-        weight = 1.0 if age <= REACH else OLD_CHANGE
+        reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
+        weight = (1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
         live = _live(row, declared, log, seen)
         found.append(Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, recorded=True))
     reach = max(sum(cause.weight for cause in found), 1.0)
