@@ -1,4 +1,9 @@
-"""The limit of the predictive chart: streams simulated from the baseline's posterior, and the quantile of their extremes."""
+"""The statistic of the predictive chart, and its limit: the quantile of its extremes over simulated streams.
+
+The centre line is frozen. The variance between windows is not: it starts from the baseline and is learned on from the
+squared differences of neighbouring windows *before* the one judged, each capped, so that a value is never part of its
+own yardstick, a step counts once and a ramp hardly at all. Simulated streams go through the same rule.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from llm_monitoring.charts.posterior import Posterior
+from llm_monitoring.charts.posterior import Posterior, Yardstick
+
+CAP = 9.0
 
 
 def kernel(lambdas: tuple[float, ...], horizon: int) -> np.ndarray:
@@ -18,18 +25,50 @@ def kernel(lambdas: tuple[float, ...], horizon: int) -> np.ndarray:
 
 def simulate(
     posterior: Posterior, lambdas: tuple[float, ...], n: np.ndarray, phase: np.ndarray, draws: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised statistics of streams with nothing wrong, (lambda, t, draw), and their rise per unit of shift."""
-    horizon = len(n)
-    weigh = kernel(lambdas, horizon)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Streams with nothing wrong: weighted EWMAs and their sd, (lambda, t, draw), and their rise per unit of shift."""
     charted = n > 0
-    size = np.where(charted, n, 1.0)
-    weight = np.where(charted, 1 / (posterior.a + posterior.b / size), 0.0)
-    error = posterior.deviations(size, phase, _normals(horizon, draws, seed))
-    scale = np.sqrt((weigh**2) @ weight + posterior.center_variance * (weigh @ weight) ** 2)
-    scale = np.where(charted[None, :] & (scale > 0), scale, np.inf)
-    flat = (weigh * weight).reshape(-1, horizon) @ error
-    return flat.reshape(len(lambdas), horizon, -1) / scale[:, :, None], weigh * weight / scale[:, :, None]
+    size, place = n[charted], phase[charted]
+    error = posterior.deviations(size, place, _normals(len(size), draws, seed))
+    yardstick = posterior.yardstick
+    weigh = kernel(lambdas, len(n))[:, charted][:, :, charted]
+    weight = 1 / yardstick.variance(size)
+    slope = weigh * weight
+    sums = (slope.reshape(-1, len(size)) @ error).reshape(len(lambdas), len(size), -1)
+    between = learned(error, size, yardstick)
+    reach = (weigh @ weight)[:, :, None] ** 2
+    share = 1 / size if yardstick.per_answer else np.ones(len(size))
+    scale = between * (weigh**2 @ (weight**2 * share))[:, :, None]
+    scale += (weigh**2 @ (weight**2 * yardstick.sampling / size))[:, :, None]
+    scale += center_variance(yardstick, between) * reach
+    return sums, np.sqrt(scale), slope
+
+
+def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarray:
+    """Variance between windows as known at each window, from the baseline and the windows before it, (t, draw)."""
+    found = np.full(error.shape, yardstick.between)
+    if len(n) < 3:
+        return found
+    share = 1 / n if yardstick.per_answer else np.ones(len(n))
+    sampled, shared = yardstick.sampling * (1 / n[1:] + 1 / n[:-1]), share[1:] + share[:-1]
+    expected = yardstick.between * shared + sampled
+    square = np.minimum(np.diff(error, axis=0) ** 2, CAP * expected[:, None])
+    precision = shared**2 / (3 * expected**2)
+    total = np.cumsum((precision / shared)[:, None] * (square - sampled[:, None]), axis=0)
+    found[2:] = (yardstick.trust * yardstick.between + total[:-1]) / (yardstick.trust + np.cumsum(precision)[:-1, None])
+    return np.maximum(found, floor(yardstick))
+
+
+def floor(yardstick: Yardstick) -> float:
+    """The variance between windows is never learned to be less than this."""
+    return 0.25 * yardstick.between if yardstick.per_answer else 0.0
+
+
+def center_variance(yardstick: Yardstick, between):
+    """Variance of the centre line, in step with the variance of a window."""
+    share = yardstick.mean_inverse_n if yardstick.per_answer else 1.0
+    sampled = yardstick.sampling * yardstick.mean_inverse_n
+    return yardstick.center * (between * share + sampled) / (yardstick.between * share + sampled)
 
 
 def extreme(statistics: np.ndarray, direction: str) -> np.ndarray:
@@ -40,34 +79,34 @@ def extreme(statistics: np.ndarray, direction: str) -> np.ndarray:
 
 def upper_quantile(extremes: np.ndarray, alpha: float, enough: int = 50) -> float:
     """The value exceeded with probability alpha; beyond `enough` exceedances a generalised Pareto tail goes on."""
-    expected = alpha * len(extremes)
-    if expected >= enough:
+    if alpha * len(extremes) >= enough:
         return float(np.quantile(extremes, 1 - alpha))
     ordered = np.sort(extremes)
-    tail = max(min(len(ordered) // 20, 500), 50)
+    tail = min(max(len(ordered) // 20, 50), 500)
     threshold, excess = ordered[-tail - 1], ordered[-tail:] - ordered[-tail - 1]
-    first, second = excess.mean(), (excess * (1 - (np.arange(1, tail + 1) - 0.35) / tail)).mean()
-    shape = np.clip(2 - first / max(first - 2 * second, 1e-12), -0.2, 0.5)
-    scale = first * (1 - shape)
+    first = excess.mean()
+    second = (excess * (1 - (np.arange(1, tail + 1) - 0.35) / tail)).mean()
+    shape = float(np.clip(2 - first / max(first - 2 * second, 1e-12), -0.2, 0.5))  # Hosking and Wallis 1987
     ratio = tail / len(ordered) / alpha
     growth = np.log(ratio) if abs(shape) < 1e-6 else (ratio**shape - 1) / shape
-    return float(threshold + scale * growth)
+    return float(threshold + first * (1 - shape) * growth)
 
 
 def smallest_seen(
-    statistics: np.ndarray,
-    rise: np.ndarray,
+    sums: np.ndarray,
+    scale: np.ndarray,
+    slope: np.ndarray,
     limit: float,
     sign: int,
-    start: int = 10,
+    *,
     within: int = 7,
     chance: float = 0.8,
 ) -> float:
-    """The shift after a quiet `start` that crosses the limit within so many windows, with the chance given."""
-    until = min(start + within, statistics.shape[1])
-    start = min(start, until - 1)
-    slope = rise[:, start:until, start:].sum(axis=2)[:, :, None]
-    needed = (limit - sign * statistics[:, start:until]) / np.maximum(slope, 1e-300)
+    """The shift after ten quiet windows that crosses the limit within so many windows, with the chance given."""
+    until = min(10 + within, sums.shape[1])
+    start = max(min(10, until - within), 0)
+    rise = np.maximum(slope[:, start:until, start:].sum(axis=2), 1e-300)[:, :, None]
+    needed = (limit * scale[:, start:until] - sign * sums[:, start:until]) / rise
     return float(np.quantile(np.maximum(needed.min(axis=(0, 1)), 0), chance))
 
 

@@ -10,7 +10,7 @@ from scipy.special import betaln, expit, gammaln, logit, logsumexp
 from scipy.stats import t as student
 
 GRID = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.3, 1.7, 2.2, 3, 4, 5.5, 7.5, 10, 14, 20])
-SPIKE, TAIL = 0.4, 4.0
+SPIKE, TAIL, DISCOUNT = 0.5, 2.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,38 @@ class DayEffect:
 
 
 @dataclass(frozen=True)
+class Yardstick:
+    """Variance of a window of n answers, and of the centre line: what the baseline says before the stream says more.
+
+    Attributes
+    ----------
+    between : float
+        Variance that sampling does not explain: of the day effect (`per_answer` False: between + sampling / n), or
+        the whole variance of a window (`per_answer` True: between / n, sampling 0).
+    trust : float
+        Precision of `between`: 1 / its posterior variance, discounted.
+    sampling : float
+        Variance within windows, per answer.
+    center : float
+        Variance of the centre line.
+    mean_inverse_n : float
+        Mean of 1 / n over the baseline.
+    per_answer : bool
+    """
+
+    between: float
+    trust: float
+    sampling: float
+    center: float
+    mean_inverse_n: float
+    per_answer: bool = False
+
+    def variance(self, n):
+        """Of windows of n answers, as the baseline alone has it."""
+        return (self.between / n if self.per_answer else self.between) + self.sampling / n
+
+
+@dataclass(frozen=True)
 class Posterior:
     """Draws of the parameters, the plug-in values of the statistic, and how to simulate a stream.
 
@@ -37,10 +69,8 @@ class Posterior:
     ----------
     center : array (season,)
         Centre line per place in the season.
-    center_variance : float
-        Variance of the centre line (V).
-    a, b : float
-        Variance of a window of n answers: a + b / n.
+    yardstick : Yardstick
+        Variances that the statistic starts from.
     deviations : callable
         (n, phase, normals (H, M)) -> simulated value minus centre, (H, M).
     spread : array
@@ -50,9 +80,7 @@ class Posterior:
     """
 
     center: np.ndarray
-    center_variance: float
-    a: float
-    b: float
+    yardstick: Yardstick
     deviations: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     spread: np.ndarray
     evidence: np.ndarray
@@ -134,9 +162,13 @@ def scores_posterior(
         z = normals + _skew(plug[place], model)[:, None] / np.sqrt(n)[:, None] * share**1.5 / 6 * (normals**2 - 1)
         return (theta[:, place].T - plug[place][:, None]) + np.sqrt(variance) * z
 
+    unsure = a[i] if model.known else b[i]
+    yardstick = Yardstick(
+        float(unsure.mean()), _trust(unsure), float(s2.mean()) if model.known else 0.0, float(theta.var(0).mean()),
+        float(np.mean(1 / model.n)), per_answer=not model.known,
+    )  # fmt: skip
     return Posterior(
-        plug, float(theta.var(0).mean()), float(a[i].mean()), float(s2.mean() if model.known else b[i].mean()),
-        deviations, marginal, by_day, (float(tau.mean()), float(np.quantile(tau, 0.05)), float(np.quantile(tau, 0.95))),
+        plug, yardstick, deviations, marginal, by_day, (float(tau.mean()), float(np.quantile(tau, 0.05)), float(np.quantile(tau, 0.95))),
     )  # fmt: skip
 
 
@@ -175,9 +207,13 @@ def rates_posterior(
         level = np.minimum(level, 1.0) if not counts else level
         return _sampled(level, np.broadcast_to(size[:, None], level.shape), normals, rng, counts) - center
 
+    unsure = (c * p) ** 2
+    yardstick = Yardstick(
+        float(unsure.mean()), _trust(unsure), float(center * (1 if counts else 1 - center)), float(p.var()),
+        float(np.mean(1 / n)),
+    )  # fmt: skip
     return Posterior(
-        np.array([center]), float(p.var()), float(np.mean((c * p) ** 2)), float(center * (1 if counts else 1 - center)),
-        deviations, chance.sum(0), evidence, (float(c.mean()), float(np.quantile(c, 0.05)), float(np.quantile(c, 0.95))),
+        np.array([center]), yardstick, deviations, chance.sum(0), evidence, (float(c.mean()), float(np.quantile(c, 0.05)), float(np.quantile(c, 0.95))),
     )  # fmt: skip
 
 
@@ -226,6 +262,11 @@ def _negative_binomial(k: np.ndarray, n: np.ndarray, rate: np.ndarray, c: np.nda
     ).sum(-1)
     plain = (k * np.log(mean) - mean).sum(-1)
     return np.where(c > 0, mixed, plain)
+
+
+def _trust(draws: np.ndarray) -> float:
+    """How firmly the stream's own variation meets what the baseline says: discounted, since posteriors have long tails."""
+    return float(DISCOUNT / max(draws.var(), 1e-6 * draws.mean() ** 2, 1e-300))
 
 
 def _systematic(chance: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:

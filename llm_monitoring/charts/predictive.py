@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
+from llm_monitoring.charts.calibration import (
+    CAP,
+    center_variance,
+    extreme,
+    floor,
+    simulate,
+    smallest_seen,
+    upper_quantile,
+)
 from llm_monitoring.charts.measurements import read_windows, spacing
-from llm_monitoring.charts.posterior import DayEffect, Posterior, Scores, rates_posterior, scores_posterior
+from llm_monitoring.charts.posterior import DayEffect, Posterior, Scores, Yardstick, rates_posterior, scores_posterior
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
@@ -144,11 +152,10 @@ class ControlChart:
         self.n_baseline_ = len(used)
         self.day_effect_ = found.day_effect
         self.center_ = found.center
-        self.center_variance_, self._a, self._b = found.center_variance, found.a, found.b
+        self._yardstick = found.yardstick
         place = phase if len(found.center) > 1 else 0 * phase
-        self.notes_ = _autocorrelation(
-            used["position"].to_numpy(), (y - found.center[place]) / np.sqrt(found.a + found.b / n)
-        )
+        residual = (y - found.center[place]) / np.sqrt(found.yardstick.variance(n))
+        self.notes_ = _autocorrelation(used["position"].to_numpy(), residual)
         return found
 
     def _fit_scores(self, used: pd.DataFrame, y: np.ndarray, n: np.ndarray, phase: np.ndarray, rng: Any) -> Posterior:
@@ -184,10 +191,10 @@ class ControlChart:
         self.false_alarm_probability_ = float(alpha)
         position = self._last + 1 + np.arange(self.horizon)
         n = self._pattern[position % self.season]
-        streams, rise = simulate(self._posterior, self.lambdas, n, position, self._draws, self.seed)
-        self.limit_ = upper_quantile(extreme(streams, self.direction), alpha)
+        sums, scale, slope = simulate(self._posterior, self.lambdas, n, position, self._draws, self.seed)
+        self.limit_ = upper_quantile(extreme(sums / scale, self.direction), alpha)
         sign = -1 if self.direction == "down" or (self.direction == "both" and self.kind == "mean") else 1
-        shift = smallest_seen(streams, rise, self.limit_, sign) if self.horizon > 1 else float("nan")
+        shift = smallest_seen(sums, scale, slope, self.limit_, sign)
         middle = float(np.mean(self.center_))
         self.detectable_ = (
             float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
@@ -229,7 +236,7 @@ class ControlChart:
             columns["_side"].to_numpy(),
             columns["_error"].to_numpy(),
             columns["_weight"].to_numpy(),
-            self.center_variance_,
+            self._yardstick.center,
         )
         if self.kind == "positive" and len(alarms):
             alarms["size"] = np.exp(np.mean(self.center_)) * np.expm1(alarms["size"])
@@ -318,9 +325,10 @@ class ControlChart:
         chart._origin = None if chart._origin is None else pd.Timestamp(chart._origin)
         chart._period = None if chart._period is None else pd.Timedelta(chart._period)
         chart.center_, chart._pattern = np.array(chart.center_), np.array(chart._pattern)
-        for name in ("S", "Q", "R"):
+        for name in ("S", "R", "between", "sampled"):
             chart.state_[name] = np.array(chart.state_[name])
         chart.state_["seams"] = {k: np.array(v) for k, v in chart.state_["seams"].items()}
+        chart._yardstick = Yardstick(**chart._yardstick)
         chart.notes_, chart.day_effect_ = tuple(chart.notes_), tuple(chart.day_effect_)
         return chart
 
@@ -377,7 +385,10 @@ class ControlChart:
 
     def _blank(self) -> dict[str, Any]:
         zero = np.zeros(len(self.lambdas))
-        return {"position": None, "S": zero, "Q": zero, "R": zero, "seams": {}}
+        return {
+            "position": None, "S": zero, "R": zero, "between": zero, "sampled": zero, "seams": {},
+            "before": None, "waiting": [0.0, 0.0], "learned": [0.0, 0.0],
+        }  # fmt: skip
 
     def _begin(self) -> None:
         self.state_ = self._blank()
@@ -391,13 +402,21 @@ class ControlChart:
         center = float(self.center_[int(row.position) % len(self.center_)])
         passed = [s for s in seams if row.window >= s["time"]]
         center += sum(s["offset"] for s in passed)
-        weight = 0.0 if missing else float(1 / (self._a + self._b / n))
+        yardstick = self._yardstick
+        weight = 0.0 if missing else float(1 / yardstick.variance(n))
         error = 0.0 if missing else float(self._charted(np.array(row.value), np.array(n)) - center)
         state["position"] = int(row.position)
+        share = 1 / n if yardstick.per_answer and not missing else 1.0
         state["S"] = keep * state["S"] + lambdas * weight * error
-        state["Q"] = keep**2 * state["Q"] + lambdas**2 * weight
         state["R"] = keep * state["R"] + lambdas * weight
-        variance = state["Q"] + self.center_variance_ * state["R"] ** 2
+        state["between"] = keep**2 * state["between"] + (lambdas * weight) ** 2 * share
+        state["sampled"] = keep**2 * state["sampled"] + (
+            0 if missing else (lambdas * weight) ** 2 * yardstick.sampling / n
+        )
+        between = _learned(state, yardstick)
+        if not missing:
+            _learn(state, yardstick, error, share, 1 / n)
+        variance = between * state["between"] + state["sampled"] + center_variance(yardstick, between) * state["R"] ** 2
         for number, seam in enumerate(seams):
             after = state["seams"].get(str(number), np.zeros(len(lambdas)))
             after = keep * after + (lambdas * weight if seam in passed else 0)
@@ -422,9 +441,29 @@ class ControlChart:
 
 
 _LEARNED = (
-    "limit_", "center_", "center_variance_", "n_baseline_", "false_alarm_probability_", "detectable_", "day_effect_",
-    "notes_", "history_", "state_", "_a", "_b", "_origin", "_uses_n", "_usual_n", "_last", "_pattern",
+    "limit_", "center_", "n_baseline_", "false_alarm_probability_", "detectable_", "day_effect_",
+    "notes_", "history_", "state_", "_yardstick", "_origin", "_uses_n", "_usual_n", "_last", "_pattern",
 )  # fmt: skip
+
+
+def _learned(state: dict[str, Any], yardstick: Yardstick) -> float:
+    """Variance between windows from the baseline and the pairs of windows before this one; see `calibration.learned`."""
+    total, precision = state["learned"]
+    found = (yardstick.trust * yardstick.between + total) / (yardstick.trust + precision)
+    return max(found, floor(yardstick))
+
+
+def _learn(state: dict[str, Any], yardstick: Yardstick, error: float, share: float, inverse_n: float) -> None:
+    """Let the pair that ended one window ago count, and keep the pair that ends here waiting."""
+    state["learned"] = [state["learned"][0] + state["waiting"][0], state["learned"][1] + state["waiting"][1]]
+    if state["before"] is not None:
+        last, last_share, last_inverse = state["before"]
+        sampled, shared = yardstick.sampling * (inverse_n + last_inverse), share + last_share
+        expected = yardstick.between * shared + sampled
+        precision = shared**2 / (3 * expected**2)
+        square = min((error - last) ** 2, CAP * expected)
+        state["waiting"] = [precision / shared * (square - sampled), precision]
+    state["before"] = [error, share, inverse_n]
 
 
 def _seams(seams: Any) -> list[dict[str, Any]]:
