@@ -1,0 +1,232 @@
+"""The plan: what is watched, how closely, and how many false alarms are allowed. TOML in, a checked model out."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.windows import width
+
+Judged = Literal[
+    "mean_quality",
+    "dimensions",
+    "flagged_rate",
+    "failed_rate",
+    "refusal_rate",
+    "truncation_rate",
+    "abandonment_rate",
+    "retry_rate",
+    "correction_rate",
+    "explicit_positive_rate",
+]
+Spent = Literal["avg_cost_per_request_usd", "avg_input_tokens", "avg_output_tokens"]
+Auto = Literal["auto", "1h", "6h", "1d"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class BaselinePlan(_Section):
+    """What counts as normal: the first part of the log."""
+
+    days: int | None = Field(None, ge=1, description="length; by default half the log in whole weeks, two to four")
+    start: datetime | None = Field(None, description="first moment; by default the log's first day")
+    end: datetime | None = Field(None, description="last moment, if `days` is not given")
+
+    @field_validator("start", "end")
+    @classmethod
+    def _zoned(cls, when: datetime | None) -> datetime | None:
+        if when is not None and when.tzinfo is None:
+            raise ValueError("expected a time with a zone, such as 2026-05-11T00:00:00Z")
+        return when
+
+
+class InfrastructurePlan(_Section):
+    """Fixed limits, checked window by window and per feature."""
+
+    enabled: bool = Field(True, description="false switches the layer off")
+    window: str = Field("5min", description="width; a feature with less traffic gets 1h, 6h or 1d")
+    min_requests: int = Field(20, ge=2, description="requests that a window needs before it is judged")
+    for_windows: int = Field(2, ge=1, alias="for", description="windows in a row that must be over the limit")
+    level: float = Field(0.99, gt=0.5, lt=1, description="level of the interval whose end must be over the limit")
+    hysteresis: float = Field(0.2, ge=0, lt=1, description="an alert ends this share below its limit")
+    error_rate: float = Field(0.05, gt=0, lt=1, description="limit of the share of requests with an error")
+    latency_factor: float = Field(2.0, gt=1, description="limit of p95 and p99, in multiples of the baseline's")
+    latency_p95_ms: float | None = Field(None, gt=0, description="limit of p95 in ms, in place of the multiple")
+    latency_p99_ms: float | None = Field(None, gt=0, description="limit of p99 in ms, in place of the multiple")
+    volume_low: float = Field(0.2, ge=0, lt=1, description="fewer requests than this share of the usual ones")
+    volume_high: float = Field(5.0, gt=1, description="more requests than this multiple of the usual ones")
+
+    @field_validator("window")
+    @classmethod
+    def _width(cls, window: str) -> str:
+        width(window)
+        return window
+
+
+class CostPlan(_Section):
+    """Money and tokens a request, by charts that share the budget of [quality]."""
+
+    enabled: bool = Field(True, description="false switches the layer off")
+    window: Auto = Field("auto", description="1h, 6h, 1d, or auto: the shortest with enough requests")
+    metrics: list[Spent] = Field(list(get_args(Spent)), description="what is charted")
+    critical_factor: float = Field(2.0, gt=1, description="a rise to this multiple is critical")
+
+
+class QualityPlan(_Section):
+    """Judged quality and what users do, by charts with one budget of false alarms."""
+
+    enabled: bool = Field(True, description="false switches the layer off")
+    false_alarms_per_month: float = Field(1.0, gt=0, description="over all charts and tests of the plan together")
+    window: Auto = Field("auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
+    answers_per_window: int = Field(20, ge=1, description="what auto calls enough, on most occasions")
+    metrics: list[Judged] = Field(list(get_args(Judged)), description="what is charted")
+    critical_fall: float = Field(0.3, gt=0, description="a fall of a mean score by this much is critical")
+    critical_rise: float = Field(0.1, gt=0, lt=1, description="a rise of a share by this much is critical (0.1 = 10 points)")
+    abandonment_above: float = Field(0.3, gt=0, lt=1, description="warn where the abandonment rate is above this")
+    query_drift: bool = Field(True, description="test weekly whether the questions changed, where texts are logged")
+    probes: bool = Field(True, description="compare each probe run with earlier runs of the same model")
+    same_cause_days: float = Field(2.0, ge=0, description="changes of one feature so near to each other are one alert")
+
+
+class Plan(_Section):
+    """A monitoring plan; every key has a default.
+
+    >>> Plan().quality.false_alarms_per_month
+    1.0
+    """
+
+    baseline: BaselinePlan = BaselinePlan()
+    infrastructure: InfrastructurePlan = InfrastructurePlan()
+    cost: CostPlan = CostPlan()
+    quality: QualityPlan = QualityPlan()
+
+
+def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) -> Plan:
+    """The plan of a TOML file, of a dict, or the defaults.
+
+    Parameters
+    ----------
+    plan : path, dict, Plan or None
+        A path of a TOML file, its content as a dict, or a plan as it is. None gives the defaults.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or no TOML, a key is unknown (the nearest known one is named), or a value cannot be used.
+
+    Examples
+    --------
+    >>> read_plan({"quality": {"window": "1d"}}).quality.window
+    '1d'
+    >>> read_plan({"quality": {"false_alarm_per_month": 2}})
+    Traceback (most recent call last):
+    ...
+    llm_monitoring.errors.ConfigError: plan: 'false_alarm_per_month' is no key of [quality]; the nearest is 'false_alarms_per_month'
+    """
+    if plan is None or isinstance(plan, Plan):
+        return plan or Plan()
+    if isinstance(plan, Mapping):
+        return _checked(dict(plan), "plan", "")
+    path = Path(plan)
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _checked(tomllib.loads(text), path.name, text)
+    except OSError as fault:
+        raise ConfigError(f"plan {quote(str(path))}: cannot be read ({fault.strerror}). Name a TOML file") from fault
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise ConfigError(f"{path.name}: not TOML: {fault}") from fault
+
+
+def default_plan_text() -> str:
+    """The whole plan with its defaults as TOML, each key with a word on what it does.
+
+    >>> print(default_plan_text().splitlines()[3])
+    [baseline]
+    """
+    lines = ["# Monitoring plan. Every key may be left out: these are the defaults.", ""]
+    for name, section in Plan.model_fields.items():
+        default = section.default
+        lines += [f"# {type(default).__doc__}", f"[{name}]"]
+        for key, field in type(default).model_fields.items():
+            value = field.default
+            shown = f"# {_key(key, field)} =" if value is None else f"{_key(key, field)} = {_toml(value)}"
+            lines.append(f"{shown}  # {field.description}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _key(name: str, field) -> str:
+    return field.alias or name
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _checked(given: dict, name: str, text: str) -> Plan:
+    faults = _unknown_keys(given, name, text)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    try:
+        return Plan(**given)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_wording(fault, name, text) for fault in error.errors())) from None
+
+
+def _unknown_keys(given: dict, name: str, text: str) -> list[str]:
+    faults = []
+    sections = list(Plan.model_fields)
+    for section, content in given.items():
+        if section not in sections:
+            faults.append(f"{_place(name, text, section, None)}: {_no_key(section, 'a plan', sections)}")
+            continue
+        fields = type(Plan.model_fields[section].default).model_fields
+        known = [_key(key, field) for key, field in fields.items()]
+        strange = [key for key in content if key not in known] if isinstance(content, Mapping) else []
+        faults += [f"{_place(name, text, section, key)}: {_no_key(key, f'[{section}]', known)}" for key in strange]
+    return faults
+
+
+def _no_key(key: str, of: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"{quote(key)} is no key of {of}; the nearest is {close[0]!r}"
+
+
+def _wording(fault: Any, name: str, text: str) -> str:
+    section, key = str(fault["loc"][0]), str(fault["loc"][1]) if len(fault["loc"]) > 1 else None
+    expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").split("; expected ")[-1]
+    place = _place(name, text, section, key)
+    if fault["type"] in ("model_type", "model_attributes_type"):
+        expected = "a table of keys"
+    where = f"[{section}]" + (f" {key}" if key else "")
+    return f"{place}: {where} = {quote(fault['input'])}; expected {expected.removeprefix('expected ')}"
+
+
+def _place(name: str, text: str, section: str, key: str | None) -> str:
+    """The file, and the line of a key of a section where the text has it."""
+    current: str | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[+\s*\"?([^\]\".]+)", line)
+        current = header[1].strip() if header else current
+        found = re.match(r"\s*\"?([\w-]+)\"?\s*=", line)
+        if current == section and ((key is None and header) or (found and found[1] == key)):
+            return f"{name} line {number}"
+        if current is None and found and found[1] == section:
+            return f"{name} line {number}"
+    return name
+

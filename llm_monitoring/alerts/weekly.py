@@ -1,0 +1,199 @@
+"""What is not charted but tested in its own rhythm: abandonment and drift of the questions by week, probes by run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring import engines
+from llm_monitoring.alerts.events import Event, one_line
+from llm_monitoring.alerts.measurements import Span
+from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.intervals import wilson
+from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+    from llm_monitoring.log import Log
+
+WEEK = pd.Timedelta("7d")
+MONTH = pd.Timedelta("30d")
+REFERENCE, CURRENT = 800, 200  # texts of the baseline and of a week that a drift test looks at
+
+
+def count_tests(log: Log, plan: Plan) -> int:
+    """Tests that share the budget with the charts: one per feature with texts, one per model with probes."""
+    features = len(_features_with_texts(log)) if plan.quality.enabled and plan.quality.query_drift else 0
+    models = log.probe_results["model_id"].nunique() if plan.quality.enabled and plan.quality.probes else 0
+    return features + models
+
+
+def weeks(span_: Span, start: pd.Timestamp) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """Whole weeks from `start` that are over at the log's end."""
+    count = int((span_.end - start) // WEEK)
+    return [(start + i * WEEK, start + (i + 1) * WEEK) for i in range(count)]
+
+
+def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[Event]:
+    """Features whose users leave: the lower 95 % end of a week's abandonment rate is above the plan's share.
+
+    Parameters
+    ----------
+    tallies : DataFrame
+        Hourly sums of ``abandonment_rate`` and ``explicit_positive_rate``.
+    plan : Plan
+    span_ : Span
+        Weeks count from its start; a log below a week is one.
+
+    Returns
+    -------
+    list of Event
+        One per feature and run of such weeks, whether or not anybody pressed a thumb.
+    """
+    limit = plan.quality.abandonment_above
+    periods = weeks(span_, span_.start) or [(span_.start, span_.end)]
+    events: list[Event] = []
+    for feature, own in tallies.groupby("feature_id", sort=True):
+        left, thumbs = (own[own["metric"] == name] for name in ("abandonment_rate", "explicit_positive_rate"))
+        before: Event | None = None
+        for start, end in periods:
+            inside = left[(left["hour"] >= start) & (left["hour"] < end)]
+            n, k = inside["n"].sum(), inside["total"].sum()
+            low, high = wilson(k, n)
+            if not low > limit:
+                before = None
+                continue
+            if before is None:
+                pressed = thumbs[(thumbs["hour"] >= start) & (thumbs["hour"] < end)]
+                words = _leaving(str(feature), k / n, (float(low), float(high)), int(n), pressed)
+                known = max(end, inside["last"].max()) if inside["last"].notna().any() else end
+                before = Event(
+                    "quality", "abandonment_rate", str(feature), known, start, start, start, end, end, float(k / n),
+                    limit, float(low), float(high), "up", int(n), 0.025 * MONTH / max(end - start, WEEK), limit, words,
+                )  # fmt: skip
+                events.append(before)
+    return events
+
+
+def _leaving(feature: str, rate: float, ends: tuple[float, float], n: int, thumbs: pd.DataFrame) -> str:
+    pressed, up = thumbs["n"].sum(), thumbs["total"].sum()
+    praise = "nobody pressed a thumb"
+    if pressed:
+        praise = f"{amount(up / pressed, 'share')} of {number(pressed)} thumbs are up: those who leave press none"
+    return (
+        f"{one_line(feature)}: {amount(rate, 'share')} {span(*ends, 'share')} of {number(n)}{NBSP}requests end in an "
+        f"abandoned session, and {praise}"
+    )
+
+
+def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Event]:
+    """Features whose questions changed: each whole week after the baseline is tested against the baseline.
+
+    `share` is the number of false alarms a month that each feature's tests may give. Where a quick test of 199
+    permutations leaves no doubt that nothing changed, the long one is not made.
+    """
+    events = []
+    alpha = min(share * WEEK / MONTH, 0.05)
+    for feature in _features_with_texts(log):
+        reference, event = None, None
+        for start, end in weeks(span_, span_.split):
+            if reference is None:
+                reference = _texts(log, feature, span_.start, span_.split, REFERENCE)
+            found = _drift(reference, _texts(log, feature, start, end, CURRENT), alpha)
+            if found is None:
+                event = None
+            elif event is None:
+                p, n = found
+                words = (
+                    f"{one_line(feature)}: the questions of the week from {moment(start)} differ from the baseline's "
+                    f"(p{NBSP}={NBSP}{probability(p)}, {number(n)}{NBSP}questions)"
+                )
+                event = Event(
+                    "quality", "query_drift", feature, end, start, start, start, end, end, p, alpha,
+                    np.nan, np.nan, "up", n, share, None, words,
+                )  # fmt: skip
+                events.append(event)
+    return events
+
+
+def _drift(reference: pd.DataFrame, current: pd.DataFrame, alpha: float) -> tuple[float, int] | None:
+    from llm_monitoring.drift.drift_test import DriftTest
+
+    quick = DriftTest(reference, alpha=0.05, permutations=199).test(current)
+    if quick.p_value is None or quick.p_value > 0.02:
+        return None
+    result = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha)))).test(current)
+    return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
+
+
+def _features_with_texts(log: Log) -> list[str]:
+    rows = log.table("requests")
+    counted = rows.group_by("feature_id").aggregate(texts=rows.user_input.count())
+    found = engines.run(counted).to_pandas()
+    return sorted(found.loc[found["texts"] > 0, "feature_id"])
+
+
+def _texts(log: Log, feature: str, start: pd.Timestamp, end: pd.Timestamp, most: int) -> pd.DataFrame:
+    """At most so many questions of a feature and a time, spread evenly over it, the same ones each time."""
+    import ibis
+
+    rows: ir.Table = log.table("requests")
+    rows = rows.filter(
+        rows.feature_id == feature, rows.timestamp >= start, rows.timestamp < end, rows.user_input.notnull()
+    ).select("request_id", "session_id", "timestamp", "user_input")
+    ranked = rows.mutate(rank=ibis.row_number().over(order_by=[rows.timestamp, rows.request_id]), all=rows.count())
+    step = ibis.greatest((ranked["all"] / most).ceil(), 1).cast("int64")
+    chosen = ranked.filter(ranked["rank"] % step == 0).order_by("timestamp", "request_id")
+    return engines.run(chosen.drop("rank", "all")).to_pandas()
+
+
+def probe_events(log: Log, share: float) -> list[Event]:
+    """Models whose probes pass less or more often than in all earlier runs: exact tests, paired by probe.
+
+    A run is a day. `share` is the number of false alarms a month that each model's runs may give.
+    """
+    from llm_monitoring.probes.comparison import compare_probes
+
+    events = []
+    results = log.probe_results
+    for model, own in results.groupby("model_id", sort=True):
+        run = own["run_at"].dt.floor("D")
+        days = sorted(run.unique())
+        event = None
+        alpha = _alpha_of_runs(days, share)
+        for day in days[1:]:
+            earlier, newest = run < day, run == day
+            if not set(own.loc[earlier, "probe_id"]) & set(own.loc[newest, "probe_id"]):
+                continue
+            found = compare_probes(own, earlier, newest, alpha=alpha / 2)
+            if found.verdict != "changed":
+                event = None
+            elif event is None:
+                event = _probe_event(str(model), found, own.loc[newest, "run_at"], share)
+                events.append(event)
+    return events
+
+
+def _alpha_of_runs(days: list, share: float) -> float:
+    between = (days[-1] - days[0]) / max(len(days) - 1, 1)
+    return float(np.clip(share * between / MONTH, 1e-6, 0.05))
+
+
+def _probe_event(model: str, found, run_at: pd.Series, share: float) -> Event:
+    table = found.to_frame()
+    before = table["passed_before"].sum() / table["n_before"].sum()
+    now = table["passed_after"].sum() / table["n_after"].sum()
+    low, high = wilson(table["passed_after"].sum(), table["n_after"].sum())
+    lost = f"; lost: {', '.join(one_line(name, 30) for name in found.lost[:3])}" if found.lost else ""
+    words = (
+        f"{one_line(model)}: {amount(now, 'share')} of {number(found.n_after)}{NBSP}probe results pass in the run of "
+        f"{moment(run_at.min())}, {amount(before, 'share')} of {number(found.n_before)} did before{lost}"
+    )
+    return Event(
+        "quality", "probe_pass_rate", None, run_at.max(), run_at.min(), run_at.min(), run_at.min(), run_at.max(),
+        run_at.max(), float(now), float(before), float(low), float(high), "down" if now < before else "up",
+        found.n_after, share, None, words,
+    )  # fmt: skip
