@@ -6,15 +6,16 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binom
 
-from llm_monitoring.drift.two_sample import cluster_scores
-from llm_monitoring.intervals import newcombe
+from llm_monitoring.drift.two_sample import NEAR, cluster_scores, neighbours
+from llm_monitoring.errors import ConfigError
+from llm_monitoring.intervals import mean_t, newcombe
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.results import Result
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from llm_monitoring.drift.drift_test import Comparison, DriftResult
 
 COLUMNS = ["kind", "examples", "words", "n_before", "n_after", "share_before", "share_after", "low", "high"]
+QUALITY = ["n_judged", "quality_after", "quality_low", "quality_high"]
 NEW_FROM = 0.70  # median percentile of the distance to the reference from which a topic is new, not known
-FEWEST_OF_TOPIC = 3  # current queries that make a topic
+FEWEST_OF_TOPIC = 4  # current queries that make a topic
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,11 +39,12 @@ class DriftExplanation(Result):
     topics : DataFrame
         One row per topic, best first: `kind` (new, grew, shrank), `examples`, `words` (empty where no words describe
         it), `n_before`, `n_after`, `share_before`, `share_after`, `low`, `high` (95 % interval of the change of
-        share; since a topic is shown because it moved, it leans away from 0). Given judgements, also `quality_after`
-        and `n_judged`. Empty unless the test found drift.
+        share; since a topic is shown because it moved, it leans away from 0). Given judgements, also `n_judged`,
+        `quality_after` (mean score of the topic's current queries), `quality_low`, `quality_high`. Empty unless the
+        test found drift.
     grew : DataFrame
         All current queries, those with the most current neighbours first: `query`, `score` (share of current queries
-        among the 10 nearest), `row` (position in the input).
+        among the nearest), `row` (position in the input).
     new : DataFrame
         All current queries, those farthest from the reference first: `query`, `score` (distance to the third nearest
         reference query), `percentile` among the reference's own distances, `row`.
@@ -96,29 +99,40 @@ def explain(result: DriftResult, judgements: pd.DataFrame | None = None) -> Drif
     """Explain a drift result; `DriftResult.explain` calls it."""
     import pandas as pd
 
-    empty = pd.DataFrame(columns=COLUMNS)
     sizes: dict[str, Any] = {"n_reference": result.n_reference, "n_current": result.n_current, "drift": result.drift}
+    quality = _quality(result, judgements)
+    columns = COLUMNS if quality is None else [*COLUMNS, *QUALITY]
     comparison = result.comparison
     if comparison is None:
-        lists = [
-            pd.DataFrame(columns=columns)
-            for columns in (["query", "score", "row"], ["query", "score", "percentile", "row"])
-        ]
-        return DriftExplanation(empty, lists[0], lists[1], **sizes)
-    growth = _growth(comparison)
+        grew = pd.DataFrame(columns=["query", "score", "row"])
+        new = pd.DataFrame(columns=["query", "score", "percentile", "row"])
+        return DriftExplanation(pd.DataFrame(columns=columns), grew, new, **sizes)
     far, usual = distances_to_reference(comparison)
     percentile = np.searchsorted(np.sort(usual), far) / max(len(usual), 1)
     kept = comparison.pool.kept
-    rows = kept[comparison.current[kept]]
-    grew = _ranking(comparison, rows, growth[comparison.current[kept]] + 1e-6 * percentile)
-    new = _ranking(comparison, rows, far, percentile=percentile)
-    topics = empty
+    current = comparison.current[kept]
+    growth = _growth(comparison)
+    grew = _ranking(comparison, kept[current], growth[current])
+    new = _ranking(comparison, kept[current], far, percentile=percentile)
+    found: list[Topic] = []
     if result.drift:
-        found = [*_grown(comparison, growth, percentile), *_shrunken(comparison)]
-        found += _diffuse(comparison, percentile, new, found)
-        found.sort(key=lambda topic: -max(topic["low"], -topic["high"]))
-        topics = pd.DataFrame(found, columns=COLUMNS)
-    return DriftExplanation(topics, grew, new, **sizes)
+        novelty = np.full(len(kept), np.nan)
+        novelty[current] = percentile
+        found = _grown(comparison, growth, novelty)
+        found += _clusters(comparison, novelty, found)
+        found += _diffuse(comparison, novelty, found)
+    rows = [_row(comparison, topic, quality) for topic in found]
+    rows = sorted((row for row in rows if row["low"] > 0 or row["high"] < 0), key=lambda r: -max(r["low"], -r["high"]))
+    return DriftExplanation(pd.DataFrame(rows, columns=columns), grew, new, **sizes)
+
+
+class Topic(NamedTuple):
+    """Kept rows of a topic, the most typical first; `words` False where it has no common words."""
+
+    kind: str
+    after: np.ndarray
+    before: np.ndarray
+    words: bool = True
 
 
 def distances_to_reference(comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
@@ -140,9 +154,10 @@ def _third(rows: np.ndarray, reference: np.ndarray, itself: int) -> np.ndarray:
 
 
 def _growth(comparison: Comparison) -> np.ndarray:
-    """Share of current rows among the ten nearest others of every kept row."""
-    near = comparison.pool.near[0][:, :10]
-    return comparison.current[comparison.pool.kept][near].mean(axis=1)
+    """Share of current rows among the nearest others of every kept row: 10 and 20 of them, whitened and as given."""
+    current = comparison.current[comparison.pool.kept]
+    spaces = comparison.pool.near[0], neighbours(comparison.pool.unit, NEAR)[0]
+    return np.mean([current[near[:, :most]].mean(axis=1) for near in spaces for most in (10, NEAR)], axis=0)
 
 
 def _ranking(comparison: Comparison, rows: np.ndarray, score: np.ndarray, **more: np.ndarray) -> pd.DataFrame:
@@ -155,24 +170,22 @@ def _ranking(comparison: Comparison, rows: np.ndarray, score: np.ndarray, **more
     return frame.sort_values(["score", "query"], ascending=[False, True], kind="stable").reset_index(drop=True)
 
 
-def _grown(comparison: Comparison, growth: np.ndarray, percentile: np.ndarray) -> list[dict[str, Any]]:
+def _grown(comparison: Comparison, growth: np.ndarray, novelty: np.ndarray) -> list[Topic]:
     """Neighbourhoods with more current rows than chance gives (tail of 1 %), joined where they touch."""
-    kept = comparison.pool.kept
-    current = comparison.current[kept]
-    near = comparison.pool.near[0][:, :10]
-    needed = binom.ppf(0.99, near.shape[1], current.mean()) + 1
-    inside = growth * near.shape[1] >= needed
-    novelty = np.full(len(kept), np.nan)
-    novelty[current] = percentile
+    current = comparison.current[comparison.pool.kept]
+    near = comparison.pool.near[0][:, : 10 if current.mean() <= 0.25 else NEAR]
+    inside = current[near].sum(axis=1) > binom.ppf(0.99, near.shape[1], current.mean())
     topics = []
     for member in _joined(near, inside):
         after = member[current[member]]
         if len(after) >= FEWEST_OF_TOPIC:
-            kind = "new" if np.median(novelty[after]) >= NEW_FROM else "grew"
-            before = member[~current[member]]
-            best = after[np.argsort(-growth[after], kind="stable")]
-            topics.append(_topic(comparison, kind, kept[best], kept[before]))
-    return [topic for topic in topics if topic["low"] > 0]
+            after = after[np.argsort(-growth[after], kind="stable")]
+            topics.append(Topic(_new_or_grew(novelty, after), after, member[~current[member]]))
+    return topics
+
+
+def _new_or_grew(novelty: np.ndarray, after: np.ndarray) -> str:
+    return "new" if np.median(novelty[after]) >= NEW_FROM else "grew"
 
 
 def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
@@ -186,68 +199,93 @@ def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
     return [rows[group[rows] == g] for g in np.unique(group[rows])]
 
 
-def _shrunken(comparison: Comparison) -> list[dict[str, Any]]:
-    """Clusters that lost more than the largest loss in 95 % of the random labellings."""
-    pool, labels = comparison.pool, comparison.labels
-    score = cluster_scores(pool, labels)
-    limit = np.quantile(score[1:].min(axis=1), 0.05)
+def _clusters(comparison: Comparison, novelty: np.ndarray, found: list[Topic]) -> list[Topic]:
+    """Clusters that grew or shrank more than the most of any cluster in 95 % of the random labellings."""
+    pool = comparison.pool
+    current, cluster = comparison.current[pool.kept], pool.clusters[pool.kept]
+    score = cluster_scores(pool, comparison.labels)
+    least, most = np.quantile(score[1:].min(axis=1), 0.05), np.quantile(score[1:].max(axis=1), 0.95)
+    covered = np.concatenate([topic.after for topic in found]) if found else np.array([], int)
     topics = []
-    for cluster in np.flatnonzero(score[0] < limit):
-        member = np.flatnonzero(pool.clusters == cluster)
-        centre = pool.white[member].mean(axis=0)
-        member = member[np.argsort(-(pool.white[member] @ centre), kind="stable")]
-        after = comparison.current[member]
-        topics.append(_topic(comparison, "shrank", member[after], member[~after]))
-    return [topic for topic in topics if topic["high"] < 0]
+    for number in np.flatnonzero((score[0] < least) | (score[0] > most)):
+        member = np.flatnonzero(cluster == number)
+        centre = pool.white[pool.kept[member]].mean(axis=0)
+        member = member[np.argsort(-(pool.white[pool.kept[member]] @ centre), kind="stable")]
+        after, before = member[current[member]], member[~current[member]]
+        if score[0, number] < least:
+            topics.append(Topic("shrank", after, before))
+        elif len(after) >= FEWEST_OF_TOPIC and np.isin(after, covered).mean() < 0.5:
+            topics.append(Topic(_new_or_grew(novelty, after), after, before))
+    return topics
 
 
-def _diffuse(comparison: Comparison, percentile: np.ndarray, new: pd.DataFrame, found: list) -> list[dict[str, Any]]:
-    """Queries beyond the reference's 95 % distance, where there are more of them than topics account for."""
-    count, usual = int((percentile >= 0.95).sum()), len(comparison.before)
-    share = newcombe(0.05 * usual, usual, count, len(percentile))
-    if share.low <= 0 or any(t["kind"] == "new" and t["n_after"] >= 0.5 * count for t in found):
+def _diffuse(comparison: Comparison, novelty: np.ndarray, found: list[Topic]) -> list[Topic]:
+    """Queries beyond the reference's 95 % distance, where they are more than 5 % even without those of the topics."""
+    kept = comparison.pool.kept
+    current = comparison.current[kept]
+    covered = np.concatenate([topic.after for topic in found]) if found else np.array([], int)
+    rest = np.setdiff1d(np.flatnonzero(current), covered)
+    far = rest[novelty[rest] >= 0.95]
+    usual = round(0.05 * int((~current).sum()))
+    if len(rest) == 0 or newcombe(usual, int((~current).sum()), len(far), len(rest)).low <= 0:
         return []
-    examples = new["query"].head(5).tolist()
-    values = ["new", examples, [], round(0.05 * usual), count, 0.05, count / len(percentile), share.low, share.high]
-    return [dict(zip(COLUMNS, values, strict=True))]
+    _, itself = distances_to_reference(comparison)
+    before = np.flatnonzero(~current)[np.argsort(-itself, kind="stable")[:usual]]
+    return [Topic("new", far[np.argsort(-novelty[far], kind="stable")], before, words=False)]
 
 
-def _topic(comparison: Comparison, kind: str, after: np.ndarray, before: np.ndarray) -> dict[str, Any]:
-    kept = comparison.current[comparison.pool.kept]
-    n_after, n_before = int(kept.sum()), int((~kept).sum())
-    change = newcombe(len(before), n_before, len(after), n_after)
-    shown = before if kind == "shrank" else after
-    texts = list(dict.fromkeys(comparison.text(row) for row in shown))
-    values = [
-        kind,
-        texts[:5],
-        _words(comparison, shown),
-        len(before),
-        len(after),
-        len(before) / n_before,
-        len(after) / n_after,
-        change.low,
-        change.high,
-    ]
-    return dict(zip(COLUMNS, values, strict=True))
+def _row(comparison: Comparison, topic: Topic, quality: dict[int, float] | None) -> dict[str, Any]:
+    kept = comparison.pool.kept
+    current = comparison.current[kept]
+    n_after, n_before = int(current.sum()), int((~current).sum())
+    change = newcombe(len(topic.before), n_before, len(topic.after), n_after)
+    shown = kept[topic.before if topic.kind == "shrank" else topic.after]
+    row = {
+        "kind": topic.kind,
+        "examples": list(dict.fromkeys(comparison.text(row) for row in shown))[:5],
+        "words": _words(comparison, shown) if topic.words else [],
+        "n_before": len(topic.before),
+        "n_after": len(topic.after),
+        "share_before": len(topic.before) / n_before,
+        "share_after": len(topic.after) / n_after,
+        "low": change.low,
+        "high": change.high,
+    }
+    if quality is not None:
+        positions = comparison.order[kept[topic.after]] - len(comparison.before)
+        scores = [quality[int(position)] for position in positions if int(position) in quality]
+        row |= dict(zip(QUALITY, [len(scores), *mean_t(scores)], strict=True))
+    return row
+
+
+def _quality(result: DriftResult, judgements: pd.DataFrame | None) -> dict[int, float] | None:
+    """Quality score of the current queries that were judged, by their place among them."""
+    if judgements is None:
+        return None
+    if result.comparison is None:
+        return {}
+    ids = result.comparison.now.ids
+    if ids is None:
+        raise ConfigError("explain(judgements): the current queries have no request_id; test a table that has one")
+    judged = judgements.dropna(subset=["quality_score"]).drop_duplicates("request_id", keep="last")
+    scores = dict(zip(judged["request_id"].astype(str), judged["quality_score"].astype(float), strict=True))
+    return {place: scores[name] for place, name in enumerate(ids) if name in scores}
 
 
 def _words(comparison: Comparison, rows: np.ndarray, most: int = 5) -> list[str]:
-    """Words that at least two in five of the rows hold and that are rarer elsewhere, by count times log ratio."""
+    """Words in a fifth of the rows that are three times rarer elsewhere, by count times log ratio."""
     if comparison.now.texts is None or comparison.before.texts is None:
         return []
     count = Counter(word for row in rows for word in _terms(comparison.text(row)))
-    chosen = set(rows.tolist())
-    rest = [row for row in range(len(comparison.order)) if row not in chosen]
-    if len(rest) > 5_000:
-        rest = rest[:: len(rest) // 5_000 + 1]
+    rest = np.setdiff1d(np.arange(len(comparison.order)), rows)
+    rest = rest[:: len(rest) // 5_000 + 1]
     elsewhere = Counter(word for row in rest for word in _terms(comparison.text(row)))
-    score = {
-        word: k * (math.log((k + 0.5) / (len(rows) + 1)) - math.log((elsewhere[word] + 0.5) / (len(rest) + 1)))
-        for word, k in count.items()
-        if k >= max(2, 0.2 * len(rows))
-    }
-    return sorted((w for w in score if score[w] > 0), key=lambda w: (-score[w], w))[:most]
+    score = {}
+    for word, k in count.items():
+        lift = (k / len(rows)) / ((elsewhere[word] + 0.5) / (len(rest) + 1))
+        if k >= max(2, 0.2 * len(rows)) and lift >= 3:
+            score[word] = k * math.log(lift)
+    return sorted(score, key=lambda word: (-score[word], word))[:most]
 
 
 def _terms(text: str) -> set[str]:

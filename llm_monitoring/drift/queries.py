@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -29,6 +29,8 @@ class Queries:
         Equal where two queries are the same.
     rows : ndarray of int (n,)
         Positions in the input.
+    ids : list of str or None
+        The request ids, where the input has them.
     left_out, merged : int
         Rows without a text; rows that repeat an earlier question of their session.
     """
@@ -40,6 +42,7 @@ class Queries:
     rows: np.ndarray
     left_out: int = 0
     merged: int = 0
+    ids: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,11 +86,15 @@ def _of_frame(frame: Any, embedder: Embedder, name: str) -> Queries:
         listed = ", ".join(map(str, frame.columns)) or "none"
         raise ConfigError(f"{name}: columns {listed}; expected user_input (the text of the query) among them")
     texts = frame["user_input"].astype(object).tolist()
-    if "session_id" not in frame.columns:
-        return _of_texts(texts, None, embedder, name)
-    sessions = frame["session_id"].astype(object).tolist()
-    times = frame["timestamp"].tolist() if "timestamp" in frame.columns else [0] * len(texts)
-    return _of_texts(texts, (sessions, times), embedder, name)
+    told = None
+    if "session_id" in frame.columns:
+        times = frame["timestamp"].tolist() if "timestamp" in frame.columns else [0] * len(texts)
+        told = frame["session_id"].astype(object).tolist(), times
+    queries = _of_texts(texts, told, embedder, name)
+    if "request_id" not in frame.columns:
+        return queries
+    ids = frame["request_id"].astype(str).to_numpy()
+    return replace(queries, ids=ids[queries.rows].tolist())
 
 
 def _of_texts(texts: list, told: tuple[list, list] | None, embedder: Embedder, name: str) -> Queries:

@@ -263,7 +263,7 @@ REFUSAL = re.compile(
     | \b(?:i'm|i\ am|we're|we\ are)\ (?:unable|not\ able|not\ comfortable|not\ going\ to|not\ permitted|not\ allowed)\b
     | \bas\ an?\ (?:ai|artificial|large\ language|language)
     | \b(?:can't|cannot|unable\ to|not\ able\ to|won't)\ (?:help|assist|provide|share|give|discuss|comply|support|offer|answer|fulfill)\b
-    | \b(?:not|in)appropriate\b | \bagainst\ (?:my|our|the)\ (?:guidelines|policy|policies|programming)\b
+    | \binappropriate\b | \bnot\ (?:appropriate|ethical|legal|okay|acceptable|permissible)\b | \bagainst\ (?:my|our|the)\ (?:guidelines|policy|policies|programming)\b
     | \b(?:dangerous|illegal|harmful|unethical)\ (?:and|or)\ (?:illegal|dangerous|harmful|unethical)\b
     | \b(?:es\ tut\ mir\ leid|tut\ mir\ leid|ich\ kann\ (?:dir|ihnen)?\ ?(?:dabei\ |damit\ )?nicht|dabei\ kann\ ich)
     | \b(?:je\ suis\ désolé|désolée?\b|je\ ne\ peux\ pas|lo\ siento|no\ puedo|mi\ dispiace|non\ posso|não\ posso|sinto\ muito|desculpe)
