@@ -139,3 +139,37 @@ def json_number(text: ir.StringValue, key: str):
 def json_path(key: str) -> str:
     """A key as a path of DuckDB's JSON functions, whatever letters it has."""
     return "/" + key.replace("~", "~0").replace("/", "~1")
+
+
+def buckets(rows: ir.Table, column: str) -> ir.Table:
+    """The rows with ``_bucket``, ``int(sha256(column), 16) % 100000``, folded eight hex digits at a time.
+
+    The digest is a column of an inner query, so that the engine computes it once a row and not once a chunk.
+    """
+    hashed = rows.mutate(_digest=sha256_hex(rows[column]))
+    left = None
+    for i in range(0, 64, 8):
+        chunk = hex_number(hashed["_digest"].substr(i, 8))
+        left = (chunk if left is None else left * 2**32 + chunk) % 100_000
+    return hashed.mutate(_bucket=left).drop("_digest")
+
+
+def sha256_hex(text: ir.StringValue):
+    """The SHA-256 of a text's UTF-8 bytes, in hex."""
+    if name(text) == "postgres":
+        raw = _builtin("convert_to", ("string", "string"), "binary")(text, "UTF8")
+        return _builtin("encode", ("binary", "string"), "string")(_builtin("sha256", ("binary",), "binary")(raw), "hex")
+    return text.hexdigest("sha256")
+
+
+def hex_number(digits: ir.StringValue):
+    """Up to eight hex digits as a number."""
+    import ibis
+
+    engine = name(digits)
+    if engine == "duckdb":
+        return (ibis.literal("0x") + digits).cast("int64")
+    if engine == "pyspark":
+        return _builtin("conv", ("string", "int32", "int32"), "string")(digits, 16, 10).cast("int64")
+    alphabet = ibis.literal("0123456789abcdef")
+    return sum(alphabet.find(digits.substr(i, 1)).cast("int64") * 16 ** (7 - i) for i in range(8))

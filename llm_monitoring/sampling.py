@@ -1,0 +1,78 @@
+"""Which requests are judged: one hash of the request id, the same rows in Python and inside any engine."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from llm_monitoring import engines, frames
+from llm_monitoring.errors import ConfigError
+from llm_monitoring.log import as_table
+from llm_monitoring.schema import REQUESTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUCKETS = 100_000
+
+
+def should_sample(request_id: str, rate: float = 0.05) -> bool:
+    """Whether a request is in the sample: the same answer for the same id, everywhere and for ever.
+
+    Parameters
+    ----------
+    request_id : str
+    rate : float
+        Share of requests, 0 to 1. A request of a smaller sample is in every larger one.
+
+    Returns
+    -------
+    bool
+        ``int(sha256(request_id), 16) % 100000 / 100000 < rate``.
+
+    Examples
+    --------
+    >>> [should_sample(f"req-{i}", rate=0.3) for i in (7, 8, 9)]
+    [False, False, True]
+    """
+    digest = int(hashlib.sha256(str(request_id).encode("utf-8", "replace")).hexdigest(), 16)
+    return digest % BUCKETS / BUCKETS < _rate(rate)
+
+
+def sample(requests, rate: float = 0.05) -> pd.DataFrame:
+    """The requests whose id hashes under the rate, drawn inside the engine; the rest is never loaded.
+
+    Parameters
+    ----------
+    requests : DataFrame, Ibis table or Log
+    rate : float
+        Share of requests, 0 to 1.
+
+    Returns
+    -------
+    DataFrame
+        The rows of `requests` that `should_sample` picks, with ``inclusion_probability``, in the order of time.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> requests = pd.DataFrame({"request_id": [f"req-{i}" for i in range(10)], "feature_id": "search", "model_id": "m-1",
+    ...     "timestamp": pd.Timestamp("2026-05-11T09:00Z")})
+    >>> sample(requests, rate=0.3)[["request_id", "inclusion_probability"]]
+      request_id  inclusion_probability
+    0      req-9                    0.3
+    """
+    door = as_table(requests, "requests", check={"request_id"})
+    hashed = engines.buckets(door.rows, "request_id")
+    drawn = hashed.filter((hashed["_bucket"] / BUCKETS < _rate(rate)) | hashed["_bad"])
+    frame = frames.load(drawn.drop("_bucket"), REQUESTS)
+    if frame.pop("_bad").any():
+        door.refuse()
+    frame["inclusion_probability"] = float(rate)
+    return frame
+
+
+def _rate(rate: float) -> float:
+    if not 0 <= rate <= 1:
+        raise ConfigError(f"rate={rate!r}; expected a share from 0 to 1, such as 0.05")
+    return rate
