@@ -1,0 +1,68 @@
+# Two commands matter: `make report` shows what the package does, `make test` runs everything that holds it to its word.
+# Steps that were done leave a stamp in .venv and are not done again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN := chromium fonts-liberation postgresql default-jre-headless
+
+.PHONY: help report test check docs bench clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+
+report: $(VENV)/.installed ## install, run the five stages on sample_data, print the path of the page
+	@$(BIN)/llm-monitoring report sample_data --force
+
+test: $(VENV)/.dev $(VENV)/.debian ## install what the tests need, then every check and every test
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## lint, format, types, layers, spelling, notebooks without outputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+
+docs: $(VENV)/.dev ## write the generated pages again: docs/cli.md, docs/api.md
+	$(BIN)/python docs/cli_page.py
+	$(BIN)/python docs/api_page.py
+
+bench: $(VENV)/.dev ## run the benchmarks, one after the other
+	@for script in benchmarks/*.py benchmarks/*/run.py; do [ -f "$$script" ] || continue; \
+	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean: ## remove the environment, caches and reports
+	rm -rf $(VENV) reports build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	  f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 report")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	  && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# Debian packages that the tests use: a browser with its fonts, PostgreSQL and Java for the engines. Elsewhere, or
+# without the right to install, tests that miss one say so and are skipped.
+$(VENV)/.debian: | $(BIN)/python
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  missing=; \
+	  command -v chromium >/dev/null || missing="$$missing chromium"; \
+	  dpkg -s fonts-liberation >/dev/null 2>&1 || missing="$$missing fonts-liberation"; \
+	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	  command -v java >/dev/null || missing="$$missing default-jre-headless"; \
+	  if [ -n "$$missing" ]; then \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; fi; \
+	else echo "Not root on Debian: tests that need one of $(DEBIAN) are skipped where it is absent."; fi
+	@touch $@
