@@ -40,6 +40,16 @@ def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
+def ordered(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    """Rows made here (times in microseconds since 1970) in the order of a loaded table."""
+    import pandas as pd
+
+    at = pd.to_datetime(frame[schema.time].astype("int64"), unit="us", utc=True).astype("datetime64[us, UTC]")
+    return frame.assign(**{schema.time: at}).sort_values(
+        [schema.time, schema.columns[0].name], kind="stable", ignore_index=True
+    )
+
+
 def _objects(texts: pd.Series) -> pd.Series:
     import pandas as pd
 

@@ -136,17 +136,18 @@ def _aggregates(rows: ir.Table, quantiles: str, time: str | None) -> dict[str, i
 def _rates(frame: pd.DataFrame, present: frozenset[str]) -> pd.DataFrame:
     n, known = frame["request_count"], frame["n_finish_reason"]
     errors = frame["errors"] if "error" in present else frame["finished_in_error"]
-    frame["error_rate"] = _share(errors, n if "error" in present else known)
-    frame["refusal_rate"] = _share(frame["refusals"], known)
-    frame["truncation_rate"] = _share(frame["truncations"], known)
-    frame["avg_cost_per_request_usd"] = _share(frame["total_cost_usd"], frame["n_cost"])
-    frame["avg_input_tokens"] = _share(frame["input_tokens"], frame["n_input_tokens"])
-    frame["avg_output_tokens"] = _share(frame["output_tokens"], frame["n_output_tokens"])
+    frame["error_rate"] = share(errors, n if "error" in present else known)
+    frame["refusal_rate"] = share(frame["refusals"], known)
+    frame["truncation_rate"] = share(frame["truncations"], known)
+    frame["avg_cost_per_request_usd"] = share(frame["total_cost_usd"], frame["n_cost"])
+    frame["avg_input_tokens"] = share(frame["input_tokens"], frame["n_input_tokens"])
+    frame["avg_output_tokens"] = share(frame["output_tokens"], frame["n_output_tokens"])
     frame["total_cost_usd"] = frame["total_cost_usd"].astype("float64").where(frame["n_cost"] > 0)
     return frame
 
 
-def _share(part: pd.Series, whole: pd.Series) -> pd.Series:
+def share(part: pd.Series, whole: pd.Series) -> pd.Series:
+    """Part by whole, unknown where the whole is nothing."""
     return part.astype("float64") / whole.astype("float64").where(whole > 0)
 
 
@@ -270,12 +271,12 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
 def _quality(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Moments -> mean, sd, standard error: the sums of squares about the mean, by the shift of their origin."""
     n, w = frame["n_judged"].astype("float64"), frame["w"]
-    mean = frame["mean_quality"] = _share(frame["wy"], w)
+    mean = frame["mean_quality"] = share(frame["wy"], w)
     spread = (frame["wyy"] - 2 * mean * frame["wy"] + mean**2 * w).clip(lower=0)
     frame["sd_quality"] = (spread / w * n / (n - 1).where(n > 1)) ** 0.5
     squares = (frame["wwyy"] - 2 * mean * frame["wwy"] + mean**2 * frame["ww"]).clip(lower=0)
     frame["se_quality"] = (squares * n / (n - 1).where(n > 1)) ** 0.5 / w
-    frame["flagged_rate"] = _share(frame["wf"], w)
+    frame["flagged_rate"] = share(frame["wf"], w)
     for i, name in enumerate(names):
-        frame[f"mean_{name}"] = _share(frame[f"v{i}"], frame[f"wv{i}"])
+        frame[f"mean_{name}"] = share(frame[f"v{i}"], frame[f"wv{i}"])
     return frame
