@@ -76,7 +76,9 @@ class Event:
             return "share"
         if self.metric.startswith("mean_"):
             return "score"
-        return {"_ms": "ms", "sd": "usd"}.get(self.metric[-3:] if self.metric.endswith("_ms") else self.metric[-2:], "count")
+        return {"_ms": "ms", "sd": "usd"}.get(
+            self.metric[-3:] if self.metric.endswith("_ms") else self.metric[-2:], "count"
+        )
 
 
 def severity(event: Event, plan: Plan) -> str:
@@ -224,7 +226,9 @@ def counted(metric: str) -> str:
     """
     if metric.startswith("mean_") or metric in ("flagged_rate", "failed_rate"):
         return "judged answers"
-    return {"explicit_positive_rate": "thumbs", "probe_pass_rate": "probe results", "query_drift": "questions"}.get(metric, "requests")
+    return {"explicit_positive_rate": "thumbs", "probe_pass_rate": "probe results", "query_drift": "questions"}.get(
+        metric, "requests"
+    )
 
 
 def one_line(text: str, most: int = 60) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WIDTHS = ("1h", "6h", "1d")
 SEASON = {"1h": 24, "6h": 4, "1d": 7}
 TALLIES = ["feature_id", "metric", "kind", "hour", "n", "weight", "weight2", "total", "squares", "last"]
+OUTCOMES = {"refusals": "refusal", "truncated": "max_tokens"}
 FEWEST = 7
 DAY = pd.Timedelta("1D")
 
@@ -89,12 +90,16 @@ def request_hours(log: Log) -> pd.DataFrame:
         value = rows[column]
         sums |= {f"n_{column}": value.count(), column: value.sum(), f"{column}_squares": (value * value).sum()}
     found = by_hour(engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas(), ["feature_id"])
-    return found.fillna({name: 0 for name in sums}).sort_values(["feature_id", "hour"], ignore_index=True)
+    return found.fillna(dict.fromkeys(sums, 0)).sort_values(["feature_id", "hour"], ignore_index=True)
 
 
 def by_hour(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Hourly cells of a query with `hour` in place of the number of the window."""
-    return windows.labelled(found, "1h", by).rename(columns={"window_start": "hour"}).drop(columns=["window_end", "_window"])
+    return (
+        windows.labelled(found, "1h", by)
+        .rename(columns={"window_start": "hour"})
+        .drop(columns=["window_end", "_window"])
+    )
 
 
 def choose_window(hours: pd.DataFrame, span: Span, enough: int, wanted: str = "auto") -> str:
@@ -135,7 +140,11 @@ def to_windows(hours: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
     known = table["weight"] > 0
     share = table["total"] / table["weight"].where(known)
     count = (table["weight"] ** 2 / table["weight2"].where(known)).fillna(0.0)
-    spread = (table["squares"] / table["weight"].where(known) - share**2).clip(lower=0) * count / (count - 1).where(count > 1)
+    spread = (
+        (table["squares"] / table["weight"].where(known) - share**2).clip(lower=0)
+        * count
+        / (count - 1).where(count > 1)
+    )
     end = table.index + width
     out = pd.DataFrame({"window_end": end, "value": share, "n": count, "sd": np.sqrt(spread)}, index=table.index)
     if hours["kind"].iloc[0] == "positive":

@@ -92,7 +92,9 @@ class QualityPlan(_Section):
     answers_per_window: int = Field(20, ge=1, description="what auto calls enough, on most occasions")
     metrics: list[Judged] = Field(list(get_args(Judged)), description="what is charted")
     critical_fall: float = Field(0.3, gt=0, description="a fall of a mean score by this much is critical")
-    critical_rise: float = Field(0.1, gt=0, lt=1, description="a rise of a share by this much is critical (0.1 = 10 points)")
+    critical_rise: float = Field(
+        0.1, gt=0, lt=1, description="a rise of a share by this much is critical (0.1 = 10 points)"
+    )
     abandonment_above: float = Field(0.3, gt=0, lt=1, description="warn where the abandonment rate is above this")
     query_drift: bool = Field(True, description="test weekly whether the questions changed, where texts are logged")
     probes: bool = Field(True, description="compare each probe run with earlier runs of the same model")
@@ -229,4 +231,3 @@ def _place(name: str, text: str, section: str, key: str | None) -> str:
         if current is None and found and found[1] == section:
             return f"{name} line {number}"
     return name
-

@@ -21,6 +21,7 @@ from llm_monitoring.alerts.measurements import (
     TALLIES,
     WIDTHS,
     Span,
+    all_features,
     by_hour,
     choose_window,
     moment_of,
@@ -33,7 +34,9 @@ from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.alerts.weekly import count_tests
 from llm_monitoring.charts.portfolio import ChartPortfolio, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
+from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson
+from llm_monitoring.metrics import window_metrics
 
 if TYPE_CHECKING:
     from llm_monitoring.charts.result import ChartResult
@@ -47,6 +50,7 @@ SIGNALS = {
     "follow_up_rate": "follow_up",
 }
 KEYS = ["feature_id", "metric"]
+LATENCIES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 MONTH = pd.Timedelta("30D")
 
 
@@ -115,13 +119,17 @@ def chart_windows(table: pd.DataFrame, plan: Plan, span: Span, others: int = 0) 
         share = mine.drop_duplicates(KEYS).shape[0] / total * plan.quality.false_alarms_per_month
         portfolio = ChartPortfolio(false_alarms_per_month=share, season=SEASON[width])
         columns = [*KEYS, "kind", "window_start", "window_end", "value", "n", "sd"]
-        early, late = (mine.loc[part, columns] for part in (mine["window_start"] < span.split, mine["window_start"] >= span.split))
+        early, late = (
+            mine.loc[part, columns] for part in (mine["window_start"] < span.split, mine["window_start"] >= span.split)
+        )
         portfolio.fit(early)
         parts.append((portfolio, portfolio.monitor(late)))
     return _join(parts, aside, plan, span, table, total)
 
 
-def _join(parts: list, aside: pd.DataFrame, plan: Plan, span: Span | None, table: pd.DataFrame, total: int) -> PlanCharts:
+def _join(
+    parts: list, aside: pd.DataFrame, plan: Plan, span: Span | None, table: pd.DataFrame, total: int
+) -> PlanCharts:
     skipped = [frame for frame in (aside, *(result.not_charted for _, result in parts)) if len(frame)]
     budget = plan.quality.false_alarms_per_month
     return PlanCharts(
@@ -206,7 +214,9 @@ def dimensions(rows: pd.DataFrame) -> dict[str, pd.Series]:
 def _sums(rows: pd.DataFrame, values: pd.Series, metric: str, kind: str) -> pd.DataFrame:
     weight = rows["weight"]
     parts = {"weight": weight, "weight2": weight**2, "total": weight * values, "squares": weight * values**2}
-    table = pd.DataFrame({"feature_id": rows["feature_id"], "hour": rows["hour"], "last": rows["judged_at"], "n": 1, **parts})
+    table = pd.DataFrame(
+        {"feature_id": rows["feature_id"], "hour": rows["hour"], "last": rows["judged_at"], "n": 1, **parts}
+    )
     kinds = dict.fromkeys(["n", *parts], "sum") | {"last": "max"}
     return tally(table.groupby(["feature_id", "hour"], as_index=False).agg(kinds), metric, kind)
 
@@ -220,7 +230,9 @@ def _signalled(log: Log, hours: pd.DataFrame, wanted) -> Iterator[pd.DataFrame]:
     for metric in (metric for metric in SIGNALS if metric in wanted):
         own = found.loc[found["signal_type"] == SIGNALS[metric], ["feature_id", "hour", "total", "last"]]
         if len(own):
-            yield tally(base.merge(own, how="left", on=["feature_id", "hour"]).fillna({"total": 0}), metric, "proportion")
+            yield tally(
+                base.merge(own, how="left", on=["feature_id", "hour"]).fillna({"total": 0}), metric, "proportion"
+            )
     if "explicit_positive_rate" in wanted:
         thumbs = found[found["signal_type"].isin(["thumbs_up", "thumbs_down"])]
         up = thumbs["total"].where(thumbs["signal_type"] == "thumbs_up", 0)
@@ -370,7 +382,11 @@ def _windows_of(log: Log, metric: str, feature: str | None, span: Span, window: 
         tallies = spent(hours, [metric])
     else:
         wanted = [metric, "dimensions"] if metric.startswith("mean_") and metric != "mean_quality" else [metric]
-        parts = [*_shares(hours, [m for m in wanted if m in SHARES]), *_judged(log, wanted), *_signalled(log, hours, wanted)]
+        parts = [
+            *_shares(hours, [m for m in wanted if m in SHARES]),
+            *_judged(log, wanted),
+            *_signalled(log, hours, wanted),
+        ]
         tallies = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TALLIES)
     own = tallies[tallies["metric"] == metric]
     own = all_features(own) if feature is None else own[own["feature_id"] == feature]
