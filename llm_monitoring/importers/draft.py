@@ -118,7 +118,7 @@ class Draft:
             for _, row in rows.iterrows():
                 self.aside(table, row.get(key), str(row.get("reason")), read=False)
         log.source = ", ".join(self.sources)
-        made = {name: len(getattr(log, name)) for name in ("requests", "judgements", "signals", "reviews")}
+        made = {name: len(getattr(log, name)) for name in TABLES if log.has(name)}
         report = ImportReport(
             format=self.format,
             sources=self.sources,
@@ -128,7 +128,7 @@ class Draft:
             scores=self.scores,
             not_requests=dict(sorted(self.others.items())),
             set_aside=self.set_aside,
-            tables={name: count for name, count in made.items() if count or name == "requests"},
+            tables=made,
             guesses=[
                 f"{sentence} ({count:,} times)" if count > 1 else sentence for sentence, count in self.guesses.items()
             ],

@@ -174,10 +174,9 @@ def _own(trace: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _old_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        new: first(usage, new, old)
-        for new, old in (("input", "promptTokens"), ("output", "completionTokens"), ("total", "totalTokens"))
-    }
+    names = (("input", "promptTokens"), ("output", "completionTokens"), ("total", "totalTokens"))
+    found = {new: first(usage, new, old) for new, old in names}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _cost(record: Mapping[str, Any], usage: Mapping[str, Any]) -> float | None:
