@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames
-from llm_monitoring.errors import ConfigError
+from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.log import as_table
 from llm_monitoring.schema import REQUESTS
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
 BUCKETS = 100_000
@@ -39,7 +41,7 @@ def should_sample(request_id: str, rate: float = 0.05) -> bool:
     return digest % BUCKETS / BUCKETS < _rate(rate)
 
 
-def sample(requests, rate: float = 0.05) -> pd.DataFrame:
+def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """The requests whose id hashes under the rate, drawn inside the engine; the rest is never loaded.
 
     Parameters
@@ -47,6 +49,10 @@ def sample(requests, rate: float = 0.05) -> pd.DataFrame:
     requests : DataFrame, Ibis table or Log
     rate : float
         Share of requests, 0 to 1.
+    boost : mapping, optional
+        Higher rates for some requests: column -> {value: rate}, or column -> rate for the rows where a true-or-false
+        column is true, such as ``{"feature_id": {"search": 0.5}, "flagged": 1.0}``. A request gets the highest rate
+        that any rule gives it, by the same hash: what a lower rate picks is still in.
 
     Returns
     -------
@@ -64,12 +70,26 @@ def sample(requests, rate: float = 0.05) -> pd.DataFrame:
     """
     door = as_table(requests, "requests", check={"request_id"})
     hashed = engines.buckets(door.rows, "request_id")
-    drawn = hashed.filter((hashed["_bucket"] / BUCKETS < _rate(rate)) | hashed["_bad"])
-    frame = frames.load(drawn.drop("_bucket"), REQUESTS)
+    chance = _boosted(hashed, _rate(rate), boost or {})
+    drawn = hashed.filter((hashed["_bucket"] / BUCKETS < chance) | hashed["_bad"])
+    frame = frames.load(drawn.mutate(inclusion_probability=chance).drop("_bucket"), REQUESTS)
     if frame.pop("_bad").any():
         door.refuse()
-    frame["inclusion_probability"] = float(rate)
+    frame["inclusion_probability"] = frame["inclusion_probability"].astype(float)
     return frame
+
+
+def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any]):
+    """The chance of each row: the highest rate of the rules that hold for it."""
+    import ibis
+
+    chance = ibis.literal(float(rate))
+    for column, rule in boost.items():
+        one_of("sample(boost): column", column, [name for name in rows.columns if not name.startswith("_")])
+        rules = rule.items() if isinstance(rule, Mapping) else [(True, rule)]
+        for value, higher in rules:
+            chance = ibis.ifelse((rows[column] == value) & (chance < _rate(higher)), float(higher), chance)
+    return chance
 
 
 def _rate(rate: float) -> float:

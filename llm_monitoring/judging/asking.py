@@ -25,7 +25,7 @@ class Meter(Protocol):
     async def reserve(self, item: Item, worst_usd: float) -> Any:
         """Set the worst case aside; the ticket is for `settle`."""
 
-    def settle(self, ticket: Any, usd: float | None) -> None:
+    def settle(self, item: Item, ticket: Any, usd: float | None) -> None:
         """The true cost; None where unknown: then the worst case stands."""
 
 
@@ -116,7 +116,7 @@ async def _once(judge: Any, item: Item, outcome: Outcome, pace: Pace | None, met
         raise
     finally:
         if meter and ticket is not None:
-            meter.settle(ticket, cost)
+            meter.settle(item, ticket, cost)
         paid = worst if cost is None else cost
         if paid is not None:
             outcome.cost_usd = (outcome.cost_usd or 0.0) + paid

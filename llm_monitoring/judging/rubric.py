@@ -97,6 +97,11 @@ class Rubric(BaseModel):
         """The dimensions' names, in order."""
         return [dimension.name for dimension in self.dimensions]
 
+    @property
+    def label(self) -> str:
+        """Name and version, as the judgements' `rubric_version` says it."""
+        return f"{self.name}-{self.version}"
+
     def quality_score(self, scores: dict[str, int]) -> int:
         """Mean of the dimensions, rounded half up (2.5 is 3, and so is 3.49)."""
         return math.floor(sum(scores[name] for name in self.names) / len(self.names) + 0.5)

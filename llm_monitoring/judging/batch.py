@@ -1,0 +1,284 @@
+"""`judge_sample`: a sample of a log through a judge, durable and resumable, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring.errors import ConfigError, Fault, LogError, quote
+from llm_monitoring.judging.asking import ask
+from llm_monitoring.judging.client import Item, as_judge
+from llm_monitoring.judging.pace import Pace
+from llm_monitoring.judging.redaction import redactor
+from llm_monitoring.judging.store import Store
+from llm_monitoring.sampling import sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def judge_sample(
+    log_or_requests,
+    judge,
+    rate: float = 0.05,
+    out: str | Path = "judgements.db",
+    *,
+    concurrency: int = 16,
+    budget_usd: float | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
+    retry_failed: bool = False,
+    progress: bool = True,
+    boost: Mapping[str, Any] | None = None,
+    redact: bool | Callable[[str], str] = False,
+) -> pd.DataFrame:
+    """Judge a sample of the requests; can be stopped or killed at any moment and called again.
+
+    Parameters
+    ----------
+    log_or_requests : Log, DataFrame or Ibis table
+        With `user_input` and `system_output`.
+    judge : Judge or callable
+    rate : float
+        Share of requests, by the hash of their ids: the same requests every time.
+    out : str or Path
+        SQLite file that keeps every judgement and every cent. A request that has a judgement of this judge and this
+        rubric in it is not asked again.
+    concurrency : int
+        Calls at a time.
+    budget_usd : float, optional
+        What this file may spend in its life, over all runs. The worst case of a call is set aside before it. Needs the
+        judge's prices.
+    rpm, tpm : float, optional
+        Requests and tokens a minute that the provider allows; unknown limits are found from its refusals.
+    retry_failed : bool
+        Ask again about items that failed for a reason that passes (time-out, connection, server error).
+    progress : bool
+        A bar with what was spent and the time left; silent where nobody looks.
+    boost : mapping, optional
+        Higher rates for some requests, see `sample`; the inclusion probability of every row is kept.
+    redact : bool or callable
+        True takes personal data out of the judge's copy by the built-in patterns; a function text -> text does it its
+        own way.
+
+    Returns
+    -------
+    DataFrame
+        The judgements of this sample by this judge and rubric: the log's `judgements` table. Items that failed are
+        rows with status failed, a null score and the reason; items not reached (budget, stop) have no row, and
+        ``.attrs["stopped"]`` says why.
+
+    Raises
+    ------
+    ConfigError
+        Where a budget has no price, or the rubric was edited under its old version.
+    LogError
+        Where the requests have no texts.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> requests = pd.DataFrame({"request_id": ["r1", "r2"], "timestamp": pd.Timestamp("2026-05-11T09:00Z"),
+    ...     "feature_id": "search", "model_id": "m-1", "user_input": "2 + 2?", "system_output": ["4", "5"]})
+    >>> def judge(user_input, system_output):
+    ...     score = 5 if system_output == "4" else 1
+    ...     return {"correctness": score, "completeness": 5, "tone": 4}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = judge_sample(requests, judge, rate=1, out=f"{folder}/judgements.db")
+    >>> found[["request_id", "quality_score", "flagged"]]
+      request_id  quality_score  flagged
+    0         r1            5.0    False
+    1         r2            3.0     True
+    """
+    judge = as_judge(judge)
+    if budget_usd is not None and judge.cost_usd(1, 1) is None:
+        raise ConfigError(
+            f"judge_sample(budget_usd={quote(budget_usd)}): the judge has no prices. "
+            "Give them: Judge(..., usd_per_m_input=..., usd_per_m_output=...)"
+        )
+    if not concurrency >= 1:
+        raise ConfigError(f"judge_sample(concurrency={quote(concurrency)}); expected a whole number >= 1")
+    chosen = chosen_items(log_or_requests, rate, boost)
+    pace = Pace(rpm, tpm)
+    with Store(out) as store:
+        store.check_prompt(judge)
+        run = _Run(store, judge, chosen, pace, budget_usd, retry_failed, redactor(redact))
+        store.start_run({"rate": rate, "budget_usd": budget_usd, "rpm": rpm, "tpm": tpm, "concurrency": concurrency})
+        try:
+            _run_in_thread(lambda: run.judge_all(concurrency, _shown(progress)))
+        finally:
+            store.end_run(run.stopped)
+        frame = store.judgements(list(chosen), judge)
+    frame.attrs["stopped"] = run.stopped
+    return frame
+
+
+def chosen_items(log_or_requests, rate: float, boost: Mapping[str, Any] | None) -> dict[str, tuple[Item, float]]:
+    """The sampled requests by id, each with its inclusion probability."""
+    frame = sample(log_or_requests, rate, boost=boost)
+    missing = [name for name in ("user_input", "system_output") if name not in frame]
+    if missing:
+        raise LogError(
+            [Fault("requests", column=name, expected="no such column; a judge needs texts") for name in missing]
+        )
+    texts = frame[["request_id", "feature_id", "user_input", "system_output"]].astype(object)
+    texts = texts.where(texts.notna(), "")
+    return {
+        row[0]: (Item(*row), probability)
+        for row, probability in zip(
+            texts.itertuples(index=False, name=None), frame["inclusion_probability"].tolist(), strict=True
+        )
+    }
+
+
+class BudgetSpent(Exception):
+    """The budget does not hold another call."""
+
+
+class _Run:
+    """One call of `judge_sample`: which items are left, who works on them, what stopped it."""
+
+    def __init__(self, store, judge, chosen, pace, budget_usd, retry_failed, redact):
+        self.store, self.judge, self.chosen, self.pace = store, judge, chosen, pace
+        self.budget_usd, self.retry_failed, self.redact = budget_usd, retry_failed, redact
+        self.stopped: str | None = "stopped before the end"
+        self.in_flight = 0
+        self._freed = asyncio.Event()
+        self._tried: set[str] = set()
+
+    async def judge_all(self, concurrency: int, shown: bool) -> None:
+        from tqdm.auto import tqdm
+
+        self.stopped = None
+        todo = self._todo()
+        with tqdm(total=len(todo), desc="judging", unit="answer", disable=not shown) as bar:
+            life = asyncio.create_task(self._stay_alive())
+            try:
+                while todo and self.stopped is None:
+                    items = iter(todo)
+                    workers = [asyncio.create_task(self._work(items, bar)) for _ in range(min(concurrency, len(todo)))]
+                    await _all_or_first_error(workers)
+                    todo = self._todo()
+                    if todo and self.stopped is None:  # other processes are at these: wait, or take over
+                        await asyncio.sleep(0.2)
+            except asyncio.CancelledError:
+                self.stopped = "interrupted"
+                raise
+            finally:
+                life.cancel()
+            if self.stopped and shown:
+                bar.write(f"judging stopped: {self.stopped}", file=sys.stderr)
+
+    def _todo(self) -> list[str]:
+        self.store.free_dead_claims()
+        todo = self.store.pending(self.chosen, self.judge, self.retry_failed)
+        return [request_id for request_id in todo if request_id not in self._tried]
+
+    async def _work(self, items, bar) -> None:
+        for request_id in items:
+            if self.stopped is not None:
+                return
+            if not self.store.claim(request_id, self.judge):
+                continue
+            try:
+                if not self.store.is_final(request_id, self.judge, self.retry_failed):
+                    await self._judge_one(request_id)
+                    bar.update()
+                    bar.set_postfix_str(self._spent(), refresh=False)
+            except BudgetSpent as spent:
+                self.stopped = str(spent)
+            finally:
+                self.store.release(request_id, self.judge)
+
+    async def _judge_one(self, request_id: str) -> None:
+        item, probability = self.chosen[request_id]
+        shown = item._replace(user_input=self.redact(item.user_input), system_output=self.redact(item.system_output))
+        outcome = await ask(self.judge, shown, self.pace, self)
+        self._tried.add(request_id)
+        outcome.item = item
+        self.store.record(outcome, self.judge, probability)
+        if outcome.fatal:
+            self.stopped = f"{outcome.answer.error_kind}: {outcome.answer.error}"
+
+    async def reserve(self, item: Item, worst_usd: float) -> float:
+        """Set the worst case aside; where only calls in flight stand in the way, wait for them."""
+        while worst_usd > 0:
+            # until one true cost is known, one call at a time: the worst case is only as good as its token count
+            alone = self.budget_usd is not None and self.in_flight and not self.store.knows_costs()
+            reserved = None if alone else self.store.reserve(worst_usd, self.budget_usd)
+            if reserved is not None:
+                self.in_flight += 1
+                return reserved
+            if not self.in_flight:
+                raise BudgetSpent(f"budget of {self.budget_usd:g} USD: another call could pass it")
+            self._freed.clear()
+            await self._freed.wait()
+        return 0.0
+
+    def settle(self, item: Item, ticket: float, usd: float | None) -> None:
+        """Put the true cost in place and wake who waits."""
+        if ticket > 0:
+            self.store.settle(item.request_id, ticket, usd)
+            self.in_flight -= 1
+            self._freed.set()
+
+    def _spent(self) -> str:
+        if self.judge.cost_usd(1, 1) is None:
+            return ""
+        limit = "" if self.budget_usd is None else f" of {self.budget_usd:g}"
+        return f"{self.store.spent_usd():.2f}{limit} USD"
+
+    async def _stay_alive(self) -> None:
+        while True:
+            await asyncio.sleep(5)
+            self.store.still_here()
+
+
+async def _all_or_first_error(tasks: list[asyncio.Task]) -> None:
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _run_in_thread(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run to the end on a loop in a thread of its own: notebooks have a loop running in theirs already.
+
+    Ctrl-C cancels the work, waits until the file is consistent, and goes on as KeyboardInterrupt.
+    """
+    outcome: list[BaseException] = []
+    handle: dict[str, Any] = {}
+
+    async def main() -> None:
+        handle.update(loop=asyncio.get_running_loop(), task=asyncio.current_task())
+        await start()
+
+    def target() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=target, name="judging", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.1)
+    except BaseException:
+        if "task" in handle and thread.is_alive():
+            handle["loop"].call_soon_threadsafe(handle["task"].cancel)
+        thread.join(10)
+        raise
+    if outcome:
+        raise outcome[0]
+
+
+def _shown(progress: bool) -> bool:
+    """Whether somebody looks: a terminal, or a notebook."""
+    return progress and (sys.stderr.isatty() or "ipykernel" in sys.modules)

@@ -1,0 +1,365 @@
+"""Where judgements are kept: one SQLite file, one row per request, judge and rubric. No calls, no sampling.
+
+The file is in WAL mode; a row is written before the next item is taken, so a killed process loses nothing but the
+calls in flight. What a call may cost is taken from the purse before it, and put right after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.judging.asking import Outcome, judgement
+from llm_monitoring.judging.client import Item
+from llm_monitoring.judging.prompt import input_hash, prompt_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = """
+create table if not exists judgement (
+    request_id text not null, judge_model text not null, rubric_version text not null, feature_id text,
+    status text not null, quality_score integer, dimensions text not null, flagged integer not null, flag_reason text,
+    reason text, error_kind text, error text, attempts integer not null, cost_usd real, inclusion_probability real,
+    reported_model text, fingerprint text, prompt_hash text not null, input_hash text not null, judged_at text not null,
+    run_id text not null, minute integer,
+    primary key (request_id, judge_model, rubric_version)) without rowid;
+create table if not exists claim (
+    request_id text not null, judge_model text not null, rubric_version text not null, run_id text not null,
+    primary key (request_id, judge_model, rubric_version)) without rowid;
+create table if not exists run (
+    run_id text primary key, host text, pid integer, settings text, started real, seen real, ended real, stopped text);
+create table if not exists spend (at real, run_id text, request_id text, usd real, estimated integer);
+create table if not exists purse (
+    one integer primary key check (one = 1), committed real not null, scale real not null, known integer not null);
+create table if not exists intake (
+    run_id text not null, minute integer not null, offered integer not null, taken integer not null,
+    primary key (run_id, minute)) without rowid;
+insert or ignore into purse values (1, 0, 1, 0);
+"""
+COLUMNS = [
+    "request_id",
+    "feature_id",
+    "quality_score",
+    "dimensions",
+    "flagged",
+    "flag_reason",
+    "judged_at",
+    "judge_model",
+    "rubric_version",
+    "status",
+    "error",
+    "inclusion_probability",
+    "cost_usd",
+]
+RETRIED = ("timeout", "connection", "bad_response", "rate_limited", "http_408", "http_409", "http_425", "http_5%")
+ALWAYS_AGAIN = ("http_401", "http_403", "http_404", "quota")  # the run's fault, not the item's
+DEAD_AFTER = 120.0  # seconds without a sign of life
+
+
+class Store:
+    """One file of judgements, open in one process; several processes may have it open at once.
+
+    Parameters
+    ----------
+    path : str or Path
+        Made where it is missing, with its folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "judgements.db") as store:
+    ...     store.spent_usd(), len(store.judgements())
+    (0.0, 0)
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.run_id = uuid.uuid4().hex
+        self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            self.db.execute("pragma journal_mode=wal")
+            self.db.execute("pragma synchronous=normal")
+            with self._writing():
+                for statement in TABLES.strip().split(";\n"):
+                    self.db.execute(statement)
+        except sqlite3.DatabaseError as error:
+            self.db.close()
+            raise ConfigError(f"{self.path}: {error}; expected a file of judgements, or none yet") from None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was written stays."""
+        self.db.close()
+
+    def _writing(self) -> _Transaction:
+        return _Transaction(self.db)
+
+    # one run
+
+    def start_run(self, settings: dict[str, Any]) -> None:
+        """Sign in, so that others can tell whether this run's claims still stand."""
+        row = (self.run_id, socket.gethostname(), os.getpid(), json.dumps(settings, default=str))
+        with self._writing():
+            self.db.execute(
+                "insert or replace into run values (?, ?, ?, ?, ?, ?, null, null)", (*row, time.time(), time.time())
+            )
+
+    def still_here(self) -> None:
+        """A sign of life."""
+        self.db.execute("update run set seen = ? where run_id = ?", (time.time(), self.run_id))
+
+    def end_run(self, stopped: str | None) -> None:
+        """Sign out and let go of what is claimed."""
+        with self._writing():
+            self.db.execute("delete from claim where run_id = ?", (self.run_id,))
+            self.db.execute(
+                "update run set ended = ?, stopped = ? where run_id = ?", (time.time(), stopped, self.run_id)
+            )
+
+    def free_dead_claims(self) -> None:
+        """Let go of what ended, killed or silent runs had claimed."""
+        runs = self.db.execute(
+            "select run_id, host, pid, seen, ended from run where run_id in (select distinct run_id from claim)"
+        ).fetchall()
+        dead = [run_id for run_id, *signs in runs if run_id != self.run_id and not _alive(*signs)]
+        with self._writing():
+            self.db.executemany("delete from claim where run_id = ?", [(run_id,) for run_id in dead])
+
+    # what is to be done
+
+    def check_prompt(self, judge: Any) -> None:
+        """Refuse a rubric that was edited under its old version: its scores would be mixed with the old ones."""
+        known = self.db.execute(
+            "select prompt_hash from judgement where rubric_version = ? limit 1", (judge.rubric.label,)
+        ).fetchone()
+        if known and known[0] != prompt_hash(judge.rubric):
+            raise ConfigError(
+                f"{self.path}: rubric {quote(judge.rubric.label)} was worded differently when its judgements in this "
+                "file were made. Give the new wording a version of its own: Rubric(version=...)"
+            )
+
+    def pending(self, ids: Iterable[str], judge: Any, retry_failed: bool = False) -> list[str]:
+        """Those of the ids that have no final judgement, in their order."""
+        kinds = (*ALWAYS_AGAIN, *(RETRIED if retry_failed else ()))
+        again = " or ".join("error_kind like ?" for _ in kinds)
+        final = {
+            row[0]
+            for row in self.db.execute(
+                f"select request_id from judgement where judge_model = ? and rubric_version = ? "
+                f"and not (status = 'failed' and ({again}))",
+                (judge.model, judge.rubric.label, *kinds),
+            )
+        }
+        return [request_id for request_id in ids if request_id not in final]
+
+    def is_final(self, request_id: str, judge: Any, retry_failed: bool = False) -> bool:
+        """Whether the item has a judgement that is not to be tried again."""
+        row = self.db.execute(
+            "select status, error_kind from judgement where request_id = ? and judge_model = ? and rubric_version = ?",
+            (request_id, judge.model, judge.rubric.label),
+        ).fetchone()
+        if row is None or row[0] == "ok":
+            return row is not None
+        passing = row[1].startswith("http_5") or row[1] in RETRIED
+        return not (row[1] in ALWAYS_AGAIN or (retry_failed and passing))
+
+    def claim(self, request_id: str, judge: Any) -> bool:
+        """Take an item, unless another run has it."""
+        key = (request_id, judge.model, judge.rubric.label)
+        done = self.db.execute("insert or ignore into claim values (?, ?, ?, ?)", (*key, self.run_id))
+        return done.rowcount == 1
+
+    def release(self, request_id: str, judge: Any) -> None:
+        """Give an item back."""
+        key = (request_id, judge.model, judge.rubric.label)
+        self.db.execute(
+            "delete from claim where request_id = ? and judge_model = ? and rubric_version = ? and run_id = ?",
+            (*key, self.run_id),
+        )
+
+    # money
+
+    def reserve(self, worst_usd: float, budget_usd: float | None) -> float | None:
+        """Set the worst case of one call aside; None where the budget does not hold it."""
+        with self._writing():
+            scale = self.db.execute("select scale from purse").fetchone()[0]
+            worst = worst_usd * scale
+            done = self.db.execute(
+                "update purse set committed = committed + ? where ? is null or committed + ? <= ?",
+                (worst, budget_usd, worst, budget_usd),
+            )
+        return worst if done.rowcount else None
+
+    def settle(self, request_id: str, reserved: float, usd: float | None) -> None:
+        """Put the true cost in the place of what was set aside; where it is unknown the worst case stands."""
+        paid = reserved if usd is None else usd
+        with self._writing():
+            self.db.execute(
+                "update purse set committed = committed + ?, known = max(known, ?), "
+                "scale = case when ? > ? and ? > 0 then max(scale, scale * ? / ?) else scale end",
+                (paid - reserved, usd is not None and usd > 0, paid, reserved, reserved, paid, reserved),
+            )
+            self.db.execute(
+                "insert into spend values (?, ?, ?, ?, ?)", (time.time(), self.run_id, request_id, paid, usd is None)
+            )
+
+    def spent_usd(self) -> float:
+        """All that this file ever spent, calls in flight and lost ones at their worst case."""
+        return float(self.db.execute("select committed from purse").fetchone()[0])
+
+    def knows_costs(self) -> bool:
+        """Whether a call's true cost has been seen, so that the worst case is known to be one."""
+        return bool(self.db.execute("select known from purse").fetchone()[0])
+
+    # judgements
+
+    def record(
+        self, outcome: Outcome, judge: Any, inclusion_probability: float | None, minute: int | None = None
+    ) -> None:
+        """Write one outcome and let go of its item."""
+        found, item = judgement(outcome, judge), outcome.item
+        row = (
+            *(item.request_id, judge.model, judge.rubric.label, item.feature_id, found.status, found.quality_score),
+            *(json.dumps(found.dimensions), found.flagged, found.flag_reason, outcome.answer.reason),
+            *(outcome.answer.error_kind, found.error, outcome.attempts, outcome.cost_usd, inclusion_probability),
+            *(outcome.model, outcome.fingerprint, prompt_hash(judge.rubric), _input_hash(item), found.judged_at),
+            *(self.run_id, minute),
+        )
+        with self._writing():
+            self.db.execute(f"insert or replace into judgement values ({', '.join('?' * len(row))})", _storable(row))
+            self.release(item.request_id, judge)
+
+    def count_intake(self, minute: int, offered: int, taken: int) -> None:
+        """What a serving process offered and what the queue took, by minute (since 1970)."""
+        self.db.execute(
+            "insert into intake values (?, ?, ?, ?) on conflict (run_id, minute) "
+            "do update set offered = excluded.offered, taken = excluded.taken",
+            (self.run_id, minute, offered, taken),
+        )
+
+    def judgements(self, ids: Sequence[str] | None = None, judge: Any = None) -> pd.DataFrame:
+        """The judgements as the log's table, in the order of their ids.
+
+        Parameters
+        ----------
+        ids : sequence of str, optional
+            Only these requests.
+        judge : Judge, optional
+            Only what this judge with this rubric found.
+
+        Returns
+        -------
+        DataFrame
+            Columns of the `judgements` table. `inclusion_probability` of rows from a serving process is the sampling
+            rate times the share of the minute's sampled requests that was judged and not dropped.
+        """
+        import pandas as pd
+
+        where = " where j.judge_model = ? and j.rubric_version = ?" if judge else ""
+        rows = self.db.execute(
+            "with judged as (select run_id, minute, count(*) as n from judgement where minute is not null group by 1, 2)"
+            f" select {', '.join(f'j.{name}' for name in COLUMNS)}, judged.n, intake.offered from judgement j "
+            "left join judged on judged.run_id = j.run_id and judged.minute = j.minute "
+            f"left join intake on intake.run_id = j.run_id and intake.minute = j.minute{where} order by j.request_id",
+            (judge.model, judge.rubric.label) if judge else (),
+        ).fetchall()
+        if ids is not None:
+            wanted = set(ids)
+            rows = [row for row in rows if row[0] in wanted]
+        frame = pd.DataFrame.from_records(rows, columns=[*COLUMNS, "n", "offered"])
+        kept = (frame.pop("n").astype(float) / frame.pop("offered").astype(float)).clip(upper=1).fillna(1.0)
+        frame["inclusion_probability"] = frame["inclusion_probability"].astype(float) * kept
+        frame["dimensions"] = [json.loads(text) for text in frame["dimensions"]]
+        frame["flagged"] = frame["flagged"].astype(bool)
+        frame["judged_at"] = pd.to_datetime(frame["judged_at"], utc=True, format="ISO8601")
+        for name in ("quality_score", "cost_usd"):
+            frame[name] = frame[name].astype(float)
+        return frame
+
+
+class _Transaction:
+    """`begin immediate`, then commit or roll back."""
+
+    def __init__(self, db: sqlite3.Connection):
+        self.db = db
+
+    def __enter__(self) -> None:
+        self.db.execute("begin immediate")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.db.execute("commit" if kind is None else "rollback")
+
+
+def export(path: str | Path, out: str | Path) -> Path:
+    """Write the judgements of a store as a table of the log.
+
+    Parameters
+    ----------
+    path : str or Path
+        The SQLite file.
+    out : str or Path
+        ``.parquet``, ``.jsonl`` or ``.csv``; in a log's folder it is named ``judgements.parquet`` or so.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is missing or the ending is another.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"{path}: no such file; expected the file that judge_sample wrote")
+    with Store(path) as store:
+        frame = store.judgements()
+    target = Path(out)
+    frame["dimensions"] = [json.dumps(dimensions) for dimensions in frame["dimensions"]]
+    if target.suffix == ".parquet":
+        frame.to_parquet(target, index=False)
+    elif target.suffix == ".jsonl":
+        frame.to_json(target, orient="records", lines=True, date_format="iso", date_unit="us")
+    elif target.suffix == ".csv":
+        frame.to_csv(target, index=False)
+    else:
+        raise ConfigError(f"{out}: expected a name that ends in .parquet, .jsonl or .csv")
+    return target
+
+
+def _alive(host: str, pid: int, seen: float, ended: float | None) -> bool:
+    if ended is not None or time.time() - seen > DEAD_AFTER:
+        return False
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _input_hash(item: Item) -> str:
+    return input_hash(str(item.user_input), str(item.system_output))
+
+
+def _storable(row: Iterable[Any]) -> list[Any]:
+    """Texts with lone surrogates cannot be stored as UTF-8."""
+    return [value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in row]
