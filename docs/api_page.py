@@ -39,7 +39,12 @@ def _signature(thing: object) -> str:
     if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, BaseException)):
         return ""
     taken = inspect.signature(thing).parameters.values()
-    return f"({', '.join(str(one.replace(annotation=one.empty)) for one in taken)})"
+    return f"({', '.join(_word(one) for one in taken if not one.name.startswith('_'))})"
+
+
+def _word(taken: inspect.Parameter) -> str:
+    word = str(taken.replace(annotation=taken.empty))
+    return word if len(word) <= 50 else f"{taken.name}=..."
 
 
 if __name__ == "__main__":

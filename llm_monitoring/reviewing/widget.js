@@ -58,8 +58,8 @@ function build(session) {
   const label = element("label", "lm-note-label", "note (n)", { for: parts.note.id });
   root.append(
     row("lm-head", parts.place, parts.where, parts.status),
-    element("h4", "", "Question"), parts.question,
-    element("h4", "", "Answer"), parts.answer,
+    element("div", "lm-label", "Question"), parts.question,
+    element("div", "lm-label", "Answer"), parts.answer,
     parts.ask,
     row("lm-choices", ...parts.buttons, label, parts.note),
     parts.judge,

@@ -1,0 +1,239 @@
+"""The browser's side of the review widget, on a bare page, with the real kernel side behind it and no notebook."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+import llm_monitoring as lm
+from llm_monitoring.reviewing import widget as kernel
+from tests.browser.conftest import brightness, violations
+from tests.builders import make_judgements, make_requests
+
+EVIL = (
+    "<script>window.__pwned = 1</script><img src=x onerror='window.__pwned = 1'><svg onload='window.__pwned = 1'>"
+    "</pre></textarea><iframe srcdoc='<script>parent.__pwned = 1</script>'></iframe>"
+    "[link](javascript:window.__pwned=1) $\\href{javascript:window.__pwned=1}{x}$\x00"
+)
+PAGE = "<!doctype html><html lang='en'><title>Review</title><main><h1>Review</h1><div id='here'></div></main></html>"
+START = """async ([source, css]) => {
+  const style = document.createElement("style");
+  style.textContent = css;
+  document.head.append(style);
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const { default: widget } = await import(url);
+  const hearers = [];
+  window.hear = (message) => hearers.forEach((hearer) => hearer(message));
+  const model = { send: (message) => window.toKernel(message), on: (_, hearer) => hearers.push(hearer), off() {} };
+  widget.render({ model, el: document.getElementById("here") });
+}"""
+
+
+@pytest.fixture
+def show(open_page, tmp_path):
+    """Show a widget over `n` flagged answers and give the page, its root and the verdict file."""
+
+    def show_one(n=20, out=None, scheme="light", width=1000, answers=True, **columns):
+        requests = make_requests(n, every="1h", **columns)
+        log = SimpleNamespace(requests=requests, judgements=make_judgements(n, every="1h", quality_score=2.0))
+        out = out or tmp_path / "reviews.jsonl"
+        review = lm.review(log, out=out, reviewer="ann")
+        page, watch = open_page(width=width, scheme=scheme)
+        pending = []
+        review.send = lambda message, _buffers=None: pending.append(json.loads(json.dumps(message)))
+
+        def to_kernel(message):
+            if answers or message["kind"] == "hello":
+                review._handle_custom_msg(message, [])
+            while pending:
+                page.evaluate("message => setTimeout(() => window.hear(message))", pending.pop(0))
+
+        page.expose_function("toKernel", to_kernel)
+        page.set_content(PAGE)
+        page.evaluate(START, [(kernel.HERE / "widget.js").read_text(), (kernel.HERE / "widget.css").read_text()])
+        root = page.locator(".lm-review:not([data-request-id=''])")
+        root.wait_for()
+        ids = review._draw["request_id"].tolist()
+        return SimpleNamespace(page=page, root=root, out=out, ids=ids, watch=watch, review=review)
+
+    return show_one
+
+
+def lines(out):
+    return [(one["request_id"], one["verdict"], one["note"]) for one in map(json.loads, out.read_text().splitlines())]
+
+
+def press(shown, *keys):
+    for key in keys:
+        shown.page.keyboard.press(key)
+
+
+def wait_saved(shown):
+    shown.root.locator("[role=status]", has_text="all saved").wait_for()
+
+
+def at(shown):
+    return shown.root.get_attribute("data-request-id")
+
+
+def test_it_takes_the_focus_and_keys_answer_move_and_undo(show):
+    shown = show()
+    press(shown, "1", "2", "3", "u", "ArrowRight", "1", "ArrowLeft", "ArrowLeft")
+    wait_saved(shown)
+    a, b, c, d = shown.ids[:4]
+    assert lines(shown.out) == [
+        (a, "real", None),
+        (b, "false_positive", None),
+        (c, "unsure", None),
+        (c, None, None),
+        (d, "real", None),
+    ]
+    assert at(shown) == c
+
+
+def test_a_burst_of_ten_keys_is_ten_verdicts_in_order(show):
+    shown = show()
+    press(shown, *"1231231231")
+    wait_saved(shown)
+    names = {"1": "real", "2": "false_positive", "3": "unsure"}
+    assert lines(shown.out) == [(one, names[key], None) for one, key in zip(shown.ids, "1231231231")]
+
+
+def test_buttons_do_what_keys_do_and_keys_go_on_working_after_a_click(show):
+    shown = show()
+    shown.root.get_by_role("button", name="false positive").click()
+    press(shown, "1")
+    wait_saved(shown)
+    assert [verdict for _, verdict, _ in lines(shown.out)] == ["false_positive", "real"]
+
+
+def test_keys_in_the_note_are_text_and_the_note_goes_with_the_verdict(show):
+    shown = show()
+    press(shown, "n", *"1 2 u dd?".replace(" ", ""), "Escape", "1")
+    wait_saved(shown)
+    assert lines(shown.out) == [(shown.ids[0], "real", "12udd?")]
+    assert shown.root.get_by_label("note").input_value() == ""
+
+
+def test_a_note_written_after_the_verdict_is_saved_with_it(show):
+    shown = show()
+    press(shown, "3", "ArrowLeft", "n", *"why", "Enter")
+    wait_saved(shown)
+    assert lines(shown.out) == [(shown.ids[0], "unsure", None), (shown.ids[0], "unsure", "why")]
+
+
+def test_after_the_last_answer_keys_change_nothing_until_the_reader_moves(show):
+    shown = show(n=3)
+    press(shown, *"1111")
+    wait_saved(shown)
+    assert [verdict for _, verdict, _ in lines(shown.out)] == ["real"] * 3
+    assert shown.root.get_by_text("All 3 are read.").is_visible()
+    press(shown, "u", "2")
+    wait_saved(shown)
+    assert shown.review.to_frame()["verdict"].tolist() == ["real", "real", "false_positive"]
+
+
+def test_undoing_a_correction_brings_the_first_verdict_back(show):
+    shown = show()
+    press(shown, "1", "ArrowLeft", "2", "u")
+    wait_saved(shown)
+    assert [verdict for _, verdict, _ in lines(shown.out)] == ["real", "false_positive", "real"]
+
+
+def test_shown_again_it_opens_at_the_first_open_answer(show):
+    first = show()
+    press(first, "1", "1", "ArrowRight", "1")
+    wait_saved(first)
+    again = show(out=first.out)
+    assert at(again) == again.ids[2]
+    press(again, "3", "1")
+    wait_saved(again)
+    assert lines(again.out)[-2:] == [(again.ids[2], "unsure", None), (again.ids[4], "real", None)]
+    assert again.review.to_frame()["request_id"].is_unique
+
+
+def test_the_status_says_how_many_are_not_saved_while_the_kernel_is_silent(show):
+    shown = show(answers=False)
+    press(shown, "1", "2", "3")
+    assert shown.root.locator("[role=status]").inner_text() == "saving 3"
+    assert at(shown) == shown.ids[3]
+    assert not shown.out.exists()
+
+
+def test_a_verdict_that_was_not_written_is_told(show):
+    shown = show()
+    shown.out.mkdir()
+    press(shown, "1")
+    shown.root.get_by_role("alert").get_by_text("Not saved: reviews.jsonl").wait_for()
+    assert shown.root.locator("[role=status]").inner_text() == "saving 1"
+
+
+def test_a_held_key_and_shortcuts_of_the_page_give_no_verdict(show):
+    shown = show()
+    shown.page.keyboard.down("1")
+    shown.page.keyboard.down("1")  # repeats, as a held key does
+    shown.page.keyboard.up("1")
+    press(shown, "Control+2", "x", "Delete")
+    wait_saved(shown)
+    assert len(lines(shown.out)) == 1
+
+
+def test_keys_do_not_reach_the_notebook_around_it(show):
+    shown = show()
+    shown.page.evaluate(
+        "window.reached = ''; document.addEventListener('keydown', (e) => { window.reached += e.key; })"
+    )
+    press(shown, "d", "d", "1", "Escape", "n", "d", "Escape", "Control+s")
+    assert shown.page.evaluate("window.reached") == "Controls"
+
+
+def test_score_and_reason_stay_hidden_until_the_verdict(show):
+    shown = show()
+    assert "score" not in shown.root.inner_text()
+    press(shown, "1", "ArrowLeft")
+    assert "The judge: score 2 · Low quality score · model-a-2026-01-01" in shown.root.inner_text()
+
+
+def test_hostile_text_is_shown_as_it_was_logged_and_runs_nothing(show):
+    shown = show(user_input=EVIL, system_output=EVIL, category=EVIL)
+    press(shown, "1")
+    for part in (".lm-question", ".lm-answer"):
+        assert shown.root.locator(part).evaluate("(e) => e.textContent") == EVIL
+    assert shown.root.locator("script, img, iframe, svg, a").count() == 0
+    assert shown.page.evaluate("window.__pwned") is None
+    assert (shown.watch.outside, shown.watch.errors) == ([], [])
+
+
+@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
+@pytest.mark.parametrize("width", [1000, 400])
+def test_light_dark_and_narrow_are_readable_and_accessible(show, tmp_path, scheme, low, high, width):
+    shown = show(scheme=scheme, width=width, user_input="a" * 3000, system_output=["line\n" * 60, None])
+    press(shown, "1", "2", "ArrowLeft", "?")
+    image = shown.root.screenshot(path=tmp_path / f"{scheme}_{width}.png")
+    assert low <= brightness(image)[0] <= high
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(shown.page) == []
+
+
+def test_an_answer_without_text_says_so(show):
+    shown = show(n=1, system_output=None)
+    assert shown.root.locator(".lm-answer").inner_text() == "(no text in the log)"
+
+
+def test_axe_would_notice_a_nameless_button(show):
+    shown = show()
+    shown.page.evaluate("document.querySelector('.lm-review').append(document.createElement('button'))")
+    assert [one.split()[0] for one in violations(shown.page)] == ["button-name"]
+
+
+def test_every_control_is_reached_by_tab(show):
+    shown = show()
+    seen = []
+    for _ in range(7):
+        press(shown, "Tab")
+        seen.append(
+            shown.page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.className")
+        )
+    assert seen == ["Question", "Answer", "lm-choice", "lm-choice", "lm-choice", "lm-note", "lm-help"]
