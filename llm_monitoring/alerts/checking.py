@@ -1,4 +1,4 @@
-"""All three layers over a log: what fired, as one table."""
+"""Check a log against a plan: all three layers, one row per cause."""
 
 from __future__ import annotations
 
@@ -6,62 +6,96 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llm_monitoring.alerts.events import alerts_table
+from llm_monitoring.alerts.events import Event, alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
-from llm_monitoring.alerts.measurements import moment_of, span_of
+from llm_monitoring.alerts.measurements import moment_of, request_hours, span_of
 from llm_monitoring.alerts.plan import Plan, read_plan
-from llm_monitoring.alerts.quality import chart_events, chart_windows, measure
-from llm_monitoring.alerts.weekly import count_tests, weekly_events
+from llm_monitoring.alerts.quality import PlanCharts, chart_events, charts, leaving
+from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
+from llm_monitoring.wording import NBSP, number
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 
-def check(log: Log, plan: Plan | dict[str, Any] | str | None = None, until: Any = None) -> pd.DataFrame:
-    """Alerts of the three layers: infrastructure (limits), cost and quality (charts under one budget).
+def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
+    """The alerts of a log, of all three layers, each with the false-alarm rate that it was designed for.
 
     Parameters
     ----------
     log : Log
-    plan : path, dict or Plan, optional
-        What to watch and how often it may fire for nothing; sound defaults where nothing is said.
+    plan : path of a TOML file, dict or Plan, optional
+        What is watched and how closely; see docs/alerts.md. The default plan needs nothing.
     until : time, optional
-        The log as it was known then; nothing from after it is used.
+        Take the log as it was known then.
 
     Returns
     -------
     DataFrame
-        One row per event and cause, most severe first, then earliest: `alert_id`, `layer`, `metric`, `feature_id`
-        (null: all), `fired_at`, `window_start`, `value`, `expected`, `low`, `high`, `direction`, `severity` (critical,
-        warning, info), `n`, `designed_false_alarms_per_month`, `message`. Empty, with its columns, where nothing fired.
+        One row per cause and feature, most severe first, then earliest: ``alert_id``, ``layer``, ``metric``,
+        ``feature_id`` (null = all), ``fired_at`` (when it could have been known), ``window_start`` (of the window that
+        fired), ``value`` (mean since the change began) with its 95 % interval ``low``, ``high``, ``expected`` (the
+        baseline's), ``direction``, ``severity``, ``n`` (answers behind `value`),
+        ``designed_false_alarms_per_month`` (of this chart or rule alone), ``message``.
 
     Raises
     ------
-    ConfigError
-        The plan or `until` cannot be read.
-
-    Notes
-    -----
-    The first part of the log is the baseline (half of it in whole weeks, two to four). An event fires when it could
-    have been known: at its window's end, or at the last judgement in it. The same log gives the same ids.
+    LogError, ConfigError
+        The log or the plan cannot be used as it stands.
 
     Examples
     --------
-    >>> import llm_monitoring as lm
-    >>> log = lm.open_log("sample_data")  # doctest: +SKIP
-    >>> lm.check(log)[["severity", "message"]]  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> from llm_monitoring import open_log
+    >>> times = pd.date_range("2026-05-04", periods=21 * 24 * 4, freq="15min", tz="UTC")
+    >>> requests = pd.DataFrame({"timestamp": times, "feature_id": "search", "model_id": "m-1", "latency_ms": 800.0})
+    >>> requests["request_id"] = [f"r{i}" for i in range(len(times))]
+    >>> requests["error"] = [("timeout" if t >= times[-200] else None) for t in times]
+    >>> check(open_log({"requests": requests}))[["layer", "metric", "feature_id", "severity"]].values.tolist()
+    [['infrastructure', 'error_rate', 'search', 'critical']]
     """
     plan, when = read_plan(plan), moment_of(until)
+    log.validate()
     log = log if when is None else log.until(when)
     span = span_of(log, plan, when)
     if span is None:
         return alerts_table([], plan)
-    tests = count_tests(log, plan)
-    charted = chart_windows(measure(log, plan, span), plan, span, others=tests)
-    sharing = len(charted.results) + tests
-    events = [
-        *infrastructure_events(log, plan.infrastructure, span),
-        *chart_events(charted),
-        *weekly_events(log, plan, span, sharing),
-    ]
-    return alerts_table(events, plan, sharing)
+    charted = charts(log, plan)
+    total = round(charted.arl0 * plan.quality.false_alarms_per_month / 30)
+    share = plan.quality.false_alarms_per_month / total
+    events: list[Event] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
+    if plan.quality.enabled:
+        events += abandonment_events(leaving(log, request_hours(log)), plan, span)
+        events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
+        events += probe_events(log, share) if plan.quality.probes else []
+    return alerts_table(events, plan, charts=total)
+
+
+def detectable(charted: PlanCharts) -> str:
+    """How many charts watched how long, and which fall of quality they would have seen: for a log without alerts.
+
+    Parameters
+    ----------
+    charted : PlanCharts
+        As `quality.charts` gives it.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    if charted.span is None:
+        return "No chart: the log holds no request."
+    days = (charted.span.end - charted.span.split) / pd.Timedelta("1d")
+    falls = {
+        feature: result.detectable
+        for (feature, metric), result in charted.results.items()
+        if metric == "mean_quality" and result.detectable is not None
+    }
+    sizes = f"{number(len(charted.results))}{NBSP}charts over {number(max(days, 0))}{NBSP}days after the baseline"
+    if not falls:
+        return f"{sizes}; no judged answers are charted, so nothing is said about quality."
+    best, worst = min(falls, key=falls.__getitem__), max(falls, key=falls.__getitem__)
+    seen = f"a fall of quality by {number(falls[best], 1)} points in {best}"
+    seen += f" and {number(falls[worst], 1)} in {worst}" if worst != best else ""
+    return f"{sizes}; {seen} would have been seen within a week in 8 of 10 cases."

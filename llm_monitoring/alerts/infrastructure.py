@@ -1,8 +1,12 @@
-"""The infrastructure layer: errors, latency and volume against fixed limits, window by window, never on one of two requests."""
+"""The infrastructure layer: fixed limits on errors, latency and volume, window by window and per feature.
+
+A window is over its limit where the exact interval's lower end is: the interval of a share for errors, of the order
+statistic for a quantile (a p95 is over a limit where significantly more than 5 % of the requests are), of a Poisson
+count for volume. So one error of two requests never alarms.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,172 +14,228 @@ import pandas as pd
 from scipy import stats
 
 from llm_monitoring import engines, windows
-from llm_monitoring.alerts.events import Event
+from llm_monitoring.alerts.events import Event, one_line
 from llm_monitoring.alerts.measurements import Span
-from llm_monitoring.alerts.plan import InfrastructurePlan
-from llm_monitoring.intervals import wilson
+from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.intervals import clopper_pearson
+from llm_monitoring.wording import NBSP, amount, metric_words, moment, number, span
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-WIDER = ("1h", "6h", "1d")
-TAILS = {"latency_p95_ms": 0.05, "latency_p99_ms": 0.01}
-MONTH = pd.Timedelta("30D")
+QUANTILES = {"latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
+MONTH = pd.Timedelta("30d")
+WEEK = pd.Timedelta("7d")
 
 
-def infrastructure_events(log: Log, plan: InfrastructurePlan, span: Span) -> list[Event]:
-    """What passed a limit in the watched time.
+def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Event]:
+    """Stretches of windows beyond a limit.
 
-    A window counts where it holds `min_requests` and the interval's end is beyond the limit: Wilson's for the share of
-    errors and for the share of requests slower than the latency limit (p95 is over a limit where more than 5 % are),
-    the exact Poisson interval for volume. `for` windows in a row fire; the event ends where the value is back by the
-    hysteresis.
+    Parameters
+    ----------
+    log : Log
+    plan : Plan
+    span_ : Span
+        Limits on latency and volume rest on its baseline and count from there; the limit on errors counts always.
+
+    Returns
+    -------
+    list of Event
+        One per stretch, fired at the end of the window that made it `for` windows in a row.
     """
-    if not plan.enabled:
+    if not plan.infrastructure.enabled:
         return []
+    limits = _limits(log, plan, span_)
+    counts = _counts(log, plan, limits)
     events: list[Event] = []
-    limits = _latency_limits(log, plan, span)
-    for width, features in _widths(log, plan, span).items():
-        cells = _cells(log, width, features, limits)
-        cells = cells[cells["window_end"] <= span.end]
-        for feature, own in cells.groupby("feature_id", sort=True):
-            events += _of_feature(str(feature), own, plan, span, limits, width)
+    for feature, own in counts.groupby("feature_id", sort=True):
+        width = _width(own, plan, span_)
+        table = _merged(own, width, span_)
+        limit = limits.loc[feature]
+        for metric, over, clear, seen in _judged(table, plan, span_, limit):
+            for first, fired, last in stretches(over, clear, seen, plan.infrastructure.for_windows):
+                rows = table.iloc[first : fired + 1]
+                events.append(_event(log, plan, str(feature), metric, rows, table.iloc[last], limit, width))
     return events
 
 
-def _widths(log: Log, plan: InfrastructurePlan, span: Span) -> dict[str, list[str]]:
-    """Feature -> the shortest width, from the plan's on, in which a usual window holds `min_requests`."""
-    requests = log.table("requests")
-    before = requests.filter(requests.timestamp < span.split)
-    counts = engines.run(before.group_by("feature_id").aggregate(n=before.count())).to_pandas()
-    found: dict[str, list[str]] = {}
-    for feature, n in zip(counts["feature_id"], counts["n"]):
-        a_second = n / (span.split - span.start).total_seconds()
-        fits = (w for w in (plan.window, *WIDER) if a_second * windows.width(w).total_seconds() >= plan.min_requests)
-        width = next(fits, None)
-        if width is not None:
-            found.setdefault(width, []).append(feature)
-    return found
+def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int) -> list[tuple[int, int, int]]:
+    """Alarms with hysteresis: first window over, the window in which it fired, last window over.
+
+    Fires when `needed` seen windows in a row are over, ends when `needed` in a row are clear; unseen ones count for
+    neither.
+
+    >>> over = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1], bool)
+    >>> stretches(over, ~over, np.ones(9, bool), 2)
+    [(1, 2, 4)]
+    """
+    found: list[tuple[int, int, int]] = []
+    if over.sum() < needed:
+        return found
+    first = fired = last = -1
+    hits = quiet = 0
+    for i in np.flatnonzero(seen):
+        if fired < 0:
+            hits = hits + 1 if over[i] else 0
+            first = i if hits == 1 else first
+            fired = last = i if hits == needed else -1
+            quiet = 0
+        else:
+            last = i if over[i] else last
+            quiet = quiet + 1 if clear[i] else 0
+            if quiet == needed:
+                found.append((int(first), int(fired), int(last)))
+                fired, hits = -1, 0
+    return [*found, (int(first), int(fired), int(last))] if fired >= 0 else found
 
 
-def _latency_limits(log: Log, plan: InfrastructurePlan, span: Span) -> dict[tuple[str, str], float]:
-    """(feature, metric) -> limit in ms: the plan's, or its multiple of the baseline's quantile."""
-    requests = log.table("requests")
-    before = requests.filter(requests.timestamp < span.split)
-    quantiles = {name: before.latency_ms.quantile(1 - tail) for name, tail in TAILS.items()}
-    base = engines.run(before.group_by("feature_id").aggregate(**quantiles)).to_pandas()
-    fixed = {"latency_p95_ms": plan.latency_p95_ms, "latency_p99_ms": plan.latency_p99_ms}
-    return {
-        (row["feature_id"], name): float(fixed[name] or plan.latency_factor * row[name])
-        for row in base.to_dict("records")
-        for name in TAILS
-        if fixed[name] or pd.notna(row[name])
-    }
+def _limits(log: Log, plan: Plan, span_: Span) -> pd.DataFrame:
+    """Per feature: usual error rate and latency of the baseline, and the limits on latency; NaN where not known."""
+    rows = log.table("requests")
+    before = rows.filter(rows.timestamp >= span_.start, rows.timestamp < span_.split)
+    asked = {metric: before.latency_ms.quantile(share) for metric, share in QUANTILES.items()}
+    usual = engines.run(
+        before.group_by("feature_id").aggregate(error_rate=before.error.notnull().cast("float64").mean(), **asked)
+    ).to_pandas()
+    features = engines.run(rows.select("feature_id").distinct()).to_pandas()
+    table = features.merge(usual, how="left", on="feature_id").set_index("feature_id").astype(float)
+    settings = plan.infrastructure
+    for metric in QUANTILES:
+        fixed = getattr(settings, metric)
+        table[f"{metric}_limit"] = fixed if fixed is not None else table[metric] * settings.latency_factor
+    return table
 
 
-def _cells(log: Log, width: str, features: list[str], limits: dict) -> pd.DataFrame:
-    """Per feature and window: requests, errors, latencies known, and those over each limit; empty windows with n 0."""
+def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
+    """Requests, errors and slow requests per feature and window, by one query."""
     import ibis
 
-    requests = log.table("requests")
-    rows, keys = windows.keyed(requests.filter(requests.feature_id.isin(features)), "timestamp", width, ["feature_id"])
-    sums = {"n": rows.count(), "errors": rows.error.count(), "timed": rows.latency_ms.count()}
-    for name in TAILS:
-        own = [(rows.feature_id == f, limits[f, name]) for f in features if (f, name) in limits]
-        limit = ibis.cases(*own) if own else ibis.null("float64")
-        sums[f"over_{name}"] = (rows.latency_ms > limit).sum()
-    found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas()
-    cells = windows.labelled(found, width, ["feature_id"]).drop(columns="_window")
-    cells = windows.filled(cells, width, ["feature_id"])
-    numbers = ["n", "errors", "timed", *(f"over_{name}" for name in TAILS)]
-    return cells.assign(**{name: cells[name].fillna(0) for name in numbers})
+    names = [f"{metric}_limit" for metric in QUANTILES]
+    rows = log.table("requests").select("feature_id", "timestamp", "error", "latency_ms")
+    rows = rows.join(ibis.memtable(limits[names].reset_index()), "feature_id")
+    window = plan.infrastructure.window
+    rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
+    slow = {metric: (rows.latency_ms > rows[f"{metric}_limit"]).cast("int64").sum() for metric in QUANTILES}
+    sums = {"requests": rows.count(), "errors": rows.error.count(), "timed": rows.latency_ms.count(), **slow}
+    found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas().fillna(dict.fromkeys(sums, 0))
+    return windows.labelled(found, window, ["feature_id"]).sort_values(["feature_id", "window_start"], ignore_index=True)
 
 
-def _of_feature(
-    feature: str, own: pd.DataFrame, plan: InfrastructurePlan, span: Span, limits, width
-) -> Iterator[Event]:
-    own = own.sort_values("window_start", ignore_index=True)
-    late = own[own["window_start"] >= span.split].reset_index(drop=True)
-    if late.empty:
-        return
-    yield from _shares(feature, late, "error_rate", late["errors"], late["n"], plan.error_rate, None, plan, width)
-    for name, tail in TAILS.items():
-        if (feature, name) in limits:
-            over = late[f"over_{name}"]
-            yield from _shares(feature, late, name, over, late["timed"], tail, limits[feature, name], plan, width)
-    yield from _volume(feature, own, late, plan, span, width)
+def _width(own: pd.DataFrame, plan: Plan, span_: Span) -> str:
+    """The plan's window, or the shortest of 1 h, 6 h, 1 d above it that most often holds enough requests."""
+    before = own[(own["window_start"] >= span_.start) & (own["window_start"] < span_.split)]
+    shortest = plan.infrastructure.window
+    choices = [shortest, *(w for w in ("1h", "6h", "1d") if windows.width(w) > windows.width(shortest))]
+    for width in choices[:-1]:
+        filled = before.groupby(windows.floor(before["window_start"], width))["requests"].sum()
+        enough = (filled >= plan.infrastructure.min_requests).sum()
+        if enough > 0.5 * ((span_.split - span_.start) / windows.width(width)):
+            return width
+    return choices[-1]
 
 
-def _shares(feature, late, metric, k, n, share, shown, plan: InfrastructurePlan, width) -> Iterator[Event]:
-    """A share above its limit. `shown` is the latency limit that the share is about."""
-    low, high = wilson(k, n, plan.level)
-    enough = (n >= plan.min_requests).to_numpy()
-    beyond = enough & (np.nan_to_num(low) > share)
-    back = enough & (k / n.where(n > 0) < share * (1 - plan.hysteresis)).to_numpy()
-    for start, last in _runs(beyond, back, plan.for_windows):
-        fired = late["window_end"][start + plan.for_windows - 1]
-        part = slice(start, start + plan.for_windows)
-        kk, nn = float(k[part].sum()), float(n[part].sum())
-        ends = wilson(kk, nn, plan.level)
-        words = None
-        if shown is not None:
-            from llm_monitoring.wording import amount, metric_words, number
-
-            words = (
-                f"{feature}: {metric_words(metric)} is over {amount(shown, 'ms')}, "
-                f"{amount(kk / nn, 'share')} of {number(nn)} requests were slower"
-            )
-        yield _event(feature, metric, late, start, fired, last, kk / nn, share, float(ends[0]), float(ends[1]), "up",
-                     round(nn), share, plan, width, words)  # fmt: skip
-
-
-def _volume(feature, own, late, plan: InfrastructurePlan, span: Span, width) -> Iterator[Event]:
-    """Requests against the mean of the same hour of the week in the baseline (of the same hour of the day under two weeks)."""
+def _merged(own: pd.DataFrame, width: str, span_: Span) -> pd.DataFrame:
+    """The counts of all closed windows of one feature, empty ones included."""
     step = windows.width(width)
-    week = span.split - span.start >= pd.Timedelta("14D")
-    cycle = pd.Timedelta("7D") if week else pd.Timedelta("1D")
-    slot = ((own["window_start"] - windows.ANCHOR) % cycle) // max(step, pd.Timedelta("1h"))
-    before = own["window_start"] < span.split
-    usual = slot.map(own["n"][before].groupby(slot[before]).mean())[~before].reset_index(drop=True)
-    n, a = late["n"].to_numpy(float), (1 - plan.level) / 2
-    low = np.where(n > 0, stats.chi2.ppf(a, 2 * n) / 2, 0.0)
-    high = stats.chi2.ppf(1 - a, 2 * (n + 1)) / 2
-    enough = (usual >= plan.min_requests).to_numpy()
-    for direction, beyond, limit in (
-        ("down", enough & (high < plan.volume_low * usual), plan.volume_low),
-        ("up", enough & (low > plan.volume_high * usual), plan.volume_high),
-    ):
-        inside = (
-            (usual * limit * (1 + plan.hysteresis) < n)
-            if direction == "down"
-            else (usual * limit * (1 - plan.hysteresis) > n)
-        )
-        for start, last in _runs(np.asarray(beyond), np.asarray(inside), plan.for_windows):
-            i = start + plan.for_windows - 1
-            yield _event(feature, "request_count", late, start, late["window_end"][i], last, n[i], float(usual[i]), float(low[i]),
-                         float(high[i]), direction, round(n[i]), float(limit * usual[i]), plan, width, None)  # fmt: skip
+    numbers = ["requests", "errors", "timed", *QUANTILES]
+    table = own.groupby(windows.floor(own["window_start"], width))[numbers].sum()
+    first = max(table.index.min(), span_.start) if len(table) else span_.start
+    last = windows.floor(pd.Series([span_.end]), width).iloc[0] - step
+    table = table.reindex(pd.date_range(first, last, freq=step), fill_value=0)
+    return table.rename_axis("window_start").reset_index()
 
 
-def _runs(beyond: np.ndarray, back: np.ndarray, needed: int) -> Iterator[tuple[int, int]]:
-    """First and last window of each run: `needed` windows beyond in a row begin it, a window that is back ends it."""
-    i = 0
-    while i + needed <= len(beyond):
-        if beyond[i : i + needed].all():
-            later = np.flatnonzero(back[i + needed :])
-            end = i + needed + int(later[0]) if len(later) else len(beyond)
-            outside = np.flatnonzero(beyond[i:end])
-            yield i, i + int(outside[-1])
-            i = end
-        i += 1
+def _judged(table: pd.DataFrame, plan: Plan, span_: Span, limit: pd.Series):
+    """Per metric: which windows are over the limit, which are clearly under it, and which can be judged."""
+    settings = plan.infrastructure
+    tail, ease = (1 - settings.level) / 2, 1 - settings.hysteresis
+    watched = (table["window_start"] >= span_.split).to_numpy()
+    n, k = table["requests"].to_numpy(), table["errors"].to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seen = n >= settings.min_requests
+        yield "error_rate", seen & (_tail(k, n, settings.error_rate) < tail), k / n < ease * settings.error_rate, seen
+        n = table["timed"].to_numpy()
+        seen = (n >= settings.min_requests) & watched
+        for metric, share in QUANTILES.items():
+            if np.isfinite(limit[f"{metric}_limit"]):
+                k = table[metric].to_numpy()
+                yield metric, seen & (_tail(k, n, 1 - share) < tail), k / n < ease * (1 - share), seen
+    if watched.any() and not watched.all():
+        yield _volume(table, plan, watched, tail)
+
+
+def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
+    """Chance of `k` or more of `n` where the share is at its limit: below a tail where Clopper-Pearson's end is over it."""
+    return stats.binom.sf(k - 1, n, share)
+
+
+def _volume(table: pd.DataFrame, plan: Plan, watched: np.ndarray, tail: float):
+    settings = plan.infrastructure
+    count = table["requests"].to_numpy()
+    low, usual, high = usual_volume(table, watched, tail)
+    table["usual"] = usual
+    fewest, most = stats.chi2.ppf(tail, 2 * count) / 2, stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
+    dropped = most < settings.volume_low * low
+    surged = np.nan_to_num(fewest) > settings.volume_high * high
+    ease = settings.hysteresis
+    normal = (count > settings.volume_low * (1 + ease) * usual) & (count < settings.volume_high * (1 - ease) * usual)
+    return "request_count", watched & (dropped | surged), normal, watched
+
+
+def usual_volume(table: pd.DataFrame, watched: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Requests that a window of the same hour of the week had in the baseline, with the ends of a Poisson interval.
+
+    Below two weeks of baseline the hour of the day is taken.
+    """
+    start = table["window_start"]
+    period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else pd.Timedelta("1d")
+    slot = ((start - windows.ANCHOR) % period) // pd.Timedelta("1h")
+    before = table.assign(slot=slot)[~watched].groupby("slot")["requests"].agg(["sum", "size"])
+    total, size = (slot.map(before[name]).to_numpy(float) for name in ("sum", "size"))
+    low = np.nan_to_num(stats.chi2.ppf(tail, 2 * total) / 2)
+    return low / size, total / size, stats.chi2.ppf(1 - tail, 2 * total + 2) / 2 / size
 
 
 def _event(
-    feature, metric, late, start, fired, last, value, expected, low, high, direction, n, limit, plan, width, words
+    log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, last: pd.Series, limit: pd.Series, width: str
 ) -> Event:
-    a_month = MONTH / windows.width(width) * ((1 - plan.level) / 2) ** plan.for_windows
+    step = windows.width(width)
+    start, end = rows["window_start"].iloc[0], rows["window_start"].iloc[-1] + step
+    settings = plan.infrastructure
+    found, threshold, expected = _level(log, plan, feature, metric, rows, limit, (start, end))
+    value, low, high, n = found
+    direction = "down" if metric == "request_count" and value < expected else "up"
+    unit = {"error_rate": "share", "request_count": "count"}.get(metric, "ms")
+    words = (
+        f"{one_line(feature)}: {metric_words(metric)} {amount(value, unit)} {span(low, high, unit)} from {moment(start)} "
+        f"to {moment(end)}, limit {amount(threshold, unit)}, usual {amount(expected, unit)} ({number(n)}{NBSP}requests)"
+    )
+    tail = (1 - settings.level) / 2
     return Event(
-        layer="infrastructure", metric=metric, feature_id=feature, fired_at=fired, window_start=late["window_start"][start],
-        began=late["window_start"][start], began_low=late["window_start"][start], began_by=fired, ended=late["window_end"][last],
-        value=value, expected=expected, low=low, high=high, direction=direction, n=n, designed=float(a_month), limit=limit,
-        words=words,
+        "infrastructure", metric, feature, end, rows["window_start"].iloc[-1], start, start, end,
+        last["window_start"] + step, value, expected, low, high, direction, n,
+        tail**settings.for_windows * (MONTH / step), threshold, words,
     )  # fmt: skip
+
+
+def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, limit: pd.Series, when: tuple):
+    """Value with its 95 % interval and n over the stretch that fired, the limit, and what is usual."""
+    settings = plan.infrastructure
+    if metric == "error_rate":
+        k, n = float(rows["errors"].sum()), float(rows["requests"].sum())
+        return (k / n, *clopper_pearson(k, n), int(n)), settings.error_rate, limit["error_rate"]
+    if metric == "request_count":
+        k, parts = float(rows["requests"].sum()), len(rows)
+        low = stats.chi2.ppf(0.025, 2 * k) / 2 / parts if k else 0.0
+        high, expected = stats.chi2.ppf(0.975, 2 * k + 2) / 2 / parts, float(rows["usual"].mean())
+        factor = settings.volume_low if k / parts < expected else settings.volume_high
+        return (k / parts, low, high, int(k)), factor * expected, expected
+    requests = log.table("requests")
+    inside = requests.filter(
+        requests.feature_id == feature, requests.timestamp >= when[0], requests.timestamp < when[1]
+    ).select("latency_ms")
+    values = np.sort(engines.run(inside).to_pandas()["latency_ms"].dropna().to_numpy(float))
+    share, n = QUANTILES[metric], len(values)
+    ends = [int(np.clip(stats.binom.ppf(p, n, share), 0, n - 1)) for p in (0.025, 0.975)]
+    level = (float(np.quantile(values, share)), float(values[ends[0]]), float(values[ends[1]]), n)
+    return level, float(limit[f"{metric}_limit"]), float(limit[metric])

@@ -83,9 +83,9 @@ def request_hours(log: Log) -> pd.DataFrame:
     """One row per feature and hour: requests, outcomes, and sums of cost and tokens, by one query."""
     rows, keys = windows.keyed(log.table("requests"), "timestamp", "1h", ["feature_id"])
     reason = rows.finish_reason
-    sums = {"requests": rows.count(), "reasons": reason.count()}
-    sums |= {"refusals": (reason == "refusal").sum(), "truncated": (reason == "max_tokens").sum()}
-    sums["errors"] = rows.error.count()
+    known = reason.notnull() | rows.error.notnull()
+    sums = {"requests": rows.count(), "reasons": known.cast("int64").sum(), "errors": rows.error.count()}
+    sums |= {name: (reason == kind).cast("int64").sum() for name, kind in OUTCOMES.items()}
     for column in ("cost_usd", "input_tokens", "output_tokens"):
         value = rows[column]
         sums |= {f"n_{column}": value.count(), column: value.sum(), f"{column}_squares": (value * value).sum()}

@@ -1,152 +1,199 @@
-"""What needs no chart: people who leave, questions that changed, probes that fail. Looked at once a week."""
+"""What is not charted but tested in its own rhythm: abandonment and drift of the questions by week, probes by run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from llm_monitoring import engines
 from llm_monitoring.alerts.events import Event, one_line
-from llm_monitoring.alerts.measurements import DAY, Span
+from llm_monitoring.alerts.measurements import Span
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.intervals import wilson
-from llm_monitoring.wording import amount, number, probability, span
+from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
     from llm_monitoring.log import Log
 
-WEEK = 7 * DAY
-WEEKS_A_MONTH = 30 / 7
-FEWEST, REFERENCE, CURRENT = 50, 2000, 500  # questions a side: needed, kept of the baseline, kept of a week
+WEEK = pd.Timedelta("7d")
+MONTH = pd.Timedelta("30d")
+REFERENCE, CURRENT = 800, 200  # texts of the baseline and of a week that a drift test looks at
 
 
 def count_tests(log: Log, plan: Plan) -> int:
-    """Series of weekly tests that share the budget: query drift per feature, probes per model."""
-    drift = log.requests.dropna(subset=["user_input"])["feature_id"].nunique() if plan.quality.query_drift else 0
-    probes = log.probe_results["model_id"].nunique() if plan.quality.probes and log.has("probe_results") else 0
-    return int(drift + probes)
+    """Tests that share the budget with the charts: one per feature with texts, one per model with probes."""
+    features = len(_features_with_texts(log)) if plan.quality.enabled and plan.quality.query_drift else 0
+    models = log.probe_results["model_id"].nunique() if plan.quality.enabled and plan.quality.probes else 0
+    return features + models
 
 
-def weekly_events(log: Log, plan: Plan, span: Span, sharing: int) -> list[Event]:
-    """Everything that is tested by the week; `sharing` is how many charts and tests share the budget."""
-    if not plan.quality.enabled:
-        return []
-    a_month = plan.quality.false_alarms_per_month / max(sharing, 1)
-    events = [*abandonment(log, plan, span)]
-    if plan.quality.query_drift:
-        events += drift(log, span, a_month)
-    if plan.quality.probes:
-        events += probes(log, span, a_month)
+def weeks(span_: Span, start: pd.Timestamp) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """Whole weeks from `start` that are over at the log's end."""
+    count = int((span_.end - start) // WEEK)
+    return [(start + i * WEEK, start + (i + 1) * WEEK) for i in range(count)]
+
+
+def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[Event]:
+    """Features whose users leave: the lower 95 % end of a week's abandonment rate is above the plan's share.
+
+    Parameters
+    ----------
+    tallies : DataFrame
+        Hourly sums of ``abandonment_rate`` and ``explicit_positive_rate``.
+    plan : Plan
+    span_ : Span
+        Weeks count from its start; a log below a week is one.
+
+    Returns
+    -------
+    list of Event
+        One per feature and run of such weeks, whether or not anybody pressed a thumb.
+    """
+    limit = plan.quality.abandonment_above
+    periods = weeks(span_, span_.start) or [(span_.start, span_.end)]
+    events: list[Event] = []
+    for feature, own in tallies.groupby("feature_id", sort=True):
+        left, thumbs = (own[own["metric"] == name] for name in ("abandonment_rate", "explicit_positive_rate"))
+        before: Event | None = None
+        for start, end in periods:
+            inside = left[(left["hour"] >= start) & (left["hour"] < end)]
+            n, k = inside["n"].sum(), inside["total"].sum()
+            low, high = wilson(k, n)
+            if not low > limit:
+                before = None
+                continue
+            if before is None:
+                pressed = thumbs[(thumbs["hour"] >= start) & (thumbs["hour"] < end)]
+                words = _leaving(str(feature), k / n, (float(low), float(high)), int(n), pressed)
+                known = max(end, inside["last"].max()) if inside["last"].notna().any() else end
+                before = Event(
+                    "quality", "abandonment_rate", str(feature), known, start, start, start, end, end, float(k / n),
+                    limit, float(low), float(high), "up", int(n), 0.025 * MONTH / max(end - start, WEEK), limit, words,
+                )  # fmt: skip
+                events.append(before)
     return events
 
 
-def abandonment(log: Log, plan: Plan, span: Span) -> Iterator[Event]:
-    """A feature that people leave: the lower 95 % end of its abandonment rate is above the plan's limit.
-
-    Looked at each week's end on all requests so far; fires once, thumbs or no thumbs.
-    """
-    if not log.has("signals") or log.signals.empty:
-        return
-    requests, signals = log.requests, log.signals
-    left = requests["request_id"].isin(set(signals.loc[signals["signal_type"] == "abandoned", "request_id"]))
-    limit = plan.quality.abandonment_above
-    for feature, rows in requests.assign(left=left).groupby("feature_id", sort=True):
-        for end in _week_ends(span):
-            seen = rows.loc[rows["timestamp"] < end, "left"]
-            low, high = wilson(seen.sum(), len(seen))
-            if low > limit:
-                rate = float(seen.mean())
-                words = _left_words(str(feature), rate, float(low), float(high), len(seen), rows, signals, end)
-                yield _event("abandonment_rate", str(feature), end, span.start, rate, limit, float(low), float(high), "up",
-                             len(seen), 0.025 * WEEKS_A_MONTH, limit, words)  # fmt: skip
-                break
-
-
-def _week_ends(span: Span) -> list[pd.Timestamp]:
-    return [
-        end for k in range(1, 1 + int((span.end - span.start) / WEEK)) if (end := span.start + k * WEEK) <= span.end
-    ]
-
-
-def _left_words(feature: str, rate, low, high, n, rows, signals, end) -> str:
-    mine = signals[signals["request_id"].isin(set(rows["request_id"])) & (signals["timestamp"] < end)]
-    thumbs = mine.loc[mine["signal_type"].isin(["thumbs_up", "thumbs_down"]), "signal_type"]
-    told = (
-        f"{one_line(feature)}: {amount(rate, 'share')} {span(low, high, 'share')} of {number(n)} requests are abandoned"
+def _leaving(feature: str, rate: float, ends: tuple[float, float], n: int, thumbs: pd.DataFrame) -> str:
+    pressed, up = thumbs["n"].sum(), thumbs["total"].sum()
+    praise = "nobody pressed a thumb"
+    if pressed:
+        praise = f"{amount(up / pressed, 'share')} of {number(pressed)} thumbs are up: those who leave press none"
+    return (
+        f"{one_line(feature)}: {amount(rate, 'share')} {span(*ends, 'share')} of {number(n)}{NBSP}requests end in an "
+        f"abandoned session, and {praise}"
     )
-    if not len(thumbs):
-        return f"{told}; nobody pressed a thumb"
-    up = float((thumbs == "thumbs_up").mean())
-    beside = "happy thumbs come from those who stay: " if up > 0.8 else ""
-    return f"{told}; {beside}{amount(up, 'share')} of {number(len(thumbs))} thumbs are up"
 
 
-def drift(log: Log, span: Span, a_month: float) -> Iterator[Event]:
-    """Weeks whose questions are not drawn as those of the baseline; one event for a run of such weeks."""
+def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Event]:
+    """Features whose questions changed: each whole week after the baseline is tested against the baseline.
+
+    `share` is the number of false alarms a month that each feature's tests may give. Where a quick test of 199
+    permutations leaves no doubt that nothing changed, the long one is not made.
+    """
+    events = []
+    alpha = min(share * WEEK / MONTH, 0.05)
+    for feature in _features_with_texts(log):
+        reference, event = None, None
+        for start, end in weeks(span_, span_.split):
+            if reference is None:
+                reference = _texts(log, feature, span_.start, span_.split, REFERENCE)
+            found = _drift(reference, _texts(log, feature, start, end, CURRENT), alpha)
+            if found is None:
+                event = None
+            elif event is None:
+                p, n = found
+                words = (
+                    f"{one_line(feature)}: the questions of the week from {moment(start)} differ from the baseline's "
+                    f"(p{NBSP}={NBSP}{probability(p)}, {number(n)}{NBSP}questions)"
+                )
+                event = Event(
+                    "quality", "query_drift", feature, end, start, start, start, end, end, p, alpha,
+                    np.nan, np.nan, "up", n, share, None, words,
+                )  # fmt: skip
+                events.append(event)
+    return events
+
+
+def _drift(reference: pd.DataFrame, current: pd.DataFrame, alpha: float) -> tuple[float, int] | None:
     from llm_monitoring.drift.drift_test import DriftTest
 
-    alpha = a_month / WEEKS_A_MONTH
-    texts = log.requests.dropna(subset=["user_input"]).sort_values(["timestamp", "request_id"])
-    for feature, rows in texts.groupby("feature_id", sort=True):
-        reference = _some(rows[rows["timestamp"] < span.split], REFERENCE)
-        if len(reference) < FEWEST:
-            continue
-        test = DriftTest(reference, alpha=alpha, permutations=int(min(max(300, np.ceil(2 / alpha)), 5000)))
-        for start in _weeks(span):
-            current = _some(rows[(rows["timestamp"] >= start) & (rows["timestamp"] < start + WEEK)], CURRENT)
-            if len(current) < FEWEST:
+    quick = DriftTest(reference, alpha=0.05, permutations=199).test(current)
+    if quick.p_value is None or quick.p_value > 0.02:
+        return None
+    result = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha)))).test(current)
+    return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
+
+
+def _features_with_texts(log: Log) -> list[str]:
+    rows = log.table("requests")
+    counted = rows.group_by("feature_id").aggregate(texts=rows.user_input.count())
+    found = engines.run(counted).to_pandas()
+    return sorted(found.loc[found["texts"] > 0, "feature_id"])
+
+
+def _texts(log: Log, feature: str, start: pd.Timestamp, end: pd.Timestamp, most: int) -> pd.DataFrame:
+    """At most so many questions of a feature and a time, spread evenly over it, the same ones each time."""
+    import ibis
+
+    rows: ir.Table = log.table("requests")
+    rows = rows.filter(
+        rows.feature_id == feature, rows.timestamp >= start, rows.timestamp < end, rows.user_input.notnull()
+    ).select("request_id", "session_id", "timestamp", "user_input")
+    ranked = rows.mutate(rank=ibis.row_number().over(order_by=[rows.timestamp, rows.request_id]), all=rows.count())
+    step = ibis.greatest((ranked["all"] / most).ceil(), 1).cast("int64")
+    chosen = ranked.filter(ranked["rank"] % step == 0).order_by("timestamp", "request_id")
+    return engines.run(chosen.drop("rank", "all")).to_pandas()
+
+
+def probe_events(log: Log, share: float) -> list[Event]:
+    """Models whose probes pass less or more often than in all earlier runs: exact tests, paired by probe.
+
+    A run is a day. `share` is the number of false alarms a month that each model's runs may give.
+    """
+    from llm_monitoring.probes.comparison import compare_probes
+
+    events = []
+    results = log.probe_results
+    for model, own in results.groupby("model_id", sort=True):
+        run = own["run_at"].dt.floor("D")
+        days = sorted(run.unique())
+        event = None
+        alpha = _alpha_of_runs(days, share)
+        for day in days[1:]:
+            earlier, newest = run < day, run == day
+            if not set(own.loc[earlier, "probe_id"]) & set(own.loc[newest, "probe_id"]):
                 continue
-            result = test.test(current)
-            if result.drift:
-                p, end = float(result.p_value), start + WEEK
-                words = f"{one_line(str(feature))}: the questions of a week differ from the baseline's (p {probability(p)}, n {len(current)})"
-                yield _event("query_drift", str(feature), end, start, p, float("nan"), float("nan"), float("nan"), "up",
-                             len(current), a_month, alpha, words)  # fmt: skip
-                break
+            found = compare_probes(own, earlier, newest, alpha=alpha / 2)
+            if found.verdict != "changed":
+                event = None
+            elif event is None:
+                event = _probe_event(str(model), found, own.loc[newest, "run_at"], share)
+                events.append(event)
+    return events
 
 
-def _weeks(span: Span) -> list[pd.Timestamp]:
-    """Starts of the whole weeks that are watched."""
-    count = int((span.end - span.split) / WEEK)
-    return [span.split + k * WEEK for k in range(count)]
+def _alpha_of_runs(days: list, share: float) -> float:
+    between = (days[-1] - days[0]) / max(len(days) - 1, 1)
+    return float(np.clip(share * between / MONTH, 1e-6, 0.05))
 
 
-def _some(rows: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most so many rows, evenly spread over time."""
-    return (
-        rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
-        if len(rows)
-        else rows
+def _probe_event(model: str, found, run_at: pd.Series, share: float) -> Event:
+    table = found.to_frame()
+    before = table["passed_before"].sum() / table["n_before"].sum()
+    now = table["passed_after"].sum() / table["n_after"].sum()
+    low, high = wilson(table["passed_after"].sum(), table["n_after"].sum())
+    lost = f"; lost: {', '.join(one_line(name, 30) for name in found.lost[:3])}" if found.lost else ""
+    words = (
+        f"{one_line(model)}: {amount(now, 'share')} of {number(found.n_after)}{NBSP}probe results pass in the run of "
+        f"{moment(run_at.min())}, {amount(before, 'share')} of {number(found.n_before)} did before{lost}"
     )
-
-
-def probes(log: Log, span: Span, a_month: float) -> Iterator[Event]:
-    """A run in which a model passes fewer probes than in all its earlier runs together (Fisher's exact test, one-sided)."""
-    if not log.has("probe_results"):
-        return
-    results = log.probe_results.dropna(subset=["passed"])
-    alpha = a_month / WEEKS_A_MONTH
-    for model, rows in results.groupby("model_id", sort=True):
-        days = rows["run_at"].dt.floor("D")
-        for day in sorted(days.unique())[1:]:
-            now, before = rows[days == day]["passed"].astype(bool), rows[days < day]["passed"].astype(bool)
-            table = [[now.sum(), (~now).sum()], [before.sum(), (~before).sum()]]
-            p = float(stats.fisher_exact(table, alternative="less").pvalue)
-            if p <= alpha:
-                low, high = wilson(now.sum(), len(now))
-                words = f"{one_line(str(model))}: {now.sum()} of {len(now)} probes passed, {before.sum()} of {len(before)} before (p {probability(p)})"
-                at = rows.loc[days == day, "run_at"].max()
-                yield _event("probe_pass_rate", None, at, day, float(now.mean()), float(before.mean()), float(low), float(high),
-                             "down", len(now), a_month, alpha, words)  # fmt: skip
-                break
-
-
-def _event(metric, feature, fired, start, value, expected, low, high, direction, n, designed, limit, words) -> Event:
     return Event(
-        layer="quality", metric=metric, feature_id=feature, fired_at=fired, window_start=start, began=start, began_low=start,
-        began_by=fired, ended=fired, value=value, expected=expected, low=low, high=high, direction=direction, n=n,
-        designed=designed, limit=limit, words=words,
+        "quality", "probe_pass_rate", None, run_at.max(), run_at.min(), run_at.min(), run_at.min(), run_at.max(),
+        run_at.max(), float(now), float(before), float(low), float(high), "down" if now < before else "up",
+        found.n_after, share, None, words,
     )  # fmt: skip
