@@ -74,7 +74,7 @@ class RespondResult(Result):
     def headline(self) -> str:
         """The action, its reason and what waiting costs."""
         target = f" {self.target}" if self.target else ""
-        return f"{self.action.replace('_', ' ')}{target}: {self.because} {self.cost_of_waiting.get('text', '')}".strip()
+        return f"{self.action.replace('_', ' ')}{target}: {self.because} Waiting costs {self.cost_of_waiting['text']}."
 
     def to_frame(self) -> pd.DataFrame:
         """The hit slice on every measure, before and since."""
@@ -215,13 +215,13 @@ def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice) -> dict[str
     change = compare(seen, group, inquiry.since) if seen is not None else None
     unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": per_day}
     if change is None or not np.isfinite(change["change"]):
-        return {**unknown, "text": f"about {say.number(per_day)} answers a day go through {group.label}."}
+        return {**unknown, "text": f"{say.number(per_day)} answers a day of {group.label} as they are now"}
     sign = seen.sign if seen else 1
     ends = sorted(per_day * sign * change[k] for k in ("low", "high"))
     estimate = per_day * sign * change["change"]
     what = "flagged" if seen is not None and seen.alert.metric == "flagged_rate" else say.metric_words(alert.metric)
     told = "bad" if what != "flagged" else "flagged"
-    text = f"Waiting costs about {say.number(estimate)} more {told} answers a day ({say.number(ends[0])} to {say.number(ends[1])})."
+    text = f"about {say.number(estimate)} more {told} answers a day ({say.number(ends[0])} to {say.number(ends[1])})"
     return {"affected_per_day": estimate, "low": ends[0], "high": ends[1], "requests_per_day": per_day, "text": text}
 
 
@@ -266,7 +266,7 @@ def _earlier_models(inquiry: Inquiry, group: Slice) -> list[str]:
 def _options(
     action: str, target: str | None, group: Slice, acting: dict, waiting: dict, earlier: list[str]
 ) -> list[dict[str, str]]:
-    stop = waiting["text"].replace("Waiting costs about", "ends about").rstrip(".")
+    stop = f"an end to {waiting['text']}"
     wait = {"do": "wait", "costs": waiting["text"], "gains": "more judged answers", "undo": "cannot be undone"}
     here = {
         "do": f"mend {target} for {group.label}",
@@ -384,7 +384,7 @@ def _next(action: str) -> str:
 
 
 def _nothing(isolate: IsolateResult) -> RespondResult:
-    unknown: dict[str, Any] = {"text": "Unknown: the metric has no value for single answers here, or too few."}
+    unknown: dict[str, Any] = {"text": "an unknown amount: the metric has no value for single answers here, or too few"}
     untested = {"test": "none", "needed_n": None, "margin": None, "n": 0, "recovered": None, "because": unknown["text"]}
     return RespondResult(
         "investigate", None, {}, "the stages before could not conclude.", [], [], unknown, unknown, untested,
