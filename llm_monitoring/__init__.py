@@ -31,6 +31,8 @@ _HOME = {
     "Rubric": "judging.rubric",
     "Judge": "judging.client",
     "set_judge": "judging.client",
+    "judge_sample": "judging.batch",
+    "BackgroundJudge": "judging.background",
     "CUSUMChart": "charts.cusum",
     "ControlChart": "charts.predictive",
     "ChartPortfolio": "charts.portfolio",

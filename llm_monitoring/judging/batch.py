@@ -253,6 +253,7 @@ def _run_in_thread(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     Ctrl-C cancels the work, waits until the file is consistent, and goes on as KeyboardInterrupt.
     """
     outcome: list[BaseException] = []
+    ended = threading.Event()
     handle: dict[str, Any] = {}
 
     async def main() -> None:
@@ -264,16 +265,17 @@ def _run_in_thread(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
             asyncio.run(main())
         except BaseException as error:
             outcome.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=target, name="judging", daemon=True)
-    thread.start()
+    threading.Thread(target=target, name="judging", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(0.1)
+        while not ended.wait(0.1):  # not join: interrupted, it takes a running thread for ended (Python 3.11)
+            pass
     except BaseException:
-        if "task" in handle and thread.is_alive():
+        if "task" in handle and not ended.is_set():
             handle["loop"].call_soon_threadsafe(handle["task"].cancel)
-        thread.join(10)
+        ended.wait(10)
         raise
     if outcome:
         raise outcome[0]

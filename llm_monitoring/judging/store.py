@@ -330,7 +330,8 @@ def export(path: str | Path, out: str | Path) -> Path:
     with Store(path) as store:
         frame = store.judgements()
     target = Path(out)
-    frame["dimensions"] = [json.dumps(dimensions) for dimensions in frame["dimensions"]]
+    if target.suffix != ".jsonl":
+        frame["dimensions"] = [json.dumps(dimensions) for dimensions in frame["dimensions"]]
     if target.suffix == ".parquet":
         frame.to_parquet(target, index=False)
     elif target.suffix == ".jsonl":
