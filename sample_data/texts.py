@@ -911,7 +911,7 @@ ERRORS = (
 REVIEW_NOTES = {
     "broken": (
         "wrong, our policy says something else", "invented, this is not in our rules", "no steps at all, the customer cannot do anything with this",
-        "sends the customer away", "friendly but wrong", "where is the label, where are the steps?", "", "would have cost us a customer", "", "",
+        "sends the customer away", "friendly but wrong", "nothing in it that helps the customer", "", "would have cost us a customer", "", "",
     ),
     "weak": ("does not answer the question", "empty words"),
     "truncated": ("stops in the middle of a sentence",),
