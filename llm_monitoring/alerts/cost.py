@@ -15,7 +15,7 @@ COLUMN = {
 
 
 def cost_tallies(hours: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Hourly sums of the charted cost metrics over the requests whose cost or tokens are known.
+    """Hourly sums of the charted cost metrics over the requests that cost something.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def cost_tallies(hours: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `measurements.TALLIES`, kind "positive": charted on the log scale, so that a change counts by its ratio.
+        `measurements.TALLIES`, kind "positive": sums of logarithms, so that a change counts by its ratio.
     """
     if not plan.cost.enabled:
         return pd.DataFrame(columns=TALLIES)
@@ -38,6 +38,6 @@ def spent(hours: pd.DataFrame, metrics) -> pd.DataFrame:
     parts = []
     for metric in metrics:
         column = COLUMN[metric]
-        names = {f"n_{column}": "n", column: "total", f"{column}_squares": "squares"}
+        names = {f"{column}_positive": "n", f"{column}_log": "total", f"{column}_log2": "squares", column: "plain"}
         parts.append(tally(hours[["feature_id", "hour", *names]].rename(columns=names), metric, "positive"))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TALLIES)

@@ -211,11 +211,23 @@ def _words(event: Event) -> str:
 
 
 def _designed(event: Event, plan: Plan, charts: int) -> str:
-    alone = f"{event.designed:.2g}"
     if event.limit is not None or not charts:
-        return f"fires for nothing at most {alone} times a month by design"
+        return f"by design this rule fires for nothing {_how_often(event.designed)}"
     budget = plan.quality.false_alarms_per_month
-    return f"this chart fires for nothing {alone} times a month by design, all {charts} of the plan {budget:g} times"
+    return f"by design this fires for nothing {_how_often(event.designed)}, all {charts} charts and tests {budget:g} times a month"
+
+
+def _how_often(a_month: float) -> str:
+    """A rate in words that can be pictured.
+
+    >>> _how_often(0.015), _how_often(2)
+    ('once in 67 months', '2 times a month')
+    """
+    return (
+        f"{number(a_month, 1)} times a month"
+        if a_month > 1 and a_month != round(a_month)
+        else (f"{number(a_month)} times a month" if a_month > 1 else f"once in {number(max(1 / a_month, 1))} months")
+    )
 
 
 def counted(metric: str) -> str:

@@ -118,7 +118,9 @@ def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
     slow = {metric: (rows.latency_ms > rows[f"{metric}_limit"]).cast("int64").sum() for metric in QUANTILES}
     sums = {"requests": rows.count(), "errors": rows.error.count(), "timed": rows.latency_ms.count(), **slow}
     found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas().fillna(dict.fromkeys(sums, 0))
-    return windows.labelled(found, window, ["feature_id"]).sort_values(["feature_id", "window_start"], ignore_index=True)
+    return windows.labelled(found, window, ["feature_id"]).sort_values(
+        ["feature_id", "window_start"], ignore_index=True
+    )
 
 
 def _width(own: pd.DataFrame, plan: Plan, span_: Span) -> str:

@@ -1,6 +1,10 @@
 """What is charted: hourly sums per feature and metric, added up to the window that a feature's traffic fills.
 
 Sums add up where means do not: `n`, `total`, `squares` of an hour give mean and sd of six hours or of a day.
+
+Cost and tokens are skewed: the mean of twenty requests is anything but normal, and a chart of it alarms for one long
+answer. So their sums are of logarithms, and a window's value is the geometric mean, scaled so that the baseline's is
+its plain mean: a change of all requests by some factor shows as that factor.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDTHS = ("1h", "6h", "1d")
 SEASON = {"1h": 24, "6h": 4, "1d": 7}
-TALLIES = ["feature_id", "metric", "kind", "hour", "n", "weight", "weight2", "total", "squares", "last"]
+TALLIES = ["feature_id", "metric", "kind", "hour", "n", "weight", "weight2", "total", "squares", "plain", "last"]
 OUTCOMES = {"refusals": "refusal", "truncated": "max_tokens"}
 FEWEST = 7
 DAY = pd.Timedelta("1D")
@@ -67,20 +71,22 @@ def _split(start: pd.Timestamp, end: pd.Timestamp, plan: Plan) -> pd.Timestamp:
 def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
     """Hourly sums as the long table; `weight`, `weight2`, `squares`, `last` are filled where they are not given."""
     filled = frame.assign(metric=metric, kind=kind)
-    for name, plain in (("weight", "n"), ("weight2", "n"), ("squares", "total")):
+    for name, plain in (("weight", "n"), ("weight2", "n"), ("squares", "total"), ("plain", "total")):
         if name not in filled:
             filled[name] = filled[plain]
     if "last" not in filled:
         filled["last"] = pd.NaT
     filled["last"] = pd.to_datetime(filled["last"], utc=True).astype("datetime64[us, UTC]")
     filled["hour"] = pd.to_datetime(filled["hour"], utc=True).astype("datetime64[us, UTC]")
-    numbers = ["n", "weight", "weight2", "total", "squares"]
+    numbers = TALLIES[4:-1]
     filled[numbers] = filled[numbers].astype(float)
     return filled.loc[filled["n"] > 0, TALLIES]
 
 
 def request_hours(log: Log) -> pd.DataFrame:
-    """One row per feature and hour: requests, outcomes, and sums of cost and tokens, by one query."""
+    """One row per feature and hour: requests, outcomes, and sums of cost and tokens and of their logarithms."""
+    import ibis
+
     rows, keys = windows.keyed(log.table("requests"), "timestamp", "1h", ["feature_id"])
     reason = rows.finish_reason
     known = reason.notnull() | rows.error.notnull()
@@ -88,7 +94,9 @@ def request_hours(log: Log) -> pd.DataFrame:
     sums |= {name: (reason == kind).cast("int64").sum() for name, kind in OUTCOMES.items()}
     for column in ("cost_usd", "input_tokens", "output_tokens"):
         value = rows[column]
-        sums |= {f"n_{column}": value.count(), column: value.sum(), f"{column}_squares": (value * value).sum()}
+        log_value = ibis.ifelse(value > 0, value, ibis.null("float64")).ln()
+        sums |= {column: value.sum(), f"{column}_n": value.count(), f"{column}_positive": log_value.count()}
+        sums |= {f"{column}_log": log_value.sum(), f"{column}_log2": (log_value * log_value).sum()}
     found = by_hour(engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas(), ["feature_id"])
     return found.fillna(dict.fromkeys(sums, 0)).sort_values(["feature_id", "hour"], ignore_index=True)
 
@@ -134,7 +142,7 @@ def to_windows(hours: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
     sums = hours.assign(window_start=start).groupby("window_start")
     table = sums[["n", "weight", "weight2", "total", "squares"]].sum().join(sums["last"].max())
     table = table[(table.index >= span.start) & (table.index + width <= span.end)]
-    if table.empty:
+    if not (table["n"] > 0).any():
         return pd.DataFrame(columns=["window_start", "window_end", "value", "n", "sd", "known_at"])
     table = table.reindex(pd.date_range(table.index.min(), table.index.max(), freq=width, name="window_start"))
     known = table["weight"] > 0
@@ -148,14 +156,23 @@ def to_windows(hours: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
     end = table.index + width
     out = pd.DataFrame({"window_end": end, "value": share, "n": count, "sd": np.sqrt(spread)}, index=table.index)
     if hours["kind"].iloc[0] == "positive":
-        out.loc[out["value"] <= 0, ["value", "n", "sd"]] = [np.nan, 0.0, np.nan]
+        out["value"] = np.exp(out["value"]) * _scale(hours, span)
+        out["sd"] *= out["value"]
     out["known_at"] = np.maximum(end, table["last"].fillna(pd.Timestamp(0, tz="UTC")))
     return out.reset_index()
 
 
+def _scale(hours: pd.DataFrame, span: Span) -> float:
+    """Plain over geometric mean of the baseline."""
+    before = hours[hours["hour"] < span.split]
+    before = before if len(before) else hours
+    n = before["n"].sum()
+    return float(before["plain"].sum() / n / np.exp(before["total"].sum() / n))
+
+
 def all_features(tallies: pd.DataFrame) -> pd.DataFrame:
     """The sums of every feature together, feature_id null."""
-    numbers = ["n", "weight", "weight2", "total", "squares"]
+    numbers = TALLIES[4:-1]
     grouped = tallies.groupby(["metric", "kind", "hour"], as_index=False)
     whole = grouped[numbers].sum().assign(last=grouped["last"].max()["last"].to_numpy(), feature_id=None)
     return whole[TALLIES]

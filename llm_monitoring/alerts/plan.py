@@ -79,6 +79,7 @@ class CostPlan(_Section):
 
     enabled: bool = Field(True, description="false switches the layer off")
     window: Auto = Field("auto", description="1h, 6h, 1d, or auto: the shortest with enough requests")
+    requests_per_window: int = Field(20, ge=1, description="requests that auto calls enough, on most occasions")
     metrics: list[Spent] = Field(list(get_args(Spent)), description="what is charted")
     critical_factor: float = Field(2.0, gt=1, description="a rise to this multiple is critical")
 
@@ -89,7 +90,8 @@ class QualityPlan(_Section):
     enabled: bool = Field(True, description="false switches the layer off")
     false_alarms_per_month: float = Field(1.0, gt=0, description="over all charts and tests of the plan together")
     window: Auto = Field("auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
-    answers_per_window: int = Field(20, ge=1, description="what auto calls enough, on most occasions")
+    answers_per_window: int = Field(20, ge=1, description="judged answers that auto calls enough, on most occasions")
+    requests_per_window: int = Field(100, ge=1, description="the same for shares of requests, which are mostly small")
     metrics: list[Judged] = Field(list(get_args(Judged)), description="what is charted")
     critical_fall: float = Field(0.3, gt=0, description="a fall of a mean score by this much is critical")
     critical_rise: float = Field(

@@ -149,13 +149,19 @@ def measure(log: Log, plan: Plan, span: Span) -> pd.DataFrame:
     tallies = pd.concat([cost_tallies(hours, plan), *_quality_tallies(log, hours, plan)], ignore_index=True)
     parts = []
     for (feature, metric), own in tallies.groupby(KEYS, sort=True):
-        wanted = plan.cost.window if metric in COLUMN else plan.quality.window
-        width = choose_window(own, span, plan.quality.answers_per_window, wanted)
+        layer = plan.cost if metric in COLUMN else plan.quality
+        enough = plan.quality.answers_per_window if metric_is_judged(str(metric)) else layer.requests_per_window
+        width = choose_window(own, span, enough, layer.window)
         table = to_windows(own, width, span)
         parts.append(table.assign(feature_id=feature, metric=metric, kind=own["kind"].iloc[0], window=width))
     columns = [*KEYS, "kind", "window", "window_start", "window_end", "value", "n", "sd", "known_at"]
     full = [part for part in parts if len(part)]
     return pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
+
+
+def metric_is_judged(metric: str) -> bool:
+    """Whether a metric rests on judged answers."""
+    return metric.startswith("mean_") or metric in ("flagged_rate", "failed_rate")
 
 
 def _quality_tallies(log: Log, hours: pd.DataFrame, plan: Plan) -> Iterator[pd.DataFrame]:
@@ -304,6 +310,9 @@ def result_arl0(result: ChartResult) -> float:
 def _mean(rows: pd.DataFrame, kind: str) -> tuple[float, float, float]:
     """Mean of windows together, and its 95 % interval from the spread within them."""
     n = rows["n"].to_numpy(float)
+    if kind == "positive":
+        logs = rows.assign(value=np.log(rows["value"]), sd=rows["sd"] / rows["value"])
+        return tuple(float(np.exp(end)) for end in _mean(logs, "mean"))  # type: ignore[return-value]
     value = float(np.average(rows["value"], weights=n)) if n.sum() > 0 else float("nan")
     if kind == "proportion":
         low, high = wilson(value * n.sum(), n.sum())
@@ -367,17 +376,8 @@ def _windows_of(log: Log, metric: str, feature: str | None, span: Span, window: 
     if metric in LATENCIES:
         return _quantile_windows(log, metric, feature, span, window), "positive"
     hours = request_hours(log)
-    everything = Plan()
-    if metric == "request_count":
-        own = tally(hours.assign(n=1, total=hours["requests"])[["feature_id", "hour", "n", "total"]], metric, "count")
-        own = own if feature is None else own[own["feature_id"] == feature]
-        table = to_windows(own.assign(weight=1.0), window, span)
-        return table.assign(value=table["value"] * table["n"], n=np.nan, sd=np.nan), "count"
-    if metric == "total_cost_usd":
-        own = spent(hours, ["avg_cost_per_request_usd"])
-        own = own if feature is None else own[own["feature_id"] == feature]
-        table = to_windows(own, window, span)
-        return table.assign(value=table["value"] * table["n"], n=np.nan, sd=np.nan), "positive"
+    if metric in ("request_count", "total_cost_usd"):
+        return _sum_windows(hours, metric, feature, span, window)
     if metric in COLUMN:
         tallies = spent(hours, [metric])
     else:
@@ -391,6 +391,17 @@ def _windows_of(log: Log, metric: str, feature: str | None, span: Span, window: 
     own = tallies[tallies["metric"] == metric]
     own = all_features(own) if feature is None else own[own["feature_id"] == feature]
     return None if own.empty else (to_windows(own, window, span), own["kind"].iloc[0])
+
+
+def _sum_windows(hours: pd.DataFrame, metric: str, feature: str | None, span: Span, window: str):
+    """Windows of a total: requests, or money spent."""
+    column, kind = ("requests", "count") if metric == "request_count" else ("cost_usd", "positive")
+    own = hours if feature is None else hours[hours["feature_id"] == feature]
+    total = own.groupby(windows.floor(own["hour"], window))[column].sum()
+    table = total.rename("value").rename_axis("window_start").reset_index()
+    table["window_end"] = table["window_start"] + windows.width(window)
+    table = table[(table["window_start"] >= span.start) & (table["window_end"] <= span.end)]
+    return table.assign(value=table["value"].where(table["value"] > 0), n=np.nan, sd=np.nan), kind
 
 
 def _quantile_windows(log: Log, metric: str, feature: str | None, span: Span, window: str) -> pd.DataFrame:
