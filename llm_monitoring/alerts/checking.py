@@ -86,7 +86,7 @@ def detectable(charted: PlanCharts) -> str:
     """
     if charted.span is None:
         return "No chart: the log holds no request."
-    days = (charted.span.end - charted.span.split) / pd.Timedelta("1d")
+    days = (charted.span.end - charted.span.split) / pd.Timedelta("1D")
     falls = {
         feature: result.detectable
         for (feature, metric), result in charted.results.items()

@@ -214,7 +214,7 @@ def _designed(event: Event, plan: Plan, charts: int) -> str:
     if event.limit is not None or not charts:
         return f"by design this rule fires for nothing {_how_often(event.designed)}"
     budget = plan.quality.false_alarms_per_month
-    return f"by design this fires for nothing {_how_often(event.designed)}, all {charts} charts and tests {budget:g} times a month"
+    return f"by design this fires for nothing {_how_often(event.designed)}, all {charts} charts and tests {_how_often(budget)}"
 
 
 def _how_often(a_month: float) -> str:
@@ -223,11 +223,9 @@ def _how_often(a_month: float) -> str:
     >>> _how_often(0.015), _how_often(2)
     ('once in 67 months', '2 times a month')
     """
-    return (
-        f"{number(a_month, 1)} times a month"
-        if a_month > 1 and a_month != round(a_month)
-        else (f"{number(a_month)} times a month" if a_month > 1 else f"once in {number(max(1 / a_month, 1))} months")
-    )
+    if a_month <= 1:
+        return "once a month" if a_month > 0.95 else f"once in {number(1 / a_month)} months"
+    return f"{number(a_month, 0 if a_month == round(a_month) else 1)} times a month"
 
 
 def counted(metric: str) -> str:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 QUANTILES = {"latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
-MONTH = pd.Timedelta("30d")
-WEEK = pd.Timedelta("7d")
+MONTH = pd.Timedelta("30D")
+WEEK = pd.Timedelta("7D")
 
 
 def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Event]:
@@ -51,7 +51,7 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Event]:
     for feature, own in counts.groupby("feature_id", sort=True):
         width = _width(own, plan, span_)
         table = _merged(own, width, span_)
-        limit = limits.loc[feature]
+        limit = dict(limits.loc[str(feature)])
         for metric, over, clear, seen in _judged(table, plan, span_, limit):
             for first, fired, last in stretches(over, clear, seen, plan.infrastructure.for_windows):
                 rows = table.iloc[first : fired + 1]
@@ -74,7 +74,7 @@ def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int
         return found
     first = fired = last = -1
     hits = quiet = 0
-    for i in np.flatnonzero(seen):
+    for i in np.flatnonzero(seen).tolist():
         if fired < 0:
             hits = hits + 1 if over[i] else 0
             first = i if hits == 1 else first
@@ -84,9 +84,9 @@ def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int
             last = i if over[i] else last
             quiet = quiet + 1 if clear[i] else 0
             if quiet == needed:
-                found.append((int(first), int(fired), int(last)))
+                found.append((first, fired, last))
                 fired, hits = -1, 0
-    return [*found, (int(first), int(fired), int(last))] if fired >= 0 else found
+    return [*found, (first, fired, last)] if fired >= 0 else found
 
 
 def _limits(log: Log, plan: Plan, span_: Span) -> pd.DataFrame:
@@ -147,7 +147,7 @@ def _merged(own: pd.DataFrame, width: str, span_: Span) -> pd.DataFrame:
     return table.rename_axis("window_start").reset_index()
 
 
-def _judged(table: pd.DataFrame, plan: Plan, span_: Span, limit: pd.Series):
+def _judged(table: pd.DataFrame, plan: Plan, span_: Span, limit: dict):
     """Per metric: which windows are over the limit, which are clearly under it, and which can be judged."""
     settings = plan.infrastructure
     tail, ease = (1 - settings.level) / 2, 1 - settings.hysteresis
@@ -190,8 +190,9 @@ def usual_volume(table: pd.DataFrame, watched: np.ndarray, tail: float) -> tuple
     Below two weeks of baseline the hour of the day is taken.
     """
     start = table["window_start"]
-    period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else pd.Timedelta("1d")
-    slot = ((start - windows.ANCHOR) % period) // pd.Timedelta("1h")
+    period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else pd.Timedelta("1D")
+    since = start - windows.floor(start, "1w" if period == WEEK else "1d")
+    slot = since // pd.Timedelta("1h")
     before = table.assign(slot=slot)[~watched].groupby("slot")["requests"].agg(["sum", "size"])
     total, size = (slot.map(before[name]).to_numpy(float) for name in ("sum", "size"))
     low = np.nan_to_num(stats.chi2.ppf(tail, 2 * total) / 2)
@@ -199,7 +200,7 @@ def usual_volume(table: pd.DataFrame, watched: np.ndarray, tail: float) -> tuple
 
 
 def _event(
-    log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, last: pd.Series, limit: pd.Series, width: str
+    log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, last: pd.Series, limit: dict, width: str
 ) -> Event:
     step = windows.width(width)
     start, end = rows["window_start"].iloc[0], rows["window_start"].iloc[-1] + step
@@ -220,7 +221,7 @@ def _event(
     )  # fmt: skip
 
 
-def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, limit: pd.Series, when: tuple):
+def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, limit: dict, when: tuple):
     """Value with its 95 % interval and n over the stretch that fired, the limit, and what is usual."""
     settings = plan.infrastructure
     if metric == "error_rate":

@@ -141,7 +141,7 @@ def to_windows(hours: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
     start = windows.floor(hours["hour"], window)
     sums = hours.assign(window_start=start).groupby("window_start")
     table = sums[["n", "weight", "weight2", "total", "squares"]].sum().join(sums["last"].max())
-    table = table[(table.index >= span.start) & (table.index + width <= span.end)]
+    table = table[(table.index >= span.start) & (table.index <= span.end - width)]
     if not (table["n"] > 0).any():
         return pd.DataFrame(columns=["window_start", "window_end", "value", "n", "sd", "known_at"])
     table = table.reindex(pd.date_range(table.index.min(), table.index.max(), freq=width, name="window_start"))
@@ -153,7 +153,7 @@ def to_windows(hours: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
         * count
         / (count - 1).where(count > 1)
     )
-    end = table.index + width
+    end = pd.DatetimeIndex(table.index) + width
     out = pd.DataFrame({"window_end": end, "value": share, "n": count, "sd": np.sqrt(spread)}, index=table.index)
     if hours["kind"].iloc[0] == "positive":
         out["value"] = np.exp(out["value"]) * _scale(hours, span)
@@ -182,10 +182,11 @@ def moment_of(until) -> pd.Timestamp | None:
     """A time in UTC from whatever was given; without a zone it is UTC."""
     if until is None:
         return None
+    when: pd.Timestamp | None
     try:
         when = pd.Timestamp(until)
     except (ValueError, TypeError):
-        when = pd.NaT
-    if pd.isna(when):
+        when = None
+    if when is None or pd.isna(when):
         raise ConfigError(f"until={until!r} is no time; expected one such as '2026-05-12T09:31Z'")
     return when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")

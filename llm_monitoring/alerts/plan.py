@@ -39,9 +39,11 @@ class _Section(BaseModel):
 class BaselinePlan(_Section):
     """What counts as normal: the first part of the log."""
 
-    days: int | None = Field(None, ge=1, description="length; by default half the log in whole weeks, two to four")
-    start: datetime | None = Field(None, description="first moment; by default the log's first day")
-    end: datetime | None = Field(None, description="last moment, if `days` is not given")
+    days: int | None = Field(
+        default=None, ge=1, description="length; by default half the log in whole weeks, two to four"
+    )
+    start: datetime | None = Field(default=None, description="first moment; by default the log's first day")
+    end: datetime | None = Field(default=None, description="last moment, if `days` is not given")
 
     @field_validator("start", "end")
     @classmethod
@@ -54,18 +56,20 @@ class BaselinePlan(_Section):
 class InfrastructurePlan(_Section):
     """Fixed limits, checked window by window and per feature."""
 
-    enabled: bool = Field(True, description="false switches the layer off")
-    window: str = Field("5min", description="width; a feature with less traffic gets 1h, 6h or 1d")
-    min_requests: int = Field(20, ge=2, description="requests that a window needs before it is judged")
-    for_windows: int = Field(2, ge=1, alias="for", description="windows in a row that must be over the limit")
-    level: float = Field(0.99, gt=0.5, lt=1, description="level of the interval whose end must be over the limit")
-    hysteresis: float = Field(0.2, ge=0, lt=1, description="an alert ends this share below its limit")
-    error_rate: float = Field(0.05, gt=0, lt=1, description="limit of the share of requests with an error")
-    latency_factor: float = Field(2.0, gt=1, description="limit of p95 and p99, in multiples of the baseline's")
-    latency_p95_ms: float | None = Field(None, gt=0, description="limit of p95 in ms, in place of the multiple")
-    latency_p99_ms: float | None = Field(None, gt=0, description="limit of p99 in ms, in place of the multiple")
-    volume_low: float = Field(0.2, ge=0, lt=1, description="fewer requests than this share of the usual ones")
-    volume_high: float = Field(5.0, gt=1, description="more requests than this multiple of the usual ones")
+    enabled: bool = Field(default=True, description="false switches the layer off")
+    window: str = Field(default="5min", description="width; a feature with less traffic gets 1h, 6h or 1d")
+    min_requests: int = Field(default=20, ge=2, description="requests that a window needs before it is judged")
+    for_windows: int = Field(default=2, ge=1, alias="for", description="windows in a row that must be over the limit")
+    level: float = Field(
+        default=0.99, gt=0.5, lt=1, description="level of the interval whose end must be over the limit"
+    )
+    hysteresis: float = Field(default=0.2, ge=0, lt=1, description="an alert ends this share below its limit")
+    error_rate: float = Field(default=0.05, gt=0, lt=1, description="limit of the share of requests with an error")
+    latency_factor: float = Field(default=2.0, gt=1, description="limit of p95 and p99, in multiples of the baseline's")
+    latency_p95_ms: float | None = Field(default=None, gt=0, description="limit of p95 in ms, in place of the multiple")
+    latency_p99_ms: float | None = Field(default=None, gt=0, description="limit of p99 in ms, in place of the multiple")
+    volume_low: float = Field(default=0.2, ge=0, lt=1, description="fewer requests than this share of the usual ones")
+    volume_high: float = Field(default=5.0, gt=1, description="more requests than this multiple of the usual ones")
 
     @field_validator("window")
     @classmethod
@@ -77,30 +81,42 @@ class InfrastructurePlan(_Section):
 class CostPlan(_Section):
     """Money and tokens a request, by charts that share the budget of [quality]."""
 
-    enabled: bool = Field(True, description="false switches the layer off")
-    window: Auto = Field("auto", description="1h, 6h, 1d, or auto: the shortest with enough requests")
-    requests_per_window: int = Field(20, ge=1, description="requests that auto calls enough, on most occasions")
-    metrics: list[Spent] = Field(list(get_args(Spent)), description="what is charted")
-    critical_factor: float = Field(2.0, gt=1, description="a rise to this multiple is critical")
+    enabled: bool = Field(default=True, description="false switches the layer off")
+    window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough requests")
+    requests_per_window: int = Field(default=20, ge=1, description="requests that auto calls enough, on most occasions")
+    metrics: list[Spent] = Field(default=list(get_args(Spent)), description="what is charted")
+    critical_factor: float = Field(default=2.0, gt=1, description="a rise to this multiple is critical")
 
 
 class QualityPlan(_Section):
     """Judged quality and what users do, by charts with one budget of false alarms."""
 
-    enabled: bool = Field(True, description="false switches the layer off")
-    false_alarms_per_month: float = Field(1.0, gt=0, description="over all charts and tests of the plan together")
-    window: Auto = Field("auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
-    answers_per_window: int = Field(20, ge=1, description="judged answers that auto calls enough, on most occasions")
-    requests_per_window: int = Field(100, ge=1, description="the same for shares of requests, which are mostly small")
-    metrics: list[Judged] = Field(list(get_args(Judged)), description="what is charted")
-    critical_fall: float = Field(0.3, gt=0, description="a fall of a mean score by this much is critical")
-    critical_rise: float = Field(
-        0.1, gt=0, lt=1, description="a rise of a share by this much is critical (0.1 = 10 points)"
+    enabled: bool = Field(default=True, description="false switches the layer off")
+    false_alarms_per_month: float = Field(
+        default=1.0, gt=0, description="over all charts and tests of the plan together"
     )
-    abandonment_above: float = Field(0.3, gt=0, lt=1, description="warn where the abandonment rate is above this")
-    query_drift: bool = Field(True, description="test weekly whether the questions changed, where texts are logged")
-    probes: bool = Field(True, description="compare each probe run with earlier runs of the same model")
-    same_cause_days: float = Field(2.0, ge=0, description="changes of one feature so near to each other are one alert")
+    window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
+    answers_per_window: int = Field(
+        default=20, ge=1, description="judged answers that auto calls enough, on most occasions"
+    )
+    requests_per_window: int = Field(
+        default=100, ge=1, description="the same for shares of requests, which are mostly small"
+    )
+    metrics: list[Judged] = Field(default=list(get_args(Judged)), description="what is charted")
+    critical_fall: float = Field(default=0.3, gt=0, description="a fall of a mean score by this much is critical")
+    critical_rise: float = Field(
+        default=0.1, gt=0, lt=1, description="a rise of a share by this much is critical (0.1 = 10 points)"
+    )
+    abandonment_above: float = Field(
+        default=0.3, gt=0, lt=1, description="warn where the abandonment rate is above this"
+    )
+    query_drift: bool = Field(
+        default=True, description="test weekly whether the questions changed, where texts are logged"
+    )
+    probes: bool = Field(default=True, description="compare each probe run with earlier runs of the same model")
+    same_cause_days: float = Field(
+        default=2.0, ge=0, description="changes of one feature so near to each other are one alert"
+    )
 
 
 class Plan(_Section):

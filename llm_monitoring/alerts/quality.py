@@ -148,9 +148,10 @@ def measure(log: Log, plan: Plan, span: Span) -> pd.DataFrame:
     hours = request_hours(log)
     tallies = pd.concat([cost_tallies(hours, plan), *_quality_tallies(log, hours, plan)], ignore_index=True)
     parts = []
-    for (feature, metric), own in tallies.groupby(KEYS, sort=True):
+    for key, own in tallies.groupby(KEYS, sort=True):
+        feature, metric = map(str, key)  # type: ignore[arg-type]
         layer = plan.cost if metric in COLUMN else plan.quality
-        enough = plan.quality.answers_per_window if metric_is_judged(str(metric)) else layer.requests_per_window
+        enough = plan.quality.answers_per_window if metric_is_judged(metric) else layer.requests_per_window
         width = choose_window(own, span, enough, layer.window)
         table = to_windows(own, width, span)
         parts.append(table.assign(feature_id=feature, metric=metric, kind=own["kind"].iloc[0], window=width))
@@ -202,7 +203,7 @@ def judged_rows(log: Log) -> pd.DataFrame:
     """The latest judgement of each request, with `hour` of the request (of the judgement where that is unknown)."""
     rows = log.judgements.sort_values(["judged_at", "request_id"]).drop_duplicates("request_id", keep="last")
     if rows.empty:
-        return rows.assign(hour=pd.NaT, weight=np.nan)
+        return rows.assign(hour=rows["judged_at"], weight=np.nan)
     requests, judged = log.table("requests"), log.table("judgements")
     chosen = requests.semi_join(judged, "request_id").select("request_id", "timestamp")
     times = engines.run(chosen).to_pandas().drop_duplicates("request_id").set_index("request_id")["timestamp"]

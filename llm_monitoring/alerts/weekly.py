@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from llm_monitoring.log import Log
 
-WEEK = pd.Timedelta("7d")
-MONTH = pd.Timedelta("30d")
+WEEK = pd.Timedelta("7D")
+MONTH = pd.Timedelta("30D")
 REFERENCE, CURRENT = 800, 200  # texts of the baseline and of a week that a drift test looks at
 
 

@@ -81,7 +81,7 @@ def watched(log: Log) -> QuietResult:
         frame = frame.assign(unit=frame["metric"].map(units))
         keys = sorted(found.results, key=lambda key: (FIRST.index(key[1]) if key[1] in FIRST else len(FIRST), str(key)))
         frame = pd.concat([frame[(frame["feature_id"] == f) & (frame["metric"] == m)] for f, m in keys[:MOST_CHARTS]])
-    days = max(1, round((times.max() - times.min()) / pd.Timedelta("1d")))
+    days = max(1, round((times.max() - times.min()) / pd.Timedelta("1D")))
     return QuietResult(
         verdict="no alert",
         charts=len(found.results),
