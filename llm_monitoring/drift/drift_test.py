@@ -164,7 +164,9 @@ class Comparison:
         side, position = (
             (self.before, position) if position < len(self.before) else (self.now, position - len(self.before))
         )
-        return side.texts[position] if side.texts is not None else f"row {side.rows[position]}"
+        if side.texts is None:
+            return f"row {side.rows[position]}"
+        return side.texts[position].encode("utf-8", "replace").decode()  # tables cannot hold half a character
 
 
 def _blocks(session: np.ndarray, current: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ import logging
 import re
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from scipy import sparse
 
 from llm_monitoring.errors import ConfigError, quote
 
@@ -175,18 +176,28 @@ def hash_embed(texts: Iterable[str]) -> np.ndarray:
     >>> bool(a @ b > a @ c)
     True
     """
-    return np.array([_hash_one(_clean(text)) for text in texts], np.float32).reshape(-1, 256)
+    rows, features, weights = [], [], []
+    places: dict[str, int] = {}
+    count = 0
+    for count, text in enumerate(texts, start=1):
+        for feature, weight in _features(text):
+            rows.append(count - 1)
+            features.append(places.setdefault(feature, len(places)))
+            weights.append(weight)
+    held = sparse.csr_array((np.array(weights, np.float32), (rows, features)), shape=(count, max(len(places), 1)))
+    directions = np.stack([_direction(feature) for feature in places] or [np.zeros(256, np.float32)])
+    vectors = held @ directions
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1)
 
 
-def _hash_one(text: str) -> np.ndarray:
-    vector = np.zeros(256, np.float32)
-    for word in re.findall(r"\w+|[^\w\s]", text.casefold()):
+def _features(text: str) -> Iterator[tuple[str, float]]:
+    """Words with weight 1, and their parts of three and four letters with weight 1 in all."""
+    for word in re.findall(r"\w+|[^\w\s]", _clean(text).casefold()):
         padded = f"<{word}>"
-        parts = [padded[i : i + size] for size in (3, 4) for i in range(max(len(padded) - size + 1, 0))]
-        vector += _direction(word)
+        parts = [padded[i : i + size] for size in (3, 4) for i in range(len(padded) - size + 1)]
+        yield word, 1.0
         for part in parts:
-            vector += _direction(part) / len(parts)
-    return vector / max(1.0, float(np.linalg.norm(vector)))
+            yield part, 1 / len(parts)
 
 
 @lru_cache(maxsize=65_536)
