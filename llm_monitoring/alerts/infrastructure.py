@@ -109,10 +109,11 @@ def _limits(log: Log, plan: Plan, span_: Span) -> pd.DataFrame:
 def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
     """Requests, errors and slow requests per feature and window, by one query."""
     import ibis
+    import pyarrow as pa
 
     names = [f"{metric}_limit" for metric in QUANTILES]
     rows = log.table("requests").select("feature_id", "timestamp", "error", "latency_ms")
-    rows = rows.join(ibis.memtable(limits[names].reset_index()), "feature_id")
+    rows = rows.join(ibis.memtable(pa.Table.from_pandas(limits[names].reset_index())), "feature_id")
     window = plan.infrastructure.window
     rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
     slow = {metric: (rows.latency_ms > rows[f"{metric}_limit"]).cast("int64").sum() for metric in QUANTILES}
@@ -192,7 +193,7 @@ def usual_volume(table: pd.DataFrame, watched: np.ndarray, tail: float) -> tuple
     start = table["window_start"]
     period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else pd.Timedelta("1D")
     since = start - windows.floor(start, "1w" if period == WEEK else "1d")
-    slot = since // pd.Timedelta("1h")
+    slot = since.dt.total_seconds() // 3600
     before = table.assign(slot=slot)[~watched].groupby("slot")["requests"].agg(["sum", "size"])
     total, size = (slot.map(before[name]).to_numpy(float) for name in ("sum", "size"))
     low = np.nan_to_num(stats.chi2.ppf(tail, 2 * total) / 2)

@@ -6,7 +6,7 @@ The charts of the cost layer share the budget, so they are fitted here too; `cha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -361,9 +361,17 @@ def chart_of(
     total = charts_of_plan(log, plan, span)
     arl0 = max(total * MONTH / windows.width(window) / plan.quality.false_alarms_per_month, 1.01)
     try:
-        return ControlChart(kind=kind, arl0=arl0, season=SEASON[window]).fit(early).monitor(late)
+        result = ControlChart(kind=kind, arl0=arl0, season=SEASON[window]).fit(early).monitor(late)
     except ConfigError:
         return None
+    return _after_baseline(result, early)
+
+
+def _after_baseline(result: ChartResult, early: pd.DataFrame) -> ChartResult:
+    """The result with the windows of the baseline in front of those watched, without limits and alarms."""
+    shown = result.windows
+    before = early[["window_start", "window_end", "value", "n"]].assign(center=shown["center"].mean(), alarm=False)
+    return replace(result, windows=pd.concat([before, shown], ignore_index=True)[shown.columns])
 
 
 def charts_of_plan(log: Log, plan: Plan, span: Span) -> int:
