@@ -145,8 +145,8 @@ def review(log: str, alert: str | None, until: str | None, out: str) -> None:
 
     case = open_case(log, until=until, alert=alert)
     click.echo(f"{describe(case.alert)}")
-    done = read(out) if Path(out).exists() else []
-    click.echo(f"{len(done)} verdicts stand in {out}")
+    done = len(read(out)) if Path(out).exists() else 0
+    click.echo(f"{done} verdicts stand in {out}")
     given = "".join(f", {name}={value!r}" for name, value in (("until", until), ("alert", alert)) if value)
     click.echo("Read on in JupyterLab (jupyter lab), in a cell:")
     click.echo("  import llm_monitoring as lm\n  from llm_monitoring.reporting.case import open_case")

@@ -9,7 +9,7 @@ import pytest
 
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.reporting.folder import STAGES, notebook_of
-from llm_monitoring.reporting.notebooks import check_parameters, execute, notebooks_folder
+from llm_monitoring.reporting.notebooks import Kernels, check_parameters, execute, notebooks_folder
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -17,6 +17,11 @@ SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def run(names, folder, parameters):
+    with Kernels() as kernels:
+        return execute(names, folder, parameters, kernels, progress=False)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -80,20 +85,20 @@ def test_an_executed_notebook_runs_again_where_it_lies_in_a_kernel_of_its_own(re
     before = {stage: (copy / "results" / f"{stage}.json").read_bytes() for stage in STAGES}
     given = json.loads((report_folder / "results" / "incident.json").read_text())["parameters"]
     parameters = {"log": given["log"], "out": ".", "reviews": "reviews.jsonl"}
-    failure, seconds = execute([notebook_of("scope")], copy, parameters, isolated=True, progress=False)
+    failure, seconds = run([notebook_of("scope")], copy, parameters)
     assert failure is None
     assert list(seconds) == ["2_scope.ipynb"]
     assert {stage: (copy / "results" / f"{stage}.json").read_bytes() for stage in STAGES} == before
 
 
 def test_explore_runs_from_any_folder(tmp_path):
-    failure, _ = execute(["0_explore.ipynb"], tmp_path, {}, progress=False)
+    failure, _ = run(["0_explore.ipynb"], tmp_path, {})
     assert failure is None, str(failure)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0_explore.ipynb"]
 
 
 def test_a_notebook_that_fails_names_notebook_cell_and_error(tmp_path):
-    failure, _ = execute(["2_scope.ipynb", "3_isolate.ipynb"], tmp_path, {"log": "nowhere"}, progress=False)
+    failure, _ = run(["2_scope.ipynb", "3_isolate.ipynb"], tmp_path, {"log": "nowhere"})
     start = "2_scope failed in cell 2: LogError: nowhere: "
     assert str(failure).startswith(start)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2_scope.ipynb"]

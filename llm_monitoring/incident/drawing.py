@@ -313,10 +313,9 @@ def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> None
     center, lower, upper = (np.repeat(_numbers(frame, name)[known], 2) for name in ("center", "lower", "upper"))
     ax.fill_between(edge, lower, upper, color=BAND, lw=0)
     ax.plot(edge, center, color=MUTE, lw=1)
-    ax.annotate(
-        "expected, and the limits of chance", (edge[0], np.nanmax(upper[:2])), (6, 4), textcoords="offset points",
-        color=MUTE, va="bottom",
-    )  # fmt: skip
+    top = np.nanmax(_numbers(frame, "value")[known][:3]) if not np.isfinite(upper[0]) else upper[0]
+    words = "expected" if not np.isfinite(upper).any() else "expected, and the limits of chance"
+    ax.annotate(words, (edge[0], top), (6, 4), textcoords="offset points", color=MUTE, va="bottom")
 
 
 def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:

@@ -109,27 +109,31 @@ def open_case(log: Any = "sample_data", until=None, alert=None, reviews=None, ou
     LogError, ConfigError
         The log, the time, the alert or the reviews cannot be read.
     """
-    from llm_monitoring.log import open_log
-
     when = read_time("until", until)
-    opened = open_log(find_log(log))
-    opened = opened if when is None else opened.until(when)
+    opened = read_log(log, when)
     known = _known(out)
     chosen, others = (known["alert"], known["other_alerts"]) if known and not alert else choose(opened, alert)
-    times = opened.requests["timestamp"]
-    if not len(times):
-        raise ConfigError(
-            f"log {quote(str(log))}: no request{'' if when is None else f' until {when}'}; a report needs some"
-        )
     name = incident_id(
         *(
             (chosen["metric"], chosen["feature_id"], read_time("fired_at", chosen["fired_at"]))
             if chosen
-            else (None, None, times.max())
+            else (None, None, opened.requests["timestamp"].max())
         )
     )
     folder = Path(out) if out else Path("reports") / f"{name}-draft"
     return Case(opened, chosen, others, read_reviews(opened, reviews, when), folder, name)
+
+
+def read_log(log: Any, when: pd.Timestamp | None = None) -> Log:
+    """The log, as it was known at a moment; one without a request is refused."""
+    from llm_monitoring.log import open_log
+
+    opened = open_log(find_log(log))
+    opened = opened if when is None else opened.until(when)
+    if not len(opened.requests):
+        until = "" if when is None else f" until {when}"
+        raise ConfigError(f"log {quote(str(log))}: no request{until}; a report needs some")
+    return opened
 
 
 def find_log(log: Any) -> Any:

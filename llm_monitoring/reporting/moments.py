@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 
-def known_when(
-    log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame, now: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """One row per moment; each uses only rows that were known by then.
+def known_before(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame) -> list[dict[str, Any]]:
+    """The moments before now: the alert, and the last review where it came later.
 
     Parameters
     ----------
@@ -26,8 +24,6 @@ def known_when(
         The alert.
     reviews : DataFrame
         The verdicts used.
-    now : mapping
-        The results of this report: triage, scope, isolate.
 
     Returns
     -------
@@ -37,12 +33,14 @@ def known_when(
     last = log.requests["timestamp"].max()
     fired = pd.Timestamp(alert["fired_at"])
     read = reviews["reviewed_at"].max() if len(reviews) else pd.NaT
-    rows = []
-    if fired < last:
-        rows.append(_then(log, alert, reviews, fired, "alert"))
-    if pd.notna(read) and fired < read < last:
-        rows.append(_then(log, alert, reviews, read, "after the reviews"))
-    return [*rows, _row(iso(last), "this page", now["triage"], now["scope"], now["isolate"])]
+    moments = [(fired, "alert"), (read, "after the reviews")]
+    return [_then(log, alert, reviews, when, what) for when, what in moments if pd.notna(when) and fired <= when < last]
+
+
+def known_now(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of the results of this report."""
+    triage, scope, isolate = (results[stage] for stage in ("triage", "scope", "isolate"))
+    return _row(triage["until"], "this page", triage, scope, isolate)
 
 
 def _then(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame, when: pd.Timestamp, what: str) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,9 @@ from typing import Any
 from llm_monitoring.errors import ConfigError, one_of, quote
 
 ENGINE = "llm_monitoring"
+LOADED = (
+    "import llm_monitoring.incident, llm_monitoring.alerts.checking, llm_monitoring.reporting.case, matplotlib.pyplot"
+)
 TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool}
 
 
@@ -36,8 +38,43 @@ def notebooks_folder() -> Path:
     return shipped if shipped.is_dir() else Path(__file__).parents[2] / "notebooks"
 
 
+class Kernels:
+    """Kernels of this very Python, whatever the machine knows by the name of python3: one for all, or one each.
+
+    Used as ``with Kernels() as kernels:``. The first starts at once and loads what the stages need while the caller does
+    something else; all stop at the end.
+
+    Parameters
+    ----------
+    isolated : bool
+        A new kernel for each notebook.
+    """
+
+    def __init__(self, isolated: bool = False):
+        self.isolated = isolated
+        self._started: list[Any] = []
+        self._given = 0
+
+    def __enter__(self) -> Kernels:
+        self._started.append(_start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from jupyter_core.utils import run_sync
+
+        for manager in self._started:
+            run_sync(manager.shutdown_kernel)(now=True)
+
+    def take(self) -> Any:
+        """The kernel for the next notebook."""
+        if self.isolated and self._given:
+            self._started.append(_start())
+        self._given += 1
+        return self._started[-1]
+
+
 def execute(
-    names: Sequence[str], folder: Path, parameters: Mapping[str, Any], isolated: bool = False, progress: bool = True
+    names: Sequence[str], folder: Path, parameters: Mapping[str, Any], kernels: Kernels, progress: bool = True
 ) -> tuple[Failure | None, dict[str, float]]:
     """Run notebooks in order, in `folder`, and write them there executed; stop at the first that fails.
 
@@ -48,9 +85,8 @@ def execute(
     folder : Path
         Where they run and are written.
     parameters : mapping
-        For the `parameters` cell of each; checked before a kernel starts.
-    isolated : bool
-        One kernel for each notebook in place of one for all.
+        For the `parameters` cell of each; checked before the first runs.
+    kernels : Kernels
     progress : bool
         Show a bar over the notebooks where somebody looks.
 
@@ -70,11 +106,11 @@ def execute(
     for name in names:
         check_parameters(notebooks_folder() / name, parameters)
     seconds: dict[str, float] = {}
-    with _kernels(folder, isolated) as kernel, tqdm(names, disable=None if progress else True, unit="stage") as bar:
+    with tqdm(names, disable=None if progress else True, unit="stage") as bar:
         for name in bar:
             bar.set_description(Path(name).stem)
             start = time.perf_counter()
-            failure = _run(name, folder, parameters, kernel())
+            failure = _run(name, folder, parameters, kernels.take())
             seconds[name] = time.perf_counter() - start
             if failure:
                 return failure, seconds
@@ -99,28 +135,7 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
             raise ConfigError(f"{notebook.stem}: parameter {name}={quote(value)}; expected {kind}")
 
 
-@contextmanager
-def _kernels(folder: Path, isolated: bool) -> Iterator[Any]:
-    """A function that gives the kernel for the next notebook: always the same, or a new one."""
-    from jupyter_core.utils import run_sync
-
-    started: list[Any] = []
-
-    def kernel() -> Any:
-        if started and not isolated:
-            return started[0]
-        started.append(_start(folder))
-        return started[-1]
-
-    try:
-        yield kernel
-    finally:
-        for manager in started:
-            run_sync(manager.shutdown_kernel)(now=True)
-
-
-def _start(folder: Path) -> Any:
-    """A kernel of this very Python, whatever kernels the machine knows by the name of python3."""
+def _start() -> Any:
     import subprocess
 
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -129,11 +144,18 @@ def _start(folder: Path) -> Any:
 
     class ThisPython(KernelSpecManager):
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            argv = [
+                sys.executable,
+                "-m",
+                "ipykernel_launcher",
+                "-f",
+                "{connection_file}",
+                f"--IPKernelApp.exec_lines={LOADED}",
+            ]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
-    run_sync(manager.start_kernel)(cwd=str(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run_sync(manager.start_kernel)(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return manager
 
 
@@ -145,7 +167,7 @@ def _run(name: str, folder: Path, parameters: Mapping[str, Any], kernel: Any) ->
     try:
         papermill.execute_notebook(
             str(notebooks_folder() / name), str(target), dict(parameters), engine_name=ENGINE, kernel_name="python3",
-            progress_bar=False, request_save_on_cell_execute=False, kernel=kernel,
+            progress_bar=False, request_save_on_cell_execute=False, kernel=kernel, folder=str(folder.resolve()),
         )  # fmt: skip
         failure = None
     except papermill.PapermillExecutionError as error:
@@ -162,11 +184,12 @@ def _register() -> None:
 
     class OneKernel(Engine):
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, kernel=None, **_):
+        def execute_managed_notebook(cls, nb_man, kernel_name, kernel=None, folder=".", **_):
             client = PapermillNotebookClient(nb_man, km=kernel, timeout=None, startup_timeout=120)
             client.start_new_kernel_client()
             try:
-                client.wait_for_reply(client.kc.execute("%reset -f", silent=True, store_history=False))
+                for line in ("%reset -f", f"__import__('os').chdir({folder!r})"):
+                    client.wait_for_reply(client.kc.execute(line, silent=True, store_history=False))
                 return client.execute(cleanup_kc=False)
             finally:
                 stopped = client.kc.stop_channels()

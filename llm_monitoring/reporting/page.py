@@ -49,7 +49,9 @@ def render(story: Mapping[str, Any], draw: Callable[[str], str]) -> str:
     )
     style = Markup((TEMPLATES / "page.css").read_text("utf-8"))
     template = environment.get_template("page.html")
-    return template.render(page=story, draw=lambda name: Markup(CONTROL.sub("\ufffd", draw(name))), style=style, policy=POLICY)
+    return template.render(
+        page=story, draw=lambda name: Markup(CONTROL.sub("\ufffd", draw(name))), style=style, policy=POLICY
+    )
 
 
 def printable(value: Any) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring.reporting import folder as files
-from llm_monitoring.reporting.case import Case, find_log, open_case
+from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
+from llm_monitoring.reporting.moments import known_before, known_now
+from llm_monitoring.reporting.notebooks import Failure, Kernels, execute
 from llm_monitoring.results import Result, iso, jsonable
 
 if TYPE_CHECKING:
@@ -102,19 +105,18 @@ def report(
     Report: Real: ...
     """
     start = time.perf_counter()
-    case = open_case(log, until, alert, reviews)
-    folder = files.prepare(Path(out).resolve() / case.incident_id, force)
-    parameters = _parameters(log, until, alert, reviews, seed)
-    source = _keep_log(log, case, folder)
-    files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
-    stages = files.STAGES if case.alert else files.STAGES[:1]
-    incident = _incident(case, parameters)
-    files.save_result(incident, folder, "incident")
-    failure, seconds = _execute(stages, folder, source, case, until, seed, isolated, progress)
-    incident |= _outcome(stages, failure)
-    results = files.results_in(folder) | {"incident": incident}
+    opened = read_log(log, files.read_time("until", until))
+    with Kernels(isolated) as kernels:  # the first one starts up while the alerts are found
+        case = open_case(opened, until, alert, reviews)
+        folder = files.prepare(Path(out).resolve() / case.incident_id, force)
+        incident = _incident(case, _parameters(log, until, alert, reviews, seed))
+        files.save_result(incident, folder, "incident")
+        files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
+        given = {"log": _keep_log(log, case, folder), "until": incident["parameters"]["until"] or "", "seed": seed}
+        failure, seconds, before = _execute(case, folder, given, kernels, progress)
+    incident |= _outcome(case, failure)
     if case.alert and not failure:
-        incident |= _told_later(case, results)
+        incident |= _told_later(case, files.results_in(folder), before)
     files.save_result(incident, folder, "incident")
     sentence = write_page(folder)
     files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
@@ -133,18 +135,17 @@ def write_page(folder: str | Path) -> str:
     return f"{told['verdict']} {told['headline']}"
 
 
-def _execute(stages, folder: Path, source: str, case: Case, until, seed: int, isolated: bool, progress: bool):
-    from llm_monitoring.reporting.notebooks import execute
+def _execute(case: Case, folder: Path, given: dict[str, Any], kernels: Kernels, progress: bool):
+    """The notebooks run in their kernel while this process looks at what was known before."""
+    names = [files.notebook_of(stage) for stage in _stages(case)]
+    with ThreadPoolExecutor(1) as beside:
+        before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
+        failure, seconds = execute(names, folder, {**given, "reviews": "reviews.jsonl", "out": "."}, kernels, progress)
+        return failure, seconds, before.result() if before else []
 
-    when = files.read_time("until", until)
-    given = {
-        "log": source,
-        "until": iso(when) if when is not None else "",
-        "reviews": "reviews.jsonl",
-        "out": ".",
-        "seed": seed,
-    }
-    return execute([files.notebook_of(stage) for stage in stages], folder, given, isolated, progress)
+
+def _stages(case: Case) -> tuple[str, ...]:
+    return files.STAGES if case.alert else files.STAGES[:1]
 
 
 def _keep_log(log: Any, case: Case, folder: Path) -> str:
@@ -191,10 +192,10 @@ def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _outcome(stages, failure) -> dict[str, Any]:
+def _outcome(case: Case, failure: Failure | None) -> dict[str, Any]:
     """What became of each stage."""
     states = dict.fromkeys(files.STAGES, "not run")
-    for stage in stages:
+    for stage in _stages(case):
         if failure and failure.notebook == files.notebook_of(stage):
             states[stage] = "failed"
             told = {"stage": stage, "notebook": failure.notebook, "cell": failure.cell, "error": failure.error}
@@ -203,14 +204,11 @@ def _outcome(stages, failure) -> dict[str, Any]:
     return {"stages": states, "failure": None}
 
 
-def _told_later(case: Case, results: Mapping[str, Any]) -> dict[str, Any]:
+def _told_later(case: Case, results: Mapping[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
     """What needs the stages: the time line, what was known when, what acting and waiting cost."""
-    from llm_monitoring.reporting.moments import known_when
-
-    assert case.alert is not None
     return {
         "timeline": _timeline(case, results),
-        "known_when": known_when(case.log, case.alert, case.reviews, results),
+        "known_when": [*before, known_now(results)],
         "cost_of_acting": results["respond"]["cost_of_acting"],
         "cost_of_waiting": results["respond"]["cost_of_waiting"],
     }
