@@ -50,6 +50,7 @@ _HOME = {
     "compare_probes": "probes.comparison",
     "probe_check": "probes.checks",
     "run_probes": "probes.running",
+    "unpinned_models": "probes.pins",
     "check": "alerts.checking",
     "review": "reviewing.widget",
     "report": "reporting.run",
