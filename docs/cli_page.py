@@ -26,7 +26,8 @@ def cli_page() -> str:
 
 
 def _help(command: click.Command, name: str) -> str:
-    text = command.get_help(click.Context(command, info_name=name, max_content_width=100, terminal_width=100))
+    known = {**main.context_settings, "max_content_width": 100}  # as the group hands them on
+    text = command.get_help(click.Context(command, info_name=name, terminal_width=100, **known))
     return f"```text\n{text}\n```"
 
 
