@@ -26,6 +26,7 @@ WIDTHS = ("1h", "6h", "1d")
 SEASON = {"1h": 24, "6h": 4, "1d": 7}
 TALLIES = ["feature_id", "metric", "kind", "hour", "n", "weight", "weight2", "total", "squares", "plain", "last"]
 OUTCOMES = {"refusals": "refusal", "truncated": "max_tokens"}
+KEYS = ["feature_id", "metric"]
 FEWEST = 7
 DAY = pd.Timedelta("1D")
 
@@ -110,64 +111,87 @@ def by_hour(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     )
 
 
-def choose_window(hours: pd.DataFrame, span: Span, enough: int, wanted: str = "auto") -> str:
-    """The shortest of 1 h, 6 h, 1 d whose windows hold `enough` on most occasions of the baseline, else 1 d.
+def choose_windows(tallies: pd.DataFrame, span: Span, enough: pd.Series) -> pd.Series:
+    """Per chart the shortest of 1 h, 6 h, 1 d whose windows hold enough on most occasions of the baseline, else 1 d.
+
+    Parameters
+    ----------
+    tallies : DataFrame
+    span : Span
+    enough : Series
+        Answers that a window of a chart needs, by (feature_id, metric).
+
+    Returns
+    -------
+    Series
+        Width by (feature_id, metric).
 
     >>> times = pd.date_range("2026-05-11", periods=240, freq="6h", tz="UTC")
-    >>> hours = pd.DataFrame({"hour": times, "n": 30})
-    >>> choose_window(hours, Span(times[0], times[-1], times[-1]), enough=20)
-    '6h'
+    >>> hours = pd.DataFrame({"feature_id": "search", "metric": "mean_quality", "hour": times, "n": 30})
+    >>> enough = pd.Series(20, pd.MultiIndex.from_tuples([("search", "mean_quality")], names=KEYS))
+    >>> choose_windows(hours, Span(times[0], times[-1], times[-1]), enough).tolist()
+    ['6h']
     """
-    if wanted != "auto":
-        return wanted
-    before = hours[(hours["hour"] >= span.start) & (hours["hour"] < span.split)]
-    for window in WIDTHS[:-1]:
-        there = before.groupby(windows.floor(before["hour"], window))["n"].sum()
-        if (there >= enough).sum() > 0.5 * ((span.split - span.start) / windows.width(window)):
-            return window
-    return WIDTHS[-1]
+    before = tallies[(tallies["hour"] >= span.start) & (tallies["hour"] < span.split)]
+    chosen = pd.Series(WIDTHS[-1], index=enough.index)
+    for window in reversed(WIDTHS[:-1]):
+        start = windows.floor(before["hour"], window)
+        held = before.groupby([*KEYS, start], sort=False)["n"].sum()
+        wanted = enough.reindex(held.index.droplevel(-1)).to_numpy()
+        often = (held >= wanted).groupby(KEYS).sum().reindex(enough.index, fill_value=0)
+        chosen[often > 0.5 * ((span.split - span.start) / windows.width(window))] = window
+    return chosen
 
 
-def to_windows(hours: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
-    """Closed windows of one chart from its hourly sums; empty ones between are rows with n 0.
+def to_windows(tallies: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
+    """Closed windows of charts from their hourly sums; empty ones between are rows with n 0.
 
     Returns
     -------
     DataFrame
-        `window_start`, `window_end`, `value`, `n` (answers), `sd` (within the window), `known_at` (the window's end,
-        or the last judgement in it where that came later).
+        `feature_id`, `metric`, `kind`, `window_start`, `window_end`, `value`, `n` (answers), `sd` (within the window),
+        `known_at` (the window's end, or the last judgement in it where that came later).
     """
     width = windows.width(window)
-    start = windows.floor(hours["hour"], window)
-    sums = hours.assign(window_start=start).groupby("window_start")
-    table = sums[["n", "weight", "weight2", "total", "squares"]].sum().join(sums["last"].max())
-    table = table[(table.index >= span.start) & (table.index <= span.end - width)]
-    if not (table["n"] > 0).any():
-        return pd.DataFrame(columns=["window_start", "window_end", "value", "n", "sd", "known_at"])
-    table = table.reindex(pd.date_range(table.index.min(), table.index.max(), freq=width, name="window_start"))
+    rows = tallies.assign(window_start=windows.floor(tallies["hour"], window))
+    rows["chart"] = rows.groupby(KEYS, dropna=False, sort=True).ngroup()
+    names = rows.drop_duplicates("chart").set_index("chart")[[*KEYS, "kind"]]
+    scale = _scale(rows, span)
+    rows = rows[(rows["window_start"] >= span.start) & (rows["window_start"] <= span.end - width)]
+    sums = rows.groupby(["chart", "window_start"])
+    table = sums[TALLIES[4:-1]].sum().join(sums["last"].max()).reset_index()
+    table = _every_window(table, width).merge(table, how="left", on=["chart", "window_start"])
     known = table["weight"] > 0
-    share = table["total"] / table["weight"].where(known)
-    count = (table["weight"] ** 2 / table["weight2"].where(known)).fillna(0.0)
-    spread = (
-        (table["squares"] / table["weight"].where(known) - share**2).clip(lower=0)
-        * count
-        / (count - 1).where(count > 1)
-    )
-    end = pd.DatetimeIndex(table.index) + width
-    out = pd.DataFrame({"window_end": end, "value": share, "n": count, "sd": np.sqrt(spread)}, index=table.index)
-    if hours["kind"].iloc[0] == "positive":
-        out["value"] = np.exp(out["value"]) * _scale(hours, span)
-        out["sd"] *= out["value"]
-    out["known_at"] = np.maximum(end, table["last"].fillna(pd.Timestamp(0, tz="UTC")))
-    return out.reset_index()
+    value = table["total"] / table["weight"].where(known)
+    n = (table["weight"] ** 2 / table["weight2"].where(known)).fillna(0.0)
+    spread = (table["squares"] / table["weight"].where(known) - value**2).clip(lower=0) * n / (n - 1).where(n > 1)
+    end = table["window_start"] + width
+    last = table["last"].fillna(pd.Timestamp(0, tz="UTC"))
+    out = names.loc[table["chart"]].reset_index(drop=True)
+    out = out.assign(window_start=table["window_start"], window_end=end, value=value, n=n, sd=np.sqrt(spread))
+    positive = (out["kind"] == "positive").to_numpy()
+    out.loc[positive, "value"] = np.exp(value[positive]) * table["chart"].map(scale)[positive]
+    out.loc[positive, "sd"] *= out.loc[positive, "value"]
+    return out.assign(known_at=last.where(last > end, end))
 
 
-def _scale(hours: pd.DataFrame, span: Span) -> float:
-    """Plain over geometric mean of the baseline."""
-    before = hours[hours["hour"] < span.split]
-    before = before if len(before) else hours
-    n = before["n"].sum()
-    return float(before["plain"].sum() / n / np.exp(before["total"].sum() / n))
+def _every_window(table: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:
+    """Chart and start of each window from a chart's first to its last."""
+    ends = table.groupby("chart")["window_start"].agg(["min", "max"])
+    count = ((ends["max"] - ends["min"]) / width).round().astype(int) + 1
+    number = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count).to_numpy()
+    starts = ends["min"].loc[np.repeat(ends.index, count)].reset_index(drop=True) + number * width
+    grid = pd.DataFrame({"chart": np.repeat(ends.index, count), "window_start": starts})
+    return grid.astype({"window_start": table["window_start"].dtype})
+
+
+def _scale(rows: pd.DataFrame, span: Span) -> pd.Series:
+    """Per chart of kind "positive": plain over geometric mean of the baseline (of everything where there is none)."""
+    positive = rows[rows["kind"] == "positive"]
+    whole = positive.groupby("chart")[["n", "total", "plain"]].sum()
+    before = positive[positive["hour"] < span.split].groupby("chart")[["n", "total", "plain"]].sum()
+    sums = before.reindex(whole.index).fillna(whole)
+    return sums["plain"] / sums["n"] / np.exp(sums["total"] / sums["n"])
 
 
 def all_features(tallies: pd.DataFrame) -> pd.DataFrame:

@@ -17,13 +17,14 @@ from llm_monitoring.alerts.cost import COLUMN, cost_tallies, spent
 from llm_monitoring.alerts.events import Event, finite
 from llm_monitoring.alerts.measurements import (
     FEWEST,
+    KEYS,
     SEASON,
     TALLIES,
     WIDTHS,
     Span,
     all_features,
     by_hour,
-    choose_window,
+    choose_windows,
     moment_of,
     request_hours,
     span_of,
@@ -147,20 +148,24 @@ def measure(log: Log, plan: Plan, span: Span) -> pd.DataFrame:
     """The closed windows of every feature and metric of the cost and quality layers, each in the width it fills."""
     hours = request_hours(log)
     tallies = pd.concat([cost_tallies(hours, plan), *_quality_tallies(log, hours, plan)], ignore_index=True)
-    parts = []
-    for key, own in tallies.groupby(KEYS, sort=True):
-        feature, metric = map(str, key)  # type: ignore[arg-type]
-        layer = plan.cost if metric in COLUMN else plan.quality
-        enough = plan.quality.answers_per_window if metric_is_judged(metric) else layer.requests_per_window
-        width = choose_window(own, span, enough, layer.window)
-        table = to_windows(own, width, span)
-        parts.append(table.assign(feature_id=feature, metric=metric, kind=own["kind"].iloc[0], window=width))
+    layers = {metric: plan.cost if metric in COLUMN else plan.quality for metric in tallies["metric"].unique()}
+    needs = {
+        m: plan.quality.answers_per_window if is_judged(m) else layer.requests_per_window for m, layer in layers.items()
+    }
+    charts_ = pd.MultiIndex.from_frame(tallies[KEYS].drop_duplicates()).sort_values()
+    metric = charts_.get_level_values("metric")
+    chosen = choose_windows(tallies, span, pd.Series(metric.map(needs), index=charts_, dtype=float))
+    fixed = pd.Series([layers[m].window for m in metric], index=charts_)
+    chosen = fixed.where(fixed != "auto", chosen)
+    own = chosen.reindex(pd.MultiIndex.from_frame(tallies[KEYS])).to_numpy()
+    parts = [to_windows(tallies[own == w], w, span).assign(window=w) for w in WIDTHS if (own == w).any()]
     columns = [*KEYS, "kind", "window", "window_start", "window_end", "value", "n", "sd", "known_at"]
     full = [part for part in parts if len(part)]
-    return pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
+    table = pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
+    return table.sort_values([*KEYS, "window_start"], ignore_index=True)
 
 
-def metric_is_judged(metric: str) -> bool:
+def is_judged(metric: str) -> bool:
     """Whether a metric rests on judged answers."""
     return metric.startswith("mean_") or metric in ("flagged_rate", "failed_rate")
 
@@ -326,7 +331,13 @@ def _mean(rows: pd.DataFrame, kind: str) -> tuple[float, float, float]:
 
 
 def chart_of(
-    log: Log, alert_metric: str, feature_id: str | None, plan: Plan | Any = None, *, window: str = "1d"
+    log: Log,
+    alert_metric: str,
+    feature_id: str | None,
+    plan: Plan | Any = None,
+    *,
+    window: str = "1d",
+    false_alarms_per_month: float | None = None,
 ) -> ChartResult | None:
     """The control chart of one metric of one feature, day by day, at the false-alarm rate of the plan.
 
@@ -339,11 +350,13 @@ def chart_of(
         None: all features together.
     plan : path, dict, Plan, optional
     window : {"1d", "6h", "1h"}
+    false_alarms_per_month : float, optional
+        Of this chart alone, as its alert states it; by default its share of the plan's budget.
 
     Returns
     -------
     ChartResult or None
-        None where there is no such chart: too few windows in the baseline, nothing that varies, or a metric that is
+        Windows of the baseline first, without limits. None where there is no such chart: too few windows in the baseline, nothing that varies, or a metric that is
         tested and not charted (``query_drift``, ``probe_pass_rate``).
     """
     plan = read_plan(plan)
@@ -358,8 +371,8 @@ def chart_of(
     early, late = table[table["window_start"] < span.split], table[table["window_start"] >= span.split]
     if early["value"].notna().sum() < FEWEST or late.empty:
         return None
-    total = charts_of_plan(log, plan, span)
-    arl0 = max(total * MONTH / windows.width(window) / plan.quality.false_alarms_per_month, 1.01)
+    rate = false_alarms_per_month or plan.quality.false_alarms_per_month / charts_of_plan(log, plan, span)
+    arl0 = max(MONTH / windows.width(window) / rate, 1.01)
     try:
         result = ControlChart(kind=kind, arl0=arl0, season=SEASON[window]).fit(early).monitor(late)
     except ConfigError:

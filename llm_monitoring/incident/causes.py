@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PRIOR = {"recorded": 0.35, "silent": 0.10, "judge": 0.10, "none": 0.45}
 REACH, STEP = pd.Timedelta("8D"), pd.Timedelta("3h")
 OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
-NAMED = 0.8
+NAMED, UNALARMED = 0.8, 0.9
 
 
 @dataclass(frozen=True)
@@ -263,9 +263,17 @@ def _time_weight(log_evidence: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _name_mix(causes: list[Cause], belief: np.ndarray, mix: Mix) -> tuple[list[Cause], np.ndarray]:
-    """Give the part of `none` that the mix explains its own name."""
+    """Give the part of `none` that the mix explains its own name.
+
+    An alert that other questions explain is no evidence for a second cause: the odds of `none` go from those of an
+    alert (0.45) to those of any week (0.9).
+    """
     part = mix.explains if mix.moved else 0.0
     i = next(k for k, cause in enumerate(causes) if cause.kind == "none")
+    if mix.moved:
+        odds = (UNALARMED / (1 - UNALARMED)) / (PRIOR["none"] / (1 - PRIOR["none"]))
+        belief = np.where(np.arange(len(belief)) == i, belief * odds, belief)
+        belief = belief / belief.sum()
     moved = belief[i] * part
     belief = np.append(belief, moved)
     belief[i] -= moved

@@ -30,7 +30,7 @@ class Mix:
 def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     """Kitagawa's decomposition over the finest slices, shares from all requests, judged or not [1]_.
 
-    Means of small leaves are drawn towards the overall mean of their period (ten rows' worth).
+    Means of small leaves are drawn towards the leaf's mean over both periods (ten rows' worth).
 
     References
     ----------
@@ -45,9 +45,10 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     weight: list[np.ndarray] = []
     count: list[float] = []
     y = frame["value"].to_numpy(float)
+    usual = _shrunk(rows, y, np.full(size, y.mean() if len(y) else 0.0))[0]
     for late in (False, True):
         chosen = (frame["timestamp"] >= since).to_numpy() == late
-        m, v = _shrunk(rows[chosen], y[chosen], size)
+        m, v = _shrunk(rows[chosen], y[chosen], usual)
         w = np.bincount(asked[(requests["timestamp"] >= since).to_numpy() == late], minlength=size).astype(float)
         mean, variance = [*mean, m], [*variance, v]
         weight, count = [*weight, w / max(w.sum(), 1)], [*count, max(w.sum(), 1)]
@@ -66,10 +67,11 @@ def _of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:
     return frame if feature is None else frame[frame["feature_id"] == feature]
 
 
-def _shrunk(leaf: np.ndarray, y: np.ndarray, size: int, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:
+def _shrunk(leaf: np.ndarray, y: np.ndarray, towards: np.ndarray, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each leaf, drawn towards a level by ten rows' worth, and the variance of that mean."""
     if not len(y):
-        return np.zeros(size), np.full(size, np.inf)
-    n = np.bincount(leaf, minlength=size)
-    overall, spread = y.mean(), max(y.var(), 1e-9)
-    mean = (np.bincount(leaf, weights=y, minlength=size) + rows * overall) / (n + rows)
-    return mean, spread / (n + rows)
+        return towards, np.zeros(len(towards))
+    n = np.bincount(leaf, minlength=len(towards))
+    mean = (np.bincount(leaf, weights=y, minlength=len(towards)) + rows * towards) / (n + rows)
+    within = float(np.mean((y - mean[leaf]) ** 2))
+    return mean, max(within, 1e-9) * n / (n + rows) ** 2

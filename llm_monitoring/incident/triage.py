@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 REAL, FALSE = 0.8, 0.2
+USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,7 +176,8 @@ def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
     """Windows of the alert's control chart as rows, empty where no chart can be fitted."""
     from llm_monitoring.alerts.quality import chart_of
 
-    chart = chart_of(log, alert.metric, alert.feature_id)
+    rate = alert.designed_false_alarms_per_month or USUAL_RATE
+    chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
     if chart is None:
         return []
     columns = ["window_start", "window_end", "value", "n", "center", "lower", "upper", "alarm"]
