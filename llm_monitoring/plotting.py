@@ -89,8 +89,9 @@ def days(ax, span, most: int = 8):
 
     wide = span.total_seconds() / 86400
     steps = [hours / 24 for hours in (1, 2, 3, 6, 12)] + [1, 2, 4, 7, 14, 28, 91, 182, 364]
-    ax.xaxis.set_major_locator(MultipleLocator(next((step for step in steps if wide / step <= most), wide / 2)))
-    ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b" if wide > 3 else "%-d %b %H:%M"))
+    step = next((step for step in steps if wide / step <= most and (step >= 1 or wide <= 3)), wide / 2)
+    ax.xaxis.set_major_locator(MultipleLocator(step))
+    ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b" if step >= 1 else "%-d %b %H:%M"))
 
 
 def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left"):
@@ -110,7 +111,13 @@ def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left"):
 
 
 def svg(
-    draw, ident: str, title: str, description: str, size: tuple[int, int], margins: tuple[int, int, int, int], css: str = ""
+    draw,
+    ident: str,
+    title: str,
+    description: str,
+    size: tuple[int, int],
+    margins: tuple[int, int, int, int],
+    css: str = "",
 ) -> str:
     """Draw on axes of a fixed pixel size and return accessible inline SVG: same input, same bytes.
 
@@ -158,9 +165,7 @@ def _body(text: str, ident: str) -> str:
             tag = re.sub(colour, f"var(--{role})", tag, flags=re.IGNORECASE)
         if tag.startswith("<text"):
             tag = re.sub(r"var\(--(before|now|good)\)", r"var(--\1-ink)", tag)
-        tag = re.sub(
-            r"font: (?:(\w+) )?([\d.]+)px [^;\"]*", lambda m: f"font: {m[1] or 400} {m[2]}px var(--sans)", tag
-        )
+        tag = re.sub(r"font: (?:(\w+) )?([\d.]+)px [^;\"]*", lambda m: f"font: {m[1] or 400} {m[2]}px var(--sans)", tag)
         tag = re.sub(r"font-family: [^;]*; ?", "", tag).replace(' transform="rotate(-0 ', ' transform="rotate(0 ')
         tag = re.sub(r'\bid="', f'id="{ident}-', tag)
         tag = re.sub(r'(href="#|url\(#)', rf"\g<1>{ident}-", tag)

@@ -94,14 +94,14 @@ def _events(results: Mapping[str, Any]) -> pd.DataFrame:
     isolate, triage = results["isolate"], results["triage"]
     onset, rows = isolate["onset"], []
     if onset.get("low"):
-        ends = f"{say.moment(onset['low'])} to {say.moment(onset['high'])}"
+        ends = [say.moment(onset[name]).removesuffix(f"{say.NBSP}UTC") for name in ("low", "high")]
         rows.append(
             {
                 "at": onset["low"],
                 "end": onset["high"],
                 "kind": "span",
-                "label": f"start, 90 % interval:\n{ends}",
-                "short": f"start, 90 %:\n{say.moment(onset['low'])[:-4]}",
+                "label": f"start, 90 %:\n{ends[0]} to\n{ends[1]}",
+                "short": f"start, 90 %:\n{ends[0]} to\n{ends[1]}",
             }
         )
     first, last = isolate["answers"][0]["timestamp"], isolate["answers"][-1]["timestamp"]
@@ -109,7 +109,7 @@ def _events(results: Mapping[str, Any]) -> pd.DataFrame:
         near = row["recorded"] and row["at"] and first <= row["at"] <= last
         if near and (row["cause"] in isolate["candidates"] or row["probability"] >= 0.01):
             name = drawing.cut(row["cause"], 18)
-            words = drawing.cut(drawing.cause_words(row), 46)
+            words = drawing.cut(drawing.cause_words(row), 40)
             rows.append({"at": row["at"], "end": None, "kind": "change", "label": words, "short": name})
     fired = triage["fired_at"]
     rows.append({"at": fired, "end": None, "kind": "event", "label": f"alert\n{say.moment(fired)}", "short": "alert"})

@@ -9,6 +9,7 @@ from typing import Any
 
 TEMPLATES = Path(__file__).parent / "templates"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+LONGEST_WORD = 24  # longer ones may be broken anywhere, so that no cell pushes the page aside
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 GLUED = re.compile(r"(?<=\d) (?=%|s\b|h\b|ms\b|USD\b|ct\b|min\b|points?\b)")
 
@@ -47,6 +48,7 @@ def render(story: Mapping[str, Any], draw: Callable[[str], str]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.tests["long"] = lambda text: any(len(word) > LONGEST_WORD for word in text.split(" "))
     style = Markup((TEMPLATES / "page.css").read_text("utf-8"))
     template = environment.get_template("page.html")
     return template.render(

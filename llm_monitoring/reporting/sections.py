@@ -101,7 +101,7 @@ def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
     scope = results.get("scope")
     if not scope:
         return None
-    first = scope["slices"][0]["label"] if scope["slices"] else None
+    first = answers_of(scope["slices"][0]["where"]) if scope["slices"] else None
     answer = {
         "all": "All answers alike; no slice stands out.",
         "slice": f"{capital(str(first))}. {other_slices(scope)}",
@@ -187,7 +187,7 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
             if row["value"] is not None
             else "unknown",
             f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
-            f"{row['cause']}, {say.probability(row['probability'])}" if row["cause"] else "unknown",
+            f"{named(row['cause'])}, {say.probability(row['probability'])}" if row["cause"] else "unknown",
         ]
         for row in moments
     ]
@@ -312,6 +312,15 @@ def hit_level(results: Mapping[str, Any]) -> dict[str, Any]:
         return scope["slices"][0]
     change = results["triage"]["change"]
     return {**change, "change": change["estimate"]}
+
+
+def named(cause: str) -> str:
+    """A cause by its id, or in words where nobody recorded it.
+
+    >>> named("chg-7"), named("silent")
+    ('chg-7', 'something that nobody recorded')
+    """
+    return cause_words({"cause": cause, "recorded": False})
 
 
 def cause_name(row: Mapping[str, Any], short: bool = False) -> str:

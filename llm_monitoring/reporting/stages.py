@@ -11,7 +11,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cause_words, cut
 from llm_monitoring.reporting.blocks import Block, bullets, figure, heading, link, table, text
 from llm_monitoring.reporting.folder import STAGES, notebook_of
-from llm_monitoring.reporting.outcome import count_words, listed
+from llm_monitoring.reporting.outcome import capital, count_words, listed
 
 MINUTES = {"triage": 30, "scope": 60, "isolate": 120}
 VERDICTS = {"real": "real", "false_positive": "false positive", "unsure": "unsure", "inconclusive": "inconclusive"}
@@ -175,7 +175,7 @@ def _isolate(isolate: Mapping[str, Any]) -> tuple[str, list[Block]]:
 def _respond(respond: Mapping[str, Any]) -> tuple[str, list[Block]]:
     rows = [
         [
-            row["measure"],
+            capital(say.metric_words(row["measure"])),
             f"{say.amount(row['before'], row['unit'])} {say.span(row['before_low'], row['before_high'], row['unit'])}",
             f"{say.amount(row['after'], row['unit'])} {say.span(row['after_low'], row['after_high'], row['unit'])}",
             row["reading"],

@@ -10,6 +10,7 @@ from llm_monitoring.reporting import sections
 from llm_monitoring.reporting.outcome import (
     TONES,
     action_words,
+    answers_of,
     capital,
     count_words,
     first_sentence,
@@ -125,7 +126,7 @@ def _whom(scope: Mapping[str, Any]) -> dict[str, str]:
     elif scope["kind"] == "none" or not scope["slices"]:
         answer, words = "No slice can be named", ""
     else:
-        answer, words = capital(scope["slices"][0]["label"]), _carries(scope)
+        answer, words = capital(answers_of(scope["slices"][0]["where"])), _carries(scope)
     return {
         "question": "Whom does it hit?",
         "answer": answer,
@@ -143,10 +144,10 @@ def _carries(scope: Mapping[str, Any]) -> str:
 
 
 def _what_to_do(respond: Mapping[str, Any]) -> dict[str, str]:
-    waiting, acting = respond["cost_of_waiting"] or {}, respond["cost_of_acting"] or {}
-    told = [f"Waiting costs {lower(waiting['text'].rstrip('.'))}." if waiting.get("text") else ""]
-    told.append(f"Acting costs {lower(acting['text'].rstrip('.'))}." if acting.get("text") else "")
-    return {"question": "What to do?", "answer": action_words(respond), "words": " ".join(filter(None, told))}
+    acting = respond["options"][0]["costs"] if respond["options"] else (respond["cost_of_acting"] or {}).get("text")
+    costs = {"Waiting": (respond["cost_of_waiting"] or {}).get("text"), "Acting": acting}
+    told = [f"{what} costs: {lower(words.rstrip('.'))}." for what, words in costs.items() if words]
+    return {"question": "What to do?", "answer": action_words(respond), "words": " ".join(told)}
 
 
 def _facts(results: Mapping[str, Any]) -> list[dict[str, str]]:
