@@ -26,9 +26,10 @@ check: $(VENV)/.dev ## lint, format, types, layers, spelling, notebooks without 
 	$(BIN)/codespell
 	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
-docs: $(VENV)/.dev ## write the generated pages again: docs/cli.md, docs/api.md
+docs: $(VENV)/.dev ## write the generated pages again: command line, public names, module map
 	$(BIN)/python docs/cli_page.py
 	$(BIN)/python docs/api_page.py
+	$(BIN)/python docs/module_map.py
 
 bench: $(VENV)/.dev ## run the benchmarks, one after the other
 	@for script in benchmarks/*.py benchmarks/*/run.py; do [ -f "$$script" ] || continue; \
