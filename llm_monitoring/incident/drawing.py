@@ -6,6 +6,7 @@ colour, n beside every estimate, intervals are always drawn, dashes mark recorde
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -315,7 +316,7 @@ def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> None
     ax.plot(edge, center, color=MUTE, lw=1)
     top = np.nanmax(_numbers(frame, "value")[known][:3]) if not np.isfinite(upper[0]) else upper[0]
     words = "expected" if not np.isfinite(upper).any() else "expected, and the limits of chance"
-    ax.annotate(words, (edge[0], top), (6, 4), textcoords="offset points", color=MUTE, va="bottom")
+    ax.annotate(words, (edge[0], top), (6, 6), textcoords="offset points", color=MUTE, va="bottom")
 
 
 def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:
@@ -407,7 +408,8 @@ def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool)
         ax.text(0.0, y + 0.34, cut(row["label"], 48), transform=where, va="center", weight=weight)
         ax.text(0.0, y + 0.12, f"{row['verdict']}, {n}", transform=where, va="center", color=tone)
         return
-    ax.text(-0.02, y, cut(row["label"], 27), transform=where, ha="right", va="center", weight=weight)
+    lines = textwrap.wrap(row["label"], 28, max_lines=2, placeholder="…") or [""]
+    ax.text(-0.02, y, "\n".join(lines), transform=where, ha="right", va="center", weight=weight, linespacing=1.15)
     ax.text(1.03, y + gap, row["verdict"], transform=where, va="center", color=tone, weight=weight)
     ax.text(1.03, y - gap, n, transform=where, va="center", color=MUTE)
 

@@ -165,13 +165,14 @@ def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: i
 
 
 def _lasting(column: pd.Series, requests: pd.DataFrame) -> bool:
-    """Whether most rows have a value that was there from the beginning to the end; a version column's values come and go."""
+    """Whether its values were there from the beginning to the end; those of a version column come and go."""
     if "timestamp" not in requests:
         return True
     ordered = column.iloc[requests["timestamp"].argsort(kind="stable")]
     few = max(30, len(ordered) // 50)
-    early, late = set(ordered.iloc[:few]), set(ordered.iloc[-few:])
-    return bool(column.isin(early & late).mean() >= 0.5)
+    first, last = ordered.iloc[:few], ordered.iloc[-few:]
+    both = set(first) & set(last)
+    return bool(column.isin(both).mean() >= 0.5 and last.isin(both).mean() >= 0.5)
 
 
 def _same_partition(a: pd.Series, b: pd.Series) -> bool:

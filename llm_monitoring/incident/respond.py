@@ -274,8 +274,10 @@ def _options(
         "gains": stop,
         "undo": "the edit",
     }
-    pin = f"pin {', '.join(earlier)} for {group.label} (takes back {target})" if earlier else f"roll back {target}"
-    back = {"do": pin, "costs": acting["text"], "gains": stop, "undo": "deploy it again"}
+    step, undo = (
+        (f"pin {', '.join(earlier)} for {group.label}", "unpin") if earlier else (f"roll back {target}", "deploy it")
+    )
+    back = {"do": step, "costs": acting["text"], "gains": stop, "undo": undo}
     first = {
         "hotfix": [here, back],
         "rollback": [back],

@@ -20,8 +20,9 @@ class Slice:
 
     @property
     def label(self) -> str:
-        """The slice in words: ``support, returns``, or ``all answers``."""
-        return ", ".join(str(value) for _, value in self.where) or "all answers"
+        """The slice in words: ``support, returns``, or ``all answers``; a model without its provider's prefix."""
+        words = (str(value).rsplit("/", 1)[-1] if column == "model" else str(value) for column, value in self.where)
+        return ", ".join(words) or "all answers"
 
     def mask(self, frame: pd.DataFrame) -> np.ndarray:
         """True for the rows of `frame` that belong to the slice."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -64,35 +64,48 @@ def _place_labels(ax, events: pd.DataFrame, column: str) -> None:
     """Set each label beside its line, on the side and at the height where it covers the least."""
     from matplotlib import dates
 
-    box = ax.get_window_extent()
-    width = box.width * 72 / ax.figure.dpi
+    width = ax.get_window_extent().width * 72 / ax.figure.dpi
     low, high = ax.get_xlim()
-    lines = [(dates.date2num(moment(t)) - low) / (high - low) * width for t in events["at"]]
-    taken: list[tuple[float, float, float]] = []
-    for here, row in sorted(zip(lines, events.to_dict("records"), strict=True), key=lambda pair: pair[0]):
-        if row["kind"] == "span":
-            here = (dates.date2num(moment(row["end"])) - low) / (high - low) * width
-        long = 6.3 * max(len(line) for line in row[column].split("\n")) + 6
-        best = min(
-            itertools.product(("left", "right"), (3.65, 2.75, 1.85)),
-            key=lambda place: _cost(here, long, place, lines, taken, width),
-        )
-        side, level = best
-        start = here if side == "left" else here - long
-        taken.append((start, start + long, level))
-        at = row["end"] if row["kind"] == "span" else row["at"]
+
+    def place(when) -> float:
+        return (dates.date2num(moment(when)) - low) / (high - low) * width
+
+    lines = [place(at) for at in events["at"]]
+    taken: list[Box] = []
+    for row in sorted(events.to_dict("records"), key=lambda row: moment(row["at"])):
+        ends = {"left": row["end"] if row["kind"] == "span" else row["at"], "right": row["at"]}
+        words = row[column].split("\n")
+        boxes = [_box(place(at), words, side, top) for side, at in ends.items() for top in (4.0, 3.1, 2.2)]
+        best = min(boxes, key=lambda box: _cost(box, lines, taken, width))
+        taken.append(best)
         ax.annotate(
-            row[column], (moment(at), level), (5 if side == "left" else -5, 0), textcoords="offset points", ha=side,
-            va="center", color=INK, linespacing=1.2,
+            row[column], (moment(ends[best.side]), best.top), (5 if best.side == "left" else -5, 0), textcoords="offset points",
+            ha=best.side, va="top", color=INK, linespacing=1.2,
         )  # fmt: skip
 
 
-def _cost(
-    here: float, long: float, place: tuple[str, float], lines: Sequence[float], taken: Sequence[tuple], width: float
-) -> float:
-    side, level = place
-    start, end = (here + 4, here + long) if side == "left" else (here - long, here - 4)
-    outside = max(0.0, end - width) + max(0.0, -start)
-    covered = sum(max(0.0, min(end, e) - max(start, s)) for s, e, at in taken if at == level)
-    crossed = sum(start < x < end for x in lines if abs(x - here) > 1)
-    return 8 * outside + 8 * covered + 25 * crossed + (3.65 - level) * 4 + (side == "right")
+class Box(NamedTuple):
+    """Where a label would stand: ends in points from the left, heights in the units of the axis."""
+
+    side: str
+    start: float
+    end: float
+    bottom: float
+    top: float
+
+
+def _box(line: float, words: Sequence[str], side: str, top: float) -> Box:
+    long = 6.2 * max(map(len, words))
+    start = line + 5 if side == "left" else line - 5 - long
+    return Box(side, start, start + long, top - 0.37 * len(words), top)
+
+
+def _cost(box: Box, lines: Sequence[float], taken: Sequence[Box], width: float) -> float:
+    outside = max(0.0, box.end - width) + max(0.0, -box.start)
+    covered = sum(
+        max(0.0, min(box.end, other.end) - max(box.start, other.start))
+        for other in taken
+        if box.bottom < other.top and other.bottom < box.top
+    )
+    crossed = sum(box.start < line < box.end for line in lines)
+    return 8 * outside + 8 * covered + 25 * crossed + 4 * (4 - box.top) + (box.side == "right")

@@ -28,8 +28,8 @@ def test_the_update_is_named_with_the_slice_that_it_hit(log):
 
 def test_features_that_moved_otherwise_are_told_with_their_direction(log):
     leaves = {row["label"]: row for row in incident.scope(log, ALERT).leaves}
-    assert leaves["leetcode_easy, openaichat/gpt-4"]["verdict"] == "worse"  # directly usable 26 then 5 of 50
-    assert leaves["sensitiveq, openaichat/gpt-4"]["verdict"] == "better"  # refuses 79 then 95 of 100
+    assert leaves["leetcode_easy, gpt-4"]["verdict"] == "worse"  # directly usable 26 then 5 of 50
+    assert leaves["sensitiveq, gpt-4"]["verdict"] == "better"  # refuses 79 then 95 of 100
 
 
 def test_faster_is_no_success_beside_worse_answers(log):
@@ -45,3 +45,10 @@ def test_two_hours_forty_after_midnight_the_cause_was_already_clear(log):
     early = log.until("2023-06-28T02:40Z")
     assert incident.isolate(early, ALERT).verdict == "chg-0613"
     assert incident.triage(early, ALERT).verdict == "real"
+
+
+def test_six_hours_after_midnight_the_update_is_not_taken_for_other_questions(log):
+    early = log.until("2023-06-27T06:00Z")
+    alert = {**ALERT, "metric": "mean_quality", "direction": "down", "fired_at": "2023-06-27T06:00Z"}
+    assert incident.triage(early, alert).verdict == "real"
+    assert incident.isolate(early, alert).verdict == "chg-0613"

@@ -20,7 +20,9 @@ def world():
 def reviews(log, verdict, n=20):
     late = log.requests["timestamp"] >= START + pd.Timedelta("10.5D")
     ids = log.requests.loc[late & (log.requests["feature_id"] == "support"), "request_id"]
-    flagged = log.judgements.loc[log.judgements["flagged"] & log.judgements["request_id"].isin(ids), "request_id"].head(n)
+    flagged = log.judgements.loc[log.judgements["flagged"] & log.judgements["request_id"].isin(ids), "request_id"].head(
+        n
+    )
     return pd.DataFrame(
         {
             "request_id": flagged,
@@ -146,7 +148,9 @@ def test_latency_is_sliced_like_quality():
 def test_rows_in_another_order_give_the_same_answer(world):
     from llm_monitoring import open_log
 
-    mixed = open_log({name: getattr(world, name).sample(frac=1, random_state=3) for name in ("requests", "judgements", "changes")})
+    mixed = open_log(
+        {name: getattr(world, name).sample(frac=1, random_state=3) for name in ("requests", "judgements", "changes")}
+    )
     for stage in (incident.triage, incident.scope, incident.isolate):
         assert stage(mixed, make_alert()).to_dict() == stage(world, make_alert()).to_dict()
 

@@ -9,7 +9,21 @@ from llm_monitoring import open_log
 
 START = pd.Timestamp("2026-05-04", tz="UTC")
 FEATURES = ("support", "search")
-WORDS = ("parcel", "refund", "invoice", "tent", "boots", "zip", "late", "wrong", "size", "colour", "voucher", "email", "door")
+WORDS = (
+    "parcel",
+    "refund",
+    "invoice",
+    "tent",
+    "boots",
+    "zip",
+    "late",
+    "wrong",
+    "size",
+    "colour",
+    "voucher",
+    "email",
+    "door",
+)
 
 
 def make_world(
