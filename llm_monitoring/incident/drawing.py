@@ -316,7 +316,7 @@ def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> None
     ax.plot(edge, center, color=MUTE, lw=1)
     top = np.nanmax(_numbers(frame, "value")[known][:3]) if not np.isfinite(upper[0]) else upper[0]
     words = "expected" if not np.isfinite(upper).any() else "expected, and the limits of chance"
-    ax.annotate(words, (edge[0], top), (6, 6), textcoords="offset points", color=MUTE, va="bottom")
+    ax.annotate(words, (edge[0], top), (6, 10), textcoords="offset points", color=MUTE, va="bottom")
 
 
 def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:

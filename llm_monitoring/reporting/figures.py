@@ -127,7 +127,7 @@ def _who(results: Mapping[str, Any]) -> str:
     return _both(
         lambda ax, slim: drawing.slices(pd.DataFrame(rows), ax, scope["unit"], narrow=slim),
         "who", f"{say.metric_words(scope['metric'])} before and since, by slice", f"{words}.",
-        (30 + 58 * high, 32 + 82 * high), (190, 4, 130, 28), (4, 4, 8, 28),
+        (30 + 58 * high, 32 + 82 * high), (196, 4, 128, 28), (4, 4, 8, 28),
     )  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def _mix(results: Mapping[str, Any]) -> str:
     return _both(
         lambda ax, slim: drawing.shares(pd.DataFrame(rows), ax, narrow=slim),
         "mix", f"Parts of the answers before and since {say.moment(started(results))}", f"{words}.",
-        (30 + 58 * high, 32 + 82 * high), (190, 4, 130, 28), (4, 4, 8, 28),
+        (30 + 58 * high, 32 + 82 * high), (196, 4, 128, 28), (4, 4, 8, 28),
     )  # fmt: skip
 
 

@@ -325,7 +325,7 @@ def named(cause: str) -> str:
 
 def cause_name(row: Mapping[str, Any], short: bool = False) -> str:
     """The cause as it stands in a sentence; `short` leaves its description out where it was recorded."""
-    return str(row["cause"]) if short and row["recorded"] else cause_words(row)
+    return str(row["cause"]) if short and row["recorded"] else cause_words(row).rstrip(".")
 
 
 def _where_label(results: Mapping[str, Any]) -> str:
