@@ -1,0 +1,117 @@
+"""The incident page in Chromium with the network cut: light, dark, print, narrow, accessible, and deaf to hostile logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import llm_monitoring as lm
+from tests.browser.conftest import brightness, violations
+from tests.browser.test_widget import EVIL
+
+SAMPLE = Path(__file__).parents[2] / "sample_data"
+WIDE, NARROW = 1000, 400
+
+
+@pytest.fixture(scope="session")
+def index(report_folder):
+    return report_folder / "index.html"
+
+
+@pytest.fixture(scope="session")
+def evil_index(tmp_path_factory):
+    """The report of the sample log after every text in it was made hostile."""
+    log = lm.open_log(SAMPLE)
+    requests, judgements, changes, reviews = (
+        getattr(log, name).copy() for name in ("requests", "judgements", "changes", "reviews")
+    )
+    requests["user_input"] = requests["system_output"] = EVIL.replace("\x00", "")
+    judgements["flag_reason"] = reviews["note"] = changes["description"] = "</style></script>" + EVIL.replace(
+        "\x00", ""
+    )
+    hostile = {name: f"{name}<img src=x onerror=window.__pwned=1>" for name in requests["category"].unique()}
+    requests["category"] = requests["category"].map(hostile)
+    folder = tmp_path_factory.mktemp("evil")
+    tables = {"requests": requests, "judgements": judgements, "changes": changes, "reviews": reviews}
+    for name, table in tables.items():
+        table.to_json(folder / f"{name}.jsonl", orient="records", lines=True, date_format="iso", date_unit="us")
+    return lm.report(folder, out=tmp_path_factory.mktemp("evil_report"), progress=False).folder / "index.html"
+
+
+@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_the_page_opens_without_error_or_request_in_every_form(index, open_page, tmp_path, scheme, low, high, width):
+    page, watch = open_page(width, scheme=scheme)
+    page.goto(index.as_uri())
+    image = page.screenshot(path=tmp_path / f"{scheme}_{width}.png", full_page=True)
+    median, spread = brightness(image)
+    assert low <= median <= high
+    assert spread > 10
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (watch.outside, watch.errors) == ([], [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_axe_finds_nothing_on_the_page(index, browser, scheme, width):
+    # axe is a script; the content policy of the page forbids scripts, so this context alone sets it aside
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(index.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found = violations(page)
+    context.close()
+    assert found == []
+
+
+def test_the_page_tells_the_story_of_the_results(index, open_page):
+    page, _ = open_page(WIDE)
+    page.goto(index.as_uri())
+    results = {path.stem: json.loads(path.read_text()) for path in (index.parent / "results").glob("*.json")}
+    assert page.locator("h1").count() == 1
+    assert page.locator("h1").inner_text().startswith("Real")
+    assert results["isolate"]["verdict"] in page.locator("body").inner_text()
+    assert page.locator("details").count() >= 5
+
+
+def test_all_figures_are_drawn_and_told_to_those_who_do_not_see_them(index, open_page):
+    page, _ = open_page(WIDE)
+    page.goto(index.as_uri())
+    figures = page.locator("svg[role=img]:visible")
+    assert figures.count() >= 3
+    for i in range(figures.count()):
+        assert figures.nth(i).locator("title").first.text_content().strip()
+        assert figures.nth(i).bounding_box()["width"] > 300
+
+
+def test_printed_the_folded_parts_are_open_and_the_paper_is_white(index, open_page):
+    page, _ = open_page(WIDE, scheme="dark")
+    page.emulate_media(media="print")
+    page.goto(index.as_uri())
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") in (
+        "rgb(255, 255, 255)",
+        "rgba(0, 0, 0, 0)",
+    )
+    assert len(page.pdf()) > 50_000
+
+
+def test_links_of_the_page_lead_somewhere(index, open_page):
+    page, _ = open_page(WIDE)
+    page.goto(index.as_uri())
+    targets = page.locator("a[href]").evaluate_all("(links) => links.map((link) => link.getAttribute('href'))")
+    ids = set(page.locator("[id]").evaluate_all("(all) => all.map((one) => one.id)"))
+    anchors = [one[1:] for one in targets if one.startswith("#")]
+    assert set(anchors) <= ids
+    files = [one for one in targets if not one.startswith("#")]
+    assert [one for one in files if not (index.parent / one).exists()] == []
+
+
+def test_a_hostile_log_runs_nothing_and_is_shown_as_it_was_written(evil_index, open_page):
+    page, watch = open_page(WIDE)
+    page.goto(evil_index.as_uri())
+    assert page.evaluate("window.__pwned") is None
+    assert "<script>window.__pwned = 1</script>" in page.locator("body").text_content()
+    assert page.locator("script, iframe, img[src=x], svg[onload]").count() == 0
+    assert (watch.outside, watch.errors) == ([], [])
