@@ -37,6 +37,9 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     .. [1] Kitagawa, Components of a difference between two rates, JASA 50 (1955).
     """
     frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen)
+    late = (requests["timestamp"] >= since).to_numpy()
+    if late.all() or not late.any():
+        return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
     code, _ = leaves(pd.concat([frame[list(seen.columns)], requests[list(seen.columns)]]), seen.columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
@@ -46,10 +49,10 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     count: list[float] = []
     y = frame["value"].to_numpy(float)
     usual = _shrunk(rows, y, np.full(size, y.mean() if len(y) else 0.0))[0]
-    for late in (False, True):
-        chosen = (frame["timestamp"] >= since).to_numpy() == late
+    for after in (False, True):
+        chosen = (frame["timestamp"] >= since).to_numpy() == after
         m, v = _shrunk(rows[chosen], y[chosen], usual)
-        w = np.bincount(asked[(requests["timestamp"] >= since).to_numpy() == late], minlength=size).astype(float)
+        w = np.bincount(asked[late == after], minlength=size).astype(float)
         mean, variance = [*mean, m], [*variance, v]
         weight, count = [*weight, w / max(w.sum(), 1)], [*count, max(w.sum(), 1)]
     w_bar, m_bar = (weight[0] + weight[1]) / 2, (mean[0] + mean[1]) / 2

@@ -169,8 +169,7 @@ def _lasting(column: pd.Series, requests: pd.DataFrame) -> bool:
     if "timestamp" not in requests:
         return True
     ordered = column.iloc[requests["timestamp"].argsort(kind="stable")]
-    few = max(30, len(ordered) // 50)
-    first, last = ordered.iloc[:few], ordered.iloc[-few:]
+    first, last = ordered.iloc[: max(30, len(ordered) // 50)], ordered.iloc[-30:]
     both = set(first) & set(last)
     return bool(column.isin(both).mean() >= 0.5 and last.isin(both).mean() >= 0.5)
 
