@@ -94,7 +94,7 @@ def table_html(frame: pd.DataFrame, most: int = 60) -> str:
 
 def _cell(value: Any) -> str:
     value = jsonable(value) if not isinstance(value, datetime) else value
-    if value is None or value != value:  # noqa: PLR0124
+    if value is None or value != value:
         return ""
     if isinstance(value, bool):
         return str(value)

@@ -96,7 +96,13 @@ def likely(p: float) -> str:
     >>> likely(0.97), likely(0.3)
     ('almost certain', 'possible')
     """
-    words = ((0.95, "almost certain"), (0.8, "likely"), (0.5, "more likely than not"), (0.2, "possible"), (0.05, "unlikely"))
+    words = (
+        (0.95, "almost certain"),
+        (0.8, "likely"),
+        (0.5, "more likely than not"),
+        (0.2, "possible"),
+        (0.05, "unlikely"),
+    )
     return next((word for limit, word in words if p >= limit), "very unlikely")
 
 

@@ -17,9 +17,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
-from worlds import KINDS, World, make_world  # noqa: E402
+from worlds import KINDS, World, make_world
 
-from llm_monitoring import incident, open_log  # noqa: E402
+from llm_monitoring import incident, open_log
 
 
 def judge_ours(world: World) -> dict:
@@ -113,7 +113,13 @@ def main() -> None:
     print(summary(table).round(3).to_string())
     shown = ["first", "third", "named_right", "set_covers", "jaccard", "onset_covers"]
     by = table.groupby("kind", sort=False)
-    print(by[shown].agg(lambda x: x.astype(float).mean()).round(2).assign(real=by["verdict"].agg(lambda v: (v == "real").mean())).to_string())
+    print(
+        by[shown]
+        .agg(lambda x: x.astype(float).mean())
+        .round(2)
+        .assign(real=by["verdict"].agg(lambda v: (v == "real").mean()))
+        .to_string()
+    )
     real = table[~table["control"]]
     print(real.groupby("drop")[shown].agg(lambda x: x.astype(float).mean()).round(2).to_string())
 

@@ -58,7 +58,9 @@ def make_world(kind: str, seed: int) -> World:
     frame["error"] = np.where(failed, "upstream failed", None)
     frame["finish_reason"] = np.where(failed, "error", "end_turn")
     if kind in ("model_all", "model_one"):
-        frame["model_id"] = np.where(hit & (day >= onset_day), frame["model_id"] + "-2026-03-20", frame["model_id"] + "-2026-01-01")
+        frame["model_id"] = np.where(
+            hit & (day >= onset_day), frame["model_id"] + "-2026-03-20", frame["model_id"] + "-2026-01-01"
+        )
     else:
         frame["model_id"] = frame["model_id"] + "-2026-01-01"
     if kind in ("prompt", "two_changes"):
@@ -68,7 +70,9 @@ def make_world(kind: str, seed: int) -> World:
     judgements = _judge(rng, frame, quality - judge_shift, judged / per_day)
     changes, causes = _changes(kind, rng, shape, onset_day, where, days)
     tables = {"requests": frame, "judgements": judgements, "changes": changes}
-    world = World(kind, tables, {}, causes, hit, where, None if kind.startswith("control") else _time(onset_day), drop, judged)
+    world = World(
+        kind, tables, {}, causes, hit, where, None if kind.startswith("control") else _time(onset_day), drop, judged
+    )
     _fire(world, rng, day, onset_day, shape, quality)
     return world
 
@@ -95,7 +99,11 @@ def _traffic(rng, shape, days, per_day) -> pd.DataFrame:
     session = np.sort(rng.integers(0, max(n // 3, 1), n))
     pick = {
         name: rng.dirichlet(np.full(len(values), 4.0))
-        for name, values in (("features", shape["features"]), ("categories", shape["categories"]), ("models", shape["models"]))
+        for name, values in (
+            ("features", shape["features"]),
+            ("categories", shape["categories"]),
+            ("models", shape["models"]),
+        )
     }
     return pd.DataFrame(
         {
@@ -184,10 +192,17 @@ def _changes(kind, rng, shape, onset_day, where, days) -> tuple[pd.DataFrame, tu
         "model_all": "model_version", "model_one": "model_version", "prompt": "prompt", "two_changes": "prompt",
         "rag": "rag_index", "cost": "deployment", "latency": "deployment", "errors": "deployment",
     }.get(kind)  # fmt: skip
-    causes = {"silent": ("silent",), "control_mix": ("mix", "none"), "control_chance": ("none",), "control_judge": ("judge",)}.get(kind, ("culprit",))
+    causes = {
+        "silent": ("silent",),
+        "control_mix": ("mix", "none"),
+        "control_chance": ("none",),
+        "control_judge": ("judge",),
+    }.get(kind, ("culprit",))
     if truth:
         unscoped = truth == "model_version" or rng.uniform() < 0.1
-        rows.append(("culprit", onset_day + rng.normal(0, 4) / 1440, truth, None if unscoped else where.get("feature_id")))
+        rows.append(
+            ("culprit", onset_day + rng.normal(0, 4) / 1440, truth, None if unscoped else where.get("feature_id"))
+        )
     if kind == "two_changes":
         rows.append(("near", onset_day + rng.uniform(2, 10) / 24, "deployment", where["feature_id"]))
     table = pd.DataFrame(rows, columns=["change_id", "day", "kind", "feature_id"])
@@ -205,7 +220,11 @@ def _fire(world: World, rng, day, onset_day, shape, quality) -> None:
         rows = judged.dropna(subset="quality_score")
         rows = rows.assign(day=day[rows.index].astype(int), value=-rows["quality_score"])
     else:
-        value = {"cost": np.log(frame["cost_usd"]), "latency": np.log(frame["latency_ms"]), "errors": frame["error"].notna() * 1.0}[world.kind]
+        value = {
+            "cost": np.log(frame["cost_usd"]),
+            "latency": np.log(frame["latency_ms"]),
+            "errors": frame["error"].notna() * 1.0,
+        }[world.kind]
         rows = frame.assign(day=day.astype(int), value=value)
     daily = rows.groupby(["feature_id", "day"])["value"].mean().unstack(0)
     base = daily[daily.index < BASELINE]
@@ -240,7 +259,10 @@ def _reviews(rng, world: World, quality, feature, fired) -> pd.DataFrame:
     judged = world.tables["judgements"]
     flagged = judged[judged["flagged"] & (judged["feature_id"] == feature)]
     late = flagged["judged_at"] >= fired - pd.Timedelta("2D")
-    chosen = [part.sample(min(len(part), most), random_state=int(rng.integers(1e9))) for part, most in ((flagged[late], 20), (flagged[~late], 30))]
+    chosen = [
+        part.sample(min(len(part), most), random_state=int(rng.integers(1e9)))
+        for part, most in ((flagged[late], 20), (flagged[~late], 30))
+    ]
     rows = pd.concat(chosen)
     bad = (quality[rows.index] < 2.9) ^ (rng.uniform(size=len(rows)) < 0.05)
     return pd.DataFrame(
@@ -248,6 +270,8 @@ def _reviews(rng, world: World, quality, feature, fired) -> pd.DataFrame:
             "request_id": rows["request_id"],
             "verdict": np.where(bad, "real", "false_positive"),
             "reviewer": "people",
-            "reviewed_at": np.where(rows["judged_at"] >= fired - pd.Timedelta("2D"), fired + pd.Timedelta("3h"), fired - pd.Timedelta("3D")),
+            "reviewed_at": np.where(
+                rows["judged_at"] >= fired - pd.Timedelta("2D"), fired + pd.Timedelta("3h"), fired - pd.Timedelta("3D")
+            ),
         }
     )

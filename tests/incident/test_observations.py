@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.incident.worlds import START, make_alert, make_world
 
 from llm_monitoring.incident import read_alert
 from llm_monitoring.incident.observations import lineage, observe
+from tests.incident.worlds import START, make_alert, make_world
 
 
 def _seen(*ranges):

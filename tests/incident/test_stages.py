@@ -2,9 +2,9 @@ import json
 
 import pandas as pd
 import pytest
-from tests.incident.worlds import START, make_alert, make_world
 
 from llm_monitoring import incident
+from tests.incident.worlds import START, make_alert, make_world
 
 PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}
 CONFIG = {"change_id": "chg-config", "kind": "config", "day": 9.5}
