@@ -68,6 +68,7 @@ def axes(ax=None, size=(8.4, 3.2)):
     """
     from matplotlib import pyplot as plt
 
+    plt.draw_if_interactive()  # chooses the backend: chosen within the context, its settings would end with it
     with plt.rc_context(STYLE):
         if ax is None:
             figure, ax = plt.subplots(figsize=size, layout="constrained")
@@ -136,17 +137,17 @@ def svg(
 
     Colours become CSS variables by role (``var(--now)``), so that one SVG serves light, dark and print.
     """
-    from matplotlib import pyplot as plt
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
     width, height = size
     left, top, right, bottom = margins
-    with plt.rc_context({**STYLE, "figure.dpi": 72, "savefig.dpi": 72}), warnings.catch_warnings():
+    with rc_context({**STYLE, "figure.dpi": 72, "savefig.dpi": 72}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has other fonts
-        figure = plt.figure(figsize=(width / 72, height / 72))
+        figure = Figure(figsize=(width / 72, height / 72))
         draw(figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)))
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-        plt.close(figure)
     return (
         f'<svg class="{css}" role="img" aria-labelledby="{ident}-t {ident}-d" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}"><title id="{ident}-t">{escape(title)}</title>'

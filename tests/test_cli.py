@@ -94,9 +94,7 @@ def test_an_option_that_does_not_exist_exits_with_two():
 def test_a_time_without_a_zone_exits_with_two():
     done = run("report", SAMPLE, "--until", "2026-05-19")
     assert done.exit_code == 2
-    assert done.output == (
-        "ConfigError: until: '2026-05-19 00:00:00' has no time zone; write it as 2026-05-19T00:10Z\n"
-    )
+    assert done.output == ("ConfigError: until: '2026-05-19' has no time zone; write it as 2026-05-19T00:10Z\n")
 
 
 def test_an_alert_that_the_log_does_not_have_exits_with_two(calm):

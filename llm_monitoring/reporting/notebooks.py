@@ -188,7 +188,7 @@ def _register() -> None:
             client = PapermillNotebookClient(nb_man, km=kernel, timeout=None, startup_timeout=120)
             client.start_new_kernel_client()
             try:
-                for line in ("%reset -f", f"__import__('os').chdir({folder!r})"):
+                for line in ("%reset -f -s", f"__import__('os').chdir({folder!r})"):
                     client.wait_for_reply(client.kc.execute(line, silent=True, store_history=False))
                 return client.execute(cleanup_kc=False)
             finally:

@@ -30,7 +30,7 @@ class QuietResult(Result):
     charts : int
         How many were fitted.
     days : int
-        Days of the log.
+        Days watched: those after the baseline.
     words : str
         The fall of mean quality that would have been seen; empty where it is not judged.
     portfolio : list of dict
@@ -81,11 +81,11 @@ def watched(log: Log) -> QuietResult:
         frame = frame.assign(unit=frame["metric"].map(units))
         keys = sorted(found.results, key=lambda key: (FIRST.index(key[1]) if key[1] in FIRST else len(FIRST), str(key)))
         frame = pd.concat([frame[(frame["feature_id"] == f) & (frame["metric"] == m)] for f, m in keys[:MOST_CHARTS]])
-    days = max(1, round((times.max() - times.min()) / pd.Timedelta("1D")))
+    days = 0 if found.span is None else round((found.span.end - found.span.split) / pd.Timedelta("1D"))
     return QuietResult(
         verdict="no alert",
         charts=len(found.results),
-        days=days,
+        days=max(days, 0),
         words=_could_have_seen(found.results),
         portfolio=jsonable(frame.reindex(columns=COLUMNS)),
         next="Nothing to triage; judge and chart on.",
