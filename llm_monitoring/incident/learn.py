@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llm_monitoring import wording as say
-from llm_monitoring.errors import one_of
+from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.incident.alert import Alert, read_alert
 from llm_monitoring.incident.causes import Inquiry, inquire
 from llm_monitoring.incident.respond import recovery
 from llm_monitoring.incident.reviewed import read_reviews
+from llm_monitoring.incident.suites import FORMATS, append_cases, write_cases
+from llm_monitoring.judging.redaction import redact
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-FILE, MOST_CASES, SHOWN, SAME = "eval_cases.jsonl", 50, 20, 90
+MOST_CASES, GUARDS, SHOWN, SAME = 50, 0.2, 20, 90
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,7 +40,9 @@ class LearnResult(Result):
         False while anything is open.
     open_points : list of str
     examples : list of dict
-        The first cases: request_id, timestamp, user_input, system_output, reviewed, verdict.
+        The first failing cases: request_id, timestamp, user_input, system_output, reviewed, verdict.
+    override : dict or None
+        by, because: the person who closed it all the same, kept on record.
     """
 
     cases: int
@@ -49,11 +52,13 @@ class LearnResult(Result):
     open_points: list[str]
     examples: list[dict[str, Any]]
     next: str
+    override: dict[str, str] | None = None
 
     @property
     def headline(self) -> str:
         """Cases and what is open."""
         state = "closed" if self.closed else f"open, {len(self.open_points)} points"
+        state = f"closed by {self.override['by']} with {len(self.open_points)} points open" if self.override else state
         return f"{self.cases} eval cases in {self.file}; {state}"
 
     def to_frame(self) -> pd.DataFrame:
@@ -71,8 +76,17 @@ class LearnResult(Result):
         )
 
 
-def learn(log: Log, alert, reviews=None, out=".", formats=("jsonl",)) -> LearnResult:
-    """Write the failing answers of the hit slice as eval cases.
+def learn(
+    log: Log,
+    alert,
+    reviews=None,
+    out=".",
+    formats: Sequence[str] = ("jsonl",),
+    *,
+    suite: str | Path | None = None,
+    override: Mapping[str, str] | None = None,
+) -> LearnResult:
+    """Write the failing answers of the hit slice as eval cases, with good ones beside them as guards.
 
     Parameters
     ----------
@@ -80,41 +94,60 @@ def learn(log: Log, alert, reviews=None, out=".", formats=("jsonl",)) -> LearnRe
     alert : row of `check`, dict or Alert
     reviews : DataFrame or path, optional
         Verdicts of people; default the log's own. Answers found bad (``real``) become cases; where nobody has read
-        any, the flagged answers of the slice do, with ``reviewed: false``.
+        any, the flagged answers of the slice do, with ``reviewed: false``. Answers found good become guards, one for
+        four cases at most: what a mend must not break.
     out : path
         Folder for ``eval_cases.jsonl``; made where absent.
     formats : sequence of str
-        Only ``jsonl`` so far.
+        jsonl, promptfoo, inspect, deepeval, openai (evals) or pytest.
+    suite : path, optional
+        An eval suite of yours in our JSON Lines: cases that it lacks are appended.
+    override : dict, optional
+        ``by`` and ``because``: a named person closes the incident with points open; kept in the result.
 
     Returns
     -------
     LearnResult
+        Closed only where the cases are in a suite, somebody has read them and the recovery test has passed, or by
+        the override.
 
     Raises
     ------
     ConfigError
-        An unknown format.
+        An unknown format, or an override that names nobody or no reason.
+
+    Notes
+    -----
+    Near-repeats of a question are merged (rapidfuzz token-set ratio of 90 or more), at most 50 cases are kept, and
+    e-mail addresses, phone, card and account numbers and keys are taken out of every text by pattern.
     """
     for name in formats:
-        one_of("learn(formats)", name, ["jsonl"])
+        one_of("learn(formats)", name, list(FORMATS))
+    if override is not None and not (override.get("by") and override.get("because")):
+        raise ConfigError("learn(override): expected a dict with by (a name) and because (a reason), both filled")
     alert = read_alert(alert)
     inquiry = inquire(log, alert)
     cases = [] if inquiry is None else _cases(log, alert, inquiry, reviews)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / FILE).open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(jsonable(case), ensure_ascii=False, sort_keys=True) + "\n" for case in cases)
-    points = _open_points(log, inquiry, cases)
+    write_cases(cases, folder / FORMATS["jsonl"][0])
+    for name in formats:
+        FORMATS[name][1](cases, folder / FORMATS[name][0])
+    if suite is not None:
+        append_cases(cases, Path(suite))
+    failing = [case for case in cases if case["kind"] == "failing"]
+    points = _open_points(log, inquiry, failing, suite is not None)
     return LearnResult(
         **jsonable(
             {
-                "cases": len(cases),
-                "file": FILE,
-                "exported": dict.fromkeys(formats, FILE),
-                "closed": not points,
+                "cases": len(failing),
+                "file": FORMATS["jsonl"][0],
+                "exported": {name: FORMATS[name][0] for name in formats},
+                "closed": not points or override is not None,
                 "open_points": points,
-                "examples": [_example(case) for case in cases[:SHOWN]],
+                "examples": [_example(case) for case in failing[:SHOWN]],
                 "next": "Run the cases on every change of prompt, model or index before it goes live.",
+                "override": None if override is None else {key: str(override[key]) for key in ("by", "because")},
             }
         )
     )
@@ -131,22 +164,24 @@ def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews) -> list[dict[str, 
     if not len(bad):
         unread = rows[rows["request_id"].isin(flagged) & ~rows["request_id"].isin(set(read["request_id"]))]
         bad = unread.assign(verdict=None, note=None)
-    bad = bad.sort_values(["timestamp", "request_id"])
-    kept = _merged(bad.reindex(columns=[*bad.columns.union(["user_input", "system_output", "category"], sort=False)]))
-    return [_case(row, alert) for row in kept]
+    failing = [_case(row, alert, "failing") for row in _merged(bad, MOST_CASES)]
+    good = _merged(read[read["verdict"] == "false_positive"], int(GUARDS / (1 - GUARDS) * len(failing)))
+    return [*failing, *(_case(row, alert, "guard") for row in good)]
 
 
-def _merged(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The first rows, without near-repeats of an earlier question (rapidfuzz token-set ratio of 90 or more)."""
+def _merged(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
+    """The first rows, without near-repeats of an earlier question."""
     from rapidfuzz import fuzz
 
     kept: list[dict[str, Any]] = []
+    rows = rows.sort_values(["timestamp", "request_id"])
+    rows = rows.reindex(columns=[*rows.columns.union(["user_input", "system_output", "category"], sort=False)])
     for row in rows.to_dict("records"):
+        if len(kept) >= most:
+            break
         text = _text(row["user_input"])
         if not text or all(fuzz.token_set_ratio(text, _text(other["user_input"])) < SAME for other in kept):
             kept.append({str(name): value for name, value in row.items()})
-        if len(kept) == MOST_CASES:
-            break
     return kept
 
 
@@ -154,17 +189,21 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _case(row: dict[str, Any], alert: Alert) -> dict[str, Any]:
-    note = row["note"] if isinstance(row["note"], str) and row["note"] else None
+def _case(row: dict[str, Any], alert: Alert, kind: str) -> dict[str, Any]:
+    note = redact(row["note"]) if isinstance(row["note"], str) and row["note"] else None
+    usual = "does not fail as bad_output does" if kind == "failing" else "is as good as good_output"
     return {
         "case_id": f"{row['request_id']}",
-        "input": _text(row["user_input"]),
-        "bad_output": _text(row["system_output"]),
-        "expected_property": note or f"not as bad_output: {say.metric_words(alert.metric)} fell here",
+        "kind": kind,
+        "incident_id": alert.alert_id,
+        "input": redact(_text(row["user_input"])),
+        "bad_output" if kind == "failing" else "good_output": redact(_text(row["system_output"])),
+        "expected_property": f"not: {note}" if note and kind == "failing" else usual,
+        "metric": alert.metric,
         "feature_id": row["feature_id"],
         "category": row["category"] if isinstance(row["category"], str) else None,
         "timestamp": row["timestamp"],
-        "reviewed": row["verdict"] == "real",
+        "reviewed": isinstance(row["verdict"], str),
         "verdict": row["verdict"],
     }
 
@@ -180,13 +219,16 @@ def _example(case: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _open_points(log: Log, inquiry: Inquiry | None, cases: list[dict]) -> list[str]:
+def _open_points(log: Log, inquiry: Inquiry | None, cases: list[dict], in_suite: bool) -> list[str]:
     if inquiry is None:
         return ["The stages before could not conclude."]
     points = []
-    if cases and not any(case["reviewed"] for case in cases):
+    if not cases:
+        points.append("No failing case was found.")
+    elif not any(case["reviewed"] for case in cases):
         points.append(f"Nobody has read the {len(cases)} cases: review them, then run this stage again.")
-    points.append(f"The {len(cases)} cases are not yet in the eval suite." if cases else "No failing case was found.")
+    if cases and not in_suite:
+        points.append(f"The {len(cases)} cases are not yet in the eval suite.")
     state = recovery(log, inquiry, inquiry.slice)
     if state["recovered"] is not True:
         points.append(state["because"])
