@@ -71,5 +71,5 @@ def _said(result: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(result.get("type"))
     if kind == "succeeded":
         return completion(mapping(result.get("message")))
-    fault = error_text(result["error"]) if result.get("error") else f"the request was {kind} before it ran"
+    fault = error_text(result["error"]) if result.get("error") else f"{kind} before it ran"
     return {"finish_reason": "error" if kind == "errored" else kind, "error": fault}

@@ -12,13 +12,13 @@ from llm_monitoring.importers.fields import chosen, extra, outcome
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.scores import FEEDBACK, Scores
-from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, parsed, text, whole_input
+from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, parsed, text
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-CACHED = re.compile(r"cache")
-NOT_CALLS = ("tool", "execute_tool")
+PLAIN = ("input", "output", "prompt_tokens", "completion_tokens")
+OUT = re.compile(r"output|completion")
 
 
 def langfuse(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log, ImportReport]:
@@ -86,7 +86,8 @@ def _records(place: str, value: Any) -> Iterator[tuple[str, str, Mapping[str, An
         yield place, "trace", trace
         for number_, item in enumerate(record["observations"]):
             yield from _records(f"{place} observation {number_}", item)
-        for number_, item in enumerate(trace.get("scores") or record.get("scores") or []):
+        scores = first(trace, "scores") or record.get("scores")
+        for number_, item in enumerate(scores if isinstance(scores, list) else []):
             if isinstance(item, Mapping):
                 yield from _records(f"{place} score {number_}", {"traceId": trace.get("id"), **item})
     elif isinstance(record.get("data"), list):
@@ -133,8 +134,7 @@ def _row(record: Mapping[str, Any], trace: Mapping[str, Any], draft: Draft) -> d
             "latency_ms is endTime minus startTime: the latency field is in seconds or milliseconds, by version"
         )
     usage = mapping(record.get("usageDetails")) or _old_usage(mapping(record.get("usage")))
-    cached = sum(number(usage[name]) or 0 for name in usage if CACHED.search(name))
-    written = first(usage, "output", "completion_tokens")
+    given, written = _tokens(usage, draft)
     about = {
         **mapping(trace.get("metadata")),
         **mapping(mapping(record.get("metadata")).get("attributes")),
@@ -148,10 +148,8 @@ def _row(record: Mapping[str, Any], trace: Mapping[str, Any], draft: Draft) -> d
         "feature_id": chosen("feature_id", known, ("feature_id", "feature", "trace.name", "observation.name"), draft),
         "model_id": text(first(record, "model", "providedModelName")),
         "latency_ms": milliseconds(start, end),
-        "input_tokens": whole_input(
-            first(usage, "input", "prompt_tokens"), cached, draft, output=written, total=usage.get("total"), beside=True
-        ),
-        "output_tokens": number(written),
+        "input_tokens": given,
+        "output_tokens": written,
         "cost_usd": _cost(record, usage),
         **outcome(
             _reason(record),
@@ -171,6 +169,26 @@ def _own(trace: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     prompt = record.get("promptVersion")
     known = {"prompt_version": prompt, "version": first(record, "version") or trace.get("version")}
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _tokens(usage: Mapping[str, Any], draft: Draft) -> tuple[float | None, float | None]:
+    """All tokens in and out. Cached and reasoning tokens stand beside input and output, as Langfuse asks for, unless a total
+    says that they stand inside.
+    """
+    counts = {name: number(value) or 0.0 for name, value in usage.items() if name != "total"}
+    given, written = number(first(usage, "input", "prompt_tokens")), number(first(usage, "output", "completion_tokens"))
+    details = {name: count for name, count in counts.items() if count and name not in PLAIN}
+    if not details or given is None:
+        return given, written
+    total = number(usage.get("total"))
+    beside = total is None or total >= sum(counts.values())
+    draft.guess(
+        f"{', '.join(sorted(details))}: {'beside input and output, added' if beside else 'inside them, not added'}"
+    )
+    if not beside:
+        return given, written
+    out = sum(count for name, count in details.items() if OUT.search(name))
+    return given + sum(details.values()) - out, None if written is None else written + out
 
 
 def _old_usage(usage: Mapping[str, Any]) -> dict[str, Any]:

@@ -160,9 +160,8 @@ def _texts(span: Span) -> tuple[str | None, str | None, str | None]:
     """Question, answer and ending, from attributes, else from the events in which older conventions split them."""
     known = dict(span.attributes)
     for event in span.events:
-        for name in (*INPUTS, *OUTPUTS):
-            if event.attributes.get(name) is not None:
-                known.setdefault(name, event.attributes[name])
+        told = {**event.attributes, **mapping(event.body)}
+        known = {**{name: told[name] for name in (*INPUTS, *OUTPUTS) if told.get(name) is not None}, **known}
     asked, answered = said_by_user(first(known, *INPUTS) or _indexed(known, "gen_ai.prompt")), None
     output = parsed(first(known, *OUTPUTS) or _indexed(known, "gen_ai.completion"))
     answered = answer(output)

@@ -9,7 +9,12 @@ from typing import Any
 
 from llm_monitoring.importers.documents import Document
 from llm_monitoring.importers.draft import Draft
-from llm_monitoring.importers.values import first, mapping, moment, parsed, text
+from llm_monitoring.importers.values import first, mapping, moment, number, parsed, text
+
+SPANS = ("resourceSpans", "resource_spans")
+RECORDS = ("resourceLogs", "resource_logs")
+SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
+LOG_SCOPES = ("scopeLogs", "scope_logs")
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Span:
     @property
     def error(self) -> str | None:
         """What went wrong: the status message, else the exception that was recorded, else the error's type."""
-        if not self.failed:
+        if not self.failed and not self.attributes.get("error.type"):
             return None
         exceptions = [event.attributes for event in self.events if event.name == "exception"]
         thrown = [first(each, "exception.message", "exception.type") for each in exceptions]
@@ -83,23 +88,12 @@ def _containers(place: str, value: Any) -> Iterator[tuple[str, str, Any, Mapping
     if not isinstance(value, Mapping):
         yield place, "", value, {}
         return
-    exported = False
-    for outer, middle, inner, kind in (
-        (
-            ("resourceSpans", "resource_spans"),
-            ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"),
-            "spans",
-            "span",
-        ),
-        (("resourceLogs", "resource_logs"), ("scopeLogs", "scope_logs"), ("logRecords"), "record"),
-    ):
-        for resource in first(value, *outer) or []:
-            exported = True
-            about = unpack(mapping(resource.get("resource")).get("attributes"))
-            for scope in first(resource, *middle) or []:
-                for number, item in enumerate(first(scope, inner, "log_records") or []):
-                    yield f"{place} {kind} {number}", kind, item, about
-    if exported or any(name in value for name in ("resourceMetrics", "resourceSpans", "resourceLogs")):
+    exported = [name for name in (*SPANS, *RECORDS) if name in value]
+    for name in exported:
+        kind = "span" if name in SPANS else "record"
+        for number, (item, about) in enumerate(_inside(value[name], kind)):
+            yield f"{place} {kind} {number}", kind if isinstance(item, Mapping) else "", item, about
+    if exported or "resourceMetrics" in value:
         return
     if isinstance(value.get("data"), list):
         yield from _containers(place, value["data"])
@@ -109,6 +103,19 @@ def _containers(place: str, value: Any) -> Iterator[tuple[str, str, Any, Mapping
         yield place, "span", value, unpack(mapping(value.get("resource")).get("attributes"))
 
 
+def _inside(resources: Any, kind: str) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """What an export holds, with the attributes of the service that sent it."""
+    middle, inner = (SCOPES, ("spans",)) if kind == "span" else (LOG_SCOPES, ("logRecords", "log_records"))
+    for resource in map(mapping, _list(resources)):
+        about = unpack(mapping(resource.get("resource")).get("attributes"))
+        for scope in map(mapping, _list(first(resource, *middle))):
+            yield from ((item, about) for item in _list(first(scope, *inner)))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def unpack(attributes: Any) -> dict[str, Any]:
     """OTLP's list of keys and typed values, or a plain object, as a flat dict.
 
@@ -116,23 +123,21 @@ def unpack(attributes: Any) -> dict[str, Any]:
     {'n': 12}
     """
     if isinstance(attributes, Mapping):
-        return dict(attributes)
-    return {
-        item["key"]: _value(item.get("value"))
-        for item in attributes or []
-        if isinstance(item, Mapping) and "key" in item
-    }
+        return {str(name): value for name, value in attributes.items()}
+    items = [item for item in _list(attributes) if isinstance(item, Mapping) and "key" in item]
+    return {str(item["key"]): _value(item.get("value")) for item in items}
 
 
 def _value(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     if "intValue" in value:
-        return int(value["intValue"])
+        whole = number(value["intValue"])
+        return None if whole is None else int(whole) if abs(whole) < 2**53 else int(value["intValue"])
     if "arrayValue" in value:
-        return [_value(item) for item in mapping(value["arrayValue"]).get("values", [])]
+        return [_value(item) for item in _list(mapping(value["arrayValue"]).get("values"))]
     if "kvlistValue" in value:
-        return unpack(mapping(value["kvlistValue"]).get("values", []))
+        return unpack(mapping(value["kvlistValue"]).get("values"))
     return next(
         (value[name] for name in ("stringValue", "doubleValue", "boolValue", "bytesValue") if name in value), None
     )
@@ -156,7 +161,7 @@ def _span(place: str, raw: Mapping[str, Any], resource: Mapping[str, Any], draft
         resource=resource,
         failed=str(code).upper() in ("2", "ERROR", "STATUS_CODE_ERROR", "STATUSCODE.ERROR"),
         message=text(first(mapping(status), "message", "description") or raw.get("status_message")),
-        events=[_event(each, draft) for each in parsed(raw.get("events")) or [] if isinstance(each, Mapping)],
+        events=[_event(each, draft) for each in _list(parsed(raw.get("events"))) if isinstance(each, Mapping)],
     )
 
 

@@ -23,8 +23,9 @@ def moment(value: Any, draft: Draft, name: str) -> datetime | None:
     >>> moment("1762160400100000000", Draft("x"), "start").isoformat()
     '2025-11-03T09:00:00.100000+00:00'
     """
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return EPOCH + timedelta(seconds=int(value[0]), microseconds=int(value[1]) // 1000)
+    if isinstance(value, list | tuple):
+        seconds, rest = map(number, value) if len(value) == 2 else (None, None)
+        return None if seconds is None or rest is None else _after_1970(seconds, rest // 1000)
     if isinstance(value, datetime):
         return value.astimezone(UTC) if value.tzinfo else _zoned(value, draft, name)
     count = number(value)
@@ -48,11 +49,14 @@ def _since_1970(value: Any, count: float, draft: Draft, name: str) -> datetime |
     unit, scale = next((unit, scale) for least, unit, scale in UNITS if count >= least)
     if unit != "nanoseconds":
         draft.guess(f"{name} is a bare number: {unit} since 1970, by its size")
-    exact = int(value) if not isinstance(value, float) and str(value).strip().isdigit() else None
+    if not isinstance(value, float) and str(value).strip().isdigit():
+        return _after_1970(0, int(value) * 1_000_000 // int(scale))
+    return _after_1970(count / scale, 0)
+
+
+def _after_1970(seconds: float, microseconds: float) -> datetime | None:
     try:
-        if exact is not None:
-            return EPOCH + timedelta(microseconds=exact * 1_000_000 // int(scale))
-        return EPOCH + timedelta(seconds=count / scale)
+        return EPOCH + timedelta(seconds=seconds, microseconds=microseconds)
     except OverflowError:
         return None
 

@@ -165,8 +165,8 @@ def test_results_of_anthropic_are_rows_whatever_became_of_them():
     assert log.requests["finish_reason"].tolist() == ["end_turn", "error", "error", "error"]
     assert log.requests["error"].tolist()[1:] == [
         "invalid_request_error: max_tokens is too large",
-        "the request was canceled before it ran",
-        "the request was expired before it ran",
+        "canceled before it ran",
+        "expired before it ran",
     ]
     assert log.requests["model_id"].unique().tolist() == ["claude-sonnet-4-20250514"]
     assert log.requests["user_input"].unique().tolist() == ["Hello?"]
