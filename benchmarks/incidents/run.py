@@ -8,6 +8,7 @@ Prints one row per way and one per kind of incident. Seeds below 1000 were used 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
@@ -54,7 +55,8 @@ def _jaccard(world: World, log, where: dict) -> float:
     base = requests.assign(model=requests["model_id"].str.replace(r"-2026.*", "", regex=True))
     mask = np.ones(len(base), bool)
     for column, value in where.items():
-        mask &= (base[column] == str(value).replace("-2026-01-01", "")).to_numpy()
+        name = re.sub(r"-2026.*", "", str(value))
+        mask &= (base[column] == name).to_numpy()
     union = (mask | world.hit).sum()
     return float((mask & world.hit).sum() / union) if union else np.nan
 

@@ -26,6 +26,7 @@ PRIOR = {"recorded": 0.35, "silent": 0.10, "judge": 0.10, "none": 0.45}
 REACH, STEP = pd.Timedelta("8D"), pd.Timedelta("3h")
 OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
 NAMED, UNALARMED = 0.8, 0.9
+SLOW = {"rag_index": (pd.Timedelta("1D"), pd.Timedelta("3D"))}
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def inquire(log: Log, alert: Alert) -> Inquiry | None:
     slices = candidates(seen.frame, seen.columns, alert.feature_id)
     causes = _causes(log, alert, seen)
     times = _times(alert, seen, causes)
-    shifts = shift_evidence(seen, slices, times)
-    log_odds, by_slice = zip(*(_weigh(cause, seen, shifts) for cause in causes))
+    shifts = shift_evidence(seen, slices, times, _ramps(causes))
+    log_odds, by_slice = zip(*(_weigh(cause, seen, shifts, _ramps(causes)) for cause in causes))
     belief = np.exp(np.array(log_odds) - logsumexp(log_odds))
     hit = np.array([p if cause.kind not in ("none", "judge") else 0 for cause, p in zip(causes, belief)])
     share = hit @ np.vstack(by_slice)
@@ -189,11 +190,18 @@ def _times(alert: Alert, seen: Observations, causes: list[Cause]) -> pd.Datetime
     return times[times > seen.frame["timestamp"].min()]
 
 
+def _ramps(causes: list[Cause]) -> list[tuple[pd.Timestamp, pd.Timedelta]]:
+    """Slow starts of the kinds of change that can arrive over days: an index that is filled, a roll-out."""
+    return [
+        (cause.at, span) for cause in causes if cause.kind in SLOW and cause.at is not None for span in SLOW[cause.kind]
+    ]
+
+
 def _on_grid(times: pd.DatetimeIndex) -> np.ndarray:
     return np.asarray(times == times.floor(STEP))
 
 
-def _weigh(cause: Cause, seen: Observations, shifts: Shifts) -> tuple[float, np.ndarray]:
+def _weigh(cause: Cause, seen: Observations, shifts: Shifts, ramps: list) -> tuple[float, np.ndarray]:
     """Log (prior x fit) of a cause, and how its belief is shared over the slices."""
     n = len(shifts.slices)
     if cause.kind == "none":
@@ -209,7 +217,9 @@ def _weigh(cause: Cause, seen: Observations, shifts: Shifts) -> tuple[float, np.
         column = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
         if column < 0 or not allowed.any():
             return np.log(PRIOR["recorded"]) + np.log(cause.weight) - 20.0, np.zeros(n)
-        prior, fit = _slice_prior(shifts.slices, allowed), shifts.log_evidence[:, column]
+        slow = [k for k, (start, _) in enumerate(ramps) if cause.kind in SLOW and start == cause.at]
+        fits = np.column_stack([shifts.log_evidence[:, column], shifts.log_ramps[:, slow]])
+        prior, fit = _slice_prior(shifts.slices, allowed), logsumexp(fits, axis=1) - np.log(fits.shape[1])
     joint = np.log(np.maximum(prior, 1e-300)) + fit
     total = float(logsumexp(joint))
     share = PRIOR["silent"] if cause.kind == "silent" else PRIOR["recorded"] * cause.weight

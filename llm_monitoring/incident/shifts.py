@@ -7,6 +7,7 @@ factor of a harmful delta (half-normal, three scales) against none. The day term
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,22 +28,22 @@ class Shifts:
     """Evidence and size of a shift for every slice (rows) and time (columns).
 
     `log_evidence` is the log Bayes factor of harm against nothing, `log_negligible` that of an effect too small to
-    matter; `delta` is the shift (harm counted positive) with standard error `se`, NaN where nothing can be said.
+    matter. `log_ramps` holds the same as `log_evidence` for the slow starts asked for, one column each.
     """
 
     slices: list[Slice]
     times: pd.DatetimeIndex
     log_evidence: np.ndarray
     log_negligible: np.ndarray
-    delta: np.ndarray
-    se: np.ndarray
-
-    def over_times(self) -> np.ndarray:
-        """Log evidence of each slice, averaged over the times."""
-        return logsumexp(self.log_evidence, axis=1) - np.log(len(self.times))
+    log_ramps: np.ndarray
 
 
-def shift_evidence(seen: Observations, slices: list[Slice], times: pd.DatetimeIndex) -> Shifts:
+def shift_evidence(
+    seen: Observations,
+    slices: list[Slice],
+    times: pd.DatetimeIndex,
+    ramps: Sequence[tuple[pd.Timestamp, pd.Timedelta]] = (),
+) -> Shifts:
     """Evidence of a shift of `seen` in each slice from each time on.
 
     Parameters
@@ -52,6 +53,8 @@ def shift_evidence(seen: Observations, slices: list[Slice], times: pd.DatetimeIn
     slices : list of Slice
     times : DatetimeIndex
         Sorted, UTC. A row at or after a time counts as after it.
+    ramps : sequence of (Timestamp, Timedelta)
+        Slow starts: nothing before the time, all of the shift once the span is over, a straight line between.
 
     Notes
     -----
@@ -64,23 +67,31 @@ def shift_evidence(seen: Observations, slices: list[Slice], times: pd.DatetimeIn
     factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + np.diag(penalty), lower=True)
     y = cells["mean"].to_numpy()
     seen_y = linalg.solve_triangular(factor, design.T @ (weight * y), lower=True)
-    after = cells["span"].to_numpy()[:, None] > np.arange(len(times))[None, :]
-    parts = [_one_slice(found.mask(cells), after, weight, y, design, factor, seen_y) for found in slices]
+    dose = np.hstack([cells["span"].to_numpy()[:, None] > np.arange(len(times))[None, :], _slow(cells, ramps)])
+    parts = [_one_slice(found.mask(cells), dose, weight, y, design, factor, seen_y) for found in slices]
     information, score = (np.vstack(part) for part in zip(*parts))
     with np.errstate(divide="ignore", invalid="ignore"):
         usable = information > 1e-6
         delta = np.where(usable, seen.sign * score / information, np.nan)
         variance = np.where(usable, 1 / information, np.nan)
-    harm, small = EFFECTS[seen.scale], NEGLIGIBLE[seen.scale]
-    return Shifts(
-        slices, times, _log_harm(delta, variance, harm), _log_any(delta, variance, small), delta, variance**0.5
-    )
+    harm = _log_harm(delta, variance, EFFECTS[seen.scale])
+    small = _log_any(delta, variance, NEGLIGIBLE[seen.scale])
+    steps = len(times)
+    return Shifts(slices, times, harm[:, :steps], small[:, :steps], harm[:, steps:])
 
 
-def _one_slice(inside, after, weight, y, design, factor, seen_y):
-    z = (inside[:, None] & after) * weight[:, None]
+def _slow(cells: pd.DataFrame, ramps: Sequence[tuple[pd.Timestamp, pd.Timedelta]]) -> np.ndarray:
+    """Part of the shift that has arrived in each cell, one column a ramp."""
+    at = cells["at"].to_numpy()
+    columns = [np.clip((at - start.timestamp()) / span.total_seconds(), 0, 1) for start, span in ramps]
+    return np.column_stack(columns) if columns else np.zeros((len(cells), 0))
+
+
+def _one_slice(inside, dose, weight, y, design, factor, seen_y):
+    reached = inside[:, None] * dose
+    z = reached * weight[:, None]
     q = linalg.solve_triangular(factor, design.T @ z, lower=True)
-    return z.sum(0) - (q**2).sum(0), z.T @ y - q.T @ seen_y
+    return (reached * z).sum(0) - (q**2).sum(0), z.T @ y - q.T @ seen_y
 
 
 def _cells(seen: Observations, times: pd.DatetimeIndex) -> pd.DataFrame:
@@ -95,10 +106,11 @@ def _cells(seen: Observations, times: pd.DatetimeIndex) -> pd.DataFrame:
                 times.as_unit("ns").asi8, frame["timestamp"].dt.as_unit("ns").astype("int64"), side="right"
             ),
             "y": y - y.mean(),
+            "at": frame["timestamp"].dt.as_unit("us").astype("int64").to_numpy() / 1e6,
         }
     )
-    cells = rows.groupby(["leaf", "day", "span"])["y"].agg(["mean", "size"]).reset_index()
-    cells = cells.rename(columns={"size": "n"}).join(values, on="leaf")
+    grouped = rows.groupby(["leaf", "day", "span"])
+    cells = grouped.agg(mean=("y", "mean"), n=("y", "size"), at=("at", "mean")).reset_index().join(values, on="leaf")
     return cells.assign(variance=_variance(rows, seen)[cells["leaf"]])
 
 
