@@ -40,6 +40,27 @@ def test_every_importer_sets_foreign_records_aside_or_counts_them():
         assert (len(log.requests), report.rows_read) == (0, 1), name
 
 
+def test_every_importer_survives_values_of_the_wrong_kind():
+    junk = [
+        5,
+        None,
+        [],
+        {"data": 3},
+        {"resourceSpans": 7},
+        {"resourceSpans": [{"scopeSpans": [{"spans": [1, {"attributes": 2}]}]}]},
+    ]
+    junk += [
+        {"observations": [1], "trace": 2},
+        {"runs": [{"id": 1, "run_type": "llm", "outputs": 3, "inputs": 4, "extra": 5}]},
+    ]
+    junk += [{"id": 1, "type": "GENERATION", "startTime": [1, "x"], "usageDetails": 6}, {"custom_id": 1, "response": 2}]
+    junk += [{"custom_id": 1, "result": 2}, {"request_id": 1, "startTime": 1e308, "metadata": 4, "response": [1]}]
+    for name, read in importers.FORMATS.items():
+        log, report = read(junk)
+        assert (len(log.requests), report.rows_made) == (0, 0), name
+        assert len(report.set_aside) > 0, name
+
+
 def test_packed_files_and_folders_are_read(tmp_path):
     (tmp_path / "a.jsonl").write_text(lines(spent("a")))
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines(spent("b")).encode()))
