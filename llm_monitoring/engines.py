@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def relabel_utc(value: ir.TimestampValue):
     return _builtin("timezone", ("string", "timestamp"), "timestamp('UTC')")("UTC", value.cast("timestamp('UTC')"))
 
 
+def moment(value: ir.TimestampValue):
+    """The same value, known to Ibis as a moment and not as a clock time."""
+    return _builtin("coalesce", ("timestamp",), "timestamp('UTC')")(value)
+
+
 def microseconds(when: ir.TimestampValue):
     """Whole microseconds since 1970 (whole seconds, rounded down, on engines without a common word for them)."""
     engine = name(when)
@@ -99,7 +105,12 @@ def from_microseconds(number: ir.IntegerValue):
 def json_text(value: ir.Value):
     """A struct, map, list or JSON value as JSON text."""
     if value.type().is_json():
-        return value.cast("string")
+        whole = value.cast("string")
+        return (
+            _builtin("json_extract_string", ("string", "string"), "string")(whole, "$")
+            if name(value) == "duckdb"
+            else whole
+        )
     if name(value) in ("duckdb", "pyspark"):
         return _builtin("to_json", (str(value.type()),), "string")(value)
     return value.cast("json").cast("string")
@@ -110,7 +121,7 @@ def is_json_object(text: ir.StringValue):
     import ibis
 
     if name(text) != "duckdb":
-        return text.strip().re_search(r"^\{.*\}$")
+        return text.re_search(r"^\s*\{.*\}\s*$")
     valid = _builtin("json_valid", ("string",), "boolean")(text)
     kind = _builtin("json_type", ("string",), "string")(text)
     return ibis.ifelse(valid, kind == "OBJECT", False)
@@ -146,11 +157,13 @@ def buckets(rows: ir.Table, column: str) -> ir.Table:
 
     The digest is a column of an inner query, so that the engine computes it once a row and not once a chunk.
     """
+    import ibis
+
     hashed = rows.mutate(_digest=sha256_hex(rows[column]))
     left = None
     for i in range(0, 64, 8):
-        chunk = hex_number(hashed["_digest"].substr(i, 8))
-        left = (chunk if left is None else left * 2**32 + chunk) % 100_000
+        chunk = hex_number(hashed["_digest"].substr(i, 8)).cast("int64")
+        left = (chunk if left is None else left * ibis.literal(2**32, "int64") + chunk) % 100_000
     return hashed.mutate(_bucket=left).drop("_digest")
 
 
@@ -172,4 +185,5 @@ def hex_number(digits: ir.StringValue):
     if engine == "pyspark":
         return _builtin("conv", ("string", "int32", "int32"), "string")(digits, 16, 10).cast("int64")
     alphabet = ibis.literal("0123456789abcdef")
-    return sum(alphabet.find(digits.substr(i, 1)).cast("int64") * 16 ** (7 - i) for i in range(8))
+    places = [alphabet.find(digits.substr(i, 1)).cast("int32").cast("int64") * 16 ** (7 - i) for i in range(8)]
+    return functools.reduce(operator.add, places)

@@ -81,6 +81,16 @@ def empty_table(schema: Table) -> ir.Table:
     return ibis.memtable(pa.schema(fields).empty_table())
 
 
+def small_table(frame: pd.DataFrame) -> ir.Table:
+    """A frame of plain texts and whole numbers, made here, as an Ibis table."""
+    import ibis
+    import pyarrow as pa
+
+    kinds = {name: pa.string() if frame[name].dtype.kind not in "iu" else pa.int64() for name in frame.columns}
+    arrays = {name: pa.array(frame[name].tolist(), kind) for name, kind in kinds.items()}
+    return ibis.memtable(pa.table(arrays))
+
+
 def without_repeats(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
     """The frame with one row for each value of the unique key: the earliest, whatever the order of the rows."""
     if schema.unique not in frame.columns or not (again := frame[schema.unique].duplicated(keep=False)).any():

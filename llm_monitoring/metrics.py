@@ -116,19 +116,19 @@ def _aggregates(rows: ir.Table, quantiles: str, time: str | None) -> dict[str, i
     return {
         "request_count": rows.count(),
         "errors": rows["error"].count(),
-        "finished_in_error": (rows["finish_reason"] == "error").cast("int64").sum(),
-        "refusals": (rows["finish_reason"] == "refusal").cast("int64").sum(),
-        "truncations": (rows["finish_reason"] == "max_tokens").cast("int64").sum(),
+        "finished_in_error": (rows["finish_reason"] == "error").sum(),
+        "refusals": (rows["finish_reason"] == "refusal").sum(),
+        "truncations": (rows["finish_reason"] == "max_tokens").sum(),
         "latencies": latency.quantile(shares) if quantiles == "exact" else latency.approx_quantile(shares),
         "total_cost_usd": rows["cost_usd"].sum(),
         "input_tokens": rows["input_tokens"].sum(),
         "output_tokens": rows["output_tokens"].sum(),
-        "n_finish_reason": known.cast("int64").sum(),
+        "n_finish_reason": known.sum(),
         "n_latency": latency.count(),
         "n_cost": rows["cost_usd"].count(),
         "n_input_tokens": rows["input_tokens"].count(),
         "n_output_tokens": rows["output_tokens"].count(),
-        "bad": rows["_bad"].cast("int64").sum(),
+        "bad": rows["_bad"].sum(),
         **({} if time else {"first": rows["timestamp"].min(), "last": rows["timestamp"].max()}),
     }
 
@@ -247,10 +247,10 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
 
     score = rows["quality_score"]
     weight = ibis.ifelse(score.notnull(), rows["_weight"], ibis.null("float64"))
-    flagged = ibis.ifelse(score.notnull(), rows["flagged"].fill_null(False).cast("float64"), ibis.null("float64"))
+    flagged = ibis.ifelse(score.notnull(), rows["flagged"].fill_null(False).ifelse(1.0, 0.0), ibis.null("float64"))
     moments = {
         "n_judged": score.count(),
-        "n_failed": score.isnull().cast("int64").sum(),
+        "n_failed": score.isnull().sum(),
         "w": weight.sum(),
         "wy": (weight * score).sum(),
         "wyy": (weight * score * score).sum(),
@@ -258,7 +258,7 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
         "wwy": (weight * weight * score).sum(),
         "wwyy": (weight * weight * score * score).sum(),
         "wf": (weight * flagged).sum(),
-        "bad": rows["_bad"].cast("int64").sum(),
+        "bad": rows["_bad"].sum(),
         **({"first": rows[time].min(), "last": rows[time].max()} if time else {}),
     }
     for i in range(dimensions):

@@ -83,7 +83,7 @@ def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any]):
     """The chance of each row: the highest rate of the rules that hold for it."""
     import ibis
 
-    chance = ibis.literal(float(rate))
+    chance = ibis.literal(repr(float(rate))).cast("float64")  # a bare 0.2 is a decimal to PostgreSQL
     for column, rule in boost.items():
         one_of("sample(boost): column", column, [name for name in rows.columns if not name.startswith("_")])
         rules = rule.items() if isinstance(rule, Mapping) else [(True, rule)]

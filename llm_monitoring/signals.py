@@ -266,13 +266,13 @@ def said(signals, check: bool = True) -> tuple[ir.Table, Door]:
     last = {
         f"_{thumb}": ibis.ifelse(kind == thumb, at, ibis.null("int64")).max() for thumb in ("thumbs_up", "thumbs_down")
     }
-    implicit = {f"_{name}": (kind == name).cast("int64").max() for name in IMPLICIT}
-    marked = rows.group_by("request_id").aggregate(**last, **implicit, _wrong=rows["_bad"].cast("int64").max())
+    implicit = {f"_{name}": (kind == name).ifelse(1, 0).max() for name in IMPLICIT}
+    marked = rows.group_by("request_id").aggregate(**last, **implicit, _wrong=rows["_bad"].ifelse(1, 0).max())
     down = marked["_thumbs_down"].notnull() & (
         marked["_thumbs_up"].isnull() | (marked["_thumbs_down"] >= marked["_thumbs_up"])
     )
     up = marked["_thumbs_up"].notnull() & ~down
-    renamed = marked.mutate(_up=up.cast("int64"), _down=down.cast("int64"))
+    renamed = marked.mutate(_up=up.ifelse(1, 0), _down=down.ifelse(1, 0))
     return renamed.drop("_thumbs_up", "_thumbs_down").rename(_of="request_id"), door
 
 
@@ -285,7 +285,7 @@ def _cells(signals, requests, window: str | None, by: list[str]) -> pd.DataFrame
     joined = joined.mutate(
         _feature=joined["feature_id"],
         _category=joined["category"],
-        _latency=joined["latency_ms"].nullif(0.0).log2().floor().fill_null(-1.0),
+        _latency=joined["latency_ms"].nullif(0.0).log2().floor().cast("int32").fill_null(-1),
         _retried=joined["_retry"].fill_null(0),
         **{f"_{name}": joined[f"_{name}"].fill_null(0) for name in ("abandoned", "up", "down")},
     )
@@ -294,7 +294,7 @@ def _cells(signals, requests, window: str | None, by: list[str]) -> pd.DataFrame
         n=joined.count(),
         up=joined["_up"].sum(),
         down=joined["_down"].sum(),
-        bad=joined["_bad"].cast("int64").sum(),
+        bad=joined["_bad"].sum(),
         wrong=joined["_wrong"].fill_null(0).sum(),
         **{name: joined[f"_{name}"].fill_null(0).sum() for name in IMPLICIT},
         **ends,
@@ -379,7 +379,7 @@ def session_metrics(requests, signals=None, by: Sequence[str] = ("feature_id",))
     requests : DataFrame, Ibis table or Log
         Requests without a `session_id` belong to no session.
     signals : DataFrame, Ibis table or Log, optional
-        Logged signals; a log brings its own. What they lack is derived by `derive_signals`.
+        Logged signals; a log brings its own. A type that none of them has is derived by `derive_signals`.
     by : sequence of str
         Columns to split by; a session counts in every group that it has requests in.
 
@@ -406,38 +406,43 @@ def session_metrics(requests, signals=None, by: Sequence[str] = ("feature_id",))
     door = as_table(requests, "requests", check={"request_id", "timestamp", *by})
     rows, _ = windows.keyed(door.rows, "timestamp", None, by)
     rows = rows.filter(rows["session_id"].notnull() | rows["_bad"])
-    for marks, prefix in _marks(requests, signals):
-        wanted = marks.select(
-            _of="_of", **{f"{prefix}_retry": marks["_retry"], f"{prefix}_abandoned": marks["_abandoned"]}
-        )
-        rows = rows.left_join(wanted, rows["request_id"] == wanted["_of"]).drop("_of")
+    marks = _marks(requests, signals)
+    rows = rows.left_join(marks, rows["request_id"] == marks["_of"])
     frame = engines.run(_by_session(rows, by)).to_pandas()
     if frame["bad"].sum():
         door.refuse()
     return _session_shares(frame.sort_values(by, ignore_index=True) if by else frame, by)
 
 
-def _marks(requests, signals) -> list[tuple[ir.Table, str]]:
-    found = [(said(derive_signals(requests, signals))[0], "derived")]
-    return found if signals is None else [*found, (said(signals)[0], "logged")]
+def _marks(requests, signals) -> ir.Table:
+    """Retries and abandonments by request: as logged, or derived where no row of the log has that type."""
+    import pandas as pd
+
+    kinds, found = ["retry", "abandoned"], []
+    if signals is not None:
+        rows = as_table(signals, "signals").rows
+        rows = rows.filter(rows["signal_type"].isin(kinds)).select("request_id", "signal_type").distinct()
+        found.append(engines.run(rows).to_pandas())
+    lacking = set(kinds) - set(found[0]["signal_type"] if found else [])
+    if lacking:
+        derived = derive_signals(requests, signals)
+        found.append(derived.loc[derived["signal_type"].isin(lacking), ["request_id", "signal_type"]])
+    flags = pd.concat(found).drop_duplicates().assign(n=1)
+    wide = flags.pivot(index="request_id", columns="signal_type", values="n").reindex(columns=kinds).fillna(0)
+    return frames.small_table(wide.astype("int64").reset_index(names="_of"))
 
 
 def _by_session(rows: ir.Table, by: list[str]) -> ir.Table:
-    import ibis
-
     at = engines.microseconds(rows["timestamp"])
-    marks = {}
-    for kind in ("retry", "abandoned"):
-        given = [rows[name].fill_null(0) for name in (f"derived_{kind}", f"logged_{kind}") if name in rows.columns]
-        marks[kind] = (ibis.greatest(*given) if len(given) > 1 else given[0]).max()
+    marks = {kind: rows[kind].fill_null(0).max() for kind in ("retry", "abandoned")}
     sessions = rows.group_by([*by, "session_id"]).aggregate(
-        n=rows.count(), minutes=(at.max() - at.min()) / 60e6, bad=rows["_bad"].cast("int64").sum(), **marks
+        n=rows.count(), minutes=(at.max() - at.min()) / 60e6, bad=rows["_bad"].sum(), **marks
     )
     counted = {
         "session_count": sessions.count(),
         "requests": sessions["n"].sum(),
         "lengths": sessions["minutes"].quantile([0.5]),
-        "single": (sessions["n"] == 1).cast("int64").sum(),
+        "single": (sessions["n"] == 1).sum(),
         "retry": sessions["retry"].sum(),
         "abandoned": sessions["abandoned"].sum(),
         "bad": sessions["bad"].sum(),

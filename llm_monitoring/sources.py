@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring import textfiles
+from llm_monitoring import engines, textfiles
 from llm_monitoring.engines import engine
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.schema import TABLES, Table
@@ -193,10 +193,21 @@ def _known(name: str) -> Table:
 
 def _database(connection, label: str) -> Source:
     there = set(connection.list_tables())
-    found = {name: _stored(schema, connection.table(name)) for name, schema in TABLES.items() if name in there}
+    found = {name: _stored(schema, _moments(connection, name)) for name, schema in TABLES.items() if name in there}
     if not found:
         raise LogError(Fault(label, expected=f"expected tables named {', '.join(TABLES)}; none of them is there"))
     return Source(label, found)
+
+
+def _moments(connection, name: str) -> ir.Table:
+    """The stored table; Spark's times are labelled as moments where they are (Ibis calls both kinds naive)."""
+    rows = connection.table(name)
+    if connection.name != "pyspark":
+        return rows
+    kinds = dict(connection.raw_sql(f"SELECT * FROM `{name}` LIMIT 0").dtypes)
+    return rows.mutate(
+        **{column: engines.moment(rows[column]) for column, kind in kinds.items() if kind == "timestamp"}
+    )
 
 
 def _files(path: Path) -> Source:

@@ -114,10 +114,8 @@ def read(raw: RawTable, options: Options = Options(), strict: bool = True, rows:
 def counts(reading: Reading) -> dict[str, Any]:
     """Rows, broken rules, mended values, repeated keys and a few plausibility figures, by one query."""
     schema = reading.raw.schema
-    asked = {f"rule_{i}": rule.bad.fill_null(False).cast("int64").sum() for i, rule in enumerate(reading.rules)}
-    asked |= {
-        f"mended_{i}": where.fill_null(False).cast("int64").sum() for i, (_, where, _) in enumerate(reading.mended)
-    }
+    asked = {f"rule_{i}": rule.bad.fill_null(False).sum() for i, rule in enumerate(reading.rules)}
+    asked |= {f"mended_{i}": where.fill_null(False).sum() for i, (_, where, _) in enumerate(reading.mended)}
     asked["rows"] = reading.rows.count()
     if schema.unique and schema.unique in reading.rows.columns:
         asked["distinct"] = reading.values[schema.unique].nunique()
@@ -215,7 +213,6 @@ def _text(reading: Reading, column: Column, raw: ir.Value, options: Options) -> 
         value = engines.json_text(raw)
     else:
         value = raw if kind.is_string() else raw.cast("string")
-    value = value.strip() if column.choices else value
     reading.values[column.name] = value
     if column.name == "finish_reason":
         return
