@@ -93,7 +93,8 @@ def observe(log: Log, alert: Alert) -> Observations | None:
     if value is None:
         return None
     columns = slice_columns(requests)
-    frame = requests[["request_id", "timestamp", "session_id", *columns]].merge(value, on="request_id", how="inner")
+    kept = dict.fromkeys(["request_id", "timestamp", "session_id", "feature_id", *columns])
+    frame = requests[[*kept]].merge(value, on="request_id", how="inner")
     frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
     scale = {"share": "share", "score": "score"}.get(alert.unit, "log")
     return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert)

@@ -181,6 +181,8 @@ def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
     columns = [column for column, _ in inquiry.slice.where] or list(seen.columns[:1])
     if len(columns) == 1 and len(seen.columns) > 1:
         columns = sorted({columns[0], seen.columns[0], *seen.columns[1:2]}, key=seen.columns.index)[:2]
+    if not columns:
+        return []
     sizes = seen.frame.groupby(columns, observed=True).size().sort_values(ascending=False, kind="stable")
     parts = [Slice(tuple(zip(columns, values if isinstance(values, tuple) else (values,)))) for values in sizes.index]
     inside = [p for p in parts if (p.mask(seen.frame) & whole(seen).mask(seen.frame)).any()]
