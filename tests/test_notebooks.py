@@ -99,6 +99,6 @@ def test_explore_runs_from_any_folder(tmp_path):
 
 def test_a_notebook_that_fails_names_notebook_cell_and_error(tmp_path):
     failure, _ = run(["2_scope.ipynb", "3_isolate.ipynb"], tmp_path, {"log": "nowhere"})
-    start = "2_scope failed in cell 2: LogError: nowhere: "
+    start = "2_scope failed in cell 3: LogError: nowhere: "
     assert str(failure).startswith(start)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2_scope.ipynb"]

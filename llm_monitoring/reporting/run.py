@@ -141,7 +141,7 @@ def _execute(case: Case, folder: Path, given: dict[str, Any], kernels: Kernels, 
     with ThreadPoolExecutor(1) as beside:
         before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
         failure, seconds = execute(names, folder, {**given, "reviews": "reviews.jsonl", "out": "."}, kernels, progress)
-        return failure, seconds, before.result() if before else []
+        return failure, seconds, before.result() if before and not failure else []
 
 
 def _stages(case: Case) -> tuple[str, ...]:

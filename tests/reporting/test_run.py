@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from builders import make_requests
 
 import llm_monitoring as lm
 from llm_monitoring.reporting import notebooks
@@ -73,16 +74,25 @@ def test_the_page_can_be_written_again_from_the_results_alone(report_folder, tmp
     assert (tmp_path / "index.html").read_bytes() == (report_folder / "index.html").read_bytes()
 
 
+ALERT = {"metric": "error_rate", "fired_at": "2026-05-11T04:00:00Z", "direction": "up", "feature_id": "search"}
+
+
+def small_log():
+    """Five hours of requests; the last one and a half of them fail."""
+    return {"requests": make_requests(300, error=[None] * 210 + ["timeout"] * 90)}
+
+
 def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
     broken = tmp_path / "notebooks"
     shutil.copytree(ROOT / "notebooks", broken)
     book = json.loads((broken / "3_isolate.ipynb").read_text())
-    book["cells"][3]["source"] = ["raise ValueError('<b>planted</b>')"]
-    book["cells"][3] |= {"cell_type": "code", "outputs": [], "execution_count": None}
+    book["cells"][3] |= {
+        "cell_type": "code", "outputs": [], "execution_count": None, "source": ["raise ValueError('<b>planted</b>')"],
+    }  # fmt: skip
     (broken / "3_isolate.ipynb").write_text(json.dumps(book))
     monkeypatch.setattr(notebooks, "notebooks_folder", lambda: broken)
-    done = lm.report(SAMPLE, out=tmp_path / "out", progress=False)
-    assert done.failure == "3_isolate failed in cell 3: ValueError: <b>planted</b>"
+    done = lm.report(small_log(), alert=ALERT, out=tmp_path / "out", progress=False)
+    assert done.failure == "3_isolate failed in cell 4: ValueError: <b>planted</b>"
     assert list(done.stages.values()) == ["done", "done", "failed", "not run", "not run"]
     page = done.path.read_text("utf-8")
     assert "Not finished:" in page
@@ -90,14 +100,18 @@ def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
     assert sorted(results(done.folder)) == ["incident", "scope", "triage"]
 
 
-def test_tables_in_memory_give_the_same_story_as_their_files(report_folder, tmp_path):
-    log = lm.open_log(SAMPLE)
-    names = ("requests", "signals", "judgements", "changes", "probe_results", "reviews")
-    done = lm.report({name: getattr(log, name) for name in names}, out=tmp_path, progress=False)
+def test_tables_in_memory_are_kept_beside_the_results(tmp_path):
+    done = lm.report(small_log(), alert=ALERT, out=tmp_path, progress=False)
     assert done.failure is None
-    found, expected = results(done.folder), results(report_folder)
-    assert all(found[stage] == expected[stage] for stage in STAGES)
-    assert found["incident"]["log"]["source"] == "tables in memory"
+    assert done.folder.name == "20260511-search-error_rate"
+    kept = lm.open_log(done.folder / "log")
+    assert len(kept.requests) == 300
+    assert kept.requests["error"].notna().sum() == 90
+    incident = results(done.folder)["incident"]
+    assert incident["log"]["source"] == "tables in memory"
+    assert incident["parameters"]["alert"]["metric"] == "error_rate"
+    shown = done._repr_html_()
+    assert f'href="{done.path.as_posix()}"' in shown
 
 
 @pytest.mark.skipif(not DRIFT.exists(), reason="the real data of ../shared/data is not on this machine")
