@@ -30,6 +30,7 @@ class Mix:
 def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     """Kitagawa's decomposition over the finest slices, shares from all requests, judged or not [1]_.
 
+    The mix part moves the shares and holds the means; the within part is what is left of the change that was seen.
     Means of small leaves are drawn towards the leaf's mean over both periods (ten rows' worth).
 
     References
@@ -37,8 +38,8 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     .. [1] Kitagawa, Components of a difference between two rates, JASA 50 (1955).
     """
     frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen)
-    late = (requests["timestamp"] >= since).to_numpy()
-    if late.all() or not late.any():
+    late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
+    if any(side.all() or not side.any() for side in (late, since_then)):
         return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
     code, _ = leaves(pd.concat([frame[list(seen.columns)], requests[list(seen.columns)]]), seen.columns)
     size = code.max() + 1 if len(code) else 1
@@ -50,13 +51,14 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     y = frame["value"].to_numpy(float)
     usual = _shrunk(rows, y, np.full(size, y.mean() if len(y) else 0.0))[0]
     for after in (False, True):
-        chosen = (frame["timestamp"] >= since).to_numpy() == after
+        chosen = since_then == after
         m, v = _shrunk(rows[chosen], y[chosen], usual)
         w = np.bincount(asked[late == after], minlength=size).astype(float)
         mean, variance = [*mean, m], [*variance, v]
         weight, count = [*weight, w / max(w.sum(), 1)], [*count, max(w.sum(), 1)]
     w_bar, m_bar = (weight[0] + weight[1]) / 2, (mean[0] + mean[1]) / 2
-    mix, within = float(m_bar @ (weight[1] - weight[0])), float(w_bar @ (mean[1] - mean[0]))
+    mix = float(m_bar @ (weight[1] - weight[0]))
+    within = float(y[since_then].mean() - y[~since_then].mean()) - mix
     within_se = float(np.sqrt(w_bar**2 @ (variance[0] + variance[1])))
     mix_se = float(np.sqrt(sum((w @ m_bar**2 - (w @ m_bar) ** 2) / n for w, n in zip(weight, count))))
     harm_mix, harm = seen.sign * mix, seen.sign * (mix + within)
