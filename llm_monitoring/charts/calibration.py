@@ -29,34 +29,39 @@ def simulate(
     """Streams with nothing wrong: weighted EWMAs and their sd, (lambda, t, draw), and their rise per unit of shift."""
     charted = n > 0
     size, place = n[charted], phase[charted]
-    error = posterior.deviations(size, place, _normals(len(size), draws, seed))
     yardstick = posterior.yardstick
+    error = posterior.deviations(size, place, _normals(len(size), draws, seed)).astype(np.float32)
     weigh = kernel(lambdas, len(n))[:, charted][:, :, charted]
     weight = 1 / yardstick.variance(size)
     slope = weigh * weight
-    sums = (slope.reshape(-1, len(size)) @ error).reshape(len(lambdas), len(size), -1)
-    between = learned(error, size, yardstick)
-    reach = (weigh @ weight)[:, :, None] ** 2
     share = 1 / size if yardstick.per_answer else np.ones(len(size))
-    scale = between * (weigh**2 @ (weight**2 * share))[:, :, None]
-    scale += (weigh**2 @ (weight**2 * yardstick.sampling / size))[:, :, None]
-    scale += center_variance(yardstick, between) * reach
-    return sums, np.sqrt(scale), slope
+    shared = weigh**2 @ (weight**2 * share)
+    sampled = weigh**2 @ (weight**2 * yardstick.sampling / size)
+    reach = (weigh @ weight) ** 2
+    between = learned(error, size, yardstick)
+    # Variance of the sums, linear in the variance between windows: center_variance is too.
+    middle = center_variance(yardstick, np.array([0.0, yardstick.between or 1.0]))
+    rise = (middle[1] - middle[0]) / (yardstick.between or 1.0)
+    fixed, moving = sampled + middle[0] * reach, shared + rise * reach
+    sums = slope.reshape(-1, len(size)).astype(np.float32) @ error
+    variance = between * moving.astype(np.float32)[:, :, None] + fixed.astype(np.float32)[:, :, None]
+    return sums.reshape(variance.shape), np.sqrt(variance, out=variance), slope
 
 
 def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarray:
     """Variance between windows as known at each window, from the baseline and the windows before it, (t, draw)."""
-    found = np.full(error.shape, yardstick.between)
+    found = np.full(error.shape, yardstick.between, dtype=error.dtype)
     if len(n) < 3:
         return found
     share = 1 / n if yardstick.per_answer else np.ones(len(n))
     sampled, shared = yardstick.sampling * (1 / n[1:] + 1 / n[:-1]), share[1:] + share[:-1]
     expected = yardstick.between * shared + sampled
-    square = np.minimum(np.diff(error, axis=0) ** 2, CAP * expected[:, None])
     precision = shared**2 / (3 * expected**2)
-    total = np.cumsum((precision / shared)[:, None] * (square - sampled[:, None]), axis=0)
-    found[2:] = (yardstick.trust * yardstick.between + total[:-1]) / (yardstick.trust + np.cumsum(precision)[:-1, None])
-    return np.maximum(found, floor(yardstick))
+    rate, most = (precision / shared).astype(error.dtype)[:, None], (CAP * expected).astype(error.dtype)[:, None]
+    square = np.minimum(np.diff(error, axis=0) ** 2, most) - sampled.astype(error.dtype)[:, None]
+    total = np.cumsum(rate * square, axis=0)[:-1] + error.dtype.type(yardstick.trust * yardstick.between)
+    found[2:] = total / (yardstick.trust + np.cumsum(precision)[:-1, None]).astype(error.dtype)
+    return np.maximum(found, error.dtype.type(floor(yardstick)))
 
 
 def floor(yardstick: Yardstick) -> float:
@@ -112,6 +117,6 @@ def smallest_seen(
 
 @lru_cache(maxsize=8)
 def _normals(horizon: int, draws: int, seed: int) -> np.ndarray:
-    normals = np.random.default_rng([seed, horizon]).standard_normal((horizon, draws))
+    normals = np.random.default_rng([seed, horizon]).standard_normal((horizon, draws), dtype=np.float32)
     normals.setflags(write=False)
     return normals

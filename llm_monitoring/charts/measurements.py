@@ -57,31 +57,32 @@ def read_windows(
     [[0.0, 4.1], [1.0, 4.0]]
     """
     frame = _as_frame(data, name)
-    table = pd.DataFrame({"value": _numbers(frame, "value", name)})
-    for column in ("n", "sd"):
-        table[column] = _numbers(frame, column, name, least=0) if column in frame else np.nan
+    nowhere = np.full(len(frame), np.nan)
+    columns: dict[str, Any] = {
+        "value": _numbers(frame, "value", name),
+        "n": _numbers(frame, "n", name, least=0) if "n" in frame else nowhere,
+        "sd": _numbers(frame, "sd", name, least=0) if "sd" in frame else nowhere,
+    }
     for column in ("window_start", "window_end"):
-        table[column] = pd.to_datetime(frame[column]).to_numpy(copy=True) if column in frame else pd.NaT
-        if column in frame and getattr(frame[column].dtype, "tz", None) is not None:
-            table[column] = frame[column].to_numpy()
-            table[column] = pd.DatetimeIndex(frame[column])
+        given = frame[column] if column in frame else np.full(len(frame), np.datetime64("NaT", "ns"))
+        columns[column] = pd.DatetimeIndex(given)
     timed = "window_start" in frame
     numbered = not timed and "window" in frame
-    table["window"] = table["window_start"] if timed else _numbers(frame, "window", name) if numbered else np.nan
+    label = columns["window_start"] if timed else pd.Index(_numbers(frame, "window", name) if numbered else nowhere)
     if timed or numbered:
-        _check_times(table, "window_start" if timed else "window", name)
-        table = table.sort_values("window", ignore_index=True)
-    table["position"] = _positions(table, timed, numbered, origin, period, after)
-    if not (timed or numbered):
-        table["window"] = table["position"]
-    _check_enough(table["value"], name, windows, distinct, chart)
-    return table[COLUMNS]
+        _check_times(label, "window_start" if timed else "window", name)
+        order = np.argsort(label.asi8 if timed else label.to_numpy(), kind="stable")  # type: ignore[attr-defined]
+        columns = {key: column[order] for key, column in columns.items()}
+        label = label[order]
+    position = _positions(label, timed, numbered, origin, period, after)
+    _check_enough(columns["value"], name, windows, distinct, chart)
+    return pd.DataFrame({"window": label if timed else position, **columns, "position": position}, columns=COLUMNS)
 
 
-def spacing(starts: pd.Series) -> pd.Timedelta | None:
+def spacing(starts: pd.Index) -> pd.Timedelta | None:
     """The usual distance of neighbouring windows, None below two windows."""
-    steps = starts.dropna().sort_values().diff().dropna()
-    return None if steps.empty else pd.Timedelta(steps.median())
+    steps = np.diff(np.sort(starts.dropna().unique().asi8))  # type: ignore[attr-defined]
+    return None if not len(steps) else pd.Timedelta(int(np.median(steps)), unit=starts.unit)  # type: ignore[attr-defined]
 
 
 def _as_frame(data: Any, name: str) -> pd.DataFrame:
@@ -101,9 +102,14 @@ def _as_frame(data: Any, name: str) -> pd.DataFrame:
 
 
 def _numbers(frame: pd.DataFrame, column: str, name: str, least: float = -np.inf) -> np.ndarray:
-    given = frame[column].astype(object)
-    numbers = pd.to_numeric(given, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    wrong = (np.isnan(numbers) & given.notna().to_numpy()) | np.isinf(numbers) | (numbers < least)
+    given = frame[column]
+    if isinstance(given.dtype, np.dtype) and given.dtype.kind in "fiu":
+        numbers = given.to_numpy(dtype=float)
+        wrong = np.isinf(numbers) | (numbers < least)
+    else:
+        loose = given.astype(object)
+        numbers = pd.to_numeric(loose, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        wrong = (np.isnan(numbers) & loose.notna().to_numpy()) | np.isinf(numbers) | (numbers < least)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         bound = "" if least == -np.inf else f" >= {least:g}"
@@ -114,36 +120,36 @@ def _numbers(frame: pd.DataFrame, column: str, name: str, least: float = -np.inf
     return numbers
 
 
-def _check_times(table: pd.DataFrame, column: str, name: str) -> None:
-    if table[column].isna().any():
-        row = int(np.flatnonzero(table[column].isna())[0])
+def _check_times(label: pd.Index, column: str, name: str) -> None:
+    if label.hasnans:
+        row = int(np.flatnonzero(label.isna())[0])
         raise ConfigError(f"{name} row {row}, {column}: null; expected the window of every row")
-    twice = table[column][table[column].duplicated()]
-    if len(twice):
+    if not label.is_unique:
+        twice = label[label.duplicated()][0]
         raise ConfigError(
-            f"{name}, {column}: {twice.iloc[0]} stands there {int((table[column] == twice.iloc[0]).sum())} times; "
+            f"{name}, {column}: {twice} stands there {int((label == twice).sum())} times; "
             "expected one row per window. Chart one feature and metric at a time, or use ChartPortfolio"
         )
 
 
-def _positions(table: pd.DataFrame, timed: bool, numbered: bool, origin: Any, period: Any, after: int) -> np.ndarray:
-    if timed and len(table):
-        first = table["window_start"].iloc[0] if origin is None else origin
-        step = period or spacing(table["window_start"]) or pd.Timedelta(days=1)
-        return np.round((table["window_start"] - first) / step).to_numpy(dtype=int)
+def _positions(label: pd.Index, timed: bool, numbered: bool, origin: Any, period: Any, after: int) -> np.ndarray:
+    if timed and len(label):
+        first = label[0] if origin is None else origin
+        step = period or spacing(label) or pd.Timedelta(days=1)
+        return np.round(np.asarray((label - first) / step)).astype(int)
     if numbered:
-        return table["window"].to_numpy(dtype=int)
-    return np.arange(after + 1, after + 1 + len(table))
+        return label.to_numpy().astype(int)
+    return np.arange(after + 1, after + 1 + len(label))
 
 
-def _check_enough(value: pd.Series, name: str, windows: int, distinct: int, chart: str) -> None:
-    found = value.dropna()
+def _check_enough(value: np.ndarray, name: str, windows: int, distinct: int, chart: str) -> None:
+    found = value[~np.isnan(value)]
     if len(found) < windows:
         raise ConfigError(
             f"{name}: {len(found)} windows with a value; {chart} needs {windows}. Give earlier windows, or shorter ones"
         )
-    if distinct > 1 and found.nunique() < distinct:
+    if distinct > 1 and len(np.unique(found)) < distinct:
         raise ConfigError(
-            f"{name}: {len(found)} windows, all of them {found.iloc[0]}; {chart} needs {distinct} distinct values. "
+            f"{name}: {len(found)} windows, all of them {found[0]}; {chart} needs {distinct} distinct values. "
             "Give earlier windows, or kind='proportion' of ControlChart for rare events"
         )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from llm_monitoring import plotting
 from llm_monitoring.charts.change_point import change_point
@@ -90,8 +89,8 @@ def check_baseline(
 ) -> BaselineCheck:  # fmt: skip
     """Look for outliers and for a step in windows that are to be a baseline.
 
-    Outliers: deviation from the median beyond the normal limit for alpha / 2 over all windows (Bonferroni), in an sd
-    that is the larger of the sampling error and the scaled median absolute deviation. Step: the largest standardised
+    Outliers: deviation from the median, in an sd that is the larger of the sampling error and the scaled median
+    absolute deviation, beyond what the largest of as many normal windows reaches with probability alpha / 2. Step: the largest standardised
     difference of means before and after any window, outliers left out, against its permutation distribution.
 
     Parameters
@@ -123,7 +122,9 @@ def check_baseline(
     there = ~np.isnan(value) & ~(n == 0)
     z = np.full(len(value), np.nan)
     z[there] = _standardised(value[there], n[there], windows["sd"].to_numpy()[there], kind)
-    bound = norm.isf(alpha / 4 / max(there.sum(), 1))
+    bound = _outlier_bound(
+        int(there.sum()), bool(np.isfinite(windows["sd"]).any() or kind in ("proportion", "count")), alpha, seed
+    )
     outlier = np.nan_to_num(np.abs(z)) > bound
     kept = np.flatnonzero(there & ~outlier)
     p_value, at, low, high = _step(z[kept], permutations, seed)
@@ -161,6 +162,14 @@ def _standardised(value: np.ndarray, n: np.ndarray, sd: np.ndarray, kind: str) -
     if scale == 0:
         scale = float(np.std(relative)) or 1.0
     return relative / scale
+
+
+def _outlier_bound(windows: int, sampled: bool, alpha: float, seed: int) -> float:
+    """The largest robust deviation among so many normal windows, exceeded with probability alpha / 2."""
+    draws = np.random.default_rng([seed, 3]).standard_normal((4000, windows))
+    apart = np.abs(draws - np.median(draws, axis=1, keepdims=True))
+    scale = np.maximum(1.4826 * np.median(apart, axis=1), 1.0 if sampled else 0.0)
+    return float(np.quantile(apart.max(axis=1) / scale, 1 - alpha / 2))
 
 
 def _step(z: np.ndarray, permutations: int, seed: int) -> tuple[float, int, int, int]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from llm_monitoring import plotting
 from llm_monitoring.charts.measurements import spacing
+from llm_monitoring.charts.posterior import DayEffect
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
 from llm_monitoring.errors import ConfigError, quote
@@ -37,6 +38,9 @@ class ChartPortfolio:
         As for `ControlChart`; `season` None is one week of windows (7 days, 28 of six hours, 168 hours).
     directions : dict, optional
         Metric name -> "both", "up" or "down".
+    learn_day_effect : bool
+        Learn the prior of the day effect from all charts of a metric, where there are at least five: a feature with
+        few windows then borrows from the others how much days differ.
 
     Attributes
     ----------
@@ -60,6 +64,7 @@ class ChartPortfolio:
     horizon: int = 60
     season: int | None = None
     directions: dict[str, str] | None = None
+    learn_day_effect: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,6 +84,7 @@ class ChartPortfolio:
         baseline = _checked(baseline, "baseline")
         self.period_ = _usual_spacing(baseline)
         groups = list(_groups(baseline))
+        frames = dict(groups)
         a_week = max(round(pd.Timedelta(days=7) / self.period_), 1)
         season = self.season or (a_week if a_week <= 168 else 1)
         self.windows_per_month_ = MONTH / self.period_
@@ -88,9 +94,17 @@ class ChartPortfolio:
         self.arl0_ = max(len(likely), 1) * self.windows_per_month_ / self.false_alarms_per_month
         for key, frame in groups:
             try:
-                self.charts_[key] = self._chart(key[1], frame, season).fit(frame)
+                self.charts_[key] = self._chart(key[1], frame, season)
+                self.charts_[key]._fit_posterior(frame)
             except ConfigError as error:
+                del self.charts_[key]
                 skipped.append((*key, str(error)))
+        learned = _day_effects(self.charts_) if self.learn_day_effect else {}
+        for key, chart in self.charts_.items():
+            if key in learned:
+                chart.day_effect = learned[key]
+                chart._fit_posterior(frames[key])
+            chart._fit_limit()
         self.not_charted_ = pd.DataFrame(skipped, columns=[*KEYS, "reason"])
         return self
 
@@ -171,6 +185,50 @@ class PortfolioResult(Result):
         return pd.concat(parts, ignore_index=True)[columns].sort_values(["start", *KEYS], ignore_index=True)
 
     @property
+    def groups(self) -> pd.DataFrame:
+        """Alarms that are one event: those whose change intervals touch, one row per group, earliest first.
+
+        `change_low`, `change_high`, `start` (of the first alarm), `alarms`, `features`, `metrics` (lists).
+        """
+        columns = ["change_low", "change_high", "start", "alarms", "features", "metrics"]
+        rows: list[dict[str, Any]] = []
+        for event in self.alarms.sort_values(["change_low", *KEYS]).itertuples():
+            if not (rows and event.change_low <= rows[-1]["change_high"]):
+                rows.append(dict(zip(columns, [event.change_low, event.change_high, event.start, 0, [], []])))
+            row = rows[-1]
+            row["change_high"], row["start"] = (
+                max(row["change_high"], event.change_high),
+                min(row["start"], event.start),
+            )
+            row["alarms"] += 1
+            row["features"] = sorted({*row["features"], event.feature_id}, key=str)
+            row["metrics"] = sorted({*row["metrics"], event.metric}, key=str)
+        return pd.DataFrame(rows, columns=columns)
+
+    def ranked(self) -> pd.DataFrame:
+        """One row per chart, first what a person should look at first.
+
+        `feature_id`, `metric`, `alarm` (now), `events`, `strength` (largest deviation in the last season, in limits:
+        above 1 it alarmed), `direction`, `since` (likely start of the last event), `value`, `expected`, `n` (last window).
+        """
+        rows = []
+        for (feature, metric), result in self.results.items():
+            charted = result.windows.dropna(subset="statistic").tail(7)
+            if charted.empty:
+                continue
+            last, event = charted.iloc[-1], None if result.alarms.empty else result.alarms.iloc[-1]
+            above, below = charted["statistic"] > charted["center"], charted["upper"] - charted["center"]
+            reach = np.where(above, below, charted["center"] - charted["lower"])
+            strength = ((charted["statistic"] - charted["center"]).abs() / reach).max()
+            rows.append((
+                feature, metric, bool(last["alarm"]), len(result.alarms), strength, None if event is None else event["direction"],
+                None if event is None else event["change_start"], last["value"], last["center"], last["n"],
+            ))  # fmt: skip
+        names = [*KEYS, "alarm", "events", "strength", "direction", "since", "value", "expected", "n"]
+        table = pd.DataFrame(rows, columns=names)
+        return table.sort_values(["alarm", "events", "strength"], ascending=False, ignore_index=True, kind="stable")
+
+    @property
     def headline(self) -> str:
         """How many charts, how many alarms, at which budget."""
         alarms, charts = self.alarms, len(self.results)
@@ -227,6 +285,33 @@ class PortfolioResult(Result):
         return ax
 
 
+def _day_effects(
+    charts: dict[tuple[Any, Any], ControlChart], fewest: int = 5, strength: float = 3.0
+) -> dict[tuple[Any, Any], DayEffect]:
+    """Empirical Bayes: the mass of the day effect's grid from all charts of a metric, mixed with the default prior.
+
+    The default counts as `strength` charts; the mass is the fixed point of averaging the charts' posteriors (EM).
+    """
+    families: dict[tuple, list[tuple[Any, Any]]] = {}
+    for key, chart in charts.items():
+        if not chart._posterior.yardstick.per_answer:
+            families.setdefault((key[1], chart.kind, tuple(chart._posterior.prior.grid)), []).append(key)
+    learned = {}
+    for (_, _, grid), keys in families.items():
+        if len(keys) < fewest:
+            continue
+        default = charts[keys[0]]._posterior.prior.mass
+        evidence = np.array([charts[key]._posterior.evidence for key in keys])
+        likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+        mass = default
+        for _ in range(25):
+            each = likelihood * mass
+            mass = strength * default + (each / each.sum(axis=1, keepdims=True)).sum(axis=0)
+            mass = mass / mass.sum()
+        learned.update({key: DayEffect(np.array(grid), mass) for key in keys})
+    return learned
+
+
 def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult) -> None:
     frame = result.windows
     at = frame["window"]
@@ -262,5 +347,4 @@ def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], pd.DataFrame
 
 
 def _usual_spacing(frame: pd.DataFrame) -> pd.Timedelta:
-    starts = pd.Series(frame["window_start"].drop_duplicates())
-    return spacing(starts) or pd.Timedelta(days=1)
+    return spacing(pd.DatetimeIndex(frame["window_start"])) or pd.Timedelta(days=1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import betaln, expit, gammaln, logit, logsumexp
 from scipy.stats import t as student
 
 GRID = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.3, 1.7, 2.2, 3, 4, 5.5, 7.5, 10, 14, 20])
-SPIKE, TAIL, DISCOUNT = 0.5, 2.0, 0.4
+SPIKE, TAIL, DISCOUNT = 0.3, 2.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,25 @@ class Posterior:
         Variances that the statistic starts from.
     deviations : callable
         (n, phase, normals (H, M)) -> simulated value minus centre, (H, M).
-    spread : array
-        Posterior mass of the day effect's grid.
+    prior : DayEffect
+        The prior of the day effect.
+    evidence : array
+        Log marginal likelihood at each point of its grid.
     day_effect : tuple of float
         Mean and 5 % and 95 % quantile of the sd of the day effect.
     """
 
     center: np.ndarray
     yardstick: Yardstick
-    deviations: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-    spread: np.ndarray
+    deviations: Callable[..., np.ndarray]
+    prior: DayEffect
     evidence: np.ndarray
     day_effect: tuple[float, float, float]
+
+    def repeated(self, worlds: int, each: int) -> Posterior:
+        """The first so many draws, each repeated: streams in worlds whose parameters are known."""
+        pick = np.repeat(np.arange(worlds), each)
+        return replace(self, deviations=lambda n, where, normals: self.deviations(n, where, normals, pick))
 
 
 @dataclass(frozen=True)
@@ -152,15 +160,18 @@ def scores_posterior(
         model.freedom / rng.chisquare(model.freedom, draws) if model.known and np.isfinite(model.freedom) else 1.0
     )
     plug = theta.mean(0)
-    marginal = chance.sum(1)
     tau = np.sqrt(a[i])
 
-    def deviations(n: np.ndarray, where: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    day, within = a[i], s2
+
+    def deviations(n: np.ndarray, where: np.ndarray, normals: np.ndarray, pick: Any = slice(None)) -> np.ndarray:
         place = where % places if places > 1 else np.zeros(len(where), dtype=int)
-        variance = a[i] + s2 / n[:, None]
-        share = s2 / n[:, None] / variance
-        z = normals + _skew(plug[place], model)[:, None] / np.sqrt(n)[:, None] * share**1.5 / 6 * (normals**2 - 1)
-        return (theta[:, place].T - plug[place][:, None]) + np.sqrt(variance) * z
+        sampled = (within[pick] / n[:, None]).astype(np.float32)
+        variance = day[pick].astype(np.float32) + sampled
+        bend = (_skew(plug[place], model) / np.sqrt(n) / 6).astype(np.float32)[:, None]
+        share = sampled / variance
+        z = normals + bend * share * np.sqrt(share) * (normals * normals - 1)
+        return np.sqrt(variance) * z + (theta[pick] - plug).astype(np.float32)[:, place].T
 
     unsure = a[i] if model.known else b[i]
     yardstick = Yardstick(
@@ -168,7 +179,7 @@ def scores_posterior(
         float(np.mean(1 / model.n)), per_answer=not model.known,
     )  # fmt: skip
     return Posterior(
-        plug, yardstick, deviations, marginal, by_day, (float(tau.mean()), float(np.quantile(tau, 0.05)), float(np.quantile(tau, 0.95))),
+        plug, yardstick, deviations, prior, by_day, (float(tau.mean()), float(np.quantile(tau, 0.05)), float(np.quantile(tau, 0.95))),
     )  # fmt: skip
 
 
@@ -201,11 +212,15 @@ def rates_posterior(
     p, c = rate[i], prior.grid[j]
     center = p.mean()
     jitter = np.sqrt(np.log1p(c**2))
+    seed = rng.integers(2**32)
 
-    def deviations(size: np.ndarray, where: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        level = p * np.exp(jitter * rng.standard_normal(normals.shape) - jitter**2 / 2)
-        level = np.minimum(level, 1.0) if not counts else level
-        return _sampled(level, np.broadcast_to(size[:, None], level.shape), normals, rng, counts) - center
+    def deviations(size: np.ndarray, where: np.ndarray, normals: np.ndarray, pick: Any = slice(None)) -> np.ndarray:
+        spread = jitter[pick]
+        noise = np.random.default_rng(seed)
+        day = np.exp(spread * noise.standard_normal(normals.shape, dtype=np.float32) - spread**2 / 2)
+        level = p[pick] * day
+        level = level if counts else np.minimum(level, 1.0)
+        return _sampled(level, np.broadcast_to(size[:, None], level.shape), normals, noise, counts) - center
 
     unsure = (c * p) ** 2
     yardstick = Yardstick(
@@ -213,18 +228,18 @@ def rates_posterior(
         float(np.mean(1 / n)),
     )  # fmt: skip
     return Posterior(
-        np.array([center]), yardstick, deviations, chance.sum(0), evidence, (float(c.mean()), float(np.quantile(c, 0.05)), float(np.quantile(c, 0.95))),
+        np.array([center]), yardstick, deviations, prior, evidence, (float(c.mean()), float(np.quantile(c, 0.05)), float(np.quantile(c, 0.95))),
     )  # fmt: skip
 
 
 def _sampled(
     level: np.ndarray, n: np.ndarray, normals: np.ndarray, rng: np.random.Generator, counts: bool
 ) -> np.ndarray:
-    """Observed rates of windows: exact below 60 expected events, a corrected normal above."""
+    """Observed rates of windows: exact below 30 expected events, a corrected normal above."""
     variance = level * n * (1 if counts else 1 - level)
     skew = (1 if counts else 1 - 2 * level) / np.sqrt(np.maximum(variance, 1e-12))
     smooth = level * n + np.sqrt(variance) * (normals + skew / 6 * (normals**2 - 1))
-    few = np.minimum(level, 1 if counts else 1 - level) * n < 60
+    few = np.minimum(level, 1 if counts else 1 - level) * n < 30
     out = smooth
     if few.any():
         out[few] = rng.poisson(level[few] * n[few]) if counts else rng.binomial(n[few].round().astype(int), level[few])

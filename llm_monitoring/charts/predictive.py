@@ -87,7 +87,7 @@ class ControlChart:
     direction: str = "both"
     season: int = 7
     seed: int = 0
-    lambdas: tuple[float, ...] = (0.05, 0.2, 0.7)
+    lambdas: tuple[float, ...] = (0.12, 0.4)
     guarantee: float | None = None
     day_effect: DayEffect | None = None
 
@@ -107,29 +107,55 @@ class ControlChart:
             )
         self.history_: list[dict[str, Any]] = []
 
-    def fit(self, baseline: pd.Series | pd.DataFrame | Sequence[float]) -> ControlChart:
+    def fit(
+        self,
+        baseline: pd.Series | pd.DataFrame | Sequence[float],
+        *,
+        set_aside: Sequence[Any] = (),
+        reason: str | None = None,
+    ) -> ControlChart:
         """Learn centre, day effect and limit from windows in which nothing was wrong.
 
         Parameters
         ----------
         baseline : Series, list, or DataFrame
             `value`, and where known `n`, `sd` (within the window), `window_start` or a whole number `window`.
+        set_aside : list of windows
+            Windows that do not count, such as `check_baseline(...).outliers` that somebody understood.
+        reason : str
+            Why not; needed with `set_aside`, and kept in `history_`.
 
         Returns
         -------
         ControlChart
             The same chart, fitted; the baseline stays as it is from here on.
         """
-        self._fit_posterior(baseline)
+        self._fit_posterior(self._without(baseline, set_aside, reason))
         self._fit_limit()
         return self
+
+    def _without(self, baseline: Any, set_aside: Sequence[Any], reason: str | None) -> Any:
+        aside = list(set_aside)
+        if not aside:
+            return baseline
+        if not isinstance(reason, str) or not reason.strip():
+            raise ConfigError(
+                f"fit(set_aside={len(aside)} windows, reason={quote(reason)}); expected a sentence that says why they do not count"
+            )
+        windows = read_windows(baseline, "baseline")
+        unknown = [w for w in aside if w not in set(windows["window"])]
+        if unknown:
+            raise ConfigError(f"fit(set_aside): {quote(unknown[0])}; expected windows of the baseline")
+        self.history_ = [*self.history_, {"set_aside": len(aside), "windows": jsonable(aside), "reason": reason}]
+        windows.loc[windows["window"].isin(aside), "value"] = np.nan
+        return windows.drop(columns=[c for c in ("window_start", "window_end") if windows[c].isna().all()])
 
     def _fit_posterior(self, baseline: Any, *, prior: DayEffect | None = None) -> Posterior:
         windows = read_windows(baseline, "baseline", windows=FEWEST, chart="ControlChart")
         self._check_kind(windows, "baseline")
         timed = windows["window_start"].notna().any()
         self._origin = windows["window_start"].iloc[0] if timed else None
-        self._period = spacing(windows["window_start"]) if timed else None
+        self._period = spacing(pd.DatetimeIndex(windows["window_start"])) if timed else None
         used = windows[windows["value"].notna() & ~(windows["n"] == 0)]
         if len(used) < FEWEST:
             raise ConfigError(
@@ -168,7 +194,7 @@ class ControlChart:
         model = Scores(y, n, phase, self.season, s2, float(total), known, low, high)
         weekday = None
         if known:
-            unit = 0.0125 * (high - low if np.isfinite(high - low) and self.kind == "mean" else 4 * np.sqrt(s2))
+            unit = 0.02 * (high - low if np.isfinite(high - low) and self.kind == "mean" else 4 * np.sqrt(s2))
             prior = self.day_effect or DayEffect.default(unit)
         else:
             spread = float(np.std(y, ddof=1))
@@ -192,7 +218,11 @@ class ControlChart:
         position = self._last + 1 + np.arange(self.horizon)
         n = self._pattern[position % self.season]
         sums, scale, slope = simulate(self._posterior, self.lambdas, n, position, self._draws, self.seed)
-        self.limit_ = upper_quantile(extreme(sums / scale, self.direction), alpha)
+        extremes = extreme(sums / scale, self.direction)
+        self.limit_ = upper_quantile(extremes, alpha)
+        if self.guarantee is not None:
+            conditional = self._conditional_limits(n, position, alpha)
+            self.limit_ = max(self.limit_, float(np.quantile(conditional, self.guarantee)))
         sign = -1 if self.direction == "down" or (self.direction == "both" and self.kind == "mean") else 1
         shift = smallest_seen(sums, scale, slope, self.limit_, sign)
         middle = float(np.mean(self.center_))
@@ -202,10 +232,18 @@ class ControlChart:
         self._begin()
         del self._posterior
 
+    def _conditional_limits(self, n: np.ndarray, position: np.ndarray, alpha: float, worlds: int = 100) -> np.ndarray:
+        """The limit that each of some draws of the parameters would need, were it the truth."""
+        each = max(int(np.clip(20 / alpha, 200, 1000)), 1)
+        few = self._posterior.repeated(worlds, each)
+        sums, scale, _ = simulate(few, self.lambdas, n, position, worlds * each, self.seed)
+        by_world = extreme(sums / scale, self.direction).reshape(worlds, each)
+        return np.array([upper_quantile(row, alpha, enough=10) for row in by_world])
+
     @property
     def _draws(self) -> int:
         alpha = 1 - (1 - 1 / self.arl0) ** self.horizon
-        return int(np.clip(round(100 / alpha, -2), 2500, 20000))
+        return int(np.clip(round(100 / alpha, -2), 2000, 20000))
 
     def monitor(self, stream: pd.Series | pd.DataFrame | Sequence[float], *, seams: Any = None) -> ChartResult:
         """Chart windows against the frozen baseline; the chart itself does not change.
@@ -224,20 +262,10 @@ class ControlChart:
         windows = self._read(stream, self._last)
         seams = _seams(seams)
         state = self._blank()
-        rows = [self._step(state, row, seams) for row in windows.itertuples()]
-        columns = pd.DataFrame(
-            rows, columns=["statistic", "center", "lower", "upper", "alarm", "_side", "_error", "_weight"]
-        )
-        frame = frame_of(
-            windows, **{c: columns[c].to_numpy() for c in ("statistic", "center", "lower", "upper", "alarm")}
-        )
-        alarms = events_of(
-            frame,
-            columns["_side"].to_numpy(),
-            columns["_error"].to_numpy(),
-            columns["_weight"].to_numpy(),
-            self._yardstick.center,
-        )
+        found = [self._step(state, row, seams) for row in windows.itertuples()]
+        statistic, center, lower, upper, alarm, side, error, weight = np.array(found, dtype=float).reshape(-1, 8).T
+        frame = frame_of(windows, statistic=statistic, center=center, lower=lower, upper=upper, alarm=alarm > 0)
+        alarms = events_of(frame, side.astype(int), error, weight, self._yardstick.center)
         if self.kind == "positive" and len(alarms):
             alarms["size"] = np.exp(np.mean(self.center_)) * np.expm1(alarms["size"])
         return ChartResult(
@@ -347,25 +375,27 @@ class ControlChart:
         return windows
 
     def _check_kind(self, windows: pd.DataFrame, name: str) -> None:
-        value, n = windows["value"], windows["n"]
-        there = value.notna() & ~(n == 0)
-        expected = {
-            "proportion": (there & n.isna(), "n", "the number of answers: kind='proportion' needs it in every window"),
-            "positive": (there & (value <= 0), "value", "a number above 0 for kind='positive'"),
-            "count": (there & (value < 0), "value", "a count of at least 0"),
+        value, n = windows["value"].to_numpy(), windows["n"].to_numpy()
+        there = ~np.isnan(value) & ~(n == 0)
+        rules: dict[str, list[tuple[np.ndarray, str, str]]] = {
+            "mean": [],
+            "positive": [(value <= 0, "value", "a number above 0 for kind='positive'")],
+            "count": [(value < 0, "value", "a count of at least 0")],
+            "proportion": [
+                (np.isnan(n), "n", "the number of answers: kind='proportion' needs it in every window"),
+                ((value < 0) | (value > 1), "value", "a share between 0 and 1"),
+            ],
         }
-        wrong, column, words = expected.get(self.kind, (there & False, "value", ""))
-        if self.kind == "proportion" and not wrong.any():
-            wrong, column, words = there & ~value.between(0, 1), "value", "a share between 0 and 1"
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise ConfigError(f"{name} row {row}, {column}: {quote(windows[column].iloc[row])}; expected {words}")
+        for broken, column, words in rules[self.kind]:
+            if (there & broken).any():
+                row = int(np.flatnonzero(there & broken)[0])
+                raise ConfigError(f"{name} row {row}, {column}: {quote(windows[column].iloc[row])}; expected {words}")
 
     def _scale(self, value: pd.Series) -> tuple[float, float]:
         if self.low is not None and self.high is not None:
             return float(self.low), float(self.high)
         for low, high in ((0.0, 1.0), (1.0, 5.0)):
-            if self.kind == "mean" and value.between(low, high).all():
+            if self.kind == "mean" and low <= value.min() and value.max() <= high:
                 return low, high
         return -np.inf, np.inf
 
@@ -429,7 +459,7 @@ class ControlChart:
         t = state["S"] / scale
         sided = np.abs(t) if self.direction == "both" else t if self.direction == "up" else -t
         alarm = bool(sided.max() > self.limit_)
-        k = int(np.argmax(sided)) if alarm else len(lambdas) // 2
+        k = int(np.argmax(sided)) if alarm else 0
         reach = self.limit_ * scale[k] / state["R"][k]
         statistic = self._shown(center + state["S"][k] / state["R"][k], n)
         lower = np.nan if self.direction == "up" else self._shown(center - reach, n)
@@ -483,7 +513,7 @@ def _autocorrelation(position: np.ndarray, residual: np.ndarray) -> list[str]:
     """A warning where neighbouring windows of the baseline resemble each other."""
     next_to = np.diff(position) == 1
     pairs = int(next_to.sum())
-    if pairs < 6 or residual.std() == 0:
+    if pairs < 6 or np.ptp(residual) < 1e-9:
         return []
     centred = residual - residual.mean()
     lag1 = float((centred[1:] * centred[:-1])[next_to].mean() / centred.var())

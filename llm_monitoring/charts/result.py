@@ -139,12 +139,12 @@ def _name_event(ax: Axes, frame: pd.DataFrame, at: pd.Series, event: Any) -> Non
 
 def frame_of(windows: pd.DataFrame, **columns: Any) -> pd.DataFrame:
     """The table of a result from the windows as read and the chart's columns; times only where the input had them."""
-    frame = windows[["window", "value", "n"]].assign(**columns)[FRAME_COLUMNS]
-    frame["alarm"] = frame["alarm"].astype(bool)
+    table = {"window": windows["window"], "value": windows["value"], "n": windows["n"], **columns}
+    table["alarm"] = np.asarray(table["alarm"], dtype=bool)
     for column in ("window_start", "window_end"):
         if windows[column].notna().any():
-            frame[column] = windows[column]
-    return frame
+            table[column] = windows[column]
+    return pd.DataFrame(table, columns=[*FRAME_COLUMNS, *[c for c in table if c not in FRAME_COLUMNS]])
 
 
 def events_of(

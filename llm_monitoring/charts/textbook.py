@@ -51,7 +51,7 @@ class TextbookChart:
         self.n_baseline_ = len(value)
         timed = bool(windows["window_start"].notna().any())
         self._origin = windows["window_start"].iloc[0] if timed else None
-        self._period = spacing(windows["window_start"]) if timed else None
+        self._period = spacing(pd.DatetimeIndex(windows["window_start"])) if timed else None
         self._last = int(windows["position"].iloc[-1]) if len(windows) else -1
         self.limit_ = self._limit()
         self.notes_ = () if known else (

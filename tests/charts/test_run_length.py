@@ -106,9 +106,9 @@ def test_steady_state_of_a_cusum_is_shorter_than_its_zero_state():
 
 def test_ewma_over_ordinal_and_binomial_windows_meets_the_exact_chain():
     scores = [0.02, 0.05, 0.13, 0.35, 0.45]  # figures of an independent computation of the same chain
-    assert ewma_arl_discrete(*ordinal_window(scores, 20), 0.2, 2.962) == pytest.approx(489, rel=0.01)
+    assert ewma_arl_discrete(*ordinal_window(scores, 20), 0.2, 2.962, states=2001) == pytest.approx(489, rel=0.015)
     assert ewma_arl_discrete(*ordinal_window(scores, 1), 0.2, 2.962) == pytest.approx(300, rel=0.015)
-    assert ewma_arl_discrete(*binomial_window(0.05, 20), 0.2, 2.962) == pytest.approx(366, rel=0.01)
+    assert ewma_arl_discrete(*binomial_window(0.05, 20), 0.2, 2.962, states=2001) == pytest.approx(366, rel=0.015)
 
 
 def test_shewhart_constants_meet_montgomery_appendix_vi():

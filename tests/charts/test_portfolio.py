@@ -1,0 +1,138 @@
+"""The portfolio: one budget, nothing that breaks it, alarms of one event together."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llm_monitoring.charts.portfolio import ChartPortfolio
+from llm_monitoring.errors import ConfigError
+
+
+def measurements(features=6, windows=40, freq="1D", seed=0, broken=(), since=30, n=200):
+    """Mean quality and flagged rate per feature; from window `since` on the broken features are worse."""
+    rng = np.random.default_rng(seed)
+    start = pd.date_range("2026-05-01", periods=windows, freq=freq, tz="UTC")
+    parts = []
+    for f in range(features):
+        worse = (np.arange(windows) >= since) & (f in broken)
+        mean = 4.1 + rng.standard_normal(windows) / np.sqrt(n) - 0.4 * worse
+        flagged = rng.binomial(n, np.where(worse, 0.2, 0.04)) / n
+        for metric, kind, value, sd in (
+            ("mean_quality", "mean", mean, 1.0),
+            ("flagged_rate", "proportion", flagged, np.nan),
+        ):
+            parts.append(pd.DataFrame({
+                "feature_id": f"f{f}", "metric": metric, "kind": kind, "window_start": start,
+                "window_end": start + pd.Timedelta(freq), "value": value, "n": n, "sd": sd,
+            }))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def split(table, window):
+    cut = np.sort(table["window_start"].unique())[window]
+    return table[table["window_start"] < cut], table[table["window_start"] >= cut]
+
+
+def test_broken_features_are_named_first_and_their_alarms_are_one_group():
+    before, after = split(measurements(broken=(2, 4)), 28)
+    result = ChartPortfolio(false_alarms_per_month=0.1).fit(before).monitor(after)
+    assert set(result.alarms["feature_id"]) == {"f2", "f4"}
+    assert set(result.ranked()["feature_id"][:4]) == {"f2", "f4"}
+    assert (result.ranked()["strength"][:4] > 1).all()
+    assert len(result.groups) == 1
+    assert result.groups["features"].iloc[0] == ["f2", "f4"]
+    assert result.groups["metrics"].iloc[0] == ["flagged_rate", "mean_quality"]
+
+
+def test_the_budget_is_divided_by_charts_and_windows():
+    before, _ = split(measurements(), 28)
+    assert ChartPortfolio(false_alarms_per_month=2).fit(before).arl0_ == 12 * 30 / 2
+
+
+@pytest.mark.parametrize(("freq", "windows", "season"), [("1h", 24 * 5, 168), ("6h", 40, 28), ("1D", 40, 7)])
+def test_season_follows_the_windows(freq, windows, season):
+    before, after = split(measurements(features=1, windows=windows, freq=freq), windows // 2)
+    fitted = ChartPortfolio(false_alarms_per_month=0.1).fit(before)
+    assert {chart.season for chart in fitted.charts_.values()} == {season}
+    assert fitted.monitor(after).alarms.empty
+
+
+def test_what_cannot_be_charted_is_listed_with_its_reason():
+    table = measurements(features=3, windows=30)
+    table.loc[(table["feature_id"] == "f0") & (table["metric"] == "mean_quality"), ["value", "sd"]] = [4.0, np.nan]
+    table = table[(table["feature_id"] != "f1") | (table["window_start"] < "2026-05-04")]
+    late = measurements(features=1, seed=1, windows=30).assign(feature_id="new")
+    before, after = split(table, 28)
+    result = ChartPortfolio().fit(before).monitor(pd.concat([after, split(late, 28)[1]]))
+    reasons = result.not_charted.set_index(["feature_id", "metric"])["reason"].to_dict()
+    assert reasons == {
+        (
+            "f0",
+            "mean_quality",
+        ): "baseline: 28 windows, all of them 4.0; ControlChart needs 2 distinct values, or n and sd per "
+        "window. Give earlier windows, or kind='proportion' for rare events",
+        (
+            "f1",
+            "flagged_rate",
+        ): "baseline: 3 windows with a value; ControlChart needs 5. Give earlier windows, or shorter ones",
+        (
+            "f1",
+            "mean_quality",
+        ): "baseline: 3 windows with a value; ControlChart needs 5. Give earlier windows, or shorter ones",
+        ("new", "flagged_rate"): "no baseline windows",
+        ("new", "mean_quality"): "no baseline windows",
+    }
+
+
+def test_the_day_effect_of_a_short_chart_is_learned_from_the_others_of_its_metric():
+    table = measurements(features=12, n=2000)
+    table = table[table["metric"] == "mean_quality"]
+    short = (table["feature_id"] == "f0") & (table["window_start"] < "2026-05-20")
+    before, _ = split(table[~short], 28)
+    alone = ChartPortfolio(learn_day_effect=False).fit(before).charts_["f0", "mean_quality"]
+    together = ChartPortfolio().fit(before).charts_["f0", "mean_quality"]
+    assert together.day_effect_[0] < 0.7 * alone.day_effect_[0]
+
+
+def test_an_empty_stream_gives_an_empty_result_that_survives_json():
+    before, after = split(measurements(features=1), 28)
+    result = ChartPortfolio().fit(before).monitor(after[:0])
+    assert result.alarms.empty
+    assert result.to_frame().empty
+    assert result.ranked().empty
+    assert json.loads(json.dumps(result.to_dict()))["charts"] == []
+    whole = ChartPortfolio().fit(before).monitor(after)
+    assert len(json.loads(json.dumps(whole.to_dict()))["charts"]) == 2
+
+
+def test_row_order_has_no_effect():
+    before, after = split(measurements(broken=(1,)), 28)
+    one = ChartPortfolio().fit(before).monitor(after)
+    two = ChartPortfolio().fit(before.sample(frac=1, random_state=1)).monitor(after.sample(frac=1, random_state=2))
+    pd.testing.assert_frame_equal(one.alarms, two.alarms)
+
+
+def test_plots_draw_and_leave_the_settings_alone():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    before, after = split(measurements(broken=(1,)), 28)
+    settings = dict(matplotlib.rcParams)
+    result = ChartPortfolio().fit(before).monitor(after)
+    result.plot()
+    result.results["f1", "mean_quality"].plot()
+    assert dict(matplotlib.rcParams) == settings
+    plt.close("all")
+
+
+def test_a_frame_without_its_columns_is_refused():
+    with pytest.raises(ConfigError) as error:
+        ChartPortfolio().fit(pd.DataFrame({"feature_id": [], "value": []}))
+    assert str(error.value) == (
+        "baseline: no column 'metric', 'window_start'; expected feature_id, metric, window_start, value and, where known, "
+        "n, sd, kind, one row per chart and window"
+    )
