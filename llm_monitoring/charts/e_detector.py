@@ -99,7 +99,7 @@ class EDetector:
         """Take one more score: the same numbers as `monitor` over all of them, as a dict."""
         if not hasattr(self, "center_"):
             self.fit()
-        number = float(read_windows([value])["value"].iloc[0])
+        number = float(read_windows([np.nan if value is None else value])["value"].iloc[0])
         statistic, side = self._step(self.state_, number)
         return {
             "value": number,

@@ -211,7 +211,7 @@ class PortfolioResult(Result):
         `feature_id`, `metric`, `alarm` (now), `events`, `strength` (largest deviation in the last season, in limits:
         above 1 it alarmed), `direction`, `since` (likely start of the last event), `value`, `expected`, `n` (last window).
         """
-        rows = []
+        rows: list[tuple] = []
         for (feature, metric), result in self.results.items():
             charted = result.windows.dropna(subset="statistic").tail(7)
             if charted.empty:
@@ -219,7 +219,7 @@ class PortfolioResult(Result):
             last, event = charted.iloc[-1], None if result.alarms.empty else result.alarms.iloc[-1]
             above, below = charted["statistic"] > charted["center"], charted["upper"] - charted["center"]
             reach = np.where(above, below, charted["center"] - charted["lower"])
-            strength = ((charted["statistic"] - charted["center"]).abs() / reach).max()
+            strength = float(((charted["statistic"] - charted["center"]).abs() / reach).max())
             rows.append((
                 feature, metric, bool(last["alarm"]), len(result.alarms), strength, None if event is None else event["direction"],
                 None if event is None else event["change_start"], last["value"], last["center"], last["n"],

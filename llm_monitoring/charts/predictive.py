@@ -181,7 +181,7 @@ class ControlChart:
         self._yardstick = found.yardstick
         place = phase if len(found.center) > 1 else 0 * phase
         residual = (y - found.center[place]) / np.sqrt(found.yardstick.variance(n))
-        self.notes_ = _autocorrelation(used["position"].to_numpy(), residual)
+        self.notes_ = tuple(_autocorrelation(used["position"].to_numpy(), residual))
         return found
 
     def _fit_scores(self, used: pd.DataFrame, y: np.ndarray, n: np.ndarray, phase: np.ndarray, rng: Any) -> Posterior:
@@ -305,7 +305,7 @@ class ControlChart:
             row["window_start" if self._origin is not None else "window"] = [window]
         after = self._last if self.state_["position"] is None else self.state_["position"]
         if window is None and self._origin is not None:
-            row["window_start"] = [self._origin + (after + 1) * self._period]
+            row["window_start"] = [self._origin + (after + 1) * (self._period or pd.Timedelta(days=1))]
         windows = self._read(pd.DataFrame(row), after)
         line = next(windows.itertuples())
         found = self._step(self.state_, line, _seams(seams))
@@ -356,8 +356,8 @@ class ControlChart:
         for name in ("S", "R", "between", "sampled"):
             chart.state_[name] = np.array(chart.state_[name])
         chart.state_["seams"] = {k: np.array(v) for k, v in chart.state_["seams"].items()}
-        chart._yardstick = Yardstick(**chart._yardstick)
-        chart.notes_, chart.day_effect_ = tuple(chart.notes_), tuple(chart.day_effect_)
+        chart._yardstick = Yardstick(**state["learned"]["_yardstick"])
+        chart.notes_, chart.day_effect_ = tuple(state["learned"]["notes_"]), tuple(state["learned"]["day_effect_"])  # type: ignore[assignment]
         return chart
 
     @property

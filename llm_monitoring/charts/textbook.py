@@ -67,7 +67,7 @@ class TextbookChart:
             self.fit()
         windows = read_windows(stream, "stream", origin=self._origin, period=self._period, after=self._last)
         state = self._begin()
-        rows = [self._judge(state, row.value) for row in windows.itertuples()]
+        rows = [self._judge(state, value) for value in windows["value"].to_numpy()]
         table = pd.DataFrame(rows, columns=["statistic", "lower", "upper", "alarm", "side"])
         frame = frame_of(
             windows, statistic=table["statistic"].to_numpy(), center=self.center_, lower=table["lower"].to_numpy(),
@@ -87,7 +87,7 @@ class TextbookChart:
         """Chart one more window: the same numbers as `monitor` over all of them, as a dict."""
         if not hasattr(self, "limit_"):
             self.fit()
-        number = float(read_windows([value])["value"].iloc[0])
+        number = float(read_windows([np.nan if value is None else value])["value"].iloc[0])
         statistic, lower, upper, alarm, _ = self._judge(self.state_, number)
         return {
             "value": number,
