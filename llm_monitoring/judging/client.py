@@ -365,8 +365,8 @@ def as_judge(judge: Any) -> Any:
     ...
     llm_monitoring.errors.ConfigError: judge='gpt-4o-mini'; expected Judge('gpt-4o-mini'), or a function
     """
-    if isinstance(judge, Judge | FunctionJudge):
-        return judge
+    if isinstance(judge, Judge | FunctionJudge) or hasattr(type(judge), "cost_usd"):
+        return judge  # whole judges: with a rubric, limits and prices
     if callable(judge) and not isinstance(judge, type):
         return FunctionJudge(judge)
     raise ConfigError(f"judge={quote(judge)}; expected Judge({quote(judge)}), or a function")
