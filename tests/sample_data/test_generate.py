@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -44,10 +45,10 @@ def signals():
     "name", sorted(path.name for path in FOLDER.iterdir() if ".jsonl" in path.name or path.suffix == ".csv")
 )
 def test_the_same_seed_gives_the_same_bytes(again, name):
-    assert (
-        hashlib.sha256((again / name).read_bytes()).hexdigest()
-        == hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()
-    )
+    made, kept = (again / name).read_bytes(), (FOLDER / name).read_bytes()
+    if name.endswith(".gz") and "ng" in zlib.ZLIB_RUNTIME_VERSION:  # zlib-ng packs the same text into other bytes
+        made, kept = gzip.decompress(made), gzip.decompress(kept)
+    assert hashlib.sha256(made).hexdigest() == hashlib.sha256(kept).hexdigest()
 
 
 def test_folder_stays_under_four_megabytes():
