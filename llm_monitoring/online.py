@@ -153,6 +153,14 @@ def should_sample_for_quality_check(request_id: str, sample_rate: float = 0.05) 
     Samples are nested: what is in the sample of a low rate is in that of every higher one. The same rule as
     `should_sample`, and as the original's.
 
+    Parameters
+    ----------
+    request_id : str
+    sample_rate : float
+        0 to 1.
+
+    Examples
+    --------
     >>> sum(should_sample_for_quality_check(f"req-{i}", 0.05) for i in range(10_000))
     503
     """
@@ -168,6 +176,16 @@ async def judge_production_sample(
     LLM_MONITORING_JUDGE_MODEL. What differs from the original: one question for all dimensions, with the logged texts
     fenced off; an answer that is unreadable, refused, cut off or out of range, and a judge that fails, give a
     judgement with ``status`` failed, ``quality_score`` None and the reason in ``error``, never a 3.
+
+    Parameters
+    ----------
+    request_id, feature_id : str
+    user_input, system_output : str
+        The logged texts.
+
+    Returns
+    -------
+    QualityJudgement
 
     Raises
     ------
@@ -283,6 +301,14 @@ quality_charts: dict[str, QualityControlChart] = {}
 def track_quality_metric(feature_id: str, quality_score: float | None) -> None:
     """Feed a feature's chart one score, and call `emit_quality_alert` where it alarms; None (failed) is left out.
 
+    Parameters
+    ----------
+    feature_id : str
+    quality_score : float or None
+        1 to 5.
+
+    Examples
+    --------
     >>> track_quality_metric("doc-search", 4)
     >>> quality_charts.pop("doc-search.quality").n
     1
@@ -298,6 +324,14 @@ def emit_quality_alert(feature_id: str, chart_result: dict[str, Any]) -> None:
 
     What differs from the original: the sentence says what deviates (the average, not the last score).
 
+    Parameters
+    ----------
+    feature_id : str
+    chart_result : dict
+        What `QualityControlChart.update` gave.
+
+    Examples
+    --------
     >>> result = {"value": 2, "ewma": 3.41, "deviation": 0.59, "alert_threshold": 0.5, "n": 34}
     >>> emit_quality_alert("search", result)
     [QUALITY ALERT] search: EWMA 3.41 deviates 0.59 from its baseline (threshold: 0.50; last score 2.00)
@@ -430,6 +464,13 @@ def cosine_similarity(a: Sequence[float], b: Sequence[float]) -> float:
 
     What differs from the original: vectors of unequal length are refused instead of cut.
 
+    Parameters
+    ----------
+    a, b : sequence of float
+        Of the same length.
+
+    Examples
+    --------
     >>> cosine_similarity([1.0, 0.0], [1.0, 1.0])
     0.7071067811865475
     """

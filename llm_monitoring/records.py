@@ -47,9 +47,18 @@ class RequestMetrics:
 class UserSignal:
     """What a user did with an answer.
 
-    `signal_type` is thumbs_up, thumbs_down, correction, follow_up, retry or abandoned; `timestamp` is seconds
-    since 1970, UTC; `metadata` is whatever belongs to the signal.
+    Parameters
+    ----------
+    request_id, session_id : str
+    signal_type : str
+        thumbs_up, thumbs_down, correction, follow_up, retry or abandoned.
+    timestamp : float
+        Seconds since 1970, UTC.
+    metadata : dict
+        Whatever belongs to the signal.
 
+    Examples
+    --------
     >>> UserSignal("req-1", "ses-1", "thumbs_up", 1778493640.0).metadata
     {}
     """
@@ -80,6 +89,12 @@ class QualityJudgement:
     status : {"ok", "failed"}
     error : str or None
         The kind of failure and a sentence about it.
+
+    Examples
+    --------
+    >>> failed = QualityJudgement("req-1", "search", None, {}, False, None, "2026-05-11T10:00:00Z", "failed", "timeout")
+    >>> failed.quality_score is None
+    True
     """
 
     request_id: str

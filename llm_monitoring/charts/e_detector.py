@@ -36,6 +36,8 @@ class EDetector:
         Ends of the scale.
     direction : str
         "down", "up" or "both".
+    horizon : int
+        Scores over which the result states the probability of a false alarm.
 
     References
     ----------

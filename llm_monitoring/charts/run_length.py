@@ -61,8 +61,21 @@ def ewma_arl(
 def ewma_limit(lambda_: float, arl0: float, *, limits: str = "fixed", sides: int = 2, head_start: float = 0.0) -> float:
     """Limit L (in sd of the EWMA) with which the in-control average run length is `arl0` windows.
 
-    Parameters as for `ewma_arl`.
+    Parameters
+    ----------
+    lambda_ : float
+        Weight of the newest window, above 0, at most 1.
+    arl0 : float
+        Windows per false alarm, above 1.
+    limits, sides, head_start
+        As for `ewma_arl`.
 
+    Returns
+    -------
+    float
+
+    Examples
+    --------
     >>> round(ewma_limit(0.1, 500), 3)          # Lucas and Saccucci 1990: 2.814
     2.814
     """
@@ -105,6 +118,21 @@ def cusum_arl(k: float, h: float, shift: float = 0.0, *, sides: int = 2, head_st
 def cusum_limit(k: float, arl0: float, *, sides: int = 2, head_start: float = 0.0) -> float:
     """Limit h with which the in-control average run length of a CUSUM with reference `k` is `arl0` windows.
 
+    Parameters
+    ----------
+    k : float
+        Reference value in sd: half of the shift to be found.
+    arl0 : float
+        Windows per false alarm, above 1.
+    sides, head_start
+        As for `cusum_arl`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
     >>> round(cusum_limit(0.5, 370), 2)         # Montgomery: 4.77 for 370
     4.77
     """

@@ -100,6 +100,14 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     Recorded changes share a prior of 0.35 (those older than eight days count 0.15 of a recent one), something
     unrecorded has 0.10, the judge 0.10, nothing 0.45. A recorded change starts when its version is first seen, else at
     its logged time; a scope that nobody wrote down may be any slice. Nearness in time to the alert counts for nothing.
+
+    Examples
+    --------
+    >>> import llm_monitoring as lm
+    >>> log = lm.open_log("sample_data")        # doctest: +SKIP
+    >>> alert = lm.check(log).iloc[0]           # doctest: +SKIP
+    >>> lm.incident.isolate(log, alert).verdict # doctest: +SKIP
+    'chg-prompt-v8'
     """
     alert = read_alert(alert)
     inquiry = inquire(log, alert)

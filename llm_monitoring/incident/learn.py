@@ -120,6 +120,14 @@ def learn(
     -----
     Near-repeats of a question are merged (rapidfuzz token-set ratio of 90 or more), at most 50 cases are kept, and
     e-mail addresses, phone, card and account numbers and keys are taken out of every text by pattern.
+
+    Examples
+    --------
+    >>> import llm_monitoring as lm
+    >>> log = lm.open_log("sample_data")        # doctest: +SKIP
+    >>> alert = lm.check(log).iloc[0]           # doctest: +SKIP
+    >>> lm.incident.learn(log, alert, out="evals").file              # doctest: +SKIP
+    'evals/eval_cases.jsonl'
     """
     for name in formats:
         one_of("learn(formats)", name, list(FORMATS))

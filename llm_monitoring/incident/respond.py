@@ -118,6 +118,16 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
     of what the change touched, a prompt is mended there instead. A judge that changed is reverted, no answer is touched.
     Recovered means: on the hit slice, the level since the fix is within a margin of the level before, one-sided 95 %
     (non-inferiority). A silent alert is not recovery.
+
+    Examples
+    --------
+    >>> import llm_monitoring as lm
+    >>> log = lm.open_log("sample_data")        # doctest: +SKIP
+    >>> alert = lm.check(log).iloc[0]           # doctest: +SKIP
+    >>> scope = lm.incident.scope(log, alert)   # doctest: +SKIP
+    >>> cause = lm.incident.isolate(log, alert, scope)               # doctest: +SKIP
+    >>> lm.incident.respond(log, alert, scope, cause).action         # doctest: +SKIP
+    'hotfix'
     """
     alert = read_alert(alert)
     inquiry = inquire(log, alert)

@@ -115,6 +115,14 @@ def scope(log: Log, alert) -> ScopeResult:
     Notes
     -----
     Verdicts of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``.
+
+    Examples
+    --------
+    >>> import llm_monitoring as lm
+    >>> log = lm.open_log("sample_data")        # doctest: +SKIP
+    >>> alert = lm.check(log).iloc[0]           # doctest: +SKIP
+    >>> lm.incident.scope(log, alert).slices[0]["where"]  # doctest: +SKIP
+    {'feature_id': 'support', 'category': 'returns'}
     """
     alert = read_alert(alert)
     inquiry = inquire(log, alert)

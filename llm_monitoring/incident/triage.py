@@ -123,6 +123,14 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
     References
     ----------
     .. [1] Wald, Sequential tests of statistical hypotheses, Ann. Math. Stat. 16 (1945).
+
+    Examples
+    --------
+    >>> import llm_monitoring as lm
+    >>> log = lm.open_log("sample_data")        # doctest: +SKIP
+    >>> alert = lm.check(log).iloc[0]           # doctest: +SKIP
+    >>> lm.incident.triage(log, alert).verdict  # doctest: +SKIP
+    'real'
     """
     alert = read_alert(alert)
     inquiry = inquire(log, alert)

@@ -378,6 +378,11 @@ _chosen: dict[str, Any] = {}
 def set_judge(judge: Any) -> None:
     """Set the judge of `judge_production_sample`; None goes back to the one that the environment names.
 
+    Parameters
+    ----------
+    judge : Judge, callable or None
+        A `Judge`, or a function (user_input, system_output) -> dimension scores, sync or async.
+
     Examples
     --------
     >>> set_judge(lambda user_input, system_output: {"correctness": 5, "completeness": 5, "tone": 4})

@@ -173,6 +173,7 @@ def compare_probes(probe_results: pd.DataFrame, baseline: Any, current: Any, *, 
         raise ConfigError(
             f"compare_probes(probe_results): lacks {', '.join(missing)}; expected the probe_results table"
         )
+    probe_results = probe_results.reset_index(drop=True)  # runs put one below the other repeat their labels
     before = _select(probe_results, baseline, "baseline")
     after = _select(probe_results, current, "current")
     both = int((before & after).sum())
