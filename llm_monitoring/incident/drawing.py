@@ -126,8 +126,9 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
     frame : DataFrame
         cause, description, probability, recorded, evidence (list of str).
     """
-    width = 50 if narrow else 118
+    own = ax is None
     with axes(ax, size=(8.4, 0.75 * max(len(frame), 1))) as ax:
+        width = 78 if own else int(ax.get_window_extent().width * 72 / ax.figure.dpi / 7)  # letters that fit on a line
         share = _numbers(frame, "probability")
         leads = np.cumsum(share) - share < 0.9
         for k, row in enumerate(_rows(frame)):
