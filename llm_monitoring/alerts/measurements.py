@@ -136,9 +136,9 @@ def choose_windows(tallies: pd.DataFrame, span: Span, enough: pd.Series) -> pd.S
     chosen = pd.Series(WIDTHS[-1], index=enough.index)
     for window in reversed(WIDTHS[:-1]):
         start = windows.floor(before["hour"], window)
-        held = before.groupby([*KEYS, start], sort=False)["n"].sum()
-        wanted = enough.reindex(held.index.droplevel(-1)).to_numpy()
-        often = (held >= wanted).groupby(KEYS).sum().reindex(enough.index, fill_value=0)
+        held = before.assign(start=start).groupby([*KEYS, "start"], sort=False)["n"].sum().reset_index()
+        held["full"] = held["n"].to_numpy() >= enough.reindex(pd.MultiIndex.from_frame(held[KEYS])).to_numpy()
+        often = held.groupby(KEYS)["full"].sum().reindex(enough.index, fill_value=0)
         chosen[often > 0.5 * ((span.split - span.start) / windows.width(window))] = window
     return chosen
 
@@ -178,10 +178,12 @@ def to_windows(tallies: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
 def _every_window(table: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:
     """Chart and start of each window from a chart's first to its last."""
     ends = table.groupby("chart")["window_start"].agg(["min", "max"])
-    count = ((ends["max"] - ends["min"]) / width).round().astype(int) + 1
-    number = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count).to_numpy()
-    starts = ends["min"].loc[np.repeat(ends.index, count)].reset_index(drop=True) + number * width
-    grid = pd.DataFrame({"chart": np.repeat(ends.index, count), "window_start": starts})
+    seconds = (ends["max"] - ends["min"]).dt.total_seconds().to_numpy()
+    count = (seconds / width.total_seconds()).round().astype(int) + 1
+    number = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
+    chart = np.repeat(ends.index.to_numpy(), count)
+    starts = ends["min"].loc[chart].reset_index(drop=True) + pd.Series(number * width)
+    grid = pd.DataFrame({"chart": chart, "window_start": starts})
     return grid.astype({"window_start": table["window_start"].dtype})
 
 

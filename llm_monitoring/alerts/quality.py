@@ -50,7 +50,6 @@ SIGNALS = {
     "correction_rate": "correction",
     "follow_up_rate": "follow_up",
 }
-KEYS = ["feature_id", "metric"]
 LATENCIES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 MONTH = pd.Timedelta("30D")
 
@@ -356,8 +355,9 @@ def chart_of(
     Returns
     -------
     ChartResult or None
-        Windows of the baseline first, without limits. None where there is no such chart: too few windows in the baseline, nothing that varies, or a metric that is
-        tested and not charted (``query_drift``, ``probe_pass_rate``).
+        Windows of the baseline first, without limits. None where there is no such chart: too few windows in the
+        baseline, nothing that varies, or a metric that is tested and not charted (``query_drift``,
+        ``probe_pass_rate``).
     """
     plan = read_plan(plan)
     one_of("window", window, WIDTHS)
