@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["kind", "examples", "words", "n_before", "n_after", "share_before", "share_after", "low", "high"]
 QUALITY = ["n_judged", "quality_after", "quality_low", "quality_high"]
-NEW_FROM = 0.70  # median percentile of the distance to the reference from which a topic is new, not known
+NEW_FROM = 1.1  # median strangeness from which a topic is new, not known
 FEWEST_OF_TOPIC = 4  # current queries that make a topic
 
 
@@ -116,11 +116,10 @@ def explain(result: DriftResult, judgements: pd.DataFrame | None = None) -> Drif
     new = _ranking(comparison, kept[current], far, percentile=percentile)
     found: list[Topic] = []
     if result.drift:
-        novelty = np.full(len(kept), np.nan)
-        novelty[current] = percentile
-        found = _grown(comparison, growth, novelty)
-        found += _clusters(comparison, novelty, found)
-        found += _diffuse(comparison, novelty, found)
+        strange = _strangeness(comparison)
+        found = _grown(comparison, growth, strange)
+        found += _clusters(comparison, strange, found)
+        found += _diffuse(comparison, percentile, usual, found)
     rows = [_row(comparison, topic, quality) for topic in found]
     rows = sorted((row for row in rows if row["low"] > 0 or row["high"] < 0), key=lambda r: -max(r["low"], -r["high"]))
     return DriftExplanation(pd.DataFrame(rows, columns=columns), grew, new, **sizes)
@@ -170,7 +169,26 @@ def _ranking(comparison: Comparison, rows: np.ndarray, score: np.ndarray, **more
     return frame.sort_values(["score", "query"], ascending=[False, True], kind="stable").reset_index(drop=True)
 
 
-def _grown(comparison: Comparison, growth: np.ndarray, novelty: np.ndarray) -> list[Topic]:
+def _strangeness(comparison: Comparison) -> np.ndarray:
+    """Distance to the third nearest reference row over that of these three themselves; NaN for reference rows.
+
+    About 1 inside a known topic, however wide it is; larger where a query stands apart from its nearest topic.
+    """
+    current = comparison.current[comparison.pool.kept]
+    rows, reference = comparison.pool.unit[current], comparison.pool.unit[~current]
+    usual = _third(reference, reference, 1)
+    strange = np.full(len(current), np.nan)
+    found = []
+    for i in range(0, len(rows), 1_000):
+        apart = np.sqrt(np.maximum(2 - 2 * rows[i : i + 1_000] @ reference.T, 0))
+        near = np.argsort(apart, axis=1, kind="stable")[:, :3]
+        here = np.take_along_axis(apart, near, axis=1)[:, -1]
+        found.append((here + 1e-3) / (usual[near].mean(axis=1) + 1e-3))  # equal texts are 0 apart on both sides
+    strange[current] = np.concatenate(found)
+    return strange
+
+
+def _grown(comparison: Comparison, growth: np.ndarray, strange: np.ndarray) -> list[Topic]:
     """Neighbourhoods with more current rows than chance gives (tail of 1 %), joined where they touch."""
     current = comparison.current[comparison.pool.kept]
     near = comparison.pool.near[0][:, : 10 if current.mean() <= 0.25 else NEAR]
@@ -180,12 +198,12 @@ def _grown(comparison: Comparison, growth: np.ndarray, novelty: np.ndarray) -> l
         after = member[current[member]]
         if len(after) >= FEWEST_OF_TOPIC:
             after = after[np.argsort(-growth[after], kind="stable")]
-            topics.append(Topic(_new_or_grew(novelty, after), after, member[~current[member]]))
+            topics.append(Topic(_new_or_grew(strange, after), after, member[~current[member]]))
     return topics
 
 
-def _new_or_grew(novelty: np.ndarray, after: np.ndarray) -> str:
-    return "new" if np.median(novelty[after]) >= NEW_FROM else "grew"
+def _new_or_grew(strange: np.ndarray, after: np.ndarray) -> str:
+    return "new" if np.median(strange[after]) >= NEW_FROM else "grew"
 
 
 def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
@@ -199,7 +217,7 @@ def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
     return [rows[group[rows] == g] for g in np.unique(group[rows])]
 
 
-def _clusters(comparison: Comparison, novelty: np.ndarray, found: list[Topic]) -> list[Topic]:
+def _clusters(comparison: Comparison, strange: np.ndarray, found: list[Topic]) -> list[Topic]:
     """Clusters that grew or shrank more than the most of any cluster in 95 % of the random labellings."""
     pool = comparison.pool
     current, cluster = comparison.current[pool.kept], pool.clusters[pool.kept]
@@ -215,22 +233,22 @@ def _clusters(comparison: Comparison, novelty: np.ndarray, found: list[Topic]) -
         if score[0, number] < least:
             topics.append(Topic("shrank", after, before))
         elif len(after) >= FEWEST_OF_TOPIC and np.isin(after, covered).mean() < 0.5:
-            topics.append(Topic(_new_or_grew(novelty, after), after, before))
+            topics.append(Topic(_new_or_grew(strange, after), after, before))
     return topics
 
 
-def _diffuse(comparison: Comparison, novelty: np.ndarray, found: list[Topic]) -> list[Topic]:
+def _diffuse(comparison: Comparison, percentile: np.ndarray, usual: np.ndarray, found: list[Topic]) -> list[Topic]:
     """Queries beyond the reference's 95 % distance, where they are more than 5 % even without those of the topics."""
-    kept = comparison.pool.kept
-    current = comparison.current[kept]
+    current = comparison.current[comparison.pool.kept]
+    novelty = np.full(len(current), np.nan)
+    novelty[current] = percentile
     covered = np.concatenate([topic.after for topic in found]) if found else np.array([], int)
     rest = np.setdiff1d(np.flatnonzero(current), covered)
     far = rest[novelty[rest] >= 0.95]
-    usual = round(0.05 * int((~current).sum()))
-    if len(rest) == 0 or newcombe(usual, int((~current).sum()), len(far), len(rest)).low <= 0:
+    count = round(0.05 * len(usual))
+    if len(rest) == 0 or newcombe(count, len(usual), len(far), len(rest)).low <= 0:
         return []
-    _, itself = distances_to_reference(comparison)
-    before = np.flatnonzero(~current)[np.argsort(-itself, kind="stable")[:usual]]
+    before = np.flatnonzero(~current)[np.argsort(-usual, kind="stable")[:count]]
     return [Topic("new", far[np.argsort(-novelty[far], kind="stable")], before, words=False)]
 
 
