@@ -198,7 +198,7 @@ class ControlChart:
             prior = self.day_effect or DayEffect.default(unit)
         else:
             spread = float(np.std(y, ddof=1))
-            if spread == 0:
+            if spread <= 1e-9 * np.abs(y).max():  # rounding of equal numbers is no variation
                 raise ConfigError(
                     f"baseline: {len(y)} windows, all of them {used['value'].iloc[0]}; ControlChart needs 2 distinct values, "
                     "or n and sd per window. Give earlier windows, or kind='proportion' for rare events"
