@@ -1,0 +1,117 @@
+"""Fixed limits: intervals, not points; several windows in a row; hysteresis; nothing on quiet logs."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+import llm_monitoring as lm
+from llm_monitoring.alerts.infrastructure import infrastructure_events, stretches
+from llm_monitoring.alerts.measurements import span_of
+from llm_monitoring.alerts.plan import read_plan
+from tests.builders import START, make_requests
+
+HOUR = pd.Timedelta("1h")
+
+
+def events(requests: pd.DataFrame, **plan):
+    log, plan = lm.open_log({"requests": requests}), read_plan({"infrastructure": plan})
+    return infrastructure_events(log, plan, span_of(log, plan))
+
+
+def traffic(days=3, every="30s", **columns) -> pd.DataFrame:
+    """A request every thirty seconds: ten in five minutes, 120 an hour."""
+    return make_requests(int(pd.Timedelta(f"{days}D") / pd.Timedelta(every)), every=every, **columns)
+
+
+def test_one_error_of_two_requests_never_fires():
+    assert events(make_requests(2, error=["timeout", None]), min_requests=2) == []
+
+
+def test_an_outage_is_one_event_that_fires_at_the_end_of_its_second_window():
+    requests = traffic()
+    began = START + 60 * HOUR
+    requests["error"] = np.where(
+        (requests["timestamp"] >= began) & (requests["timestamp"] < began + 6 * HOUR), "timeout", None
+    )
+    (event,) = events(requests)
+    assert (event.metric, event.direction, event.feature_id) == ("error_rate", "up", "search")
+    assert event.fired_at == began + 2 * HOUR
+    assert event.ended == began + 6 * HOUR
+    assert event.n == 240
+    assert event.value == 1.0
+
+
+def test_a_fast_feature_is_watched_in_the_plans_window():
+    requests = traffic(every="10s")
+    began = START + 60 * HOUR
+    requests["error"] = np.where(requests["timestamp"] >= began, "timeout", None)
+    (event,) = events(requests)
+    assert event.fired_at == began + pd.Timedelta("10min")
+
+
+def test_p95_fires_where_significantly_more_than_five_percent_are_over_the_limit():
+    requests = traffic(latency_ms=[*[800.0] * 9, 1000.0])
+    began = START + 60 * HOUR
+    requests.loc[(requests["timestamp"] >= began) & (requests.index % 5 == 0), "latency_ms"] = 5000.0
+    p95 = next(event for event in events(requests) if event.metric == "latency_p95_ms")
+    assert p95.limit == 2000.0
+    assert p95.value == 5000.0
+    assert p95.fired_at == began + 2 * HOUR
+
+
+def test_the_plans_own_latency_limit_counts():
+    found = events(traffic(latency_ms=800.0), latency_p95_ms=500)
+    assert [event.metric for event in found] == ["latency_p95_ms"]
+
+
+def test_unknown_latency_says_nothing():
+    assert events(traffic(latency_ms=None)) == []
+
+
+def test_a_stop_of_traffic_fires_and_a_night_does_not():
+    requests = traffic(days=6, every="20s")
+    night = requests["timestamp"].dt.hour < 6
+    stopped = (requests["timestamp"] >= START + 132 * HOUR) & (requests["timestamp"] < START + 136 * HOUR)
+    (event,) = events(requests[~night & ~stopped])
+    assert (event.metric, event.direction) == ("request_count", "down")
+    assert event.value == 0
+    assert event.began == START + 132 * HOUR
+
+
+def test_a_surge_of_traffic_fires():
+    requests = traffic(days=6, every="20s")
+    surge = make_requests(40_000, start=START + 130 * HOUR, every="300ms")
+    surge["request_id"] = "s" + surge["request_id"]
+    (event,) = events(pd.concat([requests, surge]))
+    assert (event.metric, event.direction) == ("request_count", "up")
+
+
+def test_a_quiet_log_stays_quiet():
+    rng = np.random.default_rng(1)
+    requests = traffic(days=14, every="20s")
+    requests["latency_ms"] = rng.lognormal(7, 0.6, len(requests))
+    requests["error"] = np.where(rng.random(len(requests)) < 0.02, "timeout", None)
+    assert events(requests) == []
+
+
+def test_the_stated_rate_is_the_chance_of_so_many_windows_in_a_row_at_the_limit():
+    # 5-minute windows, level .99: .005 per window, two in a row, 8,640 windows in 30 days
+    requests = traffic(every="10s", error=None)
+    requests["error"] = np.where(requests["timestamp"] >= START + 60 * HOUR, "timeout", None)
+    assert np.isclose(events(requests)[0].designed, 0.005**2 * 8640)
+
+
+def test_a_window_at_the_limit_is_over_it_no_more_often_than_stated():
+    k, n = np.arange(21), 20
+    over = stats.binom.sf(k - 1, n, 0.05) < 0.005
+    assert stats.binom.pmf(k[over], n, 0.05).sum() < 0.005
+
+
+def test_an_alert_clears_only_after_as_many_clear_windows():
+    over = np.array([1, 1, 0, 1, 0, 0, 1, 1], bool)
+    assert stretches(over, ~over, np.ones(8, bool), 2) == [(0, 1, 3), (6, 7, 7)]
+
+
+def test_windows_that_cannot_be_judged_neither_fire_nor_clear():
+    over = np.array([1, 0, 1, 0], bool)
+    assert stretches(over, ~over, np.array([1, 0, 1, 0], bool), 2) == [(0, 2, 2)]

@@ -1,0 +1,85 @@
+"""Baseline, windows by traffic, sums into windows. Expected values by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import llm_monitoring as lm
+from llm_monitoring.alerts.measurements import Span, moment_of, span_of, tally, to_windows
+from llm_monitoring.alerts.plan import Plan, read_plan
+from llm_monitoring.errors import ConfigError
+from tests.builders import START, make_requests
+
+DAY = pd.Timedelta("1D")
+
+
+def log_of_days(days: int) -> lm.Log:
+    return lm.open_log({"requests": make_requests(days * 24, every="1h")})
+
+
+@pytest.mark.parametrize(
+    ("days", "baseline"),
+    [(3, 2), (10, 7), (18, 12), (21, 14), (28, 14), (42, 21), (56, 28), (90, 28)],
+)
+def test_the_baseline_is_half_the_log_in_whole_weeks_two_to_four(days, baseline):
+    span = span_of(log_of_days(days), Plan())
+    assert (span.split - span.start) == baseline * DAY
+
+
+def test_the_plan_names_another_baseline():
+    log = log_of_days(28)
+    assert span_of(log, read_plan({"baseline": {"days": 7}})).split == START + 7 * DAY
+    assert span_of(log, read_plan({"baseline": {"end": "2026-05-20T00:00:00Z"}})).split == START + 9 * DAY
+
+
+def test_a_log_without_requests_has_no_span():
+    assert span_of(lm.open_log({"requests": make_requests(0)}), Plan()) is None
+
+
+def hours(n, total, squares=None, kind="mean", **more) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {"feature_id": "search", "hour": pd.date_range(START, periods=len(n), freq="1h"), "n": n, "total": total}
+    )
+    if squares is not None:
+        frame["squares"] = squares
+    return tally(frame.assign(**more), "mean_quality", kind)
+
+
+def test_sums_of_hours_give_mean_and_sd_of_a_day():
+    # scores 4, 4, 5 and 2: mean 15 / 4, variance ((.25^2) * 2 + 1.25^2 + 1.75^2) / 3
+    table = to_windows(hours([3, 1], [13, 2], [57, 4]), "1d", Span(START, START, START + DAY))
+    assert table["value"].tolist() == [3.75]
+    assert table["n"].tolist() == [4]
+    assert table["sd"][0] == pytest.approx(np.sqrt((2 * 0.0625 + 1.5625 + 3.0625) / 3))
+
+
+def test_a_window_still_open_at_the_end_is_left_out():
+    span = Span(START, START, START + DAY - pd.Timedelta("1s"))
+    assert to_windows(hours([3], [12]), "1d", span).empty
+
+
+def test_empty_windows_between_are_rows_without_a_value():
+    table = to_windows(hours([1, 0, 1], [4, 0, 4]), "1h", Span(START, START, START + DAY))
+    assert table["n"].tolist() == [1, 0, 1]
+    assert table["value"].isna().tolist() == [False, True, False]
+
+
+def test_a_window_is_known_at_its_last_judgement():
+    late = START + pd.Timedelta("30h")
+    table = to_windows(hours([1], [4], last=late), "1h", Span(START, START, START + DAY))
+    assert table["known_at"].tolist() == [late]
+
+
+def test_cost_is_charted_as_geometric_mean_scaled_to_the_baselines_mean():
+    # baseline hour: 1 and 4 (mean 2.5, geometric 2); later hour: 2 and 8, twice of each
+    logs = [np.log(4), np.log(16)]
+    frame = hours([2, 2], logs, [np.log(4) ** 2, np.log(2) ** 2 + np.log(8) ** 2], kind="positive", plain=[5, 10])
+    split = START + pd.Timedelta("1h")
+    table = to_windows(frame, "1h", Span(START, split, START + DAY))
+    assert table["value"].tolist() == pytest.approx([2.5, 5.0])
+
+
+def test_until_without_a_meaning_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        moment_of("yesterday-ish")
+    assert str(caught.value) == "until='yesterday-ish' is no time; expected one such as '2026-05-12T09:31Z'"
