@@ -106,6 +106,37 @@ def _alert_lines(alerts, as_json: bool):
         yield "no alert"
 
 
+@main.command(epilog=example("llm-monitoring judge sample_data --model judge-small --rate 0.05 --budget 5 --dry-run"))
+@click.argument("log")
+@click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
+@click.option("--rate", default=0.05, show_default=True, help="Share of requests, 0 to 1.")
+@click.option("--budget", type=float, metavar="USD", help="What the file may spend in its life. Needs both prices.")
+@click.option("--input-price", type=float, metavar="USD", help="Per million input tokens.")
+@click.option("--output-price", type=float, metavar="USD", help="Per million output tokens.")
+@click.option("--rubric", metavar="FILE", help="A rubric in YAML. Default: correctness, completeness, tone.")
+@click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
+@click.option("--out", metavar="FILE", default="judgements.db", show_default=True, help="Where every judgement is kept.")
+@click.option("--export", metavar="FILE", help="Write the judgements as a table of the log, such as judgements.parquet.")
+@click.option("--concurrency", default=16, show_default=True, help="Calls at a time.")
+@click.option("--rpm", type=float, help="Requests a minute that the provider allows.")
+@click.option("--tpm", type=float, help="Tokens a minute that the provider allows.")
+@click.option("--redact", is_flag=True, help="Take personal data out of the judge's copy.")
+@click.option("--retry-failed", is_flag=True, help="Ask again about items that failed for a reason that passes.")
+@click.option("--dry-run", is_flag=True, help="How many answers, what they would cost, what they could detect.")
+def judge(log: str, **options) -> None:
+    """Judge a sample of LOG; stop it at any moment and call it again.
+
+    Exit code: 0 all judged or the budget is spent, 2 the call or the input is wrong, 3 the run was stopped by the server
+    or no answer could be judged.
+    """
+    from llm_monitoring.judging.command import judge_log
+
+    lines, code = judge_log(log, **options)
+    for line in lines:
+        click.echo(line)
+    sys.exit(code)
+
+
 @main.command("import", epilog=example("llm-monitoring import langfuse traces/ scores.json --out my_log"))
 @click.argument("format")
 @click.argument("source", nargs=-1, required=True)

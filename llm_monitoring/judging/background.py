@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,8 @@ class BackgroundJudge:
             raise ConfigError(f"BackgroundJudge(queue_size={quote(queue_size)}); expected a whole number >= 1")
         self.judge, self.rate, self.out = as_judge(judge), rate, Path(out)
         self.queue_size, self.concurrency, self.redact = queue_size, concurrency, redactor(redact)
+        if hasattr(self.judge, "prepare"):
+            self.judge.prepare()
         with Store(out) as store:  # faults of the file and the rubric come up here, not in the thread
             store.check_prompt(self.judge)
         self.error: str | None = None  # the last thing that went wrong outside of a judge's answer
@@ -129,22 +132,23 @@ class BackgroundJudge:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._submitted = self._accepted = self._dropped = self._judged = 0
+        self._run_id = uuid.uuid4().hex
         self._intake: dict[int, list[int]] = {}
         self._queue: queue.Queue = queue.Queue(self.queue_size)
         self._deadline = float("inf")
         self._thread = threading.Thread(target=_run, args=(weakref.proxy(self),), name="background-judge", daemon=True)
         self._thread.start()
 
-    async def _work(self, store: Store, pace: Pace) -> None:
+    async def _work(self) -> None:
         """Take items and judge them, at most `concurrency` at a time, until closed."""
-        working: set[asyncio.Task] = set()
+        pace, working = Pace(), set[asyncio.Task]()
         flushed = 0.0
         while True:
             while len(working) < self.concurrency and (taken := self._next()) is not None:
-                working.add(asyncio.create_task(self._judge_one(store, pace, *taken)))
+                working.add(asyncio.create_task(self._judge_one(pace, *taken)))
             if time.monotonic() - flushed >= 1:
                 flushed = time.monotonic()
-                self._flush(store)
+                self._flush()
             if self._closed and (self._late() or (not working and self._queue.empty())):
                 break
             if working:
@@ -154,7 +158,12 @@ class BackgroundJudge:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
-        self._flush(store)
+        self._flush()
+
+    def _at_file(self, act: Callable[[Store], Any]) -> Any:
+        """Open the file for one act. It is never open across a fork, which SQLite would not survive."""
+        with _file_open, Store(self.out, run_id=self._run_id) as store:
+            return act(store)
 
     def _next(self) -> tuple[Item, int] | None:
         while True:
@@ -168,24 +177,22 @@ class BackgroundJudge:
     def _late(self) -> bool:
         return time.monotonic() >= self._deadline
 
-    async def _judge_one(self, store: Store, pace: Pace, item: Item, minute: int) -> None:
+    async def _judge_one(self, pace: Pace, item: Item, minute: int) -> None:
+        item = item._replace(request_id=str(item.request_id).encode("utf-8", "replace").decode())
         try:
-            await self._judge(store, pace, item, minute)
+            if self._at_file(lambda store: store.claim(item.request_id, self.judge)):
+                try:
+                    await self._judge_claimed(pace, item, minute)
+                finally:
+                    self._at_file(lambda store: store.release(item.request_id, self.judge))
+            self._judged += 1
         except Exception as error:  # a full disk, a missing package: the service goes on, the reason is kept
             self.error = f"{type(error).__name__}: {error}"
 
-    async def _judge(self, store: Store, pace: Pace, item: Item, minute: int) -> None:
-        item = item._replace(request_id=str(item.request_id).encode("utf-8", "replace").decode())
-        if not store.claim(item.request_id, self.judge):
-            self._judged += 1  # another process has it
-            return
-        try:
-            if not store.is_final(item.request_id, self.judge):
-                outcome = await self._ask(item, pace)
-                store.record(outcome, self.judge, self.rate, minute)
-            self._judged += 1
-        finally:
-            store.release(item.request_id, self.judge)
+    async def _judge_claimed(self, pace: Pace, item: Item, minute: int) -> None:
+        if not self._at_file(lambda store: store.is_final(item.request_id, self.judge)):
+            outcome = await self._ask(item, pace)
+            self._at_file(lambda store: store.record(outcome, self.judge, self.rate, minute))
 
     async def _ask(self, item: Item, pace: Pace) -> Outcome:
         shown = item
@@ -197,26 +204,39 @@ class BackgroundJudge:
         outcome.item = item
         return outcome
 
-    def _flush(self, store: Store) -> None:
+    def _flush(self) -> None:
         now = int(time.time() // 60)
-        for minute, (offered, taken) in list(self._intake.items()):
-            store.count_intake(minute, offered, taken)
+        counts = [(minute, *count) for minute, count in list(self._intake.items())]
+
+        def write(store: Store) -> None:
+            for row in counts:
+                store.count_intake(*row)
+            store.still_here()
+
+        self._at_file(write)
+        for minute, *_ in counts:
             if minute < now - 1:
                 self._intake.pop(minute, None)
-        store.still_here()
 
 
 def _run(background: BackgroundJudge) -> None:
     """The thread: a loop of its own, ended when the judge is closed or forgotten."""
+    settings = {"rate": background.rate, "queue_size": background.queue_size, "serving": True}
     try:
-        with Store(background.out) as store:
-            store.start_run({"rate": background.rate, "queue_size": background.queue_size, "serving": True})
-            try:
-                asyncio.run(background._work(store, Pace()))
-            finally:
-                store.end_run(None)
+        background._at_file(lambda store: store.start_run(settings))
+        try:
+            asyncio.run(background._work())
+        finally:
+            background._at_file(lambda store: store.end_run(None))
     except ReferenceError:
         pass  # the judge was let go without close
+
+
+_file_open = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_file_open.acquire, after_in_parent=_file_open.release, after_in_child=_file_open.release
+    )
 
 
 def _close_at_exit(reference: weakref.ref) -> None:

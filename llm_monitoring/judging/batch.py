@@ -109,7 +109,7 @@ def judge_sample(
         run = _Run(store, judge, chosen, pace, budget_usd, retry_failed, redactor(redact))
         store.start_run({"rate": rate, "budget_usd": budget_usd, "rpm": rpm, "tpm": tpm, "concurrency": concurrency})
         try:
-            _run_in_thread(lambda: run.judge_all(concurrency, _shown(progress)))
+            run_in_thread(lambda: run.judge_all(concurrency, _shown(progress)))
         finally:
             store.end_run(run.stopped)
         frame = store.judgements(list(chosen), judge)
@@ -247,7 +247,7 @@ async def _all_or_first_error(tasks: list[asyncio.Task]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _run_in_thread(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run_in_thread(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run to the end on a loop in a thread of its own: notebooks have a loop running in theirs already.
 
     Ctrl-C cancels the work, waits until the file is consistent, and goes on as KeyboardInterrupt.

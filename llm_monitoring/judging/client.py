@@ -142,6 +142,10 @@ class Judge:
             raise _named(error) from None
         return read_completion(raw.http_response.content)
 
+    def prepare(self) -> None:
+        """Load the SDK now: in a process that forks, an import under way in a thread would hang the child."""
+        import openai.resources.chat.completions  # noqa: F401
+
     def cost_usd(self, input_tokens: float | None, output_tokens: float | None) -> float | None:
         """USD for so many tokens; None where a price or a count is unknown."""
         if None in (self.usd_per_m_input, self.usd_per_m_output, input_tokens, output_tokens):

@@ -72,6 +72,8 @@ class Store:
     ----------
     path : str or Path
         Made where it is missing, with its folder.
+    run_id : str, optional
+        To go on as a run that was started before.
 
     Examples
     --------
@@ -81,10 +83,10 @@ class Store:
     (0.0, 0)
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, run_id: str | None = None):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.run_id = uuid.uuid4().hex
+        self.run_id = run_id or uuid.uuid4().hex
         self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         try:
             self.db.execute("pragma journal_mode=wal")

@@ -112,13 +112,15 @@ def test_nothing_hangs_at_the_interpreters_exit(server, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_judges_on_its_own(server, tmp_path):
     code = """
-        import os, json
+        import os, time
         from llm_monitoring.judging.background import BackgroundJudge
         from llm_monitoring.judging.client import Judge
         judge = BackgroundJudge(Judge("fake", base_url=URL, api_key="none"), rate=1, out=OUT)
         def submit(name):
             return judge.submit(request_id=name, feature_id="f", user_input="q", system_output="a")
         submit("parent-before")
+        while not judge._judged:
+            time.sleep(0.05)
         child = os.fork()
         submit("child" if child == 0 else "parent-after")
         judge.close(timeout_s=20)
