@@ -33,6 +33,7 @@ _HOME = {
     "set_judge": "judging.client",
     "judge_sample": "judging.batch",
     "BackgroundJudge": "judging.background",
+    "steering": "judging.canaries",
     "ProviderJudge": "judging.any_provider",
     "plan_sampling": "charts.planning",
     "agreement": "raters",
