@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import functools
 import operator
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from llm_monitoring import textfiles
+from llm_monitoring.errors import Fault, LogError
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -26,9 +31,25 @@ def name(expr) -> str:
 
 
 def run(expr) -> pa.Table:
-    """The rows of an expression, fetched as Arrow."""
+    """The rows of an expression, fetched as Arrow; a file that breaks on the way is named, line by line."""
+    import duckdb
+
     backends, _ = expr._find_backends()
-    return (backends[0] if backends else engine()).to_pyarrow(expr)
+    try:
+        return (backends[0] if backends else engine()).to_pyarrow(expr)
+    except duckdb.Error as error:
+        raise _broken_file(error) from error
+
+
+def _broken_file(error: Exception) -> Exception:
+    """What is wrong with the text file that an error of DuckDB names, or the error itself."""
+    match = re.search(r'in file "([^"\n]+)"', str(error)) or re.search(r"^\s*file = (.+)$", str(error), re.MULTILINE)
+    if not match or not Path(match[1]).is_file():
+        return error
+    path = Path(match[1])
+    kind = "csv" if ".csv" in path.suffixes else "jsonl"
+    found = [fault for _, _, fault in textfiles.broken_lines(path, kind, path.name.split(".")[0])]
+    return LogError(found or Fault(path.name, path.name, expected=str(error).splitlines()[0]), len(found) or 1)
 
 
 def null(kind: str):
@@ -136,7 +157,7 @@ def json_values_outside(text: ir.StringValue, low: float, high: float):
     safe = ibis.ifelse(is_json_object(text), text, ibis.null("string"))
     numbers = safe.cast("json").try_cast("map<string, float64>")
     values = numbers.values()
-    unreadable = safe.notnull() & numbers.isnull()
+    unreadable = safe.notnull() & (numbers.isnull() | safe.re_search(r':\s*["\[{tf]'))
     return unreadable | (values.mins() < low) | (values.maxs() > high)
 
 

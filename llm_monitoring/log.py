@@ -57,7 +57,7 @@ def open_log(source, tz: str | None = None, timestamp_unit: str | None = None, o
         _zone(tz)
     if isinstance(source, Log):
         return source
-    found = read_tables(source)
+    found = read_tables(source, mend=on_error == "quarantine")
     options = Options(tz, timestamp_unit)
     readings: dict[str, Reading] = {}
     wrong: list[Fault] = []
@@ -80,6 +80,14 @@ class Log:
         Loaded when touched; times in UTC, unknown numbers NaN, JSON objects as dicts; an absent table is empty.
     source : str
         What it was opened from, as people call it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> row = {"request_id": "r1", "timestamp": "2026-05-11T09:00:00Z", "feature_id": "search", "model_id": "model-a"}
+    >>> log = open_log({"requests": pd.DataFrame([row])})
+    >>> len(log.requests), len(log.until("2026-05-10T00:00Z").requests), log.has("judgements")
+    (1, 0, False)
     """
 
     def __init__(self, source: Source, readings: dict[str, Reading], options: Options, on_error: str):
@@ -170,7 +178,8 @@ class Log:
         for name, reading in log._readings.items():
             faults, count = log._faults(name)
             listed, total = listed + faults, total + count
-            rows.append((name, log._count(name)["rows"], count, reading.raw.label))
+            lost = len(reading.raw.broken)
+            rows.append((name, log._count(name)["rows"] + lost, count + lost, reading.raw.label))
         if total and log._on_error == "raise":
             raise LogError(listed, total)
         for name in log._readings:
@@ -245,10 +254,17 @@ class Log:
     def _set_aside(self, name: str) -> None:
         if self._on_error == "raise" or name in self._aside:
             return
+        import pandas as pd
+
         _, count = self._faults(name)
-        if not count:
+        reading = self._readings[name]
+        broken = pd.DataFrame(list(reading.raw.broken))
+        if not count and broken.empty:
             return
-        rows = validation.quarantined(self._readings[name], validation.repeated(self._count(name)) > 0)
+        rows = broken
+        if count:
+            doubled = validation.repeated(self._count(name)) > 0
+            rows = pd.concat([broken, validation.quarantined(reading, doubled)], ignore_index=True)
         self._aside[name] = rows
         if self._source.folder is not None:
             frames.write_aside(rows, self._source.folder, name)

@@ -21,16 +21,18 @@ def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None
     for i, (column, where, words) in enumerate(reading.mended):
         if found[f"mended_{i}"]:
             told.append(f"{label}, {column}: {words}: {_by_value(reading, column, where)}")
-    if found["last"] is not None and found["last"] > datetime.now(UTC):
+    if found.get("last") is not None and found["last"] > datetime.now(UTC):
         late = reading.values[schema.time] > datetime.now(UTC)
         told.append(f"{label}, {schema.time}: rows from after now: {_first_ids(reading, late)}")
     mean, most = found.get("latency_mean"), found.get("latency_max")
-    if mean is not None and found["rows"] >= 20 and mean < 20 and most < 600:
+    if schema.name == "requests" and mean is not None and found["rows"] >= 20 and mean < 20 and most < 600:
         told.append(
             f"{label}, latency_ms: mean {mean:.3g}, highest {most:.3g}: these look like seconds, read as milliseconds"
         )
     if aside is not None:
-        told.append(f"{label}: {len(aside):,} of {found['rows']:,} rows set aside; see log.set_aside[{schema.name!r}]")
+        told.append(
+            f"{label}: {len(aside):,} of {found['rows'] + len(reading.raw.broken):,} rows set aside; see log.set_aside[{schema.name!r}]"
+        )
     return told
 
 

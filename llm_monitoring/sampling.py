@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames
@@ -71,7 +72,8 @@ def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = No
     door = as_table(requests, "requests", check={"request_id"})
     hashed = engines.buckets(door.rows, "request_id")
     chance = _boosted(hashed, _rate(rate), boost or {})
-    drawn = hashed.filter((hashed["_bucket"] / BUCKETS < chance) | hashed["_bad"])
+    limit = _boosted(hashed, _rate(rate), boost or {}, _limit)
+    drawn = hashed.filter((hashed["_bucket"] < limit) | hashed["_bad"])
     frame = frames.load(drawn.mutate(inclusion_probability=chance).drop("_bucket"), REQUESTS)
     if frame.pop("_bad").any():
         door.refuse()
@@ -79,17 +81,23 @@ def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = No
     return frame
 
 
-def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any]):
-    """The chance of each row: the highest rate of the rules that hold for it."""
+def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Callable[[float], float] = float):
+    """The chance of each row, the highest rate of the rules that hold for it, as `shown` says it."""
     import ibis
 
-    chance = ibis.literal(repr(float(rate))).cast("float64")  # a bare 0.2 is a decimal to PostgreSQL
+    rates = [(ibis.literal(True), rate)]
     for column, rule in boost.items():
         one_of("sample(boost): column", column, [name for name in rows.columns if not name.startswith("_")])
         rules = rule.items() if isinstance(rule, Mapping) else [(True, rule)]
-        for value, higher in rules:
-            chance = ibis.ifelse((rows[column] == value) & (chance < _rate(higher)), float(higher), chance)
-    return chance
+        rates += [((rows[column] == value).fill_null(False), _rate(higher)) for value, higher in rules if higher > rate]
+    rates.sort(key=lambda pair: -pair[1])
+    return ibis.cases(*[(where, shown(each)) for where, each in rates])
+
+
+def _limit(rate: float) -> int:
+    """The lowest bucket that is not drawn: whole numbers compare alike on every engine."""
+    guess = math.ceil(rate * BUCKETS)
+    return next(k for k in range(max(guess - 2, 0), guess + 3) if k / BUCKETS >= rate)
 
 
 def _rate(rate: float) -> float:

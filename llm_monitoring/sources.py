@@ -48,6 +48,7 @@ class RawTable:
     files: tuple[Path, ...] = ()
     format: str = "database"
     notices: tuple[str, ...] = ()
+    broken: tuple[dict[str, Any], ...] = ()
 
     @property
     def call(self) -> str:
@@ -60,8 +61,9 @@ class RawTable:
         label = f"{self.label}/{name}" if name and len(self.files) > 1 else self.label
         if row is None or row != row:
             return label, None
-        if self.format in ("csv", "jsonl") and file is not None:
-            return label, f"line {textfiles.line_of(Path(file), int(row), self.format)}"
+        kind = _format(Path(file)) if file is not None else None
+        if kind in ("csv", "jsonl"):
+            return label, f"line {textfiles.line_of(Path(str(file)), int(row), kind)}"
         return label, f"row {int(row)}"
 
 
@@ -74,12 +76,14 @@ class Source:
     folder: Path | None = None
 
 
-def read_tables(source: Any) -> Source:
+def read_tables(source: Any, mend: bool = False) -> Source:
     """Find the tables of a log in a folder, a single file, a database or a dict of DataFrames.
 
     Parameters
     ----------
     source : path, URL, Ibis connection, or dict of str to DataFrame or Ibis table
+    mend : bool
+        Read text files through once and leave out lines that cannot be read (`RawTable.broken`).
 
     Returns
     -------
@@ -105,7 +109,7 @@ def read_tables(source: Any) -> Source:
     path = Path(source)
     if path.suffix in (".duckdb", ".ddb") and path.is_file():
         return _database(ibis.duckdb.connect(path, read_only=True), text)
-    return _files(path)
+    return _files(path, mend)
 
 
 def frame_table(frame: pd.DataFrame) -> ir.Table:
@@ -210,7 +214,7 @@ def _moments(connection, name: str) -> ir.Table:
     )
 
 
-def _files(path: Path) -> Source:
+def _files(path: Path, mend: bool) -> Source:
     if not path.exists():
         raise LogError(
             Fault(str(path), expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv")
@@ -218,7 +222,7 @@ def _files(path: Path) -> Source:
     if path.is_file():
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
-        return Source(str(path), {schema.name: _table(schema, (path,), path.name)}, path.parent)
+        return Source(str(path), {schema.name: _table(schema, (path,), path.name, mend)}, path.parent)
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]
@@ -229,7 +233,7 @@ def _files(path: Path) -> Source:
             )
         if places:
             files = tuple(_table_files(places[0])) if places[0].is_dir() else (places[0],)
-            found[name] = _table(schema, files, places[0].name)
+            found[name] = _table(schema, files, places[0].name, mend)
     if not found:
         expected = f"expected files named {', '.join(TABLES)} (.parquet, .jsonl, .csv); none is there"
         raise LogError(Fault(str(path), expected=expected))
@@ -251,23 +255,40 @@ def _format(path: Path) -> str | None:
     return FORMATS.get(suffixes[-1].lower()) if suffixes else None
 
 
-def _table(schema: Table, files: tuple[Path, ...], label: str) -> RawTable:
+def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = False) -> RawTable:
     kinds = sorted({_format(file) or "" for file in files})
-    if len(kinds) > 1:
-        raise LogError(Fault(schema.name, label, expected=f"expected files of one kind, found {' and '.join(kinds)}"))
     if kinds == [""]:
         raise LogError(Fault(schema.name, label, expected="expected a name that ends in .parquet, .jsonl or .csv"))
-    faults = [fault for file in files if (fault := textfiles.broken_at_once(file, kinds[0], schema.name))]
+    faults = [fault for file in files if (fault := textfiles.broken_at_once(file, str(_format(file)), schema.name))]
+    packed = [file for file in files if file.suffix.lower() in PACKED] if not (faults or mend) else []
+    faults += [fault for file in packed if (fault := textfiles.cut_short(file, schema.name))]
     if faults:
         raise LogError(faults)
-    reader = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}[kinds[0]]
     full = [file for file in files if file.stat().st_size]
     notices = [f"{label}/{file.name}: holds nothing" for file in files if file not in full]
-    full, marked = textfiles.without_mark(full, kinds[0])
+    full, marked = textfiles.without_mark(full, [str(_format(file)) for file in full])
     notices += [f"{name}: a byte order mark at its start was left out" for name in marked]
-    sql = reader([str(file) for file in full], schema)
-    rows, located = engine().sql(f"SELECT * EXCLUDE (_file) FROM ({sql})"), functools.partial(_with_rows, sql, kinds[0])
-    return RawTable(schema, label, rows, located, tuple(full), kinds[0], tuple(notices))
+    broken: list[dict[str, Any]] = []
+    full = [_mended(file, schema.name, broken) for file in full] if mend else full
+    parts = [_READERS[kind](schema, [str(file) for file in full if _format(file) == kind]) for kind in kinds]
+    sql = (
+        parts[0]
+        if len(parts) == 1
+        else " UNION ALL BY NAME ".join(f"SELECT COLUMNS(*)::VARCHAR FROM ({part})" for part in parts)
+    )
+    rows = engine().sql(f"SELECT * EXCLUDE (_file) FROM ({sql})")
+    located = functools.partial(_with_rows, sql, kinds[0] if len(kinds) == 1 else "mixed")
+    return RawTable(schema, label, rows, located, tuple(full), kinds[0], tuple(notices), tuple(broken))
+
+
+def _mended(file: Path, table: str, broken: list[dict[str, Any]]) -> Path:
+    """The file, or a copy without the lines that cannot be read, which are noted in `broken`."""
+    kind = str(_format(file))
+    wrong = [] if kind == "parquet" else list(textfiles.broken_lines(file, kind, table))
+    for number, line, fault in wrong:
+        text = line.decode("utf-8", "replace").rstrip()
+        broken.append({"file": file.name, "line": number, "text": text, "reason": fault.expected})
+    return textfiles.without_lines(file, {number for number, _, _ in wrong}) if wrong else file
 
 
 def _with_rows(sql: str, kind: str):
@@ -278,11 +299,11 @@ def _with_rows(sql: str, kind: str):
     return engine().sql(f"SELECT * EXCLUDE (_n), _n - min(_n) OVER (PARTITION BY _file) AS _row FROM ({numbered})")
 
 
-def _parquet(files: list[str], schema: Table) -> str:
+def _parquet(schema: Table, files: list[str]) -> str:
     return f"SELECT * FROM read_parquet({_list(files)}, union_by_name=true, filename='_file')"
 
 
-def _csv(files: list[str], schema: Table) -> str:
+def _csv(schema: Table, files: list[str]) -> str:
     alike: dict[tuple, list[str]] = {}
     for file in files:
         alike.setdefault(textfiles.csv_header(Path(file), schema.name), []).append(file)
@@ -296,7 +317,7 @@ def _csv(files: list[str], schema: Table) -> str:
     return " UNION ALL BY NAME ".join(parts)
 
 
-def _json_lines(files: list[str], schema: Table) -> str:
+def _json_lines(schema: Table, files: list[str]) -> str:
     size = sum(Path(file).stat().st_size for file in files)
     sample = -1 if size <= WHOLE_SAMPLE_BYTES else 200_000
     lines = "auto" if all(file.endswith((".json", ".json.gz", ".json.zst")) for file in files) else "newline_delimited"
@@ -315,6 +336,9 @@ def _json_lines(files: list[str], schema: Table) -> str:
     }
     columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
     return f"SELECT * FROM read_json({_list(files)}, {options}, columns={{{columns}}})"
+
+
+_READERS = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}
 
 
 def _list(files: list[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,11 +30,9 @@ def broken_at_once(path: Path, kind: str, table: str) -> Fault | None:
     """What is wrong with a file by its first and last bytes: empty, cut short, or another kind than its name says."""
     size = path.stat().st_size
     if size == 0:
-        return (
-            None
-            if kind == "jsonl" and path.parent.name == table
-            else Fault(table, path.name, expected="the file is empty", remedy="Remove it where the table is absent")
-        )
+        if kind == "jsonl" and path.parent.name == table:
+            return None
+        return Fault(table, path.name, expected="the file is empty", remedy="Remove it where the table is absent")
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(max(0, size - 4))
@@ -40,37 +40,42 @@ def broken_at_once(path: Path, kind: str, table: str) -> Fault | None:
     packing = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}.get(path.suffix.lower())
     expected = packing or (b"PAR1" if kind == "parquet" else None)
     found = next((words for magic, words in MAGIC.items() if head.startswith(magic)), None)
+    remedy = "Give it the ending of what it holds"
     if expected and not head.startswith(expected):
-        what = MAGIC[expected]
-        return Fault(
-            table,
-            path.name,
-            value=head.decode("latin-1"),
-            expected=f"the file's first bytes are not those of {what}",
-            remedy="Give it the ending of what it holds",
-        )
+        words = f"the first bytes are not those of {MAGIC[expected]}"
+        return Fault(table, path.name, value=head.decode("latin-1"), expected=words, remedy=remedy)
     if not expected and found:
-        return Fault(
-            table, path.name, expected=f"holds {found}, not {kind} text", remedy="Give it the ending of what it holds"
-        )
-    if kind == "parquet" and not packing and tail != b"PAR1":
-        return Fault(
-            table, path.name, expected="the Parquet file is cut short (its end is missing)", remedy="Write it again"
-        )
+        return Fault(table, path.name, expected=f"holds {found}, not {kind} text", remedy=remedy)
+    if kind == "parquet" and not packing and (tail != b"PAR1" or size < 12):
+        words = "the Parquet file is cut short (its end is missing)"
+        return Fault(table, path.name, expected=words, remedy="Write it again")
+    return None
+
+
+def cut_short(path: Path, table: str) -> Fault | None:
+    """Where a packed file breaks off: engines read what is left of it and say nothing."""
+    lines = 1
+    try:
+        with open_bytes(path) as file:
+            while block := file.read(1 << 22):
+                lines += block.count(b"\n")
+    except (OSError, EOFError) as error:
+        words = f"the file is cut short here ({error})"
+        return Fault(table, path.name, f"line {lines}", expected=words, remedy="Write it again")
     return None
 
 
 def csv_header(path: Path, table: str) -> tuple[str, ...]:
     """Delimiter (comma, semicolon or tab) and column names of a CSV file."""
     try:
-        with io.TextIOWrapper(io.BufferedReader(open_bytes(path)), "utf-8-sig", newline="") as lines:
-            first = lines.readline()
-            while first.count('"') % 2 and (more := lines.readline()):
-                first += more
-    except (UnicodeDecodeError, OSError) as error:
-        raise LogError(
-            list(broken_lines(path, "csv", table)) or Fault(table, path.name, expected=str(error))
-        ) from error
+        with io.BufferedReader(open_bytes(path)) as lines:
+            raw = lines.readline()
+            while raw.count(b'"') % 2 and (more := lines.readline()):
+                raw += more
+        first = raw.decode("utf-8-sig")
+    except (UnicodeDecodeError, OSError, EOFError) as error:
+        expected = f"the header cannot be read as UTF-8 text ({error})"
+        raise LogError(Fault(table, path.name, "line 1", expected=expected)) from error
     delimiter = max(",;\t", key=first.count)
     names = next(csv.reader([first], delimiter=delimiter), [])
     doubled = [name for name in names if names.count(name) > 1]
@@ -80,10 +85,10 @@ def csv_header(path: Path, table: str) -> tuple[str, ...]:
     return (delimiter, *names)
 
 
-def without_mark(files: list[Path], kind: str) -> tuple[list[Path], list[str]]:
+def without_mark(files: list[Path], kinds: list[str]) -> tuple[list[Path], list[str]]:
     """The files, those that start with a byte order mark replaced by copies without it where the reader minds it."""
     kept, marked = [], []
-    for path in files:
+    for path, kind in zip(files, kinds):
         with open_bytes(path) as file:
             head = file.read(3) if kind != "parquet" else b""
         if head != BOM:
@@ -95,12 +100,17 @@ def without_mark(files: list[Path], kind: str) -> tuple[list[Path], list[str]]:
 
 
 def _copy(path: Path, mark: bytes) -> Path:
-    copy = Path(tempfile.mkdtemp(prefix="llm_monitoring-")) / path.name.removesuffix(
-        path.suffix if path.suffix in (".gz", ".zst") else ""
-    )
+    copy = _beside(path)
     with open_bytes(path) as source:
         copy.write_bytes(source.read().removeprefix(mark))
     return copy
+
+
+def _beside(path: Path) -> Path:
+    """A path of the same name, unpacked, in a temporary folder that goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="llm_monitoring-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder / (path.stem if path.suffix.lower() in (".gz", ".zst") else path.name)
 
 
 def line_of(path: Path, row: int, kind: str) -> int:
@@ -126,61 +136,66 @@ def line_of(path: Path, row: int, kind: str) -> int:
     return row + 1
 
 
-def broken_lines(path: Path, kind: str, table: str) -> Iterator[Fault]:
-    """Every line that cannot be read: not UTF-8, not JSON, a wrong number of fields, or cut off by the end of the file."""
+def broken_lines(path: Path, kind: str, table: str) -> Iterator[tuple[int, bytes, Fault]]:
+    """Every line that cannot be read: not UTF-8, not JSON, a wrong number of fields, cut off by the file's end."""
     number = 0
     try:
         with io.BufferedReader(open_bytes(path)) as lines:
-            width = None
+            check = _json_check if kind == "jsonl" else _csv_check(csv_header(path, table))
             for number, line in enumerate(lines, 1):
-                try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    wrong = line[error.start : error.start + 4].decode("latin-1")
-                    expected = f"byte {error.start + 1} is not UTF-8"
-                    yield Fault(
-                        table,
-                        path.name,
-                        f"line {number}",
-                        value=wrong,
-                        expected=expected,
-                        remedy="Save the file as UTF-8",
-                    )
-                    continue
-                if kind == "jsonl" and text.strip():
-                    yield from _broken_json(text, path, number, table)
-                elif kind == "csv" and '"' not in text and text.strip("\r\n"):
-                    fields = (
-                        len(next(csv.reader([text], delimiter=csv_header(path, table)[0])))
-                        if width is None
-                        else text.count(",") + 1
-                    )
-                    width = width or fields
-                    if fields != width:
-                        yield Fault(
-                            table,
-                            path.name,
-                            f"line {number}",
-                            value=text.strip(),
-                            expected=f"expected {width} fields, found {fields}",
-                        )
+                wrong = _not_utf8(line) or check(line.decode("utf-8-sig"))
+                if wrong:
+                    value, expected = wrong
+                    yield number, line, Fault(table, path.name, f"line {number}", value=value, expected=expected)
     except (OSError, EOFError) as error:
-        yield Fault(
-            table, path.name, f"line {number + 1}", expected=f"the file is cut short ({error})", remedy="Write it again"
-        )
+        words = f"the file is cut short here ({error})"
+        yield number + 1, b"", Fault(table, path.name, f"line {number + 1}", expected=words, remedy="Write it again")
 
 
-def _broken_json(text: str, path: Path, number: int, table: str) -> Iterator[Fault]:
+def _not_utf8(line: bytes) -> tuple[str, str] | None:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        wrong = line[error.start : error.start + 4].decode("latin-1")
+        return wrong, f"byte {error.start + 1} of the line is not UTF-8; expected UTF-8"
+    return None
+
+
+def _json_check(text: str) -> tuple[str, str] | None:
+    if not text.strip():
+        return None
     try:
         value = json.loads(text)
-    except ValueError as error:
-        yield Fault(
-            table,
-            path.name,
-            f"line {number}",
-            value=text.strip(),
-            expected=f"expected one JSON object a line ({error})",
-        )
-        return
-    if not isinstance(value, dict):
-        yield Fault(table, path.name, f"line {number}", value=text.strip(), expected="expected a JSON object")
+    except ValueError:
+        return text.strip(), "expected one JSON object a line"
+    return None if isinstance(value, dict) else (text.strip(), "expected one JSON object a line")
+
+
+def _csv_check(header: tuple[str, ...]):
+    """Checks lines one by one; a quoted field may run over several, which are judged together at its end."""
+    delimiter, width, held = header[0], len(header) - 1, []
+
+    def check(text: str) -> tuple[str, str] | None:
+        held.append(text)
+        whole = "".join(held)
+        if whole.count('"') % 2:
+            return None
+        held.clear()
+        if not whole.strip("\r\n"):
+            return None
+        fields = len(next(csv.reader(io.StringIO(whole, newline=""), delimiter=delimiter)))
+        return None if fields == width else (whole.strip(), f"expected {width} fields, found {fields}")
+
+    return check
+
+
+def without_lines(path: Path, numbers: set[int]) -> Path:
+    """A copy of a text file with some lines left blank, so that the numbers of the others stay."""
+    copy = _beside(path)
+    with io.BufferedReader(open_bytes(path)) as source, copy.open("wb") as target:
+        try:
+            for number, line in enumerate(source, 1):
+                target.write(b"\n" if number in numbers else line.rstrip(b"\r\n") + b"\n")
+        except (OSError, EOFError):
+            return copy
+    return copy

@@ -120,8 +120,9 @@ def counts(reading: Reading) -> dict[str, Any]:
     if schema.unique and schema.unique in reading.rows.columns:
         asked["distinct"] = reading.values[schema.unique].nunique()
         asked["known"] = reading.values[schema.unique].count()
-    asked["last"] = reading.values[schema.time].max()
-    if schema.name == "requests":
+    if schema.time in reading.rows.columns:
+        asked["last"] = reading.values[schema.time].max()
+    if "latency_ms" in reading.rows.columns:
         asked["latency_mean"] = reading.values["latency_ms"].mean()
         asked["latency_max"] = reading.values["latency_ms"].max()
     return engines.run(reading.rows.aggregate(**asked)).to_pylist()[0]
@@ -297,6 +298,7 @@ def _time(reading: Reading, column: Column, raw: ir.Value, options: Options) -> 
 def _time_of_text(reading: Reading, column: Column, raw: ir.StringValue, options: Options) -> ir.Value:
     import ibis
 
+    raw = raw.re_replace(r"([T ]\d{2}:\d{2})(Z|[+-]\d|$)", r"\1:00\2")  # engines want the seconds
     zoned = raw.re_search(r"\d{2}:\d{2}.*(Z|z| ?UTC|[+-]\d{2}(:?\d{2})?)$").fill_null(False)
     bare = raw.re_search(r"^\s*-?\d+(\.\d+)?(e\+?\d+)?\s*$").fill_null(False)
     plain = raw.notnull() & (raw.strip() != "") & ~zoned & ~bare
@@ -424,11 +426,13 @@ _READERS = {"text": _text, "number": _numeric, "time": _time, "flag": _flag, "js
 
 
 def quarantined(reading: Reading, doubled: bool) -> pd.DataFrame:
-    """The rows set aside, as they were, with file, row and the first reason each."""
+    """The rows set aside, as they were, in their order, with file, row (from 0) and the first reason each."""
     import ibis
 
-    rules = [(rule.bad.fill_null(False), f"{rule.column}: {rule.expected}") for rule in reading.rules]
+    located = read(reading.raw, reading.options, reading.strict, reading.raw.located())
+    rules = [(rule.bad.fill_null(False), f"{rule.column}: {rule.expected}") for rule in located.rules]
     if doubled:
-        rules.append((again(reading), f"{reading.raw.schema.unique}: expected each once"))
-    rows = reading.rows.mutate(reason=ibis.cases(*rules))
-    return engines.run(rows.filter(rows["reason"].notnull())).to_pandas()
+        rules.append((again(located), f"{reading.raw.schema.unique}: expected each once"))
+    rows = located.rows.mutate(reason=ibis.cases(*rules))
+    aside = rows.filter(rows["reason"].notnull()).order_by(["_file", "_row"]).rename(file="_file", row="_row")
+    return engines.run(aside).to_pandas()

@@ -91,7 +91,9 @@ def on_postgres(stored):
         connection = ibis.connect(url)
         for name, table in stored.items():
             connection.create_table(name, ibis.memtable(table))
-        yield lm.open_log(url)
+        log = lm.open_log(url)
+        yield log
+        log.table("requests").get_backend().disconnect()
         connection.disconnect()
 
 
