@@ -112,8 +112,8 @@ def _reported(results: pd.DataFrame) -> dict[str, str]:
     if "response_model" not in results.columns:
         return {}
     told = results.dropna(subset=["response_model"]).sort_values("run_at", kind="stable")
-    told = told[[pin_of(str(model)).status == "pinned" for model in told["response_model"]]]
-    return dict(zip(told["model_id"].astype(str), told["response_model"].astype(str), strict=True))
+    pairs = zip(told["model_id"].astype(str), told["response_model"].astype(str), strict=True)
+    return {model_id: model for model_id, model in pairs if pin_of(model).status == "pinned"}
 
 
 def _of_files(paths: str | Path | Iterable[str | Path]) -> dict[str, tuple[str, int]]:

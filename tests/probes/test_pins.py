@@ -56,6 +56,12 @@ def test_what_the_provider_reported_wins_over_the_rules():
     assert found["pinned_form"].tolist()[0] == "gpt-4o-2024-11-20"
 
 
+def test_probe_results_that_report_no_model_change_nothing():
+    results = pd.DataFrame({"model_id": ["gpt-4"], "run_at": [1], "response_model": [None]})
+    log = SimpleNamespace(requests=pd.DataFrame({"model_id": ["gpt-4"]}), probe_results=results)
+    assert unpinned_models(log)["pinned_form"].tolist() == ["gpt-4-0613"]
+
+
 def test_files_are_searched_and_the_line_named(tmp_path):
     (tmp_path / "app.py").write_text('a = 1\nclient.chat(model="gpt-4o", n=1)\nb = "gpt-4-0613"\n')
     (tmp_path / "picture.bin").write_bytes(b"\xff\xfe\x00gpt-4")
