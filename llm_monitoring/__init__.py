@@ -18,6 +18,8 @@ _HOME = {
     "QualityJudgement": "records",
     "RequestMetrics": "records",
     "UserSignal": "records",
+    "Recorder": "recorder",
+    "compact": "recorder",
     "Log": "log",
     "open_log": "log",
     "quality_metrics": "metrics",
