@@ -72,7 +72,10 @@ def prepare(path: Path, force: bool = False) -> Path:
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
-    (path / "results").mkdir(parents=True, exist_ok=True)
+    try:
+        (path / "results").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made ({error.strerror}). Choose another folder with --out") from None
     return path
 
 

@@ -113,10 +113,14 @@ def report(
         files.save_result(incident, folder, "incident")
         files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
         given = {"log": _keep_log(log, case, folder), "until": incident["parameters"]["until"] or "", "seed": seed}
-        failure, seconds, before = _execute(case, folder, given, kernels, progress)
-    incident |= _outcome(case, failure)
-    if case.alert and not failure:
-        incident |= _told_later(case, files.results_in(folder), before)
+        given |= {"reviews": "reviews.jsonl", "out": "."}
+        with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
+            rests_on = beside.submit(_rests_on, case, incident["parameters"]["log"])
+            before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
+            failure, seconds = execute(_names(case), folder, given, kernels, progress)
+    incident |= rests_on.result() | _outcome(case, failure)
+    if before and not failure:
+        incident |= _told_later(case, files.results_in(folder), before.result())
     files.save_result(incident, folder, "incident")
     sentence = write_page(folder)
     files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
@@ -135,17 +139,16 @@ def write_page(folder: str | Path) -> str:
     return f"{told['verdict']} {told['headline']}"
 
 
-def _execute(case: Case, folder: Path, given: dict[str, Any], kernels: Kernels, progress: bool):
-    """The notebooks run in their kernel while this process looks at what was known before."""
-    names = [files.notebook_of(stage) for stage in _stages(case)]
-    with ThreadPoolExecutor(1) as beside:
-        before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
-        failure, seconds = execute(names, folder, {**given, "reviews": "reviews.jsonl", "out": "."}, kernels, progress)
-        return failure, seconds, before.result() if before and not failure else []
-
-
 def _stages(case: Case) -> tuple[str, ...]:
     return files.STAGES if case.alert else files.STAGES[:1]
+
+
+def _names(case: Case) -> list[str]:
+    return [files.notebook_of(stage) for stage in _stages(case)]
+
+
+def _rests_on(case: Case, source: str | None) -> dict[str, Any]:
+    return {"log": files.fingerprint(case.log, source or "tables in memory"), "notices": list(case.log.notices)}
 
 
 def _keep_log(log: Any, case: Case, folder: Path) -> str:
@@ -176,13 +179,13 @@ def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "incident_id": case.incident_id,
-        "log": files.fingerprint(case.log, parameters["log"] or "tables in memory"),
+        "log": None,
         "parameters": parameters,
         "versions": files.versions(),
         "seed": parameters["seed"],
         "alert": case.alert,
         "other_alerts": case.others,
-        "notices": list(case.log.notices),
+        "notices": [],
         "timeline": [],
         "known_when": [],
         "cost_of_acting": None,

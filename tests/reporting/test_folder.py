@@ -86,3 +86,11 @@ def test_lines_are_json_one_row_each(tmp_path):
 def test_a_time_that_cannot_be_read_says_how_to_write_one():
     with pytest.raises(ConfigError, match=r"^until: 'soon' is no time; write it as 2026-05-19T00:10Z$"):
         folder.read_time("until", "soon")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        folder.prepare(tmp_path / "file" / "x")
+    sentence = "cannot be made (Not a directory). Choose another folder with --out"
+    assert str(caught.value) == f"{tmp_path / 'file' / 'x'}: {sentence}"
