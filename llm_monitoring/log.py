@@ -174,7 +174,8 @@ class Log:
         import pandas as pd
 
         log = self._whole or self
-        listed, total, rows = [], 0, []
+        listed: list[Fault] = []
+        total, rows = 0, []
         for name, reading in log._readings.items():
             faults, count = log._faults(name)
             listed, total = listed + faults, total + count

@@ -25,7 +25,14 @@ def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None
         late = reading.values[schema.time] > datetime.now(UTC)
         told.append(f"{label}, {schema.time}: rows from after now: {_first_ids(reading, late)}")
     mean, most = found.get("latency_mean"), found.get("latency_max")
-    if schema.name == "requests" and mean is not None and found["rows"] >= 20 and mean < 20 and most < 600:
+    if (
+        schema.name == "requests"
+        and mean is not None
+        and most is not None
+        and found["rows"] >= 20
+        and mean < 20
+        and most < 600
+    ):
         told.append(
             f"{label}, latency_ms: mean {mean:.3g}, highest {most:.3g}: these look like seconds, read as milliseconds"
         )

@@ -54,7 +54,7 @@ def floor(timestamps: pd.Series, window: str) -> pd.Series:
     Timestamp('2026-05-11 00:00:00+0000', tz='UTC')
     """
     utc = pd.to_datetime(timestamps, utc=True)
-    return utc - (utc - ANCHOR) % width(window)
+    return utc - (utc - ANCHOR) % width(window)  # type: ignore[operator]
 
 
 def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple[ir.Table, list[str]]:
