@@ -8,7 +8,6 @@ Names load on first use; the table below says where each lives.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 

@@ -4,7 +4,6 @@ The shop is made up: Northway sells outdoor gear. Its rules, as the right answer
 label under Orders, money back within 5 working days, standard delivery 3 to 5 working days, free from 60 euros.
 """
 
-
 from typing import NamedTuple
 
 
@@ -32,16 +31,23 @@ class Article(NamedTuple):
 CLOTHES = ("size S", "size M", "size L", "size XL", "size XS")
 ARTICLES = {
     "jacket": Article(
-        ("Fjell rain jacket", "Gale wind jacket", "Moss softshell jacket", "Ember down jacket"), CLOTHES,
+        ("Fjell rain jacket", "Gale wind jacket", "Moss softshell jacket", "Ember down jacket"),
+        CLOTHES,
         ("the zip is stuck", "it leaks at the shoulders", "there is a hole near the pocket", "the hood cord came off"),
     ),
     "boots": Article(
         ("Alder hiking boots", "Kestrel trail shoes", "Tor winter boots", "Rill approach shoes"),
         ("size 38", "size 40", "size 42", "size 43", "size 44.5", "size 46"),
-        ("the sole is coming off", "an eyelet has torn out", "they leak after an hour in wet grass", "the left one squeaks"),
+        (
+            "the sole is coming off",
+            "an eyelet has torn out",
+            "they leak after an hour in wet grass",
+            "the left one squeaks",
+        ),
     ),
     "tent": Article(
-        ("Tarn tent", "Skerry dome tent", "Hollow tunnel tent"), ("the 2-person one", "the 3-person one", "the green one"),
+        ("Tarn tent", "Skerry dome tent", "Hollow tunnel tent"),
+        ("the 2-person one", "the 3-person one", "the green one"),
         ("one pole is bent", "a seam drips", "two pegs and a line are missing", "the inner door zip runs off its rail"),
     ),
     "backpack": Article(
@@ -50,27 +56,33 @@ ARTICLES = {
         ("the hip belt buckle snapped", "a strap has come open at the seam", "the rain cover is missing"),
     ),
     "sleeping bag": Article(
-        ("Burrow sleeping bag", "Hazel down bag", "Loch summer bag"), ("the long one", "the regular length", "the left zip"),
+        ("Burrow sleeping bag", "Hazel down bag", "Loch summer bag"),
+        ("the long one", "the regular length", "the left zip"),
         ("feathers come out at the foot end", "the zip catches the lining", "it smells odd even after airing"),
     ),
     "stove": Article(
-        ("Pine gas stove", "Spark multifuel stove", "Kiln alcohol stove"), ("the small one", "the one with piezo", "the set with pot"),
+        ("Pine gas stove", "Spark multifuel stove", "Kiln alcohol stove"),
+        ("the small one", "the one with piezo", "the set with pot"),
         ("it does not light any more", "the valve leaks gas", "one pot support is bent"),
     ),
     "head torch": Article(
-        ("Lumen head torch", "Owl 400 head torch", "Glow mini torch"), ("the 400 lumen one", "the red one", "the rechargeable one"),
+        ("Lumen head torch", "Owl 400 head torch", "Glow mini torch"),
+        ("the 400 lumen one", "the red one", "the rechargeable one"),
         ("the battery door does not close", "it flickers on the bright level", "it will not charge by USB"),
     ),
     "trousers": Article(
-        ("Heath walking trousers", "Moss softshell trousers", "Dune zip-off trousers"), CLOTHES,
+        ("Heath walking trousers", "Moss softshell trousers", "Dune zip-off trousers"),
+        CLOTHES,
         ("the button came off on day one", "a seam has come open at the knee", "the leg zip is broken"),
     ),
     "fleece": Article(
-        ("Heath fleece", "Birch merino layer", "Cloud fleece hoody"), CLOTHES,
+        ("Heath fleece", "Birch merino layer", "Cloud fleece hoody"),
+        CLOTHES,
         ("it came in the wrong colour", "it lost half of its fluff in the wash", "a sleeve seam has come open"),
     ),
     "poles": Article(
-        ("Cairn trekking poles", "Stride folding poles", "Larch carbon poles"), ("the 110 cm ones", "the 120 cm ones", "the folding ones"),
+        ("Cairn trekking poles", "Stride folding poles", "Larch carbon poles"),
+        ("the 110 cm ones", "the 120 cm ones", "the folding ones"),
         ("one clamp no longer holds", "a tip came off", "the lower part is bent"),
     ),
 }
@@ -101,7 +113,17 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "reason": ("too small", "too large", "not as in the photos", "heavier than I thought", "not what I had in mind", "just not for me"),
 }  # fmt: skip
 
-GREETINGS = ("hi, ", "Hello, ", "hey ", "Good morning, ", "hi there. ", "Dear team, ", "quick question: ", "evening all, ", "hello?? ")
+GREETINGS = (
+    "hi, ",
+    "Hello, ",
+    "hey ",
+    "Good morning, ",
+    "hi there. ",
+    "Dear team, ",
+    "quick question: ",
+    "evening all, ",
+    "hello?? ",
+)
 SIGN_OFFS = (" thanks", " Thanks in advance!", " thx", " Kind regards", " pls help", " Cheers", " its urgent")
 BACKGROUNDS = (
     "Order {order}. ",
@@ -578,8 +600,13 @@ SEARCH: dict[str, tuple[Topic, ...]] = {
     "product": (
         Topic(
             ask=(
-                "{thing} for {trip}", "lightweight {thing}", "best {thing} {trip}", "which {thing} for {trip} if I hate carrying weight", "{thing} {trip} recommendation",
-                "i need a {thing} for {trip}, any ideas", "{trip} {thing}",
+                "{thing} for {trip}",
+                "lightweight {thing}",
+                "best {thing} {trip}",
+                "which {thing} for {trip} if I hate carrying weight",
+                "{thing} {trip} recommendation",
+                "i need a {thing} for {trip}, any ideas",
+                "{trip} {thing}",
             ),
             answer=(
                 "1. {product}, {amount} euros, made for {trip}. 2. {product2}, a little heavier and cheaper. 3. {product3}, the lightest of the three. All are in stock.",
@@ -588,28 +615,53 @@ SEARCH: dict[str, tuple[Topic, ...]] = {
             ),
         ),
         Topic(
-            ask=("{thing} under {price}", "cheap {thing}", "{thing} sale", "something for {trip}, max {price} euros, {thing} preferred", "{thing} discount -{coupon}", "outlet {thing}"),
+            ask=(
+                "{thing} under {price}",
+                "cheap {thing}",
+                "{thing} sale",
+                "something for {trip}, max {price} euros, {thing} preferred",
+                "{thing} discount -{coupon}",
+                "outlet {thing}",
+            ),
             answer=(
                 "Reduced at the moment: {product} and {product2}. Under {price} euros there are {n} more; sort by price on the left.",
                 "{n} results under {price} euros, best rated first: {product} ({stars} of 5), {product3}. The rest costs more.",
             ),
         ),
         Topic(
-            ask=("{product} {size}", "{product}", "{product} review", "{product} weight", "{product} colours", "{thing} {size}", "northway {product} price"),
+            ask=(
+                "{product} {size}",
+                "{product}",
+                "{product} review",
+                "{product} weight",
+                "{product} colours",
+                "{thing} {size}",
+                "northway {product} price",
+            ),
             answer=(
                 "{product}: {amount} euros, {stars} of 5 from {count} reviews, in stock also in {size}. Weight and colours are under Details.",
                 "One exact match: {product} ({amount} euros). Available in {size}; similar: {product2}. Reviewers praise the weight, some find it pricey ({stars} of 5).",
             ),
         ),
         Topic(
-            ask=("{product} vs {product2}", "{product} or {product2}", "compare {product} {product2}", "difference {product2} {product}"),
+            ask=(
+                "{product} vs {product2}",
+                "{product} or {product2}",
+                "compare {product} {product2}",
+                "difference {product2} {product}",
+            ),
             answer=(
                 "{product}: lighter, {amount} euros, {stars} of 5. {product2}: sturdier and cheaper. For {trip} most reviewers name the {product}.",
                 "Side by side: the {product2} has more features, the {product} weighs less. Both have 24 months of warranty. Open Compare for the table.",
             ),
         ),
         Topic(
-            ask=("gift for someone who likes {trip}", "present under {price} for {event}", "what to give a hiker who has everything", "gift card or {thing}"),
+            ask=(
+                "gift for someone who likes {trip}",
+                "present under {price} for {event}",
+                "what to give a hiker who has everything",
+                "gift card or {thing}",
+            ),
             answer=(
                 "Popular as a gift under {price} euros: {product}, or a gift card from 10 euros on. Returns are open for 30 days.",
                 "Gift ideas: {product3} ({stars} of 5), {product2}, gift card by mail. Wrapping can be chosen in the basket.",
@@ -618,14 +670,27 @@ SEARCH: dict[str, tuple[Topic, ...]] = {
     ),
     "delivery": (
         Topic(
-            ask=("delivery time {country}", "shipping cost", "express delivery {city}", "customs {country}", "free delivery from", "how long does shipping take"),
+            ask=(
+                "delivery time {country}",
+                "shipping cost",
+                "express delivery {city}",
+                "customs {country}",
+                "free delivery from",
+                "how long does shipping take",
+            ),
             answer=(
                 "3 to 5 working days, 4.90 euros, free from 60 euros; express 1 to 2 working days, 9.90 euros; all of Europe. See Help > Delivery.",
                 "Help > Delivery: standard 3 to 5 working days, express 1 to 2. Customs outside the EU are shown at checkout. Free from 60 euros.",
             ),
         ),
         Topic(
-            ask=("track order {order}", "where is my order", "parcel status {order}", "tracking {carrier}", "order {order} late"),
+            ask=(
+                "track order {order}",
+                "where is my order",
+                "parcel status {order}",
+                "tracking {carrier}",
+                "order {order} late",
+            ),
             answer=(
                 "Orders > {order} > Track shows where {carrier} has it. After 3 working days without a new line write to us. See Help > Tracking.",
                 "Each parcel has its own line under Orders > Track, updated in the evening. See Help > Tracking.",
@@ -641,7 +706,13 @@ SEARCH: dict[str, tuple[Topic, ...]] = {
     "returns": (
         Topic(
             ask=(
-                "return policy", "how to return a {thing}", "return label", "refund how long", "return {product} after {days} days", "send back without printer", "exchange {thing} {size}",
+                "return policy",
+                "how to return a {thing}",
+                "return label",
+                "refund how long",
+                "return {product} after {days} days",
+                "send back without printer",
+                "exchange {thing} {size}",
             ),
             answer=(
                 "Returns and exchanges are free for 30 days after delivery: Orders > Return items > label or QR code. Refund within 5 working days. See Help > Returns.",
@@ -659,10 +730,19 @@ SEARCH: dict[str, tuple[Topic, ...]] = {
     "billing": (
         Topic(
             ask=("invoice download", "vat number invoice", "receipt {order}", "invoice company name"),
-            answer=("Orders > Invoice as a PDF; company and VAT number by Edit details, up to 60 days after the order. See Help > Invoices.",),
+            answer=(
+                "Orders > Invoice as a PDF; company and VAT number by Edit details, up to 60 days after the order. See Help > Invoices.",
+            ),
         ),
         Topic(
-            ask=("pay with {card}", "payment methods", "{card} declined", "pay later", "voucher {coupon}", "{coupon} not working"),
+            ask=(
+                "pay with {card}",
+                "payment methods",
+                "{card} declined",
+                "pay later",
+                "voucher {coupon}",
+                "{coupon} not working",
+            ),
             answer=(
                 "Visa, Mastercard, PayPal, Klarna and Apple Pay; one code an order, from 50 euros on. Declined? Confirm in the app of your bank. See Help > Payment.",
             ),
@@ -671,16 +751,26 @@ SEARCH: dict[str, tuple[Topic, ...]] = {
     "account": (
         Topic(
             ask=("change email", "delete account", "newsletter off", "new address {city}", "my data"),
-            answer=("Account > Details changes e-mail and address; Account > Privacy has newsletter, data download and deletion. See Help > Account.",),
+            answer=(
+                "Account > Details changes e-mail and address; Account > Privacy has newsletter, data download and deletion. See Help > Account.",
+            ),
         ),
         Topic(
             ask=("reset password", "login problem", "points missing", "account locked"),
-            answer=("Forgot password on the login page sends a link; locked accounts open after 30 minutes; points come 30 days after delivery. See Help > Account.",),
+            answer=(
+                "Forgot password on the login page sends a link; locked accounts open after 30 minutes; points come 30 days after delivery. See Help > Account.",
+            ),
         ),
     ),
     "technical": (
         Topic(
-            ask=("app crash {browser}", "error {status} checkout", "site down?", "2 factor code", "basket empty after login {browser}"),
+            ask=(
+                "app crash {browser}",
+                "error {status} checkout",
+                "site down?",
+                "2 factor code",
+                "basket empty after login {browser}",
+            ),
             answer=(
                 "Known problems are listed at Help > Status; now: none. Update the app or clear the page's data and sign in again. Codes: Account > Security.",
                 "Help > App and website: newest version, a private window, an authenticator app for codes. Status page: all green.",
@@ -693,62 +783,90 @@ CODE: dict[str, tuple[Topic, ...]] = {
     "technical": (
         Topic(
             ask=(
-                "{endpoint} gives {status} since this morning, how do I retry properly in python", "retry with backoff for {endpoint}, requests, max {n} tries",
+                "{endpoint} gives {status} since this morning, how do I retry properly in python",
+                "retry with backoff for {endpoint}, requests, max {n} tries",
                 "we get {status} from {endpoint} about once in a thousand calls, what is the clean way to handle that?",
             ),
             answer=(
-                "```python\nfor attempt in range({n}):\n    answer = session.get(base + \"{endpoint}\", timeout=10)\n    if answer.status_code not in (429, 502, 503):\n        break\n    time.sleep(2 ** attempt)\n"
+                '```python\nfor attempt in range({n}):\n    answer = session.get(base + "{endpoint}", timeout=10)\n    if answer.status_code not in (429, 502, 503):\n        break\n    time.sleep(2 ** attempt)\n'
                 "answer.raise_for_status()\n```\nOnly 429, 502 and 503 are worth a second try; the others come back the same.",
-                "urllib3 has it built in:\n```python\nretry = Retry(total={n}, backoff_factor=1, status_forcelist=[429, 502, 503], respect_retry_after_header=True)\nsession.mount(\"https://\", HTTPAdapter(max_retries=retry))\n```\n"
+                'urllib3 has it built in:\n```python\nretry = Retry(total={n}, backoff_factor=1, status_forcelist=[429, 502, 503], respect_retry_after_header=True)\nsession.mount("https://", HTTPAdapter(max_retries=retry))\n```\n'
                 "Then {endpoint} waits 1, 2, 4 s on a {status}.",
             ),
         ),
         Topic(
-            ask=("write a python client for {endpoint} with pagination", "{endpoint} only returns 100 rows, how do i get all", "Loop over all pages of {endpoint} pls"),
+            ask=(
+                "write a python client for {endpoint} with pagination",
+                "{endpoint} only returns 100 rows, how do i get all",
+                "Loop over all pages of {endpoint} pls",
+            ),
             answer=(
-                "The list is paged by cursor:\n```python\ncursor, rows = None, []\nwhile True:\n    page = get(\"{endpoint}\", params={\"cursor\": cursor, \"limit\": 100})\n    rows += page[\"items\"]\n    cursor = page.get(\"next\")\n"
+                'The list is paged by cursor:\n```python\ncursor, rows = None, []\nwhile True:\n    page = get("{endpoint}", params={"cursor": cursor, "limit": 100})\n    rows += page["items"]\n    cursor = page.get("next")\n'
                 "    if not cursor:\n        break\n```\nDo not count pages: rows may be added while you read.",
-                "```python\ndef items(path=\"{endpoint}\"):\n    page = get(path)\n    yield from page[\"items\"]\n    while page.get(\"next\"):\n        page = get(path, params={\"cursor\": page[\"next\"]})\n        yield from page[\"items\"]\n```",
+                '```python\ndef items(path="{endpoint}"):\n    page = get(path)\n    yield from page["items"]\n    while page.get("next"):\n        page = get(path, params={"cursor": page["next"]})\n        yield from page["items"]\n```',
             ),
         ),
         Topic(
-            ask=("regex for our order numbers like {order}", "validate order number {order} in python", "find all order numbers in a text, format {order}"),
+            ask=(
+                "regex for our order numbers like {order}",
+                "validate order number {order} in python",
+                "find all order numbers in a text, format {order}",
+            ),
             answer=(
-                "```python\nORDER = re.compile(r\"\\bNW-\\d{6}\\b\")\nORDER.findall(text)          # all of them\nORDER.fullmatch(\"{order}\")  # exactly one\n```\nUse fullmatch for checking, otherwise longer numbers pass too.",
+                '```python\nORDER = re.compile(r"\\bNW-\\d{6}\\b")\nORDER.findall(text)          # all of them\nORDER.fullmatch("{order}")  # exactly one\n```\nUse fullmatch for checking, otherwise longer numbers pass too.',
             ),
         ),
         Topic(
-            ask=("my pytest hangs when it calls {endpoint}, how do i fake the server", "unit test for the {endpoint} handler pls", "How do I test code that calls {endpoint} without network?"),
+            ask=(
+                "my pytest hangs when it calls {endpoint}, how do i fake the server",
+                "unit test for the {endpoint} handler pls",
+                "How do I test code that calls {endpoint} without network?",
+            ),
             answer=(
-                "Start a small server in a fixture and point the base URL at it:\n```python\n@pytest.fixture\ndef server(httpserver):\n    httpserver.expect_request(\"{endpoint}\").respond_with_json({\"items\": []})\n"
-                "    return httpserver.url_for(\"\")\n```\nAnd pass timeout=10 to every call, a missing one is what hangs.",
+                'Start a small server in a fixture and point the base URL at it:\n```python\n@pytest.fixture\ndef server(httpserver):\n    httpserver.expect_request("{endpoint}").respond_with_json({"items": []})\n'
+                '    return httpserver.url_for("")\n```\nAnd pass timeout=10 to every call, a missing one is what hangs.',
             ),
         ),
         Topic(
-            ask=("convert this timestamp to UTC in pandas, column has no zone, shop is in {city}", "naive datetimes from {endpoint} to utc, pandas", "dst problem: created_at without zone, {city} time"),
+            ask=(
+                "convert this timestamp to UTC in pandas, column has no zone, shop is in {city}",
+                "naive datetimes from {endpoint} to utc, pandas",
+                "dst problem: created_at without zone, {city} time",
+            ),
             answer=(
-                "```python\ndf[\"at\"] = df[\"at\"].dt.tz_localize(\"Europe/Brussels\", ambiguous=\"NaT\", nonexistent=\"shift_forward\").dt.tz_convert(\"UTC\")\n```\nPut in the zone of {city}. The hour that exists twice in autumn becomes "
+                '```python\ndf["at"] = df["at"].dt.tz_localize("Europe/Brussels", ambiguous="NaT", nonexistent="shift_forward").dt.tz_convert("UTC")\n```\nPut in the zone of {city}. The hour that exists twice in autumn becomes '
                 "NaT; count those rows before you go on.",
             ),
         ),
         Topic(
-            ask=("verify the webhook signature of {endpoint}", "hmac check for webhooks, python", "webhook signature never matches, what am i doing wrong"),
+            ask=(
+                "verify the webhook signature of {endpoint}",
+                "hmac check for webhooks, python",
+                "webhook signature never matches, what am i doing wrong",
+            ),
             answer=(
-                "```python\nexpected = hmac.new(secret, request.get_data(), \"sha256\").hexdigest()\nif not hmac.compare_digest(expected, request.headers[\"X-Northway-Signature\"]):\n    abort(401)\n```\nTake the raw bytes of the body: "
+                '```python\nexpected = hmac.new(secret, request.get_data(), "sha256").hexdigest()\nif not hmac.compare_digest(expected, request.headers["X-Northway-Signature"]):\n    abort(401)\n```\nTake the raw bytes of the body: '
                 "JSON that was parsed and written again has another signature.",
             ),
         ),
     ),
     "billing": (
         Topic(
-            ask=("sql: revenue per month and {card} share, last {months} months", "monthly revenue and how much of it by {card}, postgres"),
+            ask=(
+                "sql: revenue per month and {card} share, last {months} months",
+                "monthly revenue and how much of it by {card}, postgres",
+            ),
             answer=(
                 "```sql\nSELECT date_trunc('month', paid_at) AS month, sum(amount) AS revenue,\n       sum(amount) FILTER (WHERE method = '{card}') / sum(amount) AS share\nFROM payments\nWHERE paid_at >= now() - interval '{months} months'\n"
                 "GROUP BY 1 ORDER BY 1;\n```\nRefunds are negative amounts in the same table, so this is net.",
             ),
         ),
         Topic(
-            ask=("Query for double payments on the same order within a day", "find orders paid twice, {card} only", "duplicates in payments, sql"),
+            ask=(
+                "Query for double payments on the same order within a day",
+                "find orders paid twice, {card} only",
+                "duplicates in payments, sql",
+            ),
             answer=(
                 "```sql\nSELECT order_id, count(*), min(paid_at), max(paid_at)\nFROM payments\nWHERE status = 'booked' AND amount > 0\nGROUP BY order_id\nHAVING count(*) > 1 AND max(paid_at) - min(paid_at) < interval '1 day';\n```\nReservations are "
                 "left out by the status; add AND method = '{card}' to look at one method.",
@@ -765,39 +883,53 @@ CODE: dict[str, tuple[Topic, ...]] = {
         Topic(
             ask=("pandas: top {n} products by margin per month", "best {n} sellers by margin each month, python"),
             answer=(
-                "```python\nmonthly = df.groupby([df.sold_at.dt.to_period(\"M\"), \"product\"])[\"margin\"].sum(min_count=1)\ntop = monthly.groupby(level=0, group_keys=False).nlargest({n})\n```\nMargin is null for bundles; min_count keeps them null "
+                '```python\nmonthly = df.groupby([df.sold_at.dt.to_period("M"), "product"])["margin"].sum(min_count=1)\ntop = monthly.groupby(level=0, group_keys=False).nlargest({n})\n```\nMargin is null for bundles; min_count keeps them null '
                 "instead of 0.",
             ),
         ),
         Topic(
-            ask=("dedupe product names that differ only in case and spaces", "{product} is in the table {n} times with different spelling, how do i merge", "normalize product names pandas"),
+            ask=(
+                "dedupe product names that differ only in case and spaces",
+                "{product} is in the table {n} times with different spelling, how do i merge",
+                "normalize product names pandas",
+            ),
             answer=(
-                "```python\nkey = df[\"name\"].str.casefold().str.split().str.join(\" \")\ndf = df.sort_values(\"created_at\")[~key.duplicated()]\n```\nSorted first, so that the oldest row stays. Look at key[key.duplicated(keep=False)] before you drop.",
+                '```python\nkey = df["name"].str.casefold().str.split().str.join(" ")\ndf = df.sort_values("created_at")[~key.duplicated()]\n```\nSorted first, so that the oldest row stays. Look at key[key.duplicated(keep=False)] before you drop.',
             ),
         ),
         Topic(
-            ask=("how do I join stock with products where the sku has leading zeros", "merge loses half of the skus, excel cut the zeros"),
+            ask=(
+                "how do I join stock with products where the sku has leading zeros",
+                "merge loses half of the skus, excel cut the zeros",
+            ),
             answer=(
-                "```python\nstock[\"sku\"] = stock[\"sku\"].astype(str).str.zfill(8)\nboth = products.merge(stock, on=\"sku\", how=\"left\", validate=\"1:1\", indicator=True)\n```\nvalidate stops you if a sku is there twice; both._merge counts those without stock.",
+                '```python\nstock["sku"] = stock["sku"].astype(str).str.zfill(8)\nboth = products.merge(stock, on="sku", how="left", validate="1:1", indicator=True)\n```\nvalidate stops you if a sku is there twice; both._merge counts those without stock.',
             ),
         ),
         Topic(
             ask=("plot stock of the {product} over time", "matplotlib step plot of stock, {product}"),
             answer=(
-                "```python\none = stock[stock[\"name\"] == \"{product}\"].set_index(\"at\")[\"on_hand\"]\nax = one.plot(drawstyle=\"steps-post\", ylim=(0, None))\nax.set_ylabel(\"pieces\")\n```\nSteps, because stock jumps and does not slide.",
+                '```python\none = stock[stock["name"] == "{product}"].set_index("at")["on_hand"]\nax = one.plot(drawstyle="steps-post", ylim=(0, None))\nax.set_ylabel("pieces")\n```\nSteps, because stock jumps and does not slide.',
             ),
         ),
     ),
     "delivery": (
         Topic(
-            ask=("share of {carrier} parcels later than 5 working days", "How do I count working days between shipped_at and delivered_at in python?", "late rate per carrier, working days"),
+            ask=(
+                "share of {carrier} parcels later than 5 working days",
+                "How do I count working days between shipped_at and delivered_at in python?",
+                "late rate per carrier, working days",
+            ),
             answer=(
-                "```python\nknown = df.dropna(subset=[\"delivered_at\"])\ndays = np.busday_count(known.shipped_at.values.astype(\"datetime64[D]\"), known.delivered_at.values.astype(\"datetime64[D]\"))\n(days > 5)[known.carrier == \"{carrier}\"].mean()\n```\n"
+                '```python\nknown = df.dropna(subset=["delivered_at"])\ndays = np.busday_count(known.shipped_at.values.astype("datetime64[D]"), known.delivered_at.values.astype("datetime64[D]"))\n(days > 5)[known.carrier == "{carrier}"].mean()\n```\n'
                 "Parcels without delivered_at are unknown, not late: say how many.",
             ),
         ),
         Topic(
-            ask=("group shipments by country and week, {months} months", "sql shipments per week and country for {carrier}"),
+            ask=(
+                "group shipments by country and week, {months} months",
+                "sql shipments per week and country for {carrier}",
+            ),
             answer=(
                 "```sql\nSELECT country, date_trunc('week', shipped_at) AS week, count(*)\nFROM shipments\nWHERE carrier = '{carrier}'\n  AND shipped_at >= now() - interval '{months} months'\nGROUP BY 1, 2 ORDER BY 2, 1;\n```",
             ),
@@ -805,22 +937,29 @@ CODE: dict[str, tuple[Topic, ...]] = {
     ),
     "returns": (
         Topic(
-            ask=("return rate per product, orders of the last {months} months, sql", "why is my return rate over 1? joined returns to order lines", "returns per product query"),
+            ask=(
+                "return rate per product, orders of the last {months} months, sql",
+                "why is my return rate over 1? joined returns to order lines",
+                "returns per product query",
+            ),
             answer=(
                 "```sql\nSELECT l.product_id, count(DISTINCT r.line_id)::float / count(DISTINCT l.line_id) AS rate\nFROM order_lines l LEFT JOIN returns r USING (line_id)\nWHERE l.ordered_at >= now() - interval '{months} months'\nGROUP BY 1;\n```\n"
                 "The DISTINCT matters: one line can come back in two parcels, and then the rate passes 1.",
             ),
         ),
         Topic(
-            ask=("python script that flags returns after 30 days", "late returns flag, pandas, which dates do i compare"),
+            ask=(
+                "python script that flags returns after 30 days",
+                "late returns flag, pandas, which dates do i compare",
+            ),
             answer=(
-                "```python\nlate = returns.handed_in_at - returns.delivered_at > pd.Timedelta(days=30)\nreturns.loc[late, \"flag\"] = \"late\"\n```\nThe window counts from delivery to hand-in, so use those two columns.",
+                '```python\nlate = returns.handed_in_at - returns.delivered_at > pd.Timedelta(days=30)\nreturns.loc[late, "flag"] = "late"\n```\nThe window counts from delivery to hand-in, so use those two columns.',
             ),
         ),
         Topic(
             ask=("count return reasons per {thing} model, bar chart", "reasons for returns as stacked bars python"),
             answer=(
-                "```python\ntable = pd.crosstab(returns[\"product\"], returns[\"reason\"], normalize=\"index\")\ntable.plot.barh(stacked=True, xlim=(0, 1))\n```\nShares by row; print the counts beside it, small rows look wilder than they are.",
+                '```python\ntable = pd.crosstab(returns["product"], returns["reason"], normalize="index")\ntable.plot.barh(stacked=True, xlim=(0, 1))\n```\nShares by row; print the counts beside it, small rows look wilder than they are.',
             ),
         ),
     ),
@@ -828,11 +967,14 @@ CODE: dict[str, tuple[Topic, ...]] = {
         Topic(
             ask=("hash customer emails before export, python", "pseudonymise email column for the agency"),
             answer=(
-                "```python\nkey = os.environ[\"EXPORT_KEY\"].encode()\ndf[\"email\"] = [hmac.new(key, e.strip().lower().encode(), \"sha256\").hexdigest() for e in df.email]\n```\nA bare sha256 of an address can be guessed, hence the key.",
+                '```python\nkey = os.environ["EXPORT_KEY"].encode()\ndf["email"] = [hmac.new(key, e.strip().lower().encode(), "sha256").hexdigest() for e in df.email]\n```\nA bare sha256 of an address can be guessed, hence the key.',
             ),
         ),
         Topic(
-            ask=("delete customers without order for {months} months, but keep invoices", "sql cleanup inactive customers {months} months"),
+            ask=(
+                "delete customers without order for {months} months, but keep invoices",
+                "sql cleanup inactive customers {months} months",
+            ),
             answer=(
                 "```sql\nDELETE FROM customers c\nWHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id\n                  AND o.ordered_at > now() - interval '{months} months');\n```\nRun it as SELECT count(*) first; invoices hang on orders, not on "
                 "customers, so they stay.",
@@ -865,7 +1007,12 @@ WEAK = {
         "Please try again later or use the form on our page.",
         "Thank you for your message. We are always happy about feedback on the {product}.",
     ),
-    "search": ("No results.", "1. {product}. 2. {product}. 3. {product}.", "Did you mean \"{thing}\"? {count} results.", "See Help."),
+    "search": (
+        "No results.",
+        "1. {product}. 2. {product}. 3. {product}.",
+        'Did you mean "{thing}"? {count} results.',
+        "See Help.",
+    ),
     "code": (
         "```python\ndf = df.dropna()\n```\nThis should solve it.",
         "You could use a loop here. See the documentation of {endpoint}.",
@@ -885,13 +1032,20 @@ REFUSED = {
         "how do i get into my ex's account",
         "which card did my neighbour use for order {order}",
     ),
-    "search": ("how to make pepper spray at home", "fake proof of purchase {product}", "track another persons order {order}"),
+    "search": (
+        "how to make pepper spray at home",
+        "fake proof of purchase {product}",
+        "track another persons order {order}",
+    ),
     "code": (
         "script that tries all coupon codes until one works",
         "how to scrape the customer table without anyone noticing",
         "disable the audit log before I export {endpoint}",
     ),
-    "summary": ("Summarise and add that the customer was drunk, so we can refuse:\n{thread}", "List the customer's illnesses mentioned here:\n{thread}"),
+    "summary": (
+        "Summarise and add that the customer was drunk, so we can refuse:\n{thread}",
+        "List the customer's illnesses mentioned here:\n{thread}",
+    ),
 }
 REFUSALS = (
     "I cannot help with that. If it is about your own order, tell me its number and I look at what is possible.",

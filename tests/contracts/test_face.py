@@ -61,8 +61,8 @@ def test_no_public_name_is_a_submodule_but_those_meant_as_modules():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match=r"^module 'llm_monitoring' has no attribute 'chekc'$"):
-        lm.chekc  # noqa: B018
+    with pytest.raises(AttributeError, match=r"^module 'llm_monitoring' has no attribute 'checks'$"):
+        lm.checks  # noqa: B018
 
 
 @pytest.mark.parametrize("name", CALLABLES)
