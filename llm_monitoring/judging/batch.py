@@ -188,7 +188,8 @@ class _Run:
                 if not self.store.is_final(request_id, self.judge, self.retry_failed):
                     await self._judge_one(request_id)
                     bar.update()
-                    bar.set_postfix_str(self._spent(), refresh=False)
+                    if not bar.disable:
+                        bar.set_postfix_str(self._spent(), refresh=False)
             except BudgetSpent as spent:
                 self.stopped = str(spent)
             finally:

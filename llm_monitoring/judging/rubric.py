@@ -157,11 +157,17 @@ class Rubric(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise ConfigError("\n".join(_line(where, fault) for fault in error.errors())) from None
+            faults = error.errors()
+            deepest = [f for f in faults if not any(_inside(other["loc"], f["loc"]) for other in faults)]
+            raise ConfigError("\n".join(_line(where, fault) for fault in deepest)) from None
 
     def to_yaml(self) -> str:
         """The rubric as YAML text that `from_yaml` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def _inside(place: tuple, other: tuple) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def _line(where: str, fault: Any) -> str:

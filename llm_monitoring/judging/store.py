@@ -87,6 +87,7 @@ class Store:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.run_id = run_id or uuid.uuid4().hex
+        self._prompt: tuple[Any, str] | None = None
         self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         try:
             self.db.execute("pragma journal_mode=wal")
@@ -239,12 +240,17 @@ class Store:
             *(item.request_id, judge.model, judge.rubric.label, item.feature_id, found.status, found.quality_score),
             *(json.dumps(found.dimensions), found.flagged, found.flag_reason, outcome.answer.reason),
             *(outcome.answer.error_kind, found.error, outcome.attempts, outcome.cost_usd, inclusion_probability),
-            *(outcome.model, outcome.fingerprint, prompt_hash(judge.rubric), _input_hash(item), found.judged_at),
+            *(outcome.model, outcome.fingerprint, self._prompt_hash(judge.rubric), _input_hash(item), found.judged_at),
             *(self.run_id, minute),
         )
         with self._writing():
             self.db.execute(f"insert or replace into judgement values ({', '.join('?' * len(row))})", _storable(row))
             self.release(item.request_id, judge)
+
+    def _prompt_hash(self, rubric: Any) -> str:
+        if self._prompt is None or self._prompt[0] is not rubric:
+            self._prompt = rubric, prompt_hash(rubric)
+        return self._prompt[1]
 
     def count_intake(self, minute: int, offered: int, taken: int) -> None:
         """What a serving process offered and what the queue took, by minute (since 1970)."""

@@ -1,0 +1,137 @@
+import asyncio
+import time
+
+import pytest
+from judging.frames import judge_at
+
+from llm_monitoring.errors import ConfigError
+from llm_monitoring.judging.answer import JudgeReply
+from llm_monitoring.judging.asking import ask, judgement
+from llm_monitoring.judging.client import Item, Judge, Permanent, RateLimited, Transient, as_judge, current_judge
+
+ITEM = Item("req-1", "search", "2 + 2?", "4")
+GOOD = {"correctness": 4, "completeness": 4, "tone": 4}
+
+
+def judged(judge):
+    judge = as_judge(judge)
+    judge.max_tries = 1
+    return judgement(asyncio.run(ask(judge, ITEM)), judge)
+
+
+async def by_protocol(messages, schema, timeout_s):
+    assert schema["required"][0] == "reason"
+    return JudgeReply('{"correctness": 4, "completeness": 4, "tone": 4}', "stop", 10, 5, "m", None)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda prompt: GOOD if "2 + 2?" in prompt else None,
+        lambda text: '{"correctness": 4, "completeness": 4, "tone": 4}',
+        lambda messages: GOOD if messages[0]["role"] == "system" else None,
+        lambda user_input, system_output: GOOD if (user_input, system_output) == ("2 + 2?", "4") else None,
+        lambda user_input, system_output, feature_id="", extra=1: GOOD,
+        lambda **given: GOOD if set(given) == {"messages", "schema", "timeout_s"} else None,
+        by_protocol,
+    ],
+)
+def test_functions_of_many_forms_judge(function):
+    assert judged(function).quality_score == 4
+
+
+def test_a_function_with_unknown_parameters_is_refused():
+    with pytest.raises(ConfigError) as error:
+        as_judge(lambda question, answer: GOOD)
+    assert str(error.value) == (
+        "judge function with parameters (question, answer); expected one, or any of prompt, messages, schema, "
+        "timeout_s, request_id, feature_id, user_input, system_output"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (Transient("http_503", "down"), "http_503: down"),
+        (Permanent("http_400"), "http_400"),
+        (ConnectionResetError("gone"), "connection: 'gone'"),
+        (KeyError("x"), "judge_error: KeyError: \"'x'\""),
+        (StopIteration(), "judge_error: RuntimeError: 'StopIteration'"),
+    ],
+)
+def test_whatever_a_function_raises_is_a_failed_judgement(raised, said):
+    def judge(prompt):
+        raise raised
+
+    found = judged(judge)
+    assert (found.quality_score, found.status, found.error) == (None, "failed", said)
+
+
+def test_refusals_for_now_do_not_use_up_tries():
+    calls = []
+
+    def judge(prompt):
+        calls.append(1)
+        if len(calls) < 4:
+            raise RateLimited(0.01)
+        return GOOD
+
+    assert judged(judge).quality_score == 4
+
+
+def test_a_blocking_judge_does_not_block_the_loop():
+    def judge(prompt):
+        time.sleep(0.3)
+        return GOOD
+
+    async def both():
+        ticks = 0
+        task = asyncio.create_task(ask(as_judge(judge), ITEM))
+        while not task.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return ticks
+
+    assert asyncio.run(both()) > 5
+
+
+def test_texts_that_are_missing_are_not_sent():
+    judge = as_judge(lambda prompt: GOOD)
+    found = judgement(asyncio.run(ask(judge, Item("r", "f", "question", ""))), judge)
+    assert found.error == "no_text: no question or no answer in the log to be judged"
+
+
+def test_parameters_that_a_model_refuses_by_name_are_left_out(server):
+    server.configure(refuse_parameters=["max_tokens", "temperature"], keep_bodies=True)
+    assert judged(judge_at(server)).quality_score == 4
+    body = server.stats()["bodies"][-1]
+    assert body["max_completion_tokens"] == 300
+    assert not {"max_tokens", "temperature"} & set(body)
+
+
+def test_the_environment_names_the_judge(monkeypatch, server):
+    for name in ("LLM_MONITORING_JUDGE_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError) as error:
+        current_judge()
+    assert str(error.value) == (
+        "no judge: call set_judge(...), or set LLM_MONITORING_JUDGE_MODEL (and OPENAI_BASE_URL, OPENAI_API_KEY)"
+    )
+    monkeypatch.setenv("LLM_MONITORING_JUDGE_MODEL", "fake")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    assert judged(current_judge()).quality_score == 4
+
+
+def test_a_judge_without_a_key_says_so(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ConfigError) as error:
+        judged(Judge("m", base_url="http://127.0.0.1:9/v1"))
+    assert (
+        str(error.value)
+        == "Judge: no API key; set OPENAI_API_KEY, or Judge(api_key=...); a local server takes any text"
+    )
+
+
+def test_the_key_is_not_shown():
+    assert "secret" not in repr(Judge("m", api_key="secret"))

@@ -1,0 +1,63 @@
+import pytest
+
+from llm_monitoring.errors import ConfigError
+from llm_monitoring.judging.rubric import DEFAULT_RUBRIC, Rubric
+
+
+@pytest.mark.parametrize(
+    ("scores", "quality", "reason"),
+    [
+        ((3, 2, 2), 2, "quality_score 2 <= 2"),
+        ((3, 3, 2), 3, None),
+        ((2, 5, 5), 4, "correctness 2 <= 2"),
+        ((1, 1, 1), 1, "quality_score 1 <= 2; correctness 1 <= 2"),
+        ((3, 1, 3), 2, "quality_score 2 <= 2"),
+        ((5, 5, 5), 5, None),
+    ],
+)
+def test_quality_is_the_mean_and_flags_follow_the_rule(scores, quality, reason):
+    dimensions = dict(zip(DEFAULT_RUBRIC.names, scores, strict=True))
+    assert DEFAULT_RUBRIC.quality_score(dimensions) == quality
+    assert DEFAULT_RUBRIC.flag_reason(dimensions) == reason
+
+
+def test_halves_are_rounded_up():
+    rubric = Rubric(version="1", dimensions=[{"name": "a"}, {"name": "b"}])
+    assert [rubric.quality_score({"a": a, "b": a + 1}) for a in (1, 2, 3, 4)] == [2, 3, 4, 5]
+
+
+def test_yaml_there_and_back_is_the_same_rubric():
+    again = Rubric.from_yaml(DEFAULT_RUBRIC.to_yaml())
+    assert again == DEFAULT_RUBRIC
+    assert again.digest == DEFAULT_RUBRIC.digest
+
+
+def test_every_fault_of_a_rubric_is_named():
+    with pytest.raises(ConfigError) as error:
+        Rubric.from_yaml("dimensions:\n- {name: 9a}\n- {name: tone, anchors: {7: good}}\nflags: {}\n")
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "rubric, version",
+        "rubric, dimensions.0.name",
+        "rubric, dimensions.1.anchors.7.[key]",
+        "rubric, flags",
+    ]
+
+
+def test_a_flag_rule_has_to_name_a_dimension():
+    with pytest.raises(ConfigError) as error:
+        Rubric.from_yaml("version: 1\ndimensions: [{name: tone}]\nflag: {dimension_at_most: {tune: 2}}\n")
+    assert "flag.dimension_at_most names 'tune'; dimensions are tone" in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        Rubric.from_yaml(tmp_path / "r.yaml")
+    assert str(error.value) == (
+        f"{tmp_path / 'r.yaml'}: no such file; a rubric is a YAML file, DEFAULT_RUBRIC.to_yaml() shows one"
+    )
+
+
+def test_the_schema_asks_for_the_reason_first():
+    assert list(DEFAULT_RUBRIC.answer_schema["properties"]) == ["reason", "correctness", "completeness", "tone"]
+    assert DEFAULT_RUBRIC.answer_schema["additionalProperties"] is False
