@@ -18,13 +18,18 @@ WRONG = 2
 
 
 class Commands(click.Group):
-    """A group whose commands turn wrong input into one line a fault and exit code 2."""
+    """A group whose commands turn wrong input, and files that cannot be used, into one line and exit code 2."""
 
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
         except (LogError, ConfigError) as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
+            context.exit(WRONG)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            click.echo(f"{error.filename}: {error.strerror}. Name another file or folder", err=True)
             context.exit(WRONG)
 
 
@@ -115,8 +120,12 @@ def _alert_lines(alerts, as_json: bool):
 @click.option("--output-price", type=float, metavar="USD", help="Per million output tokens.")
 @click.option("--rubric", metavar="FILE", help="A rubric in YAML. Default: correctness, completeness, tone.")
 @click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
-@click.option("--out", metavar="FILE", default="judgements.db", show_default=True, help="Where every judgement is kept.")
-@click.option("--export", metavar="FILE", help="Write the judgements as a table of the log, such as judgements.parquet.")
+@click.option(
+    "--out", metavar="FILE", default="judgements.db", show_default=True, help="Where every judgement is kept."
+)
+@click.option(
+    "--export", metavar="FILE", help="Write the judgements as a table of the log, such as judgements.parquet."
+)
 @click.option("--concurrency", default=16, show_default=True, help="Calls at a time.")
 @click.option("--rpm", type=float, help="Requests a minute that the provider allows.")
 @click.option("--tpm", type=float, help="Tokens a minute that the provider allows.")

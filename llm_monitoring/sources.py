@@ -105,7 +105,7 @@ def read_tables(source: Any, mend: bool = False) -> Source:
         return Source("DataFrames", {"requests": _given("requests", source)})
     text = str(source)
     if "://" in text:
-        return _database(ibis.connect(text), text.split("@")[-1])
+        return _database(_connected(text), text.split("@")[-1])
     path = Path(source)
     if path.suffix in (".duckdb", ".ddb") and path.is_file():
         return _database(ibis.duckdb.connect(path, read_only=True), text)
@@ -193,6 +193,19 @@ def _known(name: str) -> Table:
     if name in TABLES:
         return TABLES[name]
     raise LogError(Fault(str(name), expected=f"expected a table named one of {', '.join(TABLES)}"))
+
+
+def _connected(url: str):
+    import ibis
+
+    try:
+        return ibis.connect(url)
+    except Exception as error:  # each database has its own; none of them may show the password of the URL
+        hidden, label = url.split("://")[1].rpartition("@")[0], url.split("@")[-1]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        shown = reason.replace(url, label).replace(hidden, "...") if hidden else reason
+        expected = f"cannot be opened ({shown}); expected a folder, a file or the URL of a database that can be reached"
+        raise LogError(Fault(label, expected=expected)) from error
 
 
 def _database(connection, label: str) -> Source:

@@ -97,6 +97,16 @@ def test_a_time_without_a_zone_exits_with_two():
     assert done.output == ("ConfigError: until: '2026-05-19' has no time zone; write it as 2026-05-19T00:10Z\n")
 
 
+def test_a_file_where_a_folder_should_be_and_a_folder_where_a_file_should_be_exit_with_two(calm):
+    done = run("init", calm / "requests.jsonl")
+    assert (done.exit_code, done.output) == (
+        2,
+        f"{calm / 'requests.jsonl'}: File exists. Name another file or folder\n",
+    )
+    done = run("report", calm, "--reviews", calm)
+    assert (done.exit_code, done.output) == (2, f"{calm}: Is a directory. Name another file or folder\n")
+
+
 def test_an_alert_that_the_log_does_not_have_exits_with_two(calm):
     done = run("report", calm, "--alert", "q-1")
     assert done.exit_code == 2

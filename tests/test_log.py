@@ -295,6 +295,21 @@ def test_what_cannot_be_a_log_says_what_could(tmp_path):
         lm.open_log({}, on_error="ignore")
 
 
+@pytest.mark.parametrize(
+    ("url", "label", "reason"),
+    [
+        ("bucket://logs", "bucket://logs", "Don't know how to connect to 'bucket://logs'"),
+        ("postgres://me:secret@localhost:1/logs", "localhost:1/logs", "Connection refused"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_a_fault_without_its_password(url, label, reason):
+    [line] = faults_of(url)
+    assert line.startswith(f"{label}: cannot be opened (")
+    assert reason in line
+    assert line.endswith("; expected a folder, a file or the URL of a database that can be reached")
+    assert "secret" not in line
+
+
 def test_frames_are_left_as_they_were():
     frame = make_requests(3, finish_reason="stop")
     before = frame.copy(deep=True)

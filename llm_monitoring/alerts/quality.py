@@ -211,7 +211,7 @@ def judged_rows(log: Log) -> pd.DataFrame:
     requests, judged = log.table("requests"), log.table("judgements")
     chosen = requests.semi_join(judged, "request_id").select("request_id", "timestamp")
     times = engines.run(chosen).to_pandas().drop_duplicates("request_id").set_index("request_id")["timestamp"]
-    asked = pd.to_datetime(rows["request_id"].map(times), utc=True).fillna(rows["judged_at"])
+    asked = pd.Series(times.reindex(rows["request_id"]).array, index=rows.index).fillna(rows["judged_at"])
     chance = rows["inclusion_probability"].fillna(1.0)
     return rows.assign(hour=windows.floor(asked, "1h"), weight=1 / chance.where(chance > 0, 1.0))
 

@@ -145,7 +145,35 @@ def _fault(path: Path, place: str, line: Any) -> Fault | None:
     if line.setdefault("verdict", None) not in (*VERDICTS, None):
         expected = f"expected one of {', '.join(VERDICTS)}, or null for an undo"
         return Fault("reviews", path.name, place, "verdict", line["verdict"], expected)
+    for column, (fits, expected) in VALUES.items():
+        if line.get(column) is not None and not fits(line[column]):
+            return Fault("reviews", path.name, place, column, line[column], expected)
     return None
+
+
+def _is_score(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and 1 <= float(value) <= 5
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_moment(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and pd.to_datetime(value, format="ISO8601").tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, str) and value.isdecimal())
+
+
+VALUES = {
+    "reviewed_at": (_is_moment, "expected a time with its zone, such as 2026-05-19T08:00Z, or null where unknown"),
+    "quality_score": (_is_score, "expected a number from 1 to 5, or null where unknown"),
+    "seq": (_is_whole, "expected a whole number, or null"),
+}
 
 
 def _unfinished(path: Path) -> bytes:

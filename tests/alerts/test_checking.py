@@ -97,6 +97,13 @@ def test_a_log_of_a_few_rows_gives_no_alert_and_says_what_is_not_charted():
     )
 
 
+def test_judgements_of_requests_that_are_nowhere_count_at_their_own_time():
+    tables = scored(fall=1.5)
+    tables["judgements"]["request_id"] = "gone-" + tables["judgements"]["request_id"]
+    found = check(lm.open_log(tables), PLAN)
+    assert found[["feature_id", "severity"]].values.tolist() == [["search", "critical"]]
+
+
 def test_every_layer_can_be_switched_off(fallen):
     off = {name: {"enabled": False} for name in ("infrastructure", "cost", "quality")}
     assert check(fallen, off).empty

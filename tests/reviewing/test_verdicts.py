@@ -119,6 +119,25 @@ def test_every_wrong_line_is_named_with_its_number(tmp_path):
     ]
 
 
+def test_times_without_zone_and_numbers_that_are_none_are_named(tmp_path):
+    path = write(
+        tmp_path / "r.jsonl",
+        line("r1", "real", 1, reviewed_at="2026-05-12T09:00:00"),
+        line("r2", "real", 2, reviewed_at="yesterday"),
+        line("r3", "real", 3, quality_score="good"),
+        line("r4", "real", "x"),
+    )
+    with pytest.raises(lm.LogError) as error:
+        verdicts.read(path)
+    zone = "expected a time with its zone, such as 2026-05-19T08:00Z, or null where unknown"
+    assert str(error.value).splitlines() == [
+        f"r.jsonl line 1, reviewed_at: '2026-05-12T09:00:00'; {zone}",
+        f"r.jsonl line 2, reviewed_at: 'yesterday'; {zone}",
+        "r.jsonl line 3, quality_score: 'good'; expected a number from 1 to 5, or null where unknown",
+        "r.jsonl line 4, seq: 'x'; expected a whole number, or null",
+    ]
+
+
 def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "none.jsonl"
     with pytest.raises(lm.LogError) as error:
