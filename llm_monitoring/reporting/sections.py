@@ -248,17 +248,10 @@ def _assumptions(story: str, results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
-    given = incident["parameters"]
-    line = ["llm-monitoring", "report", shlex.quote(given["log"])]
-    for name in ("alert", "until", "reviews"):
-        if given.get(name):
-            line += [f"--{name}", shlex.quote(str(given[name]))]
-    if given.get("seed"):
-        line += ["--seed", str(given["seed"])]
     rows = [[name, f"{one['rows']:,}", one["sha256"][:12]] for name, one in incident["log"]["tables"].items()]
     versions = ", ".join(f"{name} {version}" for name, version in incident["versions"].items())
     blocks = [
-        command(" ".join(line)),
+        command(_call(incident["parameters"])),
         text("Same log, parameters and seed give the same page, byte for byte."),
         heading("Provenance"),
         table(["Table", "Rows known", "SHA-256 of the rows, first 12"], rows, numeric=(1,)),
@@ -267,8 +260,20 @@ def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
     return _section("again", "Run it again", "Run it again", "", blocks)
 
 
+def _call(given: Mapping[str, Any]) -> str:
+    """What to type; in Python where tables or an alert were handed over that no shell can name."""
+    options = {name: given[name] for name in ("alert", "until", "reviews", "seed") if given.get(name)}
+    if given["log"] is None or isinstance(given.get("alert"), Mapping):
+        log = "tables" if given["log"] is None else repr(given["log"])
+        return f"lm.report({', '.join([log, *(f'{name}={value!r}' for name, value in options.items())])})"
+    flags = [part for name, value in options.items() for part in (f"--{name}", shlex.quote(str(value)))]
+    return " ".join(["llm-monitoring", "report", shlex.quote(given["log"]), *flags])
+
+
 def review_words(triage: Mapping[str, Any]) -> str:
     """What people read, in one sentence, with its interval."""
+    if not triage["reviewed"] and not (triage["metric"] == "flagged_rate" or triage["metric"].startswith("mean_")):
+        return triage["reasons"][0] if triage["reasons"] else ""
     if not triage["reviewed"]:
         return "Nobody has read a flagged answer of this period yet."
     p = triage["precision"]

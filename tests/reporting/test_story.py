@@ -124,6 +124,18 @@ def test_the_command_repeats_the_parameters_and_quotes_them_for_a_shell():
     )
 
 
+def test_tables_and_alerts_in_memory_are_repeated_in_python():
+    given = {"log": None, "until": None, "alert": {"metric": "error_rate"}, "reviews": None, "seed": 0}
+    again = section(tell(make_results(incident={"parameters": given})), "again")
+    assert again["blocks"][0]["words"] == "lm.report(tables, alert={'metric': 'error_rate'})"
+
+
+def test_a_measure_that_no_judge_gave_needs_no_reading():
+    nothing = {"estimate": None, "low": None, "high": None}
+    late = make_triage(metric="error_rate", reviewed=0, precision=nothing, reviews=[], reasons=["Errors rose to 9 %."])
+    assert tell(make_results(triage=late))["answers"][0]["words"] == "Errors rose to 9 %."
+
+
 def test_nobody_having_read_is_said():
     nothing = {"estimate": None, "low": None, "high": None}
     triage = make_triage(reviewed=0, deserved=0, precision=nothing, reviews=[], decided_at=None)
