@@ -194,6 +194,8 @@ def _failed(results: Mapping[str, Any]) -> str:
 
 def _quiet(results: Mapping[str, Any]) -> str:
     quiet = results["triage"]
+    if not quiet["charts"]:
+        return "the log is too short or too thin to fit a chart, so a fall would not have been seen."
     told = f"{count_words(quiet['charts'], 'chart')}, {count_words(quiet['days'], 'day')}, nothing outside the limits"
     return f"{told}; {quiet['words']}." if quiet["words"] else f"{told}."
 

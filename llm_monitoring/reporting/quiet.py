@@ -48,6 +48,8 @@ class QuietResult(Result):
     @property
     def headline(self) -> str:
         """How many charts over how many days, and what they could have seen."""
+        if not self.charts:
+            return "no alert: the log is too short or too thin to fit a chart, so a fall would not have been seen"
         told = f"no alert: {self.charts} charts, {self.days} days, nothing outside the limits"
         return f"{told}; {self.words}" if self.words else told
 

@@ -68,6 +68,13 @@ def test_no_alert_says_what_was_watched_and_what_would_have_been_seen():
     )
 
 
+def test_a_log_too_short_for_a_chart_is_not_called_within_limits():
+    results = {"incident": make_incident(alert=None), "triage": {"charts": 0, "days": 0, "words": ""}}
+    assert " ".join(first_sentence(results)) == (
+        "No alert: the log is too short or too thin to fit a chart, so a fall would not have been seen."
+    )
+
+
 def test_a_judge_that_changed_is_a_false_positive():
     ranking = [
         make_cause("judge", 0.97, kind="judge", recorded=False, evidence=["judge-2 scores old answers 0.4 lower."])
