@@ -172,7 +172,7 @@ def quality_metrics(
     DataFrame
         ``window_start``, ``window_end``, the `by` columns, ``n_judged`` (with a score), ``n_failed``,
         ``mean_quality`` (1 to 5; Hajek mean with weights 1 / ``inclusion_probability`` [1]_), ``sd_quality`` (within the
-        window, same weights), ``se_quality``, ``flagged_rate``, one ``mean_<dimension>`` per dimension.
+        window, same weights), ``se_quality`` (clustered by session where the requests name them), ``flagged_rate``, one ``mean_<dimension>`` per dimension.
 
     References
     ----------
@@ -215,6 +215,7 @@ def quality_metrics(
     frame = engines.run(cells).to_pandas()
     if frame["bad"].sum():
         door.refuse()
+    frame = _by_session(frame, keyed, keys) if "_session" in keyed.columns else frame.assign(clusters=frame["n_judged"])
     frame = _quality(windows.labelled(frame, window, by), names)
     measures = ["n_judged", "n_failed", "mean_quality", "sd_quality", "se_quality", "flagged_rate"]
     return frame[["window_start", "window_end", *by, *measures, *(f"mean_{name}" for name in names)]]
@@ -224,7 +225,10 @@ def _with_requests(rows: ir.Table, requests, by: list[str]) -> ir.Table:
     """Judgements joined with their requests; a column that both have comes from the request."""
     door = as_table(requests, "requests")
     wanted = [name for name in dict.fromkeys(["timestamp", *by]) if name in door.rows.columns]
-    right = door.rows.select(_id=door.rows["request_id"], **{name: door.rows[name] for name in wanted})
+    more = {name: door.rows[name] for name in wanted}
+    if "session_id" in door.rows.columns:
+        more["_session"] = door.rows["session_id"].cast("string").fill_null(door.rows["request_id"])
+    right = door.rows.select(_id=door.rows["request_id"], **more)
     left = rows.drop(*[name for name in wanted if name in rows.columns])
     return left.inner_join(right, left["request_id"] == right["_id"]).drop("_id")
 
@@ -268,6 +272,18 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
     return moments
 
 
+def _by_session(frame: pd.DataFrame, rows: ir.Table, keys: list[str]) -> pd.DataFrame:
+    """The cells' squares of weights and scores, summed over sessions: answers of one session resemble each other."""
+    scored = rows.filter(rows["quality_score"].notnull())
+    grouped = scored.group_by([*keys, "_session"])
+    sessions = grouped.aggregate(w=scored["_weight"].sum(), wy=(scored["_weight"] * scored["quality_score"]).sum())
+    w, wy = sessions["w"], sessions["wy"]
+    squares = {"clusters": w.count(), "ww": (w * w).sum(), "wwy": (w * wy).sum(), "wwyy": (wy * wy).sum()}
+    cells = sessions.group_by(keys).aggregate(**squares) if keys else sessions.aggregate(**squares)
+    clustered, frame = engines.run(cells).to_pandas(), frame.drop(columns=["ww", "wwy", "wwyy"])
+    return frame.merge(clustered, on=keys, how="left") if keys else frame.join(clustered)
+
+
 def _quality(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Moments -> mean, sd, standard error: the sums of squares about the mean, by the shift of their origin."""
     n, w = frame["n_judged"].astype("float64"), frame["w"]
@@ -275,7 +291,8 @@ def _quality(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     spread = (frame["wyy"] - 2 * mean * frame["wy"] + mean**2 * w).clip(lower=0)
     frame["sd_quality"] = (spread / w * n / (n - 1).where(n > 1)) ** 0.5
     squares = (frame["wwyy"] - 2 * mean * frame["wwy"] + mean**2 * frame["ww"]).clip(lower=0)
-    frame["se_quality"] = (squares * n / (n - 1).where(n > 1)) ** 0.5 / w
+    clusters = frame["clusters"].astype("float64")
+    frame["se_quality"] = (squares * clusters / (clusters - 1).where(clusters > 1)) ** 0.5 / w
     frame["flagged_rate"] = share(frame["wf"], w)
     for i, name in enumerate(names):
         frame[f"mean_{name}"] = share(frame[f"v{i}"], frame[f"wv{i}"])

@@ -180,3 +180,21 @@ def test_dimensions_may_have_any_name():
     row = lm.quality_metrics(frame, window=None).iloc[0]
     assert [row["mean_a.b"], row["mean_c/d~e"], row["mean_$ 'x'"]] == [1, 2, 3]
     assert np.isnan(row["mean_é"])
+
+
+def test_standard_errors_of_quality_are_clustered_by_session():
+    # closed form: sums of w (y - m) per session, squared, times G / (G - 1)
+    rng = np.random.default_rng(0)
+    session, shared = rng.integers(0, 60, 300), rng.normal(0, 0.5, 60)
+    score = np.clip(np.round(4 + shared[session] + rng.normal(0, 0.5, 300)), 1, 5)
+    chance = rng.choice([0.05, 0.5], 300)
+    requests = make_requests(300, every="1min", session_id=[f"ses-{i}" for i in session])
+    judgements = make_judgements(300, quality_score=score.tolist(), inclusion_probability=chance.tolist())
+    found = lm.quality_metrics(judgements, requests).iloc[0]
+    weight = 1 / chance
+    mean = (weight * score).sum() / weight.sum()
+    sums = pd.Series(weight * (score - mean)).groupby(session).sum()
+    expected = np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / weight.sum()
+    assert found["mean_quality"] == pytest.approx(mean)
+    assert found["se_quality"] == pytest.approx(expected)
+    assert lm.quality_metrics(judgements).iloc[0]["se_quality"] < expected
