@@ -57,9 +57,10 @@ class LearnResult(Result):
     @property
     def headline(self) -> str:
         """Cases and what is open."""
-        state = "closed" if self.closed else f"open, {len(self.open_points)} points"
-        state = f"closed by {self.override['by']} with {len(self.open_points)} points open" if self.override else state
-        return f"{self.cases} eval cases in {self.file}; {state}"
+        points = f"{len(self.open_points)} point{'' if len(self.open_points) == 1 else 's'}"
+        state = "closed" if self.closed else f"open, {points}"
+        state = f"closed by {self.override['by']} with {points} open" if self.override else state
+        return f"{self.cases} eval case{'' if self.cases == 1 else 's'} in {self.file}; {state}"
 
     def to_frame(self) -> pd.DataFrame:
         """The first cases."""

@@ -71,10 +71,12 @@ class TriageResult(Result):
     def headline(self) -> str:
         """Verdict, probability, change and n in one sentence."""
         c, words = self.change, {"false_positive": "false positive"}.get(self.verdict, self.verdict)
+        told = f"{words} (P {say.probability(self.probability_real)}): {say.metric_words(self.metric)}"
+        if not c["n_before"] and not c["n_after"]:
+            return f"{told} has no value for single answers here, or too few; {self.reviewed} answers read"
         return (
-            f"{words} (P {say.probability(self.probability_real)}): {say.metric_words(self.metric)} "
-            f"{say.amount(c['before'], self.unit)} of {c['n_before']:,} before, {say.amount(c['after'], self.unit)} "
-            f"of {c['n_after']:,} since {say.moment(self.since)}; {self.reviewed} answers read"
+            f"{told} {say.amount(c['before'], self.unit)} of {c['n_before']:,} before, "
+            f"{say.amount(c['after'], self.unit)} of {c['n_after']:,} since {say.moment(self.since)}; {self.reviewed} answers read"
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -127,7 +127,11 @@ def test_a_metric_that_no_single_answer_has_is_inconclusive_and_says_why(world):
     found = incident.scope(world, alert)
     cause = incident.isolate(world, alert, found)
     advice = incident.respond(world, alert, found, cause)
-    assert incident.triage(world, alert).verdict == "inconclusive"
+    triage = incident.triage(world, alert)
+    assert triage.verdict == "inconclusive"
+    assert triage.headline == (
+        "inconclusive (P 0.50): request volume has no value for single answers here, or too few; 0 answers read"
+    )
     assert (found.kind, cause.verdict, advice.action) == ("none", "cannot tell apart", "investigate")
     assert "no value for single answers" in found.headline
 
@@ -179,3 +183,17 @@ def test_the_saved_json_rebuilds_each_result_and_its_plot(world, tmp_path):
 def test_nothing_from_after_until_is_used(world):
     early = world.until(START + pd.Timedelta("12D"))
     assert incident.triage(early, make_alert()).until <= "2026-05-16T00:00:00Z"
+
+
+def test_a_start_between_two_points_of_the_coarse_grid_is_inside_the_interval():
+    from llm_monitoring import open_log
+
+    world = make_world(days=14)
+    at = START + pd.Timedelta("10D") + pd.Timedelta("3.5h")
+    late = (world.requests["timestamp"] >= at) & (world.requests["feature_id"] == "search")
+    requests = world.requests.assign(error=late.map({True: "down", False: None}))
+    alert = make_alert(day=11.0, feature_id="search", metric="error_rate", direction="up")
+    onset = incident.isolate(open_log({"requests": requests}), alert).onset
+    first = world.requests.loc[late, "timestamp"].min()
+    assert pd.Timestamp(onset["low"]) <= first <= pd.Timestamp(onset["high"]) + pd.Timedelta("30min")
+    assert pd.Timestamp(onset["high"]) >= at - pd.Timedelta("1h")
