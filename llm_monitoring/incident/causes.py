@@ -257,7 +257,7 @@ def _onset(seen: Observations, slices: list[Slice], share: np.ndarray, shifts: S
     times = shifts.times[grid]
     weight = _time_weight(shifts.log_evidence[top][:, grid], share[top])
     reach = np.flatnonzero(np.cumsum(weight) >= 0.01)[0], np.flatnonzero(np.cumsum(weight) >= 0.99)[0]
-    start, end = times[max(reach[0] - 1, 0)], times[reach[1]]
+    start, end = times[max(reach[0] - 1, 0)], times[reach[1]] + STEP
     step = max(pd.Timedelta("10min"), ((end - start) / 120).ceil("10min"))
     fine = pd.date_range(start, end, freq=step).as_unit("us")
     closer = shift_evidence(seen, [slices[i] for i in top], fine)

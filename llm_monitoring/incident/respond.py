@@ -12,7 +12,7 @@ from scipy import stats
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import Alert, read_alert
 from llm_monitoring.incident.causes import Inquiry, in_scope, inquire
-from llm_monitoring.incident.comparison import compare
+from llm_monitoring.incident.comparison import FEWEST, compare
 from llm_monitoring.incident.observations import Observations, observe
 from llm_monitoring.incident.slices import Slice
 from llm_monitoring.results import Result, jsonable
@@ -329,7 +329,7 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
         }
     margin = _margin(seen, before, now)
     spread = max(before.std(ddof=1), 1e-9)
-    needed = int(np.ceil(((stats.norm.ppf(0.95) + stats.norm.ppf(0.9)) * spread / margin) ** 2))
+    needed = max(int(np.ceil(((stats.norm.ppf(0.95) + stats.norm.ppf(0.9)) * spread / margin) ** 2)), FEWEST)
     after, fix = _since_fix(log, inquiry, rows)
     unit = seen.alert.unit
     test = (
