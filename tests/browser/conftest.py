@@ -1,4 +1,4 @@
-"""One Chromium for all browser tests, with the network cut: no name resolves, and what a page asks outside is counted."""
+"""Chromium for the browser tests, with the network cut: no name resolves, and what a page asks outside is counted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ CUT = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 INSIDE = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:", "ws://127.0.0.1:")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Chromium for one file of tests: while it is open its event loop runs, and other tests start loops of their own."""
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None and not os.environ.get("CI"):
         pytest.skip("needs Chromium: apt-get install chromium, or CHROMIUM=path of one")
