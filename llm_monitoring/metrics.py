@@ -83,7 +83,7 @@ def window_metrics(
     """
     one_of("quantiles", quantiles, ("exact", "approximate"))
     by = columns(by)
-    door = as_table(requests, "requests", check={"request_id", "timestamp", *MEASURED, *by})
+    door = as_table(requests, "requests", check={"timestamp", *MEASURED, *by})
     rows, keys = windows.keyed(door.rows, "timestamp", window, by)
     aggregates = _aggregates(rows, quantiles, None if window is None else "timestamp")
     cells = rows.group_by(keys).aggregate(**aggregates) if keys else rows.aggregate(**aggregates)

@@ -71,7 +71,7 @@ def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = No
     """
     door = as_table(requests, "requests", check={"request_id"})
     hashed = engines.buckets(door.rows, "request_id")
-    chance = _boosted(hashed, _rate(rate), boost or {})
+    chance = _boosted(hashed, _rate(rate), boost or {}, _double)
     limit = _boosted(hashed, _rate(rate), boost or {}, _limit)
     drawn = hashed.filter((hashed["_bucket"] < limit) | hashed["_bad"])
     frame = frames.load(drawn.mutate(inclusion_probability=chance).drop("_bucket"), REQUESTS)
@@ -81,7 +81,7 @@ def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = No
     return frame
 
 
-def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Callable[[float], float] = float):
+def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Callable[[float], Any]):
     """The chance of each row, the highest rate of the rules that hold for it, as `shown` says it."""
     import ibis
 
@@ -92,6 +92,13 @@ def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Calla
         rates += [((rows[column] == value).fill_null(False), _rate(higher)) for value, higher in rules if higher > rate]
     rates.sort(key=lambda pair: -pair[1])
     return ibis.cases(*[(where, shown(each)) for where, each in rates])
+
+
+def _double(rate: float):
+    """The rate as a floating number on every engine; a bare 0.2 is a decimal to PostgreSQL."""
+    import ibis
+
+    return ibis.literal(repr(float(rate))).cast("float64")
 
 
 def _limit(rate: float) -> int:

@@ -6,6 +6,7 @@ a measurement can count those that matter to it in its own scan.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
+LARGEST = sys.float_info.max
 EARLIEST, LATEST = "2000-01-01", "2100-01-01"
 QUARANTINE = 'on_error="quarantine" sets such rows aside'
 
@@ -247,11 +249,8 @@ def _numeric(reading: Reading, column: Column, raw: ir.Value, options: Options) 
     if not kind.is_integer():
         value = engines.known(value)
     reading.values[column.name] = value
-    bad = value.abs() == float("inf") if not kind.is_integer() else ibis.literal(False)
-    if column.low is not None:
-        bad = bad | (value < column.low)
-    if column.high is not None:
-        bad = bad | (value > column.high)
+    low, high = (-LARGEST if column.low is None else column.low), (LARGEST if column.high is None else column.high)
+    bad = ~value.between(low, high)
     reading.rules.append(Rule(column.name, bad, raw, column.expected))
 
 
@@ -403,19 +402,16 @@ def _finish_reason(reading: Reading) -> None:
 
     raw = reading.values["finish_reason"]
     text = raw.lower()
+    words = {
+        reason: [word for word, meaning in FINISH_REASON_MAP.items() if meaning == reason] for reason in FINISH_REASONS
+    }
     meant = ibis.cases(
-        (raw.isnull(), ibis.null("string")),
-        *[(text == reason, reason) for reason in FINISH_REASONS],
-        *[
-            (text.isin([word for word, meaning in FINISH_REASON_MAP.items() if meaning == reason]), reason)
-            for reason in FINISH_REASONS
-        ],
+        *[(raw == reason, reason) for reason in FINISH_REASONS],
+        *[(text.isin([reason, *words[reason]]), reason) for reason in FINISH_REASONS],
     )
-    known = (*FINISH_REASONS, *FINISH_REASON_MAP)
-    nearest = (
-        "expected " + ", ".join(repr(reason) for reason in FINISH_REASONS) + ", or a provider's word of docs/log.md"
-    )
-    reading.rules.append(Rule("finish_reason", raw.notnull() & text.notin(known), raw, nearest))
+    listed = ", ".join(repr(reason) for reason in FINISH_REASONS)
+    expected = f"expected {listed}, or a provider's word of docs/log.md"
+    reading.rules.append(Rule("finish_reason", raw.notnull() & meant.isnull(), raw, expected))
     reading.mended.append(("finish_reason", raw.notnull() & raw.notin(FINISH_REASONS), "finish reasons mapped"))
     reading.values["finish_reason"] = meant
     if "raw_finish_reason" not in reading.rows.columns:
