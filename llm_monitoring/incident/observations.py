@@ -147,7 +147,8 @@ def _judged(judgements: pd.DataFrame, metric: str) -> pd.DataFrame:
 def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: int = 5) -> tuple[str, ...]:
     """Columns by which answers are sliced: feature, category, model, then further dimensions of few values.
 
-    >>> slice_columns(pd.DataFrame({"feature_id": ["a", "b"], "model": ["m", "m"], "region": ["eu", "us"]}))
+    >>> rows = {"feature_id": ["a", "a", "b"], "model": ["m", "m", "m"], "region": ["eu", "us", "us"]}
+    >>> slice_columns(pd.DataFrame(rows))
     ('feature_id', 'region')
     """
     first = ["feature_id", "category", "model"]
