@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
+from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.incident.alert import Alert
 from llm_monitoring.intervals import anytime_share
+from llm_monitoring.schema import VERDICTS
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -81,6 +83,19 @@ def read_reviews(log: Log, reviews=None) -> pd.DataFrame:
         from llm_monitoring.reviewing.verdicts import read
 
         return read(reviews)
+    return _checked(reviews)
+
+
+def _checked(reviews: pd.DataFrame) -> pd.DataFrame:
+    """A frame of verdicts handed in by a person, with all that is wrong with it in one error."""
+    missing = [name for name in ("request_id", "verdict", "reviewed_at") if name not in reviews]
+    faults = [Fault("reviews", column=name, expected="the column is missing") for name in missing]
+    verdicts = reviews["verdict"].reset_index(drop=True) if "verdict" in reviews else pd.Series(dtype=object)
+    listed = f"expected one of {', '.join(VERDICTS)}"
+    wrong = verdicts[~verdicts.isin(VERDICTS)]
+    faults += [Fault("reviews", None, f"row {row}", "verdict", value, listed) for row, value in wrong.items()]
+    if faults:
+        raise LogError(faults)
     return reviews
 
 

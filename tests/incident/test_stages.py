@@ -197,3 +197,14 @@ def test_a_start_between_two_points_of_the_coarse_grid_is_inside_the_interval():
     first = world.requests.loc[late, "timestamp"].min()
     assert pd.Timestamp(onset["low"]) <= first <= pd.Timestamp(onset["high"]) + pd.Timedelta("30min")
     assert pd.Timestamp(onset["high"]) >= at - pd.Timedelta("1h")
+
+
+def test_a_frame_of_reviews_that_cannot_be_read_names_rows_and_columns(world):
+    from llm_monitoring import LogError
+
+    table = pd.DataFrame({"request_id": ["req-1", "req-2"], "verdict": ["real", "bad"]})
+    with pytest.raises(LogError) as caught:
+        incident.triage(world, make_alert(), table)
+    lines = str(caught.value).splitlines()
+    assert "reviews, reviewed_at: the column is missing" in lines
+    assert "reviews row 1, verdict: 'bad'; expected one of real, false_positive, unsure" in lines
