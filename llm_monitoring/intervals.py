@@ -167,33 +167,6 @@ def quantile(values: ArrayLike, q: float, level: float = 0.95) -> Interval:
     return Interval(float(np.quantile(x, q)), float(ends[0]), float(ends[1]))
 
 
-def hajek(values: ArrayLike, inclusion_probability: ArrayLike) -> tuple[float, float]:
-    """Mean of a population from a sample with known inclusion probabilities, and its standard error (Hajek).
-
-    Returns
-    -------
-    mean, se : float
-        Where every probability is 1 the standard error is that of the plain mean, since the answers judged
-        stand for those to come; otherwise the sampling variance is added by the larger of the two.
-
-    Examples
-    --------
-    >>> mean, se = hajek([4, 4, 2, 2], [.05, .05, .5, .5])
-    >>> print(f"{mean:.3f}")
-    3.818
-    """
-    y, w = np.asarray(values, float), 1 / np.asarray(inclusion_probability, float)
-    known = np.isfinite(y) & np.isfinite(w)
-    y, w = y[known], w[known]
-    if len(y) == 0:
-        return np.nan, np.nan
-    mean = float((w * y).sum() / w.sum())
-    if len(y) == 1:
-        return mean, np.nan
-    residual = w * (y - mean)
-    return mean, float(np.sqrt((residual**2).sum() * len(y) / (len(y) - 1)) / w.sum())
-
-
 def bootstrap(values: ArrayLike, statistic, level: float = 0.95, repetitions: int = 2000, seed: int = 0) -> Interval:
     """Percentile bootstrap of a statistic that takes ``axis``; rows in another order give the same interval.
 

@@ -10,19 +10,6 @@ import pandas as pd
 
 from llm_monitoring.errors import ConfigError, one_of, quote
 
-RATES = (
-    "flagged_rate",
-    "error_rate",
-    "refusal_rate",
-    "truncation_rate",
-    "failed_rate",
-    "correction_rate",
-    "follow_up_rate",
-    "retry_rate",
-    "abandonment_rate",
-    "explicit_positive_rate",
-    "probe_pass_rate",
-)
 FALLS_ARE_HARM = ("mean_", "explicit_positive_rate", "probe_pass_rate")
 
 
@@ -52,7 +39,7 @@ class Alert:
     @property
     def unit(self) -> str:
         """One of score, share, ms, usd, count: how a number of this metric is printed."""
-        if self.metric in RATES or self.metric.endswith("_rate"):
+        if self.metric.endswith("_rate"):
             return "share"
         if self.metric.startswith("mean_"):
             return "score"
