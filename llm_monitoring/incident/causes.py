@@ -6,7 +6,7 @@ fit, summed over slices and times. Nearness in time to the alert counts for noth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from llm_monitoring.incident.mix import Mix, decompose
 from llm_monitoring.incident.observations import Observations, observe
 from llm_monitoring.incident.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.slices import ALL, Slice, candidates
+from llm_monitoring.incident.traces import OF_JUDGE, Trace, find_traces
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -26,12 +27,26 @@ PRIOR = {"recorded": 0.35, "silent": 0.10, "judge": 0.10, "none": 0.45}
 REACH, STEP = pd.Timedelta("8D"), pd.Timedelta("3h")
 OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
 NAMED, UNALARMED = 0.8, 0.9
+UNSEEN = 0.2  # a change that would have left a version in the traffic, and did not
 SLOW = {"rag_index": (pd.Timedelta("1D"), pd.Timedelta("3D"))}
+VERSION_OF = {"prompt": "prompt_version", "model_version": "model_id"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cause:
-    """Something that may have done it; `at` is when it went live, `scope` the rows that it could reach."""
+    """Something that may have done it.
+
+    Attributes
+    ----------
+    at : Timestamp
+        When it went live; None where it may have been any time.
+    declared : Slice
+        The scope that somebody wrote down.
+    traces : list of Trace
+        The versions in the traffic that came with it: who saw it, and since when, to the row.
+    until : Timestamp
+        The end of a roll-out that was recorded as gradual.
+    """
 
     name: str
     kind: str
@@ -40,6 +55,8 @@ class Cause:
     declared: Slice | None = None
     weight: float = 1.0
     recorded: bool = False
+    traces: list[Trace] = field(default_factory=list)
+    until: pd.Timestamp | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,7 @@ class Inquiry:
         return float(sum(p for cause, p in zip(self.causes, self.probability) if cause.kind in kinds))
 
 
-def inquire(log: Log, alert: Alert) -> Inquiry | None:
+def inquire(log: Log, alert: Alert, reviews: pd.DataFrame | None = None) -> Inquiry | None:
     """Weigh all causes of an alert; None where the metric has no single answers, or too few on either side.
 
     Parameters
@@ -86,6 +103,8 @@ def inquire(log: Log, alert: Alert) -> Inquiry | None:
     log : Log
         Everything in it is used; cut it with `until` for the state of an earlier moment.
     alert : Alert
+    reviews : DataFrame, optional
+        Verdicts of people; default the log's own.
     """
     seen = observe(log, alert)
     if (
@@ -94,16 +113,14 @@ def inquire(log: Log, alert: Alert) -> Inquiry | None:
         or (seen.frame["timestamp"] < alert.fired_at - pd.Timedelta("1h")).sum() < 10
     ):
         return None
-    slices = candidates(seen.frame, seen.columns, alert.feature_id)
     causes = _causes(log, alert, seen)
-    times = _times(alert, seen, causes)
-    ramps = _ramps(causes)
-    shifts = shift_evidence(seen, slices, times, ramps)
-    log_odds, by_slice = zip(*(_weigh(cause, seen, shifts, ramps) for cause in causes))
-    belief = np.exp(np.array(log_odds) - logsumexp(log_odds))
-    hit = np.array([p if cause.kind not in ("none", "judge") else 0 for cause, p in zip(causes, belief)])
-    share = hit @ np.vstack(by_slice)
-    share = share / share.sum() if share.sum() > 0 else np.full(len(slices), 1 / len(slices))
+    declared = [cause.declared for cause in causes if cause.declared is not None]
+    slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
+    arrivals = [_arrivals(cause, seen) for cause in causes]
+    columns = np.split(np.arange(sum(map(len, arrivals))), np.cumsum([len(a) for a in arrivals])[:-1])
+    shifts = shift_evidence(seen, slices, _times(alert, seen, causes), [dose for a in arrivals for dose in a])
+    fits = [_weigh(cause, seen, shifts, k) for cause, k in zip(causes, columns)]
+    belief, share = _believe(causes, fits)
     chosen = slices[_most_overlap(seen, slices, share)]
     onset = _onset(seen, slices, share, shifts)
     best = causes[int(np.argmax(belief))]
@@ -120,27 +137,81 @@ def inquire(log: Log, alert: Alert) -> Inquiry | None:
     return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix)
 
 
+def _believe(causes: list[Cause], joint: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each cause, and of each slice given that something hit."""
+    log_odds = np.array([logsumexp(row) for row in joint])
+    belief = np.exp(log_odds - logsumexp(log_odds))
+    hit = np.vstack([row for cause, row in zip(causes, joint) if cause.kind not in ("none", "judge")])
+    share = np.exp(logsumexp(hit, axis=0) - logsumexp(hit))
+    return belief, share
+
+
 def _causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     changes = log.changes[log.changes["timestamp"] <= alert.fired_at].sort_values(["timestamp", "change_id"])
+    traces = find_traces(seen.frame)
     found = []
     for row in changes.to_dict("records"):
         age = alert.fired_at - row["timestamp"]
         declared = declared_scope(row, seen, log)
+        own = _own_traces(row, declared, traces, seen)
         reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
         weight = (1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
-        live = _live(row, declared, log, seen)
-        found.append(Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, recorded=True))
+        if not own and _tracked(row["kind"], declared, seen):
+            weight *= UNSEEN
+        live = own[0].at if own else row["timestamp"]
+        until = row.get("ends_at") if pd.notna(row.get("ends_at")) else None
+        cause = Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, True, own, until)
+        found.append(cause)
     reach = max(sum(cause.weight for cause in found), 1.0)
     found = [replace(cause, weight=cause.weight / reach) for cause in found]
-    silent = Cause("silent", "silent", "something that nobody recorded")
+    claimed = {id(trace) for cause in found for trace in cause.traces}
+    recent = [t for t in traces if id(t) not in claimed and alert.fired_at - REACH <= t.at <= alert.fired_at]
+    of_judge = [trace for trace in recent if trace.column in OF_JUDGE]
+    unrecorded = [trace for trace in recent if trace.column not in OF_JUDGE]
+    silent = Cause("silent", "silent", "something that nobody recorded", traces=unrecorded)
     none = Cause("none", "none", "nothing changed; chance")
     judged = alert.metric.startswith("mean_") or alert.metric == "flagged_rate"
-    judge = [Cause("judge", "judge", "the judge changed, not the answers")] if judged else []
+    judge = [Cause("judge", "judge", "the judge changed, not the answers", traces=of_judge)] if judged else []
     return [*found, silent, *judge, none]
 
 
 def _text(row: dict) -> str:
     return str(row.get("description") or row["kind"])
+
+
+def _own_traces(row: dict, declared: Slice | None, traces: list[Trace], seen: Observations) -> list[Trace]:
+    """The versions that first appear within a day of a change's logged time, in its scope: when it really went live."""
+    column = VERSION_OF.get(row["kind"])
+    inside = in_scope(declared, seen.frame)
+    span = pd.Timedelta("1D")
+    end = row["ends_at"] if pd.notna(row.get("ends_at")) else row["timestamp"]
+    near = [
+        trace
+        for trace in traces
+        if trace.column == column and row["timestamp"] - span <= trace.at <= end + span and (trace.exposed & inside).any()
+    ]
+    if not near:
+        return []
+    first = min(near, key=lambda trace: abs(trace.at - row["timestamp"]))
+    return [trace for trace in near if abs(trace.at - first.at) <= STEP]
+
+
+def _tracked(kind: str, declared: Slice | None, seen: Observations) -> bool:
+    """Whether a change of this kind would have left a version in the traffic that it reaches."""
+    column = VERSION_OF.get(kind)
+    return column in seen.frame and bool(seen.frame.loc[in_scope(declared, seen.frame), column].notna().mean() > 0.5)
+
+
+def _arrivals(cause: Cause, seen: Observations) -> list[np.ndarray]:
+    """How a cause reached each row, in other ways than all at once at one time."""
+    at = seen.frame["timestamp"]
+    ways = [trace.exposed.astype(float) for trace in cause.traces]
+    if cause.recorded and len(ways) > 1:
+        ways = [np.max(ways, axis=0)]
+    if cause.kind in SLOW or cause.until is not None:
+        spans = SLOW.get(cause.kind, ()) if cause.until is None else [cause.until - cause.at]
+        ways += [((at - cause.at) / span).clip(0, 1).to_numpy(float) for span in spans if span > pd.Timedelta(0)]
+    return ways
 
 
 def declared_scope(row: dict, seen: Observations, log: Log) -> Slice | None:
@@ -156,31 +227,13 @@ def declared_scope(row: dict, seen: Observations, log: Log) -> Slice | None:
             column, values = "model", sorted({family[v] for v in values if v in family})
             if "model" not in seen.columns:
                 continue
-        where.append((column, tuple(values)))
+        where.append((column, tuple(values) if len(values) != 1 else values[0]))
     return Slice(tuple(where)) if where else None
 
 
 def in_scope(declared: Slice | None, frame: pd.DataFrame) -> np.ndarray:
     """True for the rows that a declared scope reaches; all rows where nothing was declared."""
-    inside = np.ones(len(frame), bool)
-    for column, values in () if declared is None else declared.where:
-        inside &= frame[column].isin(list(values)).to_numpy()  # type: ignore[call-overload]
-    return inside
-
-
-def _live(row: dict, declared: Slice | None, log: Log, seen: Observations) -> pd.Timestamp:
-    """When a change went live: the first answer of a version that first appears within a day of the logged time."""
-    column = {"prompt": "prompt_version", "model_version": "model_id"}.get(row["kind"])
-    requests = seen.requests
-    if column is None or column not in requests:
-        return row["timestamp"]
-    inside = requests[in_scope(declared, requests)]
-    first = inside.groupby(column)["timestamp"].min()
-    if len(first) < 2:
-        return row["timestamp"]
-    near = first[(first - row["timestamp"]).abs() <= pd.Timedelta("1D")]
-    near = near[near > inside["timestamp"].min() + pd.Timedelta("1h")]
-    return min(near, key=lambda t: abs(t - row["timestamp"])) if len(near) else row["timestamp"]
+    return np.ones(len(frame), bool) if declared is None else declared.mask(frame)
 
 
 def _times(alert: Alert, seen: Observations, causes: list[Cause]) -> pd.DatetimeIndex:
@@ -191,56 +244,87 @@ def _times(alert: Alert, seen: Observations, causes: list[Cause]) -> pd.Datetime
     return times[times > seen.frame["timestamp"].min()]
 
 
-def _ramps(causes: list[Cause]) -> list[tuple[pd.Timestamp, pd.Timedelta]]:
-    """Slow starts of the kinds of change that can arrive over days: an index that is filled, a roll-out."""
-    return [
-        (cause.at, span) for cause in causes if cause.kind in SLOW and cause.at is not None for span in SLOW[cause.kind]
-    ]
-
-
 def _on_grid(times: pd.DatetimeIndex) -> np.ndarray:
     return np.asarray(times == times.floor(STEP))
 
 
-def _weigh(cause: Cause, seen: Observations, shifts: Shifts, ramps: list) -> tuple[float, np.ndarray]:
-    """Log (prior x fit) of a cause, and how its belief is shared over the slices."""
+def _weigh(cause: Cause, seen: Observations, shifts: Shifts, columns: np.ndarray) -> np.ndarray:
+    """Log (prior x fit) of a cause with each slice; `columns` are its own of `log_arrivals`."""
     n = len(shifts.slices)
+    arrived = shifts.log_arrivals[:, columns]
     if cause.kind == "none":
         small = logsumexp(shifts.log_negligible) - np.log(shifts.log_negligible.size)
-        return np.log(PRIOR["none"]) + np.logaddexp(0, small) - np.log(2), np.zeros(n)
+        return np.full(n, np.log(PRIOR["none"] / n) + np.logaddexp(0, small) - np.log(2))
     if cause.kind == "judge":
-        return np.log(PRIOR["judge"]) + _over_grid(shifts)[0], np.zeros(n)
+        return np.log(PRIOR["judge"]) + _at_some_time(shifts, _only(n, 0), [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))])
     if cause.kind == "silent":
-        prior, fit = _slice_prior(shifts.slices, np.ones(n, bool)), _over_grid(shifts)
-    else:
-        inside = in_scope(cause.declared, seen.frame)
-        allowed = np.array([not (s.mask(seen.frame) & ~inside).any() for s in shifts.slices])
-        column = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
-        if column < 0 or not allowed.any():
-            return np.log(PRIOR["recorded"]) + np.log(cause.weight) - 20.0, np.zeros(n)
-        slow = [k for k, (start, _) in enumerate(ramps) if cause.kind in SLOW and start == cause.at]
-        fits = np.column_stack([shifts.log_evidence[:, column], shifts.log_ramps[:, slow]])
-        prior, fit = _slice_prior(shifts.slices, allowed), logsumexp(fits, axis=1) - np.log(fits.shape[1])
-    joint = np.log(np.maximum(prior, 1e-300)) + fit
-    total = float(logsumexp(joint))
-    share = PRIOR["silent"] if cause.kind == "silent" else PRIOR["recorded"] * cause.weight
-    return np.log(share) + total, np.exp(joint - total)
+        traced = [(_slice_prior(shifts.slices, *_reached(trace.reach, seen, shifts)), arrived[:, [k]]) for k, trace in enumerate(cause.traces)]
+        return np.log(PRIOR["silent"]) + _at_some_time(shifts, _silent_prior(shifts.slices), traced)
+    allowed, all_of_it = _reached(_reach(cause, seen), seen, shifts)
+    step = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
+    if not allowed.any() or (step < 0 and not len(columns)):
+        return np.full(n, np.log(PRIOR["recorded"] * cause.weight / n) - 20.0)
+    at_once = shifts.log_evidence[:, [step]] if step >= 0 and not cause.traces and cause.until is None else arrived[:, :0]
+    ways = np.column_stack([at_once, arrived])
+    prior = _slice_prior(shifts.slices, allowed, all_of_it if cause.kind == "model_version" else None)
+    return np.log(PRIOR["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
 
 
-def _over_grid(shifts: Shifts) -> np.ndarray:
-    grid = shifts.log_evidence[:, _on_grid(shifts.times)]
-    return logsumexp(grid, axis=1) - np.log(grid.shape[1])
+def _reach(cause: Cause, seen: Observations) -> np.ndarray:
+    """The rows that a recorded change could have reached: its scope, and there whoever got the new version."""
+    inside = in_scope(cause.declared, seen.frame)
+    return inside & np.any([trace.reach for trace in cause.traces], axis=0) if cause.traces else inside
 
 
-def _slice_prior(slices: list[Slice], allowed: np.ndarray) -> np.ndarray:
-    """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity."""
+def _reached(reach: np.ndarray, seen: Observations, shifts: Shifts) -> tuple[np.ndarray, int | None]:
+    """The slices inside a reach, and the one that is all of it."""
+    masks = [found.mask(seen.frame) for found in shifts.slices]
+    allowed = np.array([not (mask & ~reach).any() for mask in masks])
+    whole = [i for i, mask in enumerate(masks) if allowed[i] and mask.sum() == reach.sum()]
+    return allowed, whole[0] if whole else None
+
+
+def _at_some_time(shifts: Shifts, prior: np.ndarray, traced: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Any time of the grid; where versions appeared that nobody recorded, half of the belief is for those."""
+    grid = _log(prior) + _log_mean(shifts.log_evidence[:, _on_grid(shifts.times)])
+    if not traced:
+        return grid
+    seen = np.column_stack([_log(where) + fit.ravel() for where, fit in traced])
+    return np.logaddexp(grid, _log_mean(seen)) - np.log(2)
+
+
+def _log(share: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(share, 1e-300))
+
+
+def _log_mean(columns: np.ndarray) -> np.ndarray:
+    return logsumexp(columns, axis=1) - np.log(columns.shape[1])
+
+
+def _only(n: int, i: int) -> np.ndarray:
+    return np.eye(n)[i]
+
+
+def _silent_prior(slices: list[Slice]) -> np.ndarray:
+    """What changes without a record is in half of the cases a provider's model: one of them, or the only one."""
+    anything = _slice_prior(slices, np.ones(len(slices), bool))
+    models = np.array([[column for column, _ in found.where] == ["model"] for found in slices])
+    provider = models / models.sum() if models.any() else _only(len(slices), 0)
+    return (anything + provider) / 2
+
+
+def _slice_prior(slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None) -> np.ndarray:
+    """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
+
+    Where a change's reach is known and is itself a slice, half of the belief is that it hit all that it reached.
+    """
     kinds: dict[tuple[str, ...], list[int]] = {}
     for i in np.flatnonzero(allowed):
         kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
     prior = np.zeros(len(slices))
     for members in kinds.values():
         prior[members] = 1 / len(kinds) / len(members)
-    return prior
+    return prior if all_of_it is None else (prior + _only(len(slices), all_of_it)) / 2
 
 
 def _most_overlap(seen: Observations, slices: list[Slice], share: np.ndarray) -> int:

@@ -180,8 +180,7 @@ def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
 
 
 def _scope_words(cause: Cause) -> str:
-    where = () if cause.declared is None else cause.declared.where
-    return ", ".join(" or ".join(str(v) for v in values) for _, values in where) or "all answers"  # type: ignore[attr-defined]
+    return "all answers" if cause.declared is None else cause.declared.label
 
 
 def _timing(cause: Cause, onset: dict) -> str:

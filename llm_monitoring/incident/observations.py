@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.incident.alert import Alert
+from llm_monitoring.incident.traces import OF_JUDGE, VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ SIGNAL_OF = {
 @dataclass(frozen=True)
 class Observations:
     """Rows of one metric: `frame` with request_id, timestamp, value, the slice columns and `model` (the lineage).
+
+    Where the log has them, `frame` also holds the version columns (`traces.VERSIONS`) and, for judged metrics, `weight`:
+    one over the probability with which the answer was picked to be judged.
 
     Attributes
     ----------
@@ -56,9 +60,18 @@ class Observations:
     alert: Alert
 
     def model_values(self) -> np.ndarray:
-        """The values on the scale on which effects add up (logarithm of latency, cost and tokens)."""
+        """The values on the scale on which effects add up.
+
+        Latency, cost and tokens: the logarithm, drawn in to three robust standard deviations around the median, so that
+        one request that waited for two hours does not carry the evidence.
+        """
         value = self.frame["value"].to_numpy(float)
-        return np.log(np.maximum(value, 1e-12)) if self.scale == "log" else value
+        if self.scale != "log":
+            return value
+        log = np.log(np.maximum(value, 1e-12))
+        middle = np.median(log)
+        reach = 3 * 1.4826 * np.median(np.abs(log - middle))
+        return np.clip(log, middle - reach, middle + reach) if reach > 0 else log
 
     def level(self, values) -> Interval:
         """Level of some rows with its 95 % interval: share (Wilson), mean (t) or quantile (order statistics)."""
@@ -93,7 +106,8 @@ def observe(log: Log, alert: Alert) -> Observations | None:
     if value is None:
         return None
     columns = slice_columns(requests)
-    kept = dict.fromkeys(["request_id", "timestamp", "session_id", "feature_id", *columns])
+    versions = [name for name in VERSIONS if name in requests]
+    kept = dict.fromkeys(["request_id", "timestamp", "session_id", "feature_id", *columns, "model", *versions])
     frame = requests[[*kept]].merge(value, on="request_id", how="inner")
     frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
     scale = {"share": "share", "score": "score"}.get(alert.unit, "log")
@@ -141,7 +155,13 @@ def _judged(judgements: pd.DataFrame, metric: str) -> pd.DataFrame:
     else:
         name = metric.removeprefix("mean_")
         value = j["dimensions"].map(lambda scores: (scores or {}).get(name)).astype(float)
-    return pd.DataFrame({"request_id": j["request_id"], "value": value.to_numpy(float)})
+    beside = {name: j[name] for name in OF_JUDGE if name in j}
+    if "inclusion_probability" in j:
+        probability = j["inclusion_probability"].astype(float)
+        usable = probability.between(0, 1, inclusive="right")
+        weight = 1 / probability.where(usable)
+        beside["weight"] = weight.fillna(weight.median()).fillna(1.0)
+    return pd.DataFrame({"request_id": j["request_id"], "value": value.to_numpy(float), **beside})
 
 
 def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: int = 5) -> tuple[str, ...]:

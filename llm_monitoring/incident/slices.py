@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 import pandas as pd
@@ -14,33 +14,43 @@ LEAST_SHARE, LEAST_ROWS, MOST_SLICES = 0.01, 10, 400
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows where every column of `where` has the value named; an empty `where` is all rows."""
+    """Rows where every column of `where` has the value named, or one of a tuple; an empty `where` is all rows."""
 
     where: tuple[tuple[str, object], ...]
+
+    @classmethod
+    def of(cls, where: Mapping[str, object]) -> Slice:
+        """The slice of a `where` as results hold it: a value, or a list of values, for each column."""
+        return cls(tuple((column, tuple(v) if isinstance(v, list) else v) for column, v in where.items()))
 
     @property
     def label(self) -> str:
         """The slice in words: ``support, returns``, or ``all answers``; a model without its provider's prefix."""
-        words = (str(value).rsplit("/", 1)[-1] if column == "model" else str(value) for column, value in self.where)
+        named = ((column, value if isinstance(value, tuple) else (value,)) for column, value in self.where)
+        words = [" or ".join(str(v).rsplit("/", 1)[-1] if column == "model" else str(v) for v in vs) for column, vs in named]
         return ", ".join(words) or "all answers"
 
     def mask(self, frame: pd.DataFrame) -> np.ndarray:
         """True for the rows of `frame` that belong to the slice."""
         kept = np.ones(len(frame), bool)
         for column, value in self.where:
-            kept &= (frame[column] == value).to_numpy(bool, na_value=False)
+            kept &= frame[column].isin(list(value) if isinstance(value, tuple) else [value]).to_numpy(bool)
         return kept
 
     def to_dict(self) -> dict[str, object]:
-        """Column -> value."""
-        return dict(self.where)
+        """Column -> value, or list of values."""
+        return {column: list(value) if isinstance(value, tuple) else value for column, value in self.where}
 
 
 ALL = Slice(())
 
 
-def candidates(frame: pd.DataFrame, columns: tuple[str, ...], feature_id: str | None = None) -> list[Slice]:
+def candidates(
+    frame: pd.DataFrame, columns: tuple[str, ...], feature_id: str | None = None, declared: Iterable[Slice] = ()
+) -> list[Slice]:
     """The slices worth asking about, largest first, each group of rows once (under its shortest name).
+
+    `declared` are the scopes that recorded changes name: several values of a column may be one of those.
 
     Left out: slices below 1 % of the rows or 10 rows, and slices without a row of the feature that alerted.
 
@@ -51,7 +61,8 @@ def candidates(frame: pd.DataFrame, columns: tuple[str, ...], feature_id: str | 
     least = max(LEAST_ROWS, LEAST_SHARE * len(frame))
     of_feature = np.ones(len(frame), bool) if feature_id is None else (frame["feature_id"] == feature_id).to_numpy(bool)
     kept: dict[bytes, Slice] = {}
-    for found in _named(frame, columns):
+    several = [found for found in declared if any(isinstance(value, tuple) for _, value in found.where)]
+    for found in chain([ALL], several, _named(frame, columns)):
         mask = found.mask(frame)
         if mask.sum() >= least and (mask & of_feature).any():
             kept.setdefault(np.packbits(mask).tobytes(), found)
@@ -61,7 +72,6 @@ def candidates(frame: pd.DataFrame, columns: tuple[str, ...], feature_id: str | 
 
 
 def _named(frame: pd.DataFrame, columns: tuple[str, ...]) -> Iterator[Slice]:
-    yield ALL
     for column in columns:
         for value in (
             frame[column].dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable").index

@@ -1,0 +1,79 @@
+"""What the traffic itself shows of a change: a prompt version, model, fingerprint or judge that was not there before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+# column that names a version -> column that says whose version it is (None: of everything)
+VERSIONS = {
+    "prompt_version": "feature_id", "model_id": "model", "system_fingerprint": "model_id", "judge_model": None,
+    "rubric_version": None,
+}  # fmt: skip
+OF_JUDGE = ("judge_model", "rubric_version")
+LEAST_ROWS, LEAST_SHARE = 3, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A version that appeared while its owner was already in use.
+
+    Attributes
+    ----------
+    column, value, owner : str
+        What appeared, and whose version it is (a feature, a model; None where it holds for all).
+    at : Timestamp
+        First seen.
+    exposed : ndarray of bool
+        The rows that carry it.
+    reach : ndarray of bool
+        All rows of the owner, before and since.
+    """
+
+    column: str
+    value: str
+    owner: str | None
+    at: pd.Timestamp
+    exposed: np.ndarray
+    reach: np.ndarray
+
+
+def find_traces(frame: pd.DataFrame) -> list[Trace]:
+    """Versions that appear after their owner, in the rows of an alert's metric, earliest first.
+
+    A version of fewer than three rows, or of less than 5 % of its owner's rows since it came, leaves no trace: nothing
+    could be told from it.
+
+    >>> times = pd.date_range("2026-05-01", periods=40, freq="h", tz="UTC")
+    >>> versions = ["v7"] * 20 + ["v8"] * 20
+    >>> frame = pd.DataFrame({"timestamp": times, "feature_id": "support", "prompt_version": versions})
+    >>> [(t.value, t.owner, t.at.hour, int(t.exposed.sum())) for t in find_traces(frame)]
+    [('v8', 'support', 20, 20)]
+    """
+    found = [
+        trace
+        for column, of in VERSIONS.items()
+        if column in frame and (of is None or of in frame)
+        for owner, reach in _owners(frame, of)
+        for trace in _appeared(frame, column, owner, reach)
+    ]
+    return sorted(found, key=lambda t: (t.at, t.column, str(t.value), str(t.owner)))
+
+
+def _owners(frame: pd.DataFrame, of: str | None):
+    if of is None:
+        return [(None, np.ones(len(frame), bool))]
+    return [(owner, (frame[of] == owner).to_numpy(bool)) for owner in sorted(frame[of].dropna().unique(), key=str)]
+
+
+def _appeared(frame: pd.DataFrame, column: str, owner, reach: np.ndarray):
+    version, time = frame[column], frame["timestamp"]
+    first = time[reach].groupby(version[reach]).min()
+    for value, at in first.items():
+        since = reach & (time >= at).to_numpy()
+        exposed = reach & (version == value).to_numpy(bool, na_value=False)
+        there_before = (reach & ~since & version.notna().to_numpy()).sum() >= LEAST_ROWS
+        if there_before and exposed.sum() >= max(LEAST_ROWS, LEAST_SHARE * since.sum()):
+            yield Trace(column, str(value), owner, at, exposed, reach)
