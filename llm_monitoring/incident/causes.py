@@ -18,13 +18,15 @@ from llm_monitoring.incident.mix import Mix, decompose
 from llm_monitoring.incident.observations import Observations, observe
 from llm_monitoring.incident.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.slices import ALL, Slice, candidates
+from llm_monitoring.incident.reviewed import weigh_reviews
 from llm_monitoring.incident.traces import OF_JUDGE, Trace, find_traces
+from llm_monitoring.incident.witnesses import MOST, Testimony, probes, users
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 PRIOR = {"recorded": 0.35, "silent": 0.10, "judge": 0.10, "none": 0.45}
-REACH, STEP = pd.Timedelta("8D"), pd.Timedelta("3h")
+REACH, STEP, NEAR = pd.Timedelta("8D"), pd.Timedelta("3h"), pd.Timedelta("1D")
 OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
 NAMED, UNALARMED = 0.8, 0.9
 UNSEEN = 0.2  # a change that would have left a version in the traffic, and did not
@@ -57,6 +59,7 @@ class Cause:
     recorded: bool = False
     traces: list[Trace] = field(default_factory=list)
     until: pd.Timestamp | None = None
+    testimony: list[str | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -120,21 +123,57 @@ def inquire(log: Log, alert: Alert, reviews: pd.DataFrame | None = None) -> Inqu
     columns = np.split(np.arange(sum(map(len, arrivals))), np.cumsum([len(a) for a in arrivals])[:-1])
     shifts = shift_evidence(seen, slices, _times(alert, seen, causes), [dose for a in arrivals for dose in a])
     fits = [_weigh(cause, seen, shifts, k) for cause, k in zip(causes, columns)]
-    belief, share = _believe(causes, fits)
-    chosen = slices[_most_overlap(seen, slices, share)]
-    onset = _onset(seen, slices, share, shifts)
-    best = causes[int(np.argmax(belief))]
-    named = best.at if best.recorded and belief.max() >= 0.5 else None
-    since = named if named is not None else onset["at"]
-    if best.kind == "none" or since is None:
-        since = alert.window_start if alert.window_start is not None else alert.fired_at
+    belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts)
+    told = _testimonies(log, seen, causes, slices, chosen, since, reviews)
+    if any(len(t) for t in told):
+        fits = [fit + sum(odds for odds, _ in t) for fit, t in zip(fits, told)]
+        causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
+        belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts)
     mix = decompose(seen, since)
     causes, belief = _name_mix(causes, belief, mix)
     order = np.argsort(-belief, kind="stable")
-    if named is not None and belief.max() >= NAMED:
-        low, high = onset["low"], onset["high"]
-        onset = {"at": named, "low": min(low, named), "high": max(high, named)} if low is not None else {"at": named}
+    first = causes[order[0]]
+    if first.recorded and first.at is not None and belief.max() >= NAMED:
+        onset = {"at": first.at, "low": min(onset["low"], first.at), "high": max(onset["high"], first.at)}
     return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix)
+
+
+def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, shifts: Shifts):
+    """Belief in each cause and slice, the slice that was hit, the start, and where before ends and now begins."""
+    belief, share = _believe(causes, fits)
+    chosen = shifts.slices[_most_overlap(seen, shifts.slices, share)]
+    onset = _onset(seen, shifts.slices, share, shifts)
+    best = causes[int(np.argmax(belief))]
+    since = best.at if best.recorded and belief.max() >= 0.5 else onset["at"]
+    if best.kind == "none" or since is None:
+        since = seen.alert.window_start if seen.alert.window_start is not None else seen.alert.fired_at
+    return belief, share, chosen, onset, since
+
+
+def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, since, reviews) -> list[list]:
+    """For each cause what other witnesses say of it: log odds for each slice, and a sentence."""
+    n, judged = len(slices), any(cause.kind == "judge" for cause in causes)
+    people = users(log, seen, chosen, since) if judged else Testimony()
+    undeserved = weigh_reviews(log, seen.alert, since, reviews).log_undeserved if judged else 0.0
+    undeserved = float(np.clip(undeserved, -MOST, MOST))
+    only_model = [i for i, found in enumerate(slices) if {column for column, _ in found.where} <= {"model"}]
+    found: list[list] = [[] for _ in causes]
+    for cause, told in zip(causes, found):
+        if people.told and cause.kind not in ("none", "judge"):
+            told.append((np.full(n, people.log_odds), people.told))
+        if cause.kind == "judge" and undeserved:
+            told.append((np.full(n, undeserved), None))
+        if cause.kind not in ("silent", "model_version"):
+            continue
+        odds, sentences = np.zeros(n), []
+        for i in only_model:
+            model = dict(slices[i].where).get("model")
+            heard = probes(log, seen, None if model is None else str(model), cause.at or since)
+            odds[i] = heard.log_odds
+            sentences += [heard.told] if heard.told and slices[i] == chosen else []
+        if odds.any():
+            told.append((odds, sentences[0] if sentences else None))
+    return found
 
 
 def _believe(causes: list[Cause], joint: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -148,20 +187,19 @@ def _believe(causes: list[Cause], joint: list[np.ndarray]) -> tuple[np.ndarray, 
 
 def _causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     changes = log.changes[log.changes["timestamp"] <= alert.fired_at].sort_values(["timestamp", "change_id"])
-    traces = find_traces(seen.frame)
+    rows, traces = changes.to_dict("records"), find_traces(seen.frame, seen.requests)
+    scopes = [declared_scope(row, seen, log) for row in rows]
+    own = _own_traces(rows, scopes, traces, seen)
     found = []
-    for row in changes.to_dict("records"):
+    for row, declared, came in zip(rows, scopes, own):
         age = alert.fired_at - row["timestamp"]
-        declared = declared_scope(row, seen, log)
-        own = _own_traces(row, declared, traces, seen)
         reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
         weight = (1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
-        if not own and _tracked(row["kind"], declared, seen):
+        if not came and _tracked(row["kind"], declared, seen):
             weight *= UNSEEN
-        live = own[0].at if own else row["timestamp"]
-        until = row.get("ends_at") if pd.notna(row.get("ends_at")) else None
-        cause = Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, True, own, until)
-        found.append(cause)
+        live = came[0].at if came else row["timestamp"]
+        until = row["ends_at"] if pd.notna(row.get("ends_at")) else None
+        found.append(Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, True, came, until))
     reach = max(sum(cause.weight for cause in found), 1.0)
     found = [replace(cause, weight=cause.weight / reach) for cause in found]
     claimed = {id(trace) for cause in found for trace in cause.traces}
@@ -179,21 +217,23 @@ def _text(row: dict) -> str:
     return str(row.get("description") or row["kind"])
 
 
-def _own_traces(row: dict, declared: Slice | None, traces: list[Trace], seen: Observations) -> list[Trace]:
-    """The versions that first appear within a day of a change's logged time, in its scope: when it really went live."""
-    column = VERSION_OF.get(row["kind"])
-    inside = in_scope(declared, seen.frame)
-    span = pd.Timedelta("1D")
-    end = row["ends_at"] if pd.notna(row.get("ends_at")) else row["timestamp"]
-    near = [
-        trace
-        for trace in traces
-        if trace.column == column and row["timestamp"] - span <= trace.at <= end + span and (trace.exposed & inside).any()
-    ]
-    if not near:
-        return []
-    first = min(near, key=lambda trace: abs(trace.at - row["timestamp"]))
-    return [trace for trace in near if abs(trace.at - first.at) <= STEP]
+def _own_traces(rows: list[dict], scopes: list, traces: list[Trace], seen: Observations) -> list[list[Trace]]:
+    """For each change the versions that first appear within a day of its logged time, in its scope.
+
+    A version belongs to the change logged nearest to its appearance; where two are equally near (within half an hour),
+    to both.
+    """
+    away = np.full((len(rows), len(traces)), np.inf)
+    for i, (row, declared) in enumerate(zip(rows, scopes)):
+        inside, column = in_scope(declared, seen.frame), VERSION_OF.get(row["kind"])
+        end = row["ends_at"] if pd.notna(row.get("ends_at")) else row["timestamp"]
+        for k, trace in enumerate(traces):
+            near = row["timestamp"] - NEAR <= trace.at <= end + NEAR
+            if trace.column == column and near and (trace.exposed & inside).any():
+                away[i, k] = abs((trace.at - row["timestamp"]).total_seconds())
+    nearest = away.min(axis=0, initial=np.inf)
+    mine = np.isfinite(away) & (away <= nearest + 1800) & (away <= away.min(axis=1, initial=np.inf, keepdims=True) + STEP.total_seconds())
+    return [[trace for k, trace in enumerate(traces) if mine[i, k]] for i in range(len(rows))]
 
 
 def _tracked(kind: str, declared: Slice | None, seen: Observations) -> bool:

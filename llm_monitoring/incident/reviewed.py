@@ -25,13 +25,17 @@ UNDESERVED = 0.1  # belief, before anyone reads, that all extra flags are undese
 
 @dataclass(frozen=True)
 class Reviewed:
-    """Counts and course of the reviews of the alert's period."""
+    """Counts and course of the reviews of the alert's period.
+
+    `log_undeserved` is the log Bayes factor of "all extra flags are undeserved" against "deserved as before".
+    """
 
     judged: bool
     reviewed: int
     deserved: int
     precision: dict[str, float | None]
     deserved_probability: float
+    log_undeserved: float
     decided_at: int | None
     wald: dict[str, float | None]
     rows: list[dict[str, Any]]
@@ -47,7 +51,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
     judged = alert.metric.startswith("mean_") or alert.metric == "flagged_rate"
     if not judged:
         nothing: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
-        return Reviewed(False, 0, 0, nothing, 1.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
+        return Reviewed(False, 0, 0, nothing, 1.0, 0.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
     now, before = _split(log, alert, since, reviews)
     good = (now["verdict"] == "real").to_numpy()
     a, b = (
@@ -56,6 +60,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
     )
     ratio = _flag_ratio(log, alert, since)
     wald = _wald(a / (a + b), ratio)
+    undeserved = _log_undeserved(good, a, b, ratio)
     low, high = anytime_share(good.sum(), len(good)) if len(good) else (None, None)
     course = [
         {"share": float(good[: i + 1].mean()), **dict(zip(("low", "high"), anytime_share(good[: i + 1].sum(), i + 1)))}
@@ -67,7 +72,8 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
         len(good),
         int(good.sum()),
         {"estimate": float(good.mean()) if len(good) else None, "low": low, "high": high},
-        _deserved_probability(good, a, b, ratio),
+        float((1 - UNDESERVED) / (1 - UNDESERVED + UNDESERVED * np.exp(undeserved))),
+        undeserved,
         _decided(good, wald),
         wald,
         rows,
@@ -124,16 +130,15 @@ def _flag_ratio(log: Log, alert: Alert, since: pd.Timestamp) -> float:
     return float(min(rates[0] / rates[1], 1.0))
 
 
-def _deserved_probability(good: np.ndarray, a: float, b: float, ratio: float) -> float:
-    """P(extra flags deserved | verdicts), the precision before integrated over its Beta."""
-    from scipy import stats
+def _log_undeserved(good: np.ndarray, a: float, b: float, ratio: float) -> float:
+    """Log Bayes factor of undeserved extra flags given the verdicts, the precision before integrated over its Beta."""
+    from scipy import special, stats
 
     p = np.linspace(0.0025, 0.9975, 400)
-    weight = stats.beta.pdf(p, a, b)
     k, n = good.sum(), len(good)
-    likelihood = [(weight * q**k * (1 - q) ** (n - k)).sum() / weight.sum() for q in (p, p * ratio)]
-    real, false = (1 - UNDESERVED) * likelihood[0], UNDESERVED * likelihood[1]
-    return float(real / (real + false))
+    prior = stats.beta.logpdf(p, a, b)
+    real, false = (special.logsumexp(prior + k * np.log(q) + (n - k) * np.log1p(-q)) for q in (p, p * ratio))
+    return float(false - real)
 
 
 def _wald(p_real: float, ratio: float) -> dict[str, float | None]:

@@ -255,22 +255,26 @@ def _counts(cells, inside, reached, weight, delta, variance, seen) -> tuple[np.n
 
 def _log_harm_of_counts(bad, n, bad_before, n_before) -> np.ndarray:
     """Log Bayes factor of a share raised by a half-normal shift (three scales) against one share, from counts."""
-    return _log_raised(
-        bad, n, bad_before, n_before, np.concatenate([tau * _half_normal(12) for tau in EFFECTS["share"]])
-    )
+    shifts = np.concatenate([tau * _half_normal(12) for tau in EFFECTS["share"]])
+    return log_raised(bad, n, bad_before, n_before, shifts)
 
 
 def _log_any_of_counts(bad, n, bad_before, n_before) -> np.ndarray:
     half = NEGLIGIBLE["share"] * _half_normal(8)
-    return _log_raised(bad, n, bad_before, n_before, np.concatenate([-half, half]))
+    return log_raised(bad, n, bad_before, n_before, np.concatenate([-half, half]))
 
 
 def _half_normal(nodes: int) -> np.ndarray:
     return ndtri((1 + (np.arange(nodes) + 0.5) / nodes) / 2)
 
 
-def _log_raised(bad, n, bad_before, n_before, shifts, nodes: int = 7) -> np.ndarray:
-    """Both periods with one share (Jeffreys' prior), against the share before raised by each of `shifts`, averaged."""
+def log_raised(bad, n, bad_before, n_before, shifts, nodes: int = 7) -> np.ndarray:
+    """Log Bayes factor from counts: the share before raised by each of `shifts`, averaged, against one share for both.
+
+    >>> round(float(log_raised(20, 40, 10, 100, np.array([0.2, 0.4]))), 1)  # 10 % of 100, then 50 % of 40
+    12.1
+    """
+    bad, n, bad_before, n_before = (np.asarray(x, float) for x in (bad, n, bad_before, n_before))
     with np.errstate(invalid="ignore"):
         a, b = bad_before + 0.5, n_before - bad_before + 0.5
         usual = betaincinv(a[..., None], b[..., None], (np.arange(nodes) + 0.5) / nodes)

@@ -40,11 +40,24 @@ class Trace:
     reach: np.ndarray
 
 
-def find_traces(frame: pd.DataFrame) -> list[Trace]:
-    """Versions that appear after their owner, in the rows of an alert's metric, earliest first.
+def find_traces(frame: pd.DataFrame, requests: pd.DataFrame | None = None) -> list[Trace]:
+    """Versions that appear after their owner, earliest first.
 
-    A version of fewer than three rows, or of less than 5 % of its owner's rows since it came, leaves no trace: nothing
-    could be told from it.
+    Parameters
+    ----------
+    frame : DataFrame
+        The rows of an alert's metric: `exposed` and `reach` speak of these.
+    requests : DataFrame, optional
+        All requests, judged or not: when a version was first seen. Default `frame`.
+
+    Returns
+    -------
+    list of Trace
+        A version of fewer than three rows, or of less than 5 % of its owner's rows since it came, leaves no trace:
+        nothing could be told from it.
+
+    Examples
+    --------
 
     >>> times = pd.date_range("2026-05-01", periods=40, freq="h", tz="UTC")
     >>> versions = ["v7"] * 20 + ["v8"] * 20
@@ -52,14 +65,15 @@ def find_traces(frame: pd.DataFrame) -> list[Trace]:
     >>> [(t.value, t.owner, t.at.hour, int(t.exposed.sum())) for t in find_traces(frame)]
     [('v8', 'support', 20, 20)]
     """
+    requests = frame if requests is None else requests
     found = [
-        trace
+        Trace(column, str(value), owner, at, reach & (frame[column] == value).to_numpy(bool, na_value=False), reach)
         for column, of in VERSIONS.items()
         if column in frame and (of is None or of in frame)
         for owner, reach in _owners(frame, of)
-        for trace in _appeared(frame, column, owner, reach)
+        for value, at in _appeared(requests if column in requests else frame, column, of, owner)
     ]
-    return sorted(found, key=lambda t: (t.at, t.column, str(t.value), str(t.owner)))
+    return sorted((t for t in found if t.exposed.any()), key=lambda t: (t.at, t.column, t.value, str(t.owner)))
 
 
 def _owners(frame: pd.DataFrame, of: str | None):
@@ -68,12 +82,11 @@ def _owners(frame: pd.DataFrame, of: str | None):
     return [(owner, (frame[of] == owner).to_numpy(bool)) for owner in sorted(frame[of].dropna().unique(), key=str)]
 
 
-def _appeared(frame: pd.DataFrame, column: str, owner, reach: np.ndarray):
-    version, time = frame[column], frame["timestamp"]
-    first = time[reach].groupby(version[reach]).min()
-    for value, at in first.items():
-        since = reach & (time >= at).to_numpy()
-        exposed = reach & (version == value).to_numpy(bool, na_value=False)
-        there_before = (reach & ~since & version.notna().to_numpy()).sum() >= LEAST_ROWS
-        if there_before and exposed.sum() >= max(LEAST_ROWS, LEAST_SHARE * since.sum()):
-            yield Trace(column, str(value), owner, at, exposed, reach)
+def _appeared(rows: pd.DataFrame, column: str, of: str | None, owner):
+    own = rows if of is None else rows[rows[of] == owner]
+    own = own[own[column].notna()]
+    for value, at in own.groupby(column)["timestamp"].min().items():
+        late = own["timestamp"] >= at
+        carry = (own[column] == value).sum()
+        if (~late).sum() >= LEAST_ROWS and carry >= max(LEAST_ROWS, LEAST_SHARE * late.sum()):
+            yield value, at
