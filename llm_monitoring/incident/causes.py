@@ -18,7 +18,7 @@ from llm_monitoring.incident.mix import Mix, decompose
 from llm_monitoring.incident.observations import Observations, observe
 from llm_monitoring.incident.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.slices import ALL, Slice, candidates
-from llm_monitoring.incident.reviewed import weigh_reviews
+from llm_monitoring.incident.reviewed import log_judge_moved
 from llm_monitoring.incident.traces import OF_JUDGE, Trace, find_traces
 from llm_monitoring.incident.witnesses import MOST, Testimony, probes, users
 
@@ -154,15 +154,14 @@ def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, si
     """For each cause what other witnesses say of it: log odds for each slice, and a sentence."""
     n, judged = len(slices), any(cause.kind == "judge" for cause in causes)
     people = users(log, seen, chosen, since) if judged else Testimony()
-    undeserved = weigh_reviews(log, seen.alert, since, reviews).log_undeserved if judged else 0.0
-    undeserved = float(np.clip(undeserved, -MOST, MOST))
+    moved = float(np.clip(log_judge_moved(log, since, reviews), -MOST, MOST)) if judged else 0.0
     only_model = [i for i, found in enumerate(slices) if {column for column, _ in found.where} <= {"model"}]
     found: list[list] = [[] for _ in causes]
     for cause, told in zip(causes, found):
         if people.told and cause.kind not in ("none", "judge"):
             told.append((np.full(n, people.log_odds), people.told))
-        if cause.kind == "judge" and undeserved:
-            told.append((np.full(n, undeserved), None))
+        if cause.kind == "judge" and moved:
+            told.append((np.full(n, moved), None))
         if cause.kind not in ("silent", "model_version"):
             continue
         odds, sentences = np.zeros(n), []
@@ -346,11 +345,10 @@ def _only(n: int, i: int) -> np.ndarray:
 
 
 def _silent_prior(slices: list[Slice]) -> np.ndarray:
-    """What changes without a record is in half of the cases a provider's model: one of them, or the only one."""
+    """What changes without a record is in half of the cases the model of one provider, where there are several."""
     anything = _slice_prior(slices, np.ones(len(slices), bool))
     models = np.array([[column for column, _ in found.where] == ["model"] for found in slices])
-    provider = models / models.sum() if models.any() else _only(len(slices), 0)
-    return (anything + provider) / 2
+    return (anything + models / models.sum()) / 2 if models.any() else anything
 
 
 def _slice_prior(slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None) -> np.ndarray:

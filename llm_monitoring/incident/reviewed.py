@@ -25,17 +25,13 @@ UNDESERVED = 0.1  # belief, before anyone reads, that all extra flags are undese
 
 @dataclass(frozen=True)
 class Reviewed:
-    """Counts and course of the reviews of the alert's period.
-
-    `log_undeserved` is the log Bayes factor of "all extra flags are undeserved" against "deserved as before".
-    """
+    """Counts and course of the reviews of the alert's period."""
 
     judged: bool
     reviewed: int
     deserved: int
     precision: dict[str, float | None]
     deserved_probability: float
-    log_undeserved: float
     decided_at: int | None
     wald: dict[str, float | None]
     rows: list[dict[str, Any]]
@@ -51,7 +47,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
     judged = alert.metric.startswith("mean_") or alert.metric == "flagged_rate"
     if not judged:
         nothing: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
-        return Reviewed(False, 0, 0, nothing, 1.0, 0.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
+        return Reviewed(False, 0, 0, nothing, 1.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
     now, before = _split(log, alert, since, reviews)
     good = (now["verdict"] == "real").to_numpy()
     a, b = (
@@ -73,11 +69,41 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
         int(good.sum()),
         {"estimate": float(good.mean()) if len(good) else None, "low": low, "high": high},
         float((1 - UNDESERVED) / (1 - UNDESERVED + UNDESERVED * np.exp(undeserved))),
-        undeserved,
         _decided(good, wald),
         wald,
         rows,
         _sentences(good, low, high, wald, before),
+    )
+
+
+def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
+    """Log Bayes factor of a judge that moved against answers that did, from what people say of single scores.
+
+    P(bad | score s) = logistic(a + b (s - 3)), learned from reviews of before. Where answers got worse it holds on; where
+    the judge got stricter by d, a score of s is what s + d was: more of the answers that are read will be found fine.
+    """
+    from scipy.special import log_expit, logsumexp
+
+    table = read_reviews(log, reviews)
+    table = table[table["verdict"].isin(["real", "false_positive"])].drop_duplicates("request_id", keep="last")
+    scored = log.judgements.loc[log.judgements["quality_score"].notna(), ["request_id", "quality_score"]]
+    scored = scored.drop_duplicates("request_id", keep="last")
+    scored = scored.merge(log.requests[["request_id", "timestamp"]], on="request_id")
+    rows = table.merge(scored, on="request_id")
+    late, level = rows["timestamp"] >= since, scored.groupby(scored["timestamp"] >= since)["quality_score"].mean()
+    if not late.any() or len(level) < 2:
+        return 0.0
+    a, b = (grid.ravel() for grid in np.meshgrid(np.linspace(-5, 5, 41), np.linspace(-4, 1, 21)))
+    log_prior = -0.5 * ((a + 0.5) / 1.5) ** 2 - 0.5 * ((b + 1.5) / 1.0) ** 2
+
+    def likelihood(part: pd.DataFrame, moved: float) -> np.ndarray:
+        logit = a[:, None] + b[:, None] * (part["quality_score"].to_numpy(float) + moved - 3)
+        return log_expit(np.where(part["verdict"] == "real", logit, -logit)).sum(1)
+
+    learned = log_prior + likelihood(rows[~late], 0.0)
+    stricter = float(level[False] - level[True])
+    return float(
+        logsumexp(learned + likelihood(rows[late], stricter)) - logsumexp(learned + likelihood(rows[late], 0.0))
     )
 
 

@@ -20,7 +20,7 @@ from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
 from llm_monitoring.incident.observations import Observations
 from llm_monitoring.incident.slices import Slice, leaves
 
-EFFECTS = {"score": (0.05, 0.2, 1.0), "share": (0.02, 0.08, 0.4), "log": (0.05, 0.2, 0.8)}
+EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.03, 0.1, 0.4), "log": (0.1, 0.3, 0.8)}
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
 GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0])
