@@ -1,14 +1,15 @@
-"""Right cause, right slice, honest verdict? The stages on incidents of known truth, beside simpler ways.
+"""Right cause, right slice, honest verdict? The stages on incidents of known truth, beside simpler ways and other tools.
 
     python benchmarks/incidents/run.py --each 10 --seed 1000
 
-Prints one row per way and one per kind of incident. Seeds below 1000 were used while developing.
+Prints the figures of the stages, one row per way, one per kind of incident and one per size. Seeds below 1000 were used
+while developing. wise-pizza and SliceLine are run where they are installed (pip install wise-pizza sliceline).
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -18,9 +19,12 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
+from peers import PEERS, mask
 from worlds import KINDS, World, make_world
 
 from llm_monitoring import incident, open_log
+
+NEEDS = {"wise-pizza": "wise_pizza", "SliceLine": "sliceline"}
 
 
 def judge_ours(world: World) -> dict:
@@ -42,7 +46,7 @@ def judge_ours(world: World) -> dict:
         "named": named,
         "named_right": named in world.causes,
         "set_covers": any(c in world.causes for c in cause.candidates),
-        "jaccard": _jaccard(world, log, where),
+        "jaccard": _jaccard(world, where),
         "verdict": triage.verdict,
         "onset_hours": abs((onset["at"] - world.onset).total_seconds()) / 3600 if world.onset is not None else np.nan,
         "onset_covers": bool(onset["low"] <= world.onset <= onset["high"]) if world.onset is not None else None,
@@ -50,22 +54,16 @@ def judge_ours(world: World) -> dict:
     }
 
 
-def _jaccard(world: World, log, where: dict) -> float:
-    requests = world.tables["requests"]
-    base = requests.assign(model=requests["model_id"].str.replace(r"-2026.*", "", regex=True))
-    mask = np.ones(len(base), bool)
-    for column, value in where.items():
-        name = re.sub(r"-2026.*", "", str(value))
-        mask &= (base[column] == name).to_numpy()
-    union = (mask | world.hit).sum()
-    return float((mask & world.hit).sum() / union) if union else np.nan
+def _jaccard(world: World, where: dict) -> float:
+    named = mask(world, where)
+    union = (named | world.hit).sum()
+    return float((named & world.hit).sum() / union) if union else np.nan
 
 
-def latest_change(world: World) -> bool:
-    """The change nearest before the alert."""
-    changes = world.tables["changes"]
-    before = changes[changes["timestamp"] <= world.alert["fired_at"]].sort_values("timestamp")
-    return bool(len(before)) and before["change_id"].iloc[-1] in world.causes
+def judge_peer(world: World, way: str) -> dict:
+    """The first cause and the overlap of another way; all of them name a change whenever there is one."""
+    where, blamed = PEERS[way](world)
+    return {"way": way, "first": blamed in world.causes, "blamed": blamed is not None, "jaccard": _jaccard(world, where)}
 
 
 def summary(rows: pd.DataFrame) -> pd.Series:
@@ -90,7 +88,6 @@ def summary(rows: pd.DataFrame) -> pd.Series:
             "onset error, median h": real["onset_hours"].median(),
             "onset covered": real["onset_covers"].astype(float).mean(),
             "seconds, median": rows["seconds"].median(),
-            "latest change first": real["latest"].mean(),
         }
     )
 
@@ -102,28 +99,43 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="first seed")
     parser.add_argument("--kinds", nargs="*", default=KINDS, choices=KINDS)
     given = parser.parse_args()
-    rows = []
+    ways = [way for way in PEERS if way not in NEEDS or importlib.util.find_spec(NEEDS[way])]
+    rows, beside = [], []
     for kind in tqdm(given.kinds):
         for seed in range(given.seed, given.seed + given.each):
             world = make_world(kind, seed)
             about = {
                 "kind": kind, "seed": seed, "drop": world.drop, "judged": world.judged_a_day,
-                "control": kind.startswith("control"), "metric": world.alert["metric"], "latest": latest_change(world),
+                "control": kind.startswith("control"), "metric": world.alert["metric"],
             }  # fmt: skip
-            rows.append({**about, **judge_ours(world)})
-    table = pd.DataFrame(rows)
-    print(summary(table).round(3).to_string())
+            ours = judge_ours(world)
+            rows.append({**about, **ours})
+            beside.append({**about, "way": "llm_monitoring", **{k: ours[k] for k in ("first", "jaccard")}, "blamed": ours["named"] is not None})  # fmt: skip
+            beside += [{**about, **judge_peer(world, way)} for way in ways]
+    table, others = pd.DataFrame(rows), pd.DataFrame(beside)
+    print(summary(table).round(3).to_string(), "\n")
+    real = others[~others["control"]].groupby("way", sort=False)
+    blamed = others[others["control"] & ~others["first"].astype(bool)].groupby("way", sort=False)["blamed"].sum()
+    controls = max(int(table["control"].sum()), 1)
+    print(
+        pd.DataFrame(
+            {
+                "right cause first": real["first"].mean(),
+                "Jaccard": real["jaccard"].mean(),
+                "false cause in controls": blamed.reindex(real.groups).fillna(0) / controls,
+            }
+        )
+        .astype(float)
+        .round(2)
+        .to_string(),
+        "\n",
+    )
     shown = ["first", "third", "named_right", "set_covers", "jaccard", "onset_covers"]
     by = table.groupby("kind", sort=False)
-    print(
-        by[shown]
-        .agg(lambda x: x.astype(float).mean())
-        .round(2)
-        .assign(real=by["verdict"].agg(lambda v: (v == "real").mean()))
-        .to_string()
-    )
-    real = table[~table["control"]]
-    print(real.groupby("drop")[shown].agg(lambda x: x.astype(float).mean()).round(2).to_string())
+    told = by[shown].agg(lambda x: x.astype(float).mean()).round(2)
+    print(told.assign(real=by["verdict"].agg(lambda v: (v == "real").mean())).to_string(), "\n")
+    sizes = table[~table["control"]].groupby("drop")[shown]
+    print(sizes.agg(lambda x: x.astype(float).mean()).round(2).to_string())
 
 
 if __name__ == "__main__":

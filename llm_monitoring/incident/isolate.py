@@ -12,6 +12,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import read_alert
 from llm_monitoring.incident.causes import NAMED, Cause, Inquiry, in_scope, inquire
 from llm_monitoring.incident.observations import Observations
+from llm_monitoring.incident.separating import separating_step
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -156,8 +157,20 @@ def _rank(inquiry: Inquiry, cause: Cause, probability: float) -> dict[str, Any]:
         "at": cause.at,
         "probability": float(probability),
         "recorded": cause.recorded,
-        "evidence": evidence(inquiry, cause),
+        "evidence": [*evidence(inquiry, cause), *_beside(cause)],
     }
+
+
+def _beside(cause: Cause) -> list[str]:
+    """What versions in the traffic, probes and users say."""
+    if cause.recorded:
+        seen = [f"{t.column} {t.value} was first seen {say.moment(t.at)} in {t.owner}." for t in cause.traces if t.owner]
+    else:
+        seen = [
+            f"{t.column} {t.value}{f' of {t.owner}' if t.owner else ''} first appeared {say.moment(t.at)}, and nobody recorded it."
+            for t in cause.traces
+        ]
+    return [*seen[:5], *(words for words in cause.testimony if words)]
 
 
 def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
@@ -274,10 +287,7 @@ def _bad(seen: Observations, value: pd.Series) -> np.ndarray:
 def _what_would_change(inquiry: Inquiry, verdict: str) -> list[str]:
     first = inquiry.causes[0]
     if verdict == "cannot tell apart":
-        second = inquiry.causes[1]
-        return [
-            f"Take {first.name} back for a part of the traffic, or judge more answers that saw only one of {first.name} and {second.name}."
-        ]
+        return [separating_step(inquiry, first, inquiry.causes[1])]
     if first.recorded and verdict == first.name:
         return [
             f"An event that nobody logged in the same interval as {first.name}. Check: put twenty of the failing questions "

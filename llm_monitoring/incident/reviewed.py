@@ -89,7 +89,7 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     scored = log.judgements.loc[log.judgements["quality_score"].notna(), ["request_id", "quality_score"]]
     scored = scored.drop_duplicates("request_id", keep="last")
     scored = scored.merge(log.requests[["request_id", "timestamp"]], on="request_id")
-    rows = table.merge(scored, on="request_id")
+    rows = table[["request_id", "verdict"]].merge(scored, on="request_id")
     late, level = rows["timestamp"] >= since, scored.groupby(scored["timestamp"] >= since)["quality_score"].mean()
     if not late.any() or len(level) < 2:
         return 0.0
