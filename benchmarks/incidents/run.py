@@ -63,7 +63,12 @@ def _jaccard(world: World, where: dict) -> float:
 def judge_peer(world: World, way: str) -> dict:
     """The first cause and the overlap of another way; all of them name a change whenever there is one."""
     where, blamed = PEERS[way](world)
-    return {"way": way, "first": blamed in world.causes, "blamed": blamed is not None, "jaccard": _jaccard(world, where)}
+    return {
+        "way": way,
+        "first": blamed in world.causes,
+        "blamed": blamed is not None,
+        "jaccard": _jaccard(world, where),
+    }
 
 
 def summary(rows: pd.DataFrame) -> pd.Series:

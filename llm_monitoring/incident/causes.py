@@ -16,16 +16,16 @@ from scipy.special import logsumexp
 from llm_monitoring.incident.alert import Alert
 from llm_monitoring.incident.mix import Mix, decompose
 from llm_monitoring.incident.observations import Observations, observe
+from llm_monitoring.incident.reviewed import log_judge_moved
 from llm_monitoring.incident.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.slices import ALL, Slice, candidates
-from llm_monitoring.incident.reviewed import log_judge_moved
 from llm_monitoring.incident.traces import OF_JUDGE, Trace, find_traces
 from llm_monitoring.incident.witnesses import MOST, Testimony, probes, users
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-PRIOR = {"recorded": 0.35, "silent": 0.10, "judge": 0.10, "none": 0.45}
+PRIOR = {"recorded": 0.22, "silent": 0.06, "judge": 0.04, "none": 0.68}  # of any week: the alarm is in the evidence
 REACH, STEP, NEAR = pd.Timedelta("8D"), pd.Timedelta("3h"), pd.Timedelta("1D")
 OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
 NAMED, UNALARMED = 0.8, 0.9
@@ -231,7 +231,11 @@ def _own_traces(rows: list[dict], scopes: list, traces: list[Trace], seen: Obser
             if trace.column == column and near and (trace.exposed & inside).any():
                 away[i, k] = abs((trace.at - row["timestamp"]).total_seconds())
     nearest = away.min(axis=0, initial=np.inf)
-    mine = np.isfinite(away) & (away <= nearest + 1800) & (away <= away.min(axis=1, initial=np.inf, keepdims=True) + STEP.total_seconds())
+    mine = (
+        np.isfinite(away)
+        & (away <= nearest + 1800)
+        & (away <= away.min(axis=1, initial=np.inf, keepdims=True) + STEP.total_seconds())
+    )
     return [[trace for k, trace in enumerate(traces) if mine[i, k]] for i in range(len(rows))]
 
 
@@ -243,14 +247,14 @@ def _tracked(kind: str, declared: Slice | None, seen: Observations) -> bool:
 
 def _arrivals(cause: Cause, seen: Observations) -> list[np.ndarray]:
     """How a cause reached each row, in other ways than all at once at one time."""
-    at = seen.frame["timestamp"]
     ways = [trace.exposed.astype(float) for trace in cause.traces]
     if cause.recorded and len(ways) > 1:
         ways = [np.max(ways, axis=0)]
-    if cause.kind in SLOW or cause.until is not None:
-        spans = SLOW.get(cause.kind, ()) if cause.until is None else [cause.until - cause.at]
-        ways += [((at - cause.at) / span).clip(0, 1).to_numpy(float) for span in spans if span > pd.Timedelta(0)]
-    return ways
+    if cause.at is None:
+        return ways
+    spans = [cause.until - cause.at] if cause.until is not None else list(SLOW.get(cause.kind, ()))
+    since = (seen.frame["timestamp"] - cause.at).to_numpy()
+    return ways + [np.clip(since / span.to_timedelta64(), 0, 1) for span in spans if span > pd.Timedelta(0)]
 
 
 def declared_scope(row: dict, seen: Observations, log: Log) -> Slice | None:
@@ -295,15 +299,22 @@ def _weigh(cause: Cause, seen: Observations, shifts: Shifts, columns: np.ndarray
         small = logsumexp(shifts.log_negligible) - np.log(shifts.log_negligible.size)
         return np.full(n, np.log(PRIOR["none"] / n) + np.logaddexp(0, small) - np.log(2))
     if cause.kind == "judge":
-        return np.log(PRIOR["judge"]) + _at_some_time(shifts, _only(n, 0), [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))])
+        return np.log(PRIOR["judge"]) + _at_some_time(
+            shifts, _only(n, 0), [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))]
+        )
     if cause.kind == "silent":
-        traced = [(_slice_prior(shifts.slices, *_reached(trace.reach, seen, shifts)), arrived[:, [k]]) for k, trace in enumerate(cause.traces)]
+        traced = [
+            (_slice_prior(shifts.slices, *_reached(trace.reach, seen, shifts)), arrived[:, [k]])
+            for k, trace in enumerate(cause.traces)
+        ]
         return np.log(PRIOR["silent"]) + _at_some_time(shifts, _silent_prior(shifts.slices), traced)
     allowed, all_of_it = _reached(_reach(cause, seen), seen, shifts)
     step = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
     if not allowed.any() or (step < 0 and not len(columns)):
         return np.full(n, np.log(PRIOR["recorded"] * cause.weight / n) - 20.0)
-    at_once = shifts.log_evidence[:, [step]] if step >= 0 and not cause.traces and cause.until is None else arrived[:, :0]
+    at_once = (
+        shifts.log_evidence[:, [step]] if step >= 0 and not cause.traces and cause.until is None else arrived[:, :0]
+    )
     ways = np.column_stack([at_once, arrived])
     prior = _slice_prior(shifts.slices, allowed, all_of_it if cause.kind == "model_version" else None)
     return np.log(PRIOR["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)

@@ -164,7 +164,9 @@ def _rank(inquiry: Inquiry, cause: Cause, probability: float) -> dict[str, Any]:
 def _beside(cause: Cause) -> list[str]:
     """What versions in the traffic, probes and users say."""
     if cause.recorded:
-        seen = [f"{t.column} {t.value} was first seen {say.moment(t.at)} in {t.owner}." for t in cause.traces if t.owner]
+        seen = [
+            f"{t.column} {t.value} was first seen {say.moment(t.at)} in {t.owner}." for t in cause.traces if t.owner
+        ]
     else:
         seen = [
             f"{t.column} {t.value}{f' of {t.owner}' if t.owner else ''} first appeared {say.moment(t.at)}, and nobody recorded it."

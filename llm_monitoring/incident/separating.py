@@ -57,9 +57,15 @@ def _between_changes(inquiry: Inquiry, first: Cause, second: Cause, n: int) -> s
         f"({say.amount(only / max(either, 1), 'share')}) saw only one; {judged:,} of those count here. "
     )
     if only - judged >= n > judged:
-        return told + f"Judge {n - judged:,} more of them: a shift of this size shows in about {n:,} (5 % error, 80 % power)."
+        return (
+            told
+            + f"Judge {n - judged:,} more of them: a shift of this size shows in about {n:,} (5 % error, 80 % power)."
+        )
     later = first if first.at >= second.at else second  # type: ignore[operator]
-    return told + f"Take {later.name}, the later one, back for about {n:,} answers: a shift of this size shows in that many."
+    return (
+        told
+        + f"Take {later.name}, the later one, back for about {n:,} answers: a shift of this size shows in that many."
+    )
 
 
 def _needed(inquiry: Inquiry) -> int:

@@ -65,9 +65,11 @@ def shift_evidence(
     cells, not on the rows: 20,000 judged answers take under a second. Rows of one session count as less than as many
     answers (design effect), and rows judged with unequal probabilities are weighted by their inverse.
     """
-    dose = np.column_stack([np.asarray(a, float) for a in arrivals]) if len(arrivals) else np.zeros((len(seen.frame), 0))
+    dose = (
+        np.column_stack([np.asarray(a, float) for a in arrivals]) if len(arrivals) else np.zeros((len(seen.frame), 0))
+    )
     cells, parts = _cells(seen, times, dose)
-    design, penalty = _design(cells, *_day_scales(cells, seen))
+    design, penalty = _design(cells, seen, *_day_scales(cells, seen))
     weight = cells["n"].to_numpy() / cells["variance"].to_numpy()
     factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + np.diag(penalty), lower=True)
     y = cells["mean"].to_numpy()
@@ -198,18 +200,39 @@ def _log_likelihood_of_days(early: pd.DataFrame, grid: np.ndarray) -> np.ndarray
     return out
 
 
-def _design(cells: pd.DataFrame, day: float, of_feature: float) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """Indicator columns of leaves, days, days of a feature and weekdays, and the precision of their effects."""
-    spread = max(float(cells["mean"].std(ddof=0)), 1e-3) * 3
-    weekday = (cells["day"] // 86400) % 7
-    blocks = [(cells["leaf"].to_numpy(), spread), (pd.factorize(cells["day"])[0], day), (pd.factorize(weekday)[0], day)]
+def _design(
+    cells: pd.DataFrame, seen: Observations, day: float, of_feature: float
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Indicator columns of values, leaves, days, days of a feature and weekdays, and the precision of their effects."""
+    wide = max(float(cells["mean"].std(ddof=0)), 1e-3) * 3
+    blocks = [(pd.factorize(cells[column])[0], wide) for column in seen.columns]
+    blocks += [(cells["leaf"].to_numpy(), _leaf_scale(cells, seen)), (pd.factorize(cells["day"])[0], day)]
+    blocks.append((pd.factorize((cells["day"] // 86400) % 7)[0], day))
     if "feature_id" in cells:
         both = pd.factorize(cells["feature_id"].astype(str) + cells["day"].astype(str))[0]
         blocks.append((both, of_feature))
-    rows = np.arange(len(cells))
-    matrices = [sparse.csr_matrix((np.ones(len(cells)), (rows, code))) for code, _ in blocks]
+    matrices = [_indicators(code) for code, _ in blocks]
     penalty = np.concatenate([np.full(m.shape[1], 1 / sd**2) for m, (_, sd) in zip(matrices, blocks)])
-    return sparse.hstack(matrices, format="csr"), penalty
+    return sparse.hstack([np.ones((len(cells), 1)), *matrices], format="csr"), np.concatenate([[1e-6], penalty])
+
+
+def _indicators(code: np.ndarray) -> sparse.csr_matrix:
+    return sparse.csr_matrix((np.ones(len(code)), (np.arange(len(code)), np.maximum(code, 0))))
+
+
+def _leaf_scale(cells: pd.DataFrame, seen: Observations) -> float:
+    """Sd of what a leaf has beyond the sum of its columns' effects (DerSimonian and Laird), at least the usual scale."""
+    weight = cells["n"] / cells["variance"]
+    by = weight.groupby(cells["leaf"]).sum()
+    mean = (cells["mean"] * weight).groupby(cells["leaf"]).sum() / by
+    first = cells.drop_duplicates("leaf").set_index("leaf").loc[by.index]
+    columns = [_indicators(pd.factorize(first[column])[0]).toarray() for column in seen.columns]
+    x = np.column_stack([np.ones(len(by)), *columns])
+    root = np.sqrt(by.to_numpy())
+    fit, _, rank, _ = np.linalg.lstsq(x * root[:, None], mean.to_numpy() * root, rcond=None)
+    excess = float(((mean.to_numpy() - x @ fit) ** 2 @ by.to_numpy()) - (len(by) - rank))
+    usual = DAY_SCALE[seen.scale]
+    return 1.5 * float(np.sqrt(max(usual**2, excess / max(by.sum() - (by**2).sum() / by.sum(), 1e-9))))
 
 
 def _log_harm(delta, variance, scales) -> np.ndarray:
@@ -280,5 +303,7 @@ def log_raised(bad, n, bad_before, n_before, shifts, nodes: int = 7) -> np.ndarr
         usual = betaincinv(a[..., None], b[..., None], (np.arange(nodes) + 0.5) / nodes)
         raised = np.clip(usual[..., None] + shifts, 1e-6, 1 - 1e-6).reshape(*bad.shape, -1)
         log_since = bad[..., None] * np.log(raised) + (n - bad)[..., None] * np.log1p(-raised)
-        log_ratio = betaln(a, b) + logsumexp(log_since, axis=-1) - np.log(raised.shape[-1]) - betaln(a + bad, b + n - bad)
+        log_ratio = (
+            betaln(a, b) + logsumexp(log_since, axis=-1) - np.log(raised.shape[-1]) - betaln(a + bad, b + n - bad)
+        )
     return np.where(np.isfinite(log_ratio), log_ratio, 0.0)

@@ -27,7 +27,9 @@ class Slice:
     def label(self) -> str:
         """The slice in words: ``support, returns``, or ``all answers``; a model without its provider's prefix."""
         named = ((column, value if isinstance(value, tuple) else (value,)) for column, value in self.where)
-        words = [" or ".join(str(v).rsplit("/", 1)[-1] if column == "model" else str(v) for v in vs) for column, vs in named]
+        words = [
+            " or ".join(str(v).rsplit("/", 1)[-1] if column == "model" else str(v) for v in vs) for column, vs in named
+        ]
         return ", ".join(words) or "all answers"
 
     def mask(self, frame: pd.DataFrame) -> np.ndarray:

@@ -41,7 +41,11 @@ def probes(log: Log, seen: Observations, model: str | None, at: pd.Timestamp) ->
     if not len(table):
         return Testimony()
     family = dict(zip(seen.requests["model_id"].astype(str), seen.requests["model"].astype(str)))
-    own = np.ones(len(table), bool) if model is None else (table["model_id"].astype(str).replace(family) == model).to_numpy()
+    own = (
+        np.ones(len(table), bool)
+        if model is None
+        else (table["model_id"].astype(str).replace(family) == model).to_numpy()
+    )
     late = (table["run_at"] >= at).to_numpy()
     passed = table["passed"].astype(bool).to_numpy()
     before, since = passed[own & ~late], passed[own & late]
