@@ -115,40 +115,61 @@ def anytime_share(k: float, n: float, level: float = 0.95) -> tuple[float, float
     return (0.0 if k == 0 else float(kept.min())), (1.0 if k == n else float(kept.max()))
 
 
-def mean_t(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Mean with Student's t interval; the ends are NaN below two values.
+def mean_t(values: ArrayLike, level: float = 0.95, weights: ArrayLike | None = None) -> Interval:
+    """Mean with Student's t interval; the ends are NaN below two values. With weights as many rows as they are worth.
 
     >>> print("%.2f (%.2f to %.2f)" % mean_t([3, 4, 5, 4]))
     4.00 (2.70 to 5.30)
     """
-    x = np.asarray(values, float)
-    x = x[np.isfinite(x)]
-    if len(x) == 0:
-        return Interval(np.nan, np.nan, np.nan)
-    if len(x) == 1:
-        return Interval(float(x[0]), np.nan, np.nan)
-    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
+    mean, variance, n = _moments(values, weights)
+    if n < 2:
+        return Interval(mean, np.nan, np.nan)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(variance / n))
+    return Interval(mean, mean - half, mean + half)
 
 
-def welch(before: ArrayLike, after: ArrayLike, level: float = 0.95) -> Interval:
+def welch(
+    before: ArrayLike,
+    after: ArrayLike,
+    level: float = 0.95,
+    weights: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+) -> Interval:
     """Difference of two means, after minus before, unequal variances (Welch).
 
     >>> print("%.2f (%.2f to %.2f)" % welch([4, 5, 4, 5], [3, 2, 3, 4]))
     -1.50 (-2.76 to -0.24)
     """
-    a, b = (np.asarray(x, float)[np.isfinite(np.asarray(x, float))] for x in (before, after))
-    if len(a) == 0 or len(b) == 0:
-        return Interval(np.nan, np.nan, np.nan)
-    change = float(b.mean() - a.mean())
-    if len(a) < 2 or len(b) < 2:
+    (mean_a, var_a, n_a), (mean_b, var_b, n_b) = _moments(before, weights[0]), _moments(after, weights[1])
+    change = mean_b - mean_a
+    if n_a < 2 or n_b < 2:
         return Interval(change, np.nan, np.nan)
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    va, vb = var_a / n_a, var_b / n_b
     if va + vb == 0:
         return Interval(change, change, change)
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    freedom = (va + vb) ** 2 / (va**2 / (n_a - 1) + vb**2 / (n_b - 1))
     half = float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(va + vb))
     return Interval(change, change - half, change + half)
+
+
+def worth(weights: ArrayLike) -> float:
+    """How many rows of equal weight some rows of unequal weight are worth (Kish).
+
+    >>> worth([1, 1, 1, 1]), round(worth([1, 1, 5, 5]), 2)
+    (4.0, 2.77)
+    """
+    w = np.asarray(weights, float)
+    return float(w.sum() ** 2 / (w**2).sum()) if len(w) else 0.0
+
+
+def _moments(values: ArrayLike, weights: ArrayLike | None) -> tuple[float, float, float]:
+    """Mean, variance and effective number of the finite values."""
+    x = np.asarray(values, float)
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, float)
+    x, w = x[np.isfinite(x)], w[np.isfinite(x)]
+    if not len(x):
+        return np.nan, np.nan, 0.0
+    n, mean = worth(w), float(np.average(x, weights=w))
+    return mean, float(np.average((x - mean) ** 2, weights=w)) * n / (n - 1) if n > 1 else np.nan, n
 
 
 def quantile(values: ArrayLike, q: float, level: float = 0.95) -> Interval:

@@ -102,13 +102,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=5, help="worlds of each kind")
     parser.add_argument("--seed", type=int, default=0, help="first seed")
+    parser.add_argument("--days-after", type=float, default=1.0, help="days between the alert and the end of the log")
     parser.add_argument("--kinds", nargs="*", default=KINDS, choices=KINDS)
     given = parser.parse_args()
     ways = [way for way in PEERS if way not in NEEDS or importlib.util.find_spec(NEEDS[way])]
     rows, beside = [], []
     for kind in tqdm(given.kinds):
         for seed in range(given.seed, given.seed + given.each):
-            world = make_world(kind, seed)
+            world = make_world(kind, seed, given.days_after)
             about = {
                 "kind": kind, "seed": seed, "drop": world.drop, "judged": world.judged_a_day,
                 "control": kind.startswith("control"), "metric": world.alert["metric"],

@@ -35,12 +35,12 @@ class World:
     judged_a_day: int
 
 
-def make_world(kind: str, seed: int) -> World:
-    """One incident (or control) of a kind."""
+def make_world(kind: str, seed: int, days_after: float = 1.0) -> World:
+    """One incident (or control) of a kind; the log ends `days_after` the alert."""
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     shape = _shape(rng)
     per_day, judged = shape["requests_a_day"], shape["judged_a_day"]
-    days = BASELINE + 9
+    days = BASELINE + 8 + int(np.ceil(days_after))
     frame = _traffic(rng, shape, days, per_day)
     onset_day = BASELINE + rng.uniform(0.1, 0.9)
     drop = float(rng.choice([0.15, 0.35, 0.8]))
@@ -73,7 +73,7 @@ def make_world(kind: str, seed: int) -> World:
     world = World(
         kind, tables, {}, causes, hit, where, None if kind.startswith("control") else _time(onset_day), drop, judged
     )
-    _fire(world, rng, day, onset_day, shape, quality)
+    _fire(world, rng, day, onset_day, shape, quality, days_after)
     return world
 
 
@@ -210,8 +210,8 @@ def _changes(kind, rng, shape, onset_day, where, days) -> tuple[pd.DataFrame, tu
     return table.assign(description="a change").sort_values("timestamp", ignore_index=True), causes
 
 
-def _fire(world: World, rng, day, onset_day, shape, quality) -> None:
-    """The alert of a plain daily z-chart on the touched feature that shows it first, and 20 reviews; the log ends a day later."""
+def _fire(world: World, rng, day, onset_day, shape, quality, days_after) -> None:
+    """The alert of a plain daily z-chart on the touched feature that shows it first, and 20 reviews; then the log ends."""
     metric, direction = {
         "cost": ("avg_cost_per_request_usd", "up"), "latency": ("latency_p95_ms", "up"), "errors": ("error_rate", "up"),
     }.get(world.kind, ("mean_quality", "down"))  # fmt: skip
@@ -243,7 +243,7 @@ def _fire(world: World, rng, day, onset_day, shape, quality) -> None:
         "metric": metric, "direction": direction, "feature_id": feature, "fired_at": fired,
         "window_start": fired - pd.Timedelta("1D"),
     }  # fmt: skip
-    now = fired + pd.Timedelta("1D")
+    now = fired + pd.Timedelta(days=days_after)
     world.tables = {
         "requests": frame[frame["timestamp"] <= now],
         "judgements": judged[judged["judged_at"] <= now],

@@ -78,7 +78,7 @@ class Inquiry:
     slice : Slice
         The slice with the largest expected overlap (Jaccard) with the one that was hit.
     onset : dict
-        at, low, high (90 %), from the rows; `at` is the live time of a change that is named.
+        at (the median over the causes), low, high (90 %, from the rows).
     since : Timestamp
         Where before ends and now begins.
     """
@@ -132,9 +132,6 @@ def inquire(log: Log, alert: Alert, reviews: pd.DataFrame | None = None) -> Inqu
     mix = decompose(seen, since)
     causes, belief = _name_mix(causes, belief, mix)
     order = np.argsort(-belief, kind="stable")
-    first = causes[order[0]]
-    if first.recorded and first.at is not None and belief.max() >= NAMED:
-        onset = {"at": first.at, "low": min(onset["low"], first.at), "high": max(onset["high"], first.at)}
     return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix)
 
 
@@ -142,7 +139,7 @@ def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, s
     """Belief in each cause and slice, the slice that was hit, the start, and where before ends and now begins."""
     belief, share = _believe(causes, fits)
     chosen = shifts.slices[_most_overlap(seen, shifts.slices, share)]
-    onset = _onset(seen, shifts.slices, share, shifts)
+    onset = _onset(seen, causes, belief, share, shifts)
     best = causes[int(np.argmax(belief))]
     since = best.at if best.recorded and belief.max() >= 0.5 else onset["at"]
     if best.kind == "none" or since is None:
@@ -384,8 +381,12 @@ def _most_overlap(seen: Observations, slices: list[Slice], share: np.ndarray) ->
     return int(np.argmax(jaccard @ share))
 
 
-def _onset(seen: Observations, slices: list[Slice], share: np.ndarray, shifts: Shifts) -> dict:
-    """Start of the shift with a 90 % interval, from the rows alone: a coarse grid, then a fine one where it matters."""
+def _onset(seen: Observations, causes: list[Cause], belief: np.ndarray, share: np.ndarray, shifts: Shifts) -> dict:
+    """Start of the shift with a 90 % interval: a coarse grid, then a fine one where it matters.
+
+    The interval is that of the rows alone. The start is the median over the causes: a recorded change began when it went
+    live, anything else at any time that the rows allow.
+    """
     top = np.argsort(-share, kind="stable")[:5]
     grid = _on_grid(shifts.times)
     times = shifts.times[grid]
@@ -394,10 +395,22 @@ def _onset(seen: Observations, slices: list[Slice], share: np.ndarray, shifts: S
     start, end = times[max(reach[0] - 1, 0)], times[reach[1]] + STEP
     step = max(pd.Timedelta("10min"), ((end - start) / 120).ceil("10min"))
     fine = pd.date_range(start, end, freq=step).as_unit("us")
-    closer = shift_evidence(seen, [slices[i] for i in top], fine)
-    total = np.cumsum(_time_weight(closer.log_evidence, share[top]))
-    low, at, high = (fine[min(int(np.searchsorted(total, q)), len(fine) - 1)] for q in (0.05, 0.5, 0.95))
-    return {"at": at, "low": low - step, "high": high}
+    closer = shift_evidence(seen, [shifts.slices[i] for i in top], fine)
+    weight = _time_weight(closer.log_evidence, share[top])
+    low, high = (_quantile(fine, weight, q) for q in (0.05, 0.95))
+    recorded = [(cause.at, p) for cause, p in zip(causes, belief) if cause.recorded]
+    other = sum(p for cause, p in zip(causes, belief) if cause.kind in ("silent", "judge"))
+    live = pd.DatetimeIndex([at for at, _ in recorded], tz="UTC").as_unit("us")
+    at = _quantile(
+        pd.DatetimeIndex(fine.append(live)), np.append(weight * max(other, 1e-9), [p for _, p in recorded]), 0.5
+    )
+    return {"at": at, "low": min(low - step, at), "high": max(high, at)}
+
+
+def _quantile(times: pd.DatetimeIndex, weight: np.ndarray, q: float) -> pd.Timestamp:
+    order = np.argsort(times.asi8, kind="stable")
+    total = np.cumsum(weight[order])
+    return times[order][min(int(np.searchsorted(total, q * total[-1])), len(times) - 1)]
 
 
 def _time_weight(log_evidence: np.ndarray, share: np.ndarray) -> np.ndarray:

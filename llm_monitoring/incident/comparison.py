@@ -34,7 +34,7 @@ def compare(seen: Observations, group: Slice, since: pd.Timestamp, looks: int = 
     """
     rows = seen.frame[group.mask(seen.frame)]
     late = rows["timestamp"] >= since
-    before, after = rows.loc[~late, "value"], rows.loc[late, "value"]
+    before, after = rows[~late], rows[late]
     base, now, change = seen.level(before), seen.level(after), seen.change(before, after)
     return {
         "where": group.to_dict(),

@@ -31,7 +31,7 @@ class IsolateResult(Result):
     ranking : list of dict
         cause, kind, description, at (when it went live), probability, recorded, evidence; best first, summing to 1.
     onset : dict
-        at, low, high: the start with its 90 % interval, from the answers alone.
+        at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone.
     verdict : str
         A cause (probability 0.8 or more), ``no recorded change fits`` or ``cannot tell apart``.
     candidates : list of str
@@ -221,7 +221,7 @@ def _moved(seen: Observations, group: np.ndarray, at: pd.Timestamp | None, until
     if until is not None:
         rows = rows[rows["timestamp"] < until]
     late = rows["timestamp"] >= at
-    before, after = rows.loc[~late, "value"], rows.loc[late, "value"]
+    before, after = rows[~late], rows[late]
     if not len(before) or not len(after):
         return "no answers on both sides of it"
     change, unit = seen.change(before, after), seen.alert.unit

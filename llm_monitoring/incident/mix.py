@@ -49,16 +49,18 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     weight: list[np.ndarray] = []
     count: list[float] = []
     y = frame["value"].to_numpy(float)
-    usual = _shrunk(rows, y, np.full(size, y.mean() if len(y) else 0.0))[0]
+    worth = frame["weight"].to_numpy(float) if "weight" in frame else np.ones(len(frame))
+    usual = _shrunk(rows, y, worth, np.full(size, np.average(y, weights=worth) if len(y) else 0.0))[0]
     for after in (False, True):
         chosen = since_then == after
-        m, v = _shrunk(rows[chosen], y[chosen], usual)
+        m, v = _shrunk(rows[chosen], y[chosen], worth[chosen], usual)
         w = np.bincount(asked[late == after], minlength=size).astype(float)
         mean, variance = [*mean, m], [*variance, v]
         weight, count = [*weight, w / max(w.sum(), 1)], [*count, max(w.sum(), 1)]
     w_bar, m_bar = (weight[0] + weight[1]) / 2, (mean[0] + mean[1]) / 2
     mix = float(m_bar @ (weight[1] - weight[0]))
-    within = float(y[since_then].mean() - y[~since_then].mean()) - mix
+    now, then = (np.average(y[part], weights=worth[part]) for part in (since_then, ~since_then))
+    within = float(now - then) - mix
     within_se = float(np.sqrt(w_bar**2 @ (variance[0] + variance[1])))
     mix_se = float(np.sqrt(sum((w @ m_bar**2 - (w @ m_bar) ** 2) / n for w, n in zip(weight, count))))
     harm_mix, harm = seen.sign * mix, seen.sign * (mix + within)
@@ -72,11 +74,12 @@ def _of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:
     return frame if feature is None else frame[frame["feature_id"] == feature]
 
 
-def _shrunk(leaf: np.ndarray, y: np.ndarray, towards: np.ndarray, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:
+def _shrunk(leaf, y, weight, towards, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:
     """Mean of each leaf, drawn towards a level by ten rows' worth, and the variance of that mean."""
     if not len(y):
         return towards, np.zeros(len(towards))
-    n = np.bincount(leaf, minlength=len(towards))
-    mean = (np.bincount(leaf, weights=y, minlength=len(towards)) + rows * towards) / (n + rows)
-    within = float(np.mean((y - mean[leaf]) ** 2))
+    weight = weight / weight.mean()
+    n = np.bincount(leaf, weights=weight, minlength=len(towards))
+    mean = (np.bincount(leaf, weights=y * weight, minlength=len(towards)) + rows * towards) / (n + rows)
+    within = float(np.average((y - mean[leaf]) ** 2, weights=weight))
     return mean, max(within, 1e-9) * n / (n + rows) ** 2

@@ -14,7 +14,7 @@ import pandas as pd
 
 from llm_monitoring.incident.alert import Alert
 from llm_monitoring.incident.traces import OF_JUDGE, VERSIONS
-from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson
+from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -73,27 +73,46 @@ class Observations:
         reach = 3 * 1.4826 * np.median(np.abs(log - middle))
         return np.clip(log, middle - reach, middle + reach) if reach > 0 else log
 
-    def level(self, values) -> Interval:
-        """Level of some rows with its 95 % interval: share (Wilson), mean (t) or quantile (order statistics)."""
-        x = np.asarray(values, float)
+    def level(self, rows) -> Interval:
+        """Level of some rows with its 95 % interval: share (Wilson), mean (t) or quantile (order statistics).
+
+        `rows` are rows of `frame`, weighted where it is, or bare values.
+        """
+        x, weight = _values_and_weights(rows)
         if self.scale == "share":
-            low, high = wilson(x.sum(), len(x))
-            return Interval(float(x.mean()) if len(x) else np.nan, float(low), float(high))
+            k, n = _counted(x, weight)
+            low, high = wilson(k, n)
+            return Interval(k / n if n else np.nan, float(low), float(high))
         if self.alert.metric.startswith("latency_p"):
             return quantile(x, float(self.alert.metric.split("_")[1][1:]) / 100)
-        return mean_t(x)
+        return mean_t(x, weights=weight)
 
     def change(self, before, after) -> Interval:
         """Level of `after` minus level of `before`, with its 95 % interval."""
-        a, b = np.asarray(before, float), np.asarray(after, float)
+        (a, weight_a), (b, weight_b) = _values_and_weights(before), _values_and_weights(after)
         if self.scale == "share":
-            return newcombe(a.sum(), len(a), b.sum(), len(b))
+            return newcombe(*_counted(a, weight_a), *_counted(b, weight_b))
         if not self.alert.metric.startswith("latency_p"):
-            return welch(a, b)
+            return welch(a, b, weights=(weight_a, weight_b))
         base, now = self.level(a), self.level(b)
         change = now.estimate - base.estimate
         low = change - np.hypot(now.estimate - now.low, base.high - base.estimate)
         return Interval(change, low, change + np.hypot(now.high - now.estimate, base.estimate - base.low))
+
+
+def _values_and_weights(rows) -> tuple[np.ndarray, np.ndarray | None]:
+    if not isinstance(rows, pd.DataFrame):
+        return np.asarray(rows, float), None
+    weight = rows["weight"].to_numpy(float) if "weight" in rows else None
+    return rows["value"].to_numpy(float), weight
+
+
+def _counted(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
+    """How many of how many rows are 1; with weights of as many rows as they are worth."""
+    if weight is None or not len(x):
+        return float(x.sum()), float(len(x))
+    n = worth(weight)
+    return float(np.average(x, weights=weight)) * n, n
 
 
 def observe(log: Log, alert: Alert) -> Observations | None:

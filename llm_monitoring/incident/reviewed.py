@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PLANNED, ERROR = 20, 0.05
 USUAL_PRECISION = (8.0, 2.0)  # Beta: flags deserved before, where nobody has read any: 0.8, worth ten reviews
-UNDESERVED = 0.05  # belief, before anyone reads, that all extra flags are undeserved
+UNDESERVED = 0.1  # belief, before anyone reads, that all extra flags are undeserved
 
 
 @dataclass(frozen=True)

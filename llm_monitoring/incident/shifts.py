@@ -295,7 +295,7 @@ def log_raised(bad, n, bad_before, n_before, shifts, nodes: int = 7) -> np.ndarr
     """Log Bayes factor from counts: the share before raised by each of `shifts`, averaged, against one share for both.
 
     >>> round(float(log_raised(20, 40, 10, 100, np.array([0.2, 0.4]))), 1)  # 10 % of 100, then 50 % of 40
-    12.1
+    12.0
     """
     bad, n, bad_before, n_before = (np.asarray(x, float) for x in (bad, n, bad_before, n_before))
     with np.errstate(invalid="ignore"):
