@@ -10,7 +10,8 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.causes import NAMED, Cause, Inquiry, in_scope, inquire
+from llm_monitoring.incident.causes import Cause, in_scope
+from llm_monitoring.incident.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.observations import Observations
 from llm_monitoring.incident.separating import separating_step
 from llm_monitoring.results import Result, jsonable

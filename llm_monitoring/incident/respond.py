@@ -11,8 +11,9 @@ from scipy import stats
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import Alert, read_alert
-from llm_monitoring.incident.causes import Inquiry, in_scope, inquire
+from llm_monitoring.incident.causes import in_scope
 from llm_monitoring.incident.comparison import FEWEST, compare
+from llm_monitoring.incident.inquiry import Inquiry, inquire
 from llm_monitoring.incident.observations import Observations, observe
 from llm_monitoring.incident.slices import Slice
 from llm_monitoring.results import Result, jsonable

@@ -9,8 +9,9 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.causes import Inquiry, inquire, whole
+from llm_monitoring.incident.causes import whole
 from llm_monitoring.incident.comparison import compare
+from llm_monitoring.incident.inquiry import Inquiry, inquire
 from llm_monitoring.incident.slices import ALL, Slice
 from llm_monitoring.results import Result, jsonable
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.causes import Cause, Inquiry, in_scope
+from llm_monitoring.incident.causes import Cause, in_scope
+from llm_monitoring.incident.inquiry import Inquiry
 
 POWER = 1.645 + 0.842  # one-sided 5 % error, 80 % power
 

@@ -2,7 +2,7 @@ import pytest
 
 from llm_monitoring import incident
 from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.causes import inquire
+from llm_monitoring.incident.inquiry import inquire
 from llm_monitoring.incident.separating import separating_step
 from tests.incident.worlds import make_alert, make_world
 

@@ -1,0 +1,101 @@
+"""How well each cause fits, with each slice: prior x evidence. The priors are here, and nowhere else.
+
+Nearness in time to the alert counts for nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+
+from llm_monitoring.incident.causes import Cause, reach
+from llm_monitoring.incident.observations import Observations
+from llm_monitoring.incident.shifts import Shifts
+from llm_monitoring.incident.slices import Slice
+
+PRIOR = {"recorded": 0.22, "silent": 0.06, "judge": 0.04, "none": 0.68}  # of any week: the alarm is in the evidence
+STEP = pd.Timedelta("3h")
+
+
+def weigh(cause: Cause, seen: Observations, shifts: Shifts, masks: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Log (prior x fit) of a cause with each slice; `columns` are its own of `log_arrivals`."""
+    n = len(shifts.slices)
+    arrived = shifts.log_arrivals[:, columns]
+    if cause.kind == "none":
+        small = logsumexp(shifts.log_negligible) - np.log(shifts.log_negligible.size)
+        return np.full(n, np.log(PRIOR["none"] / n) + np.logaddexp(0, small) - np.log(2))
+    if cause.kind == "judge":
+        return np.log(PRIOR["judge"]) + _at_some_time(
+            shifts, _only(n, 0), [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))]
+        )
+    if cause.kind == "silent":
+        traced = [
+            (_slice_prior(shifts.slices, *_reached(trace.reach, masks)), arrived[:, [k]])
+            for k, trace in enumerate(cause.traces)
+        ]
+        return np.log(PRIOR["silent"]) + _at_some_time(shifts, _silent_prior(shifts.slices), traced)
+    allowed, all_of_it = _reached(reach(cause, seen), masks)
+    step = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
+    if not allowed.any() or (step < 0 and not len(columns)):
+        return np.full(n, np.log(PRIOR["recorded"] * cause.weight / n) - 20.0)
+    at_once = (
+        shifts.log_evidence[:, [step]] if step >= 0 and not cause.traces and cause.until is None else arrived[:, :0]
+    )
+    ways = np.column_stack([at_once, arrived])
+    prior = _slice_prior(shifts.slices, allowed, all_of_it if cause.kind == "model_version" else None)
+    return np.log(PRIOR["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
+
+
+def _reached(inside: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """The slices inside a reach, and the one that is all of it."""
+    allowed = ~(masks & ~inside).any(axis=1)
+    whole = np.flatnonzero(allowed & (masks.sum(axis=1) == inside.sum()))
+    return allowed, int(whole[0]) if len(whole) else None
+
+
+def _at_some_time(shifts: Shifts, prior: np.ndarray, traced: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Any time of the grid; where versions appeared that nobody recorded, half of the belief is for those."""
+    grid = _log(prior) + _log_mean(shifts.log_evidence[:, on_grid(shifts.times)])
+    if not traced:
+        return grid
+    seen = np.column_stack([_log(where) + fit.ravel() for where, fit in traced])
+    return np.logaddexp(grid, _log_mean(seen)) - np.log(2)
+
+
+def on_grid(times: pd.DatetimeIndex) -> np.ndarray:
+    """Which times are those of the coarse grid, the others being live times of changes."""
+    return np.asarray(times == times.floor(STEP))
+
+
+def _silent_prior(slices: list[Slice]) -> np.ndarray:
+    """What changes without a record is in half of the cases the model of one provider, where there are several."""
+    anything = _slice_prior(slices, np.ones(len(slices), bool))
+    models = np.array([[column for column, _ in found.where] == ["model"] for found in slices])
+    return (anything + models / models.sum()) / 2 if models.any() else anything
+
+
+def _slice_prior(slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None) -> np.ndarray:
+    """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
+
+    Where a change's reach is known and is itself a slice, half of the belief is that it hit all that it reached.
+    """
+    kinds: dict[tuple[str, ...], list[int]] = {}
+    for i in np.flatnonzero(allowed):
+        kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
+    prior = np.zeros(len(slices))
+    for members in kinds.values():
+        prior[members] = 1 / len(kinds) / len(members)
+    return prior if all_of_it is None else (prior + _only(len(slices), all_of_it)) / 2
+
+
+def _log(share: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(share, 1e-300))
+
+
+def _log_mean(columns: np.ndarray) -> np.ndarray:
+    return logsumexp(columns, axis=1) - np.log(columns.shape[1])
+
+
+def _only(n: int, i: int) -> np.ndarray:
+    return np.eye(n)[i]
