@@ -166,7 +166,7 @@ def to_windows(tallies: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
     n = (table["weight"] ** 2 / table["weight2"].where(known)).fillna(0.0)
     spread = (table["squares"] / table["weight"].where(known) - value**2).clip(lower=0) * n / (n - 1).where(n > 1)
     end = table["window_start"] + width
-    last = table["last"].fillna(pd.Timestamp(0, tz="UTC"))
+    last = table["last"].dt.as_unit("us").fillna(pd.Timestamp(0, tz="UTC"))
     out = names.loc[table["chart"]].reset_index(drop=True)
     out = out.assign(window_start=table["window_start"], window_end=end, value=value, n=n, sd=np.sqrt(spread))
     positive = (out["kind"] == "positive").to_numpy()
