@@ -6,7 +6,7 @@ Belief = prior x evidence, summed over the slices that a cause can have hit and 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,7 @@ class Inquiry:
         return float(sum(p for cause, p in zip(self.causes, self.probability) if cause.kind in kinds))
 
 
-def inquire(log: Log, alert: Alert, reviews: pd.DataFrame | None = None) -> Inquiry | None:
+def inquire(log: Log, alert: Alert, reviews: Any = None) -> Inquiry | None:
     """Weigh all causes of an alert; None where the metric has no single answers, or too few on either side.
 
     Parameters
@@ -73,7 +73,7 @@ def inquire(log: Log, alert: Alert, reviews: pd.DataFrame | None = None) -> Inqu
     log : Log
         Everything in it is used; cut it with `until` for the state of an earlier moment.
     alert : Alert
-    reviews : DataFrame, optional
+    reviews : DataFrame or path, optional
         Verdicts of people; default the log's own.
     """
     seen = observe(log, alert)
@@ -126,7 +126,7 @@ def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, si
         if people.told and cause.kind not in ("none", "judge"):
             told.append((np.full(n, people.log_odds), people.told))
         if cause.kind == "judge" and moved:
-            told.append((np.full(n, moved), None))
+            told.append((np.full(n, moved), _of_people(moved)))
         if cause.kind not in ("silent", "model_version"):
             continue
         odds, sentences = np.zeros(n), []
@@ -138,6 +138,14 @@ def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, si
         if odds.any():
             told.append((odds, sentences[0] if sentences else None))
     return found
+
+
+def _of_people(moved: float) -> str:
+    side = "for" if moved > 0 else "against"
+    return (
+        "What people find of the scores that they read, beside what they found of the same scores before, speaks "
+        f"{np.exp(abs(moved)):.1f} to 1 {side} a judge that moved."
+    )
 
 
 def _believe(causes: list[Cause], joint: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -168,8 +176,8 @@ def _most_overlap(masks: np.ndarray, share: np.ndarray) -> int:
 def _name_mix(causes: list[Cause], belief: np.ndarray, mix: Mix) -> tuple[list[Cause], np.ndarray]:
     """Give the part of `none` that the mix explains its own name.
 
-    An alert that other questions explain is no evidence for a second cause: the odds of `none` go from those of an
-    alert (0.45) to those of any week (0.9).
+    An alert that other questions explain is no evidence for a second cause: the odds of `none` go to those of a week in
+    which nothing alarmed.
     """
     part = mix.explains if mix.moved else 0.0
     i = next(k for k, cause in enumerate(causes) if cause.kind == "none")

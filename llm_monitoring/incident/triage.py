@@ -136,7 +136,7 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
     'real'
     """
     alert = read_alert(alert)
-    inquiry = inquire(log, alert)
+    inquiry = inquire(log, alert, reviews)
     if inquiry is None:
         return _undecided(log, alert)
     read = weigh_reviews(log, alert, inquiry.since, reviews)
