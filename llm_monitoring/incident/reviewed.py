@@ -54,7 +54,8 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
         USUAL_PRECISION[0] + (before["verdict"] == "real").sum(),
         USUAL_PRECISION[1] + (before["verdict"] != "real").sum(),
     )
-    ratio = _flag_ratio(log, alert, since)
+    flags = _flags(log, alert, since)
+    ratio = _ratio(flags)
     wald = _wald(a / (a + b), ratio)
     undeserved = _log_undeserved(good, a, b, ratio)
     low, high = anytime_share(good.sum(), len(good)) if len(good) else (None, None)
@@ -72,7 +73,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
         _decided(good, wald),
         wald,
         rows,
-        _sentences(good, low, high, wald, before),
+        [*([] if alert.metric == "flagged_rate" else [_of_flags(flags)]), *_sentences(good, low, high, wald, before)],
     )
 
 
@@ -146,14 +147,19 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
     return rows[late].reset_index(drop=True), rows[~late]
 
 
-def _flag_ratio(log: Log, alert: Alert, since: pd.Timestamp) -> float:
-    """Flag rate before over flag rate since, at most 1, each with half a flag added."""
+def _flags(log: Log, alert: Alert, since: pd.Timestamp) -> list[tuple[int, int]]:
+    """Flagged and judged answers of the alert's feature, before and since."""
     j = log.judgements
     j = j[j["quality_score"].notna() & (True if alert.feature_id is None else j["feature_id"] == alert.feature_id)]
     at = j["request_id"].map(log.requests.set_index("request_id")["timestamp"]).fillna(j["judged_at"])
     flagged = j["flagged"].fillna(False).astype(bool)
-    rates = [(flagged[part].sum() + 0.5) / (part.sum() + 1) for part in (at < since, at >= since)]
-    return float(min(rates[0] / rates[1], 1.0))
+    return [(int(flagged[part].sum()), int(part.sum())) for part in (at < since, at >= since)]
+
+
+def _ratio(flags: list[tuple[int, int]]) -> float:
+    """Flag rate before over flag rate since, at most 1, each with half a flag added."""
+    before, now = ((k + 0.5) / (n + 1) for k, n in flags)
+    return float(min(before / now, 1.0))
 
 
 def _log_undeserved(good: np.ndarray, a: float, b: float, ratio: float) -> float:
@@ -184,6 +190,11 @@ def _decided(good: np.ndarray, wald: dict) -> int | None:
     down = np.log((1 - wald["p_real"]) / (1 - wald["p_false"]))
     crossed = np.abs(np.cumsum(np.where(good, up, down))) >= np.log((1 - ERROR) / ERROR)
     return int(np.argmax(crossed)) + 1 if crossed.any() else None
+
+
+def _of_flags(flags: list[tuple[int, int]]) -> str:
+    told = [f"{say.amount(k / n, 'share')} of {n:,}" if n else "none judged" for k, n in flags]
+    return f"Flagged answers: {told[0]} before, {told[1]} since."
 
 
 def _sentences(good: np.ndarray, low, high, wald: dict, before: pd.DataFrame) -> list[str]:

@@ -9,10 +9,11 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import Alert, read_alert
-from llm_monitoring.incident.causes import whole
+from llm_monitoring.incident.causes import Cause, whole
 from llm_monitoring.incident.comparison import compare
 from llm_monitoring.incident.inquiry import Inquiry, inquire
 from llm_monitoring.incident.reviewed import Reviewed, weigh_reviews
+from llm_monitoring.incident.separating import separating_step
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -235,9 +236,15 @@ def _next(verdict: str, alert: Alert, inquiry: Inquiry, read: Reviewed) -> str:
         if read.judged and read.deserved_probability < 0.5:
             return "The flags are not deserved: correct the judge or its rubric, not the feature."
         return "Close it as a false alarm; the chart goes on with the same baseline."
-    if read.judged and read.reviewed < 20:
-        return f"Read {20 - read.reviewed} more flagged answers, and wait for more judged ones."
-    return "Judge more answers of this period: today's rows cannot tell a fall from chance."
+    more = f"Read {20 - read.reviewed} more flagged answers. " if read.judged and read.reviewed < 20 else ""
+    return more + separating_step(inquiry, *_rivals(inquiry))
+
+
+def _rivals(inquiry: Inquiry) -> tuple[Cause, Cause]:
+    """The likeliest cause by which answers got worse, and the likeliest by which they did not."""
+    harmless = ("none", "mix", "judge")
+    first = {cause.kind in harmless: cause for cause in reversed(inquiry.causes)}
+    return first[False], first[True]
 
 
 def _undecided(log: Log, alert: Alert) -> TriageResult:
