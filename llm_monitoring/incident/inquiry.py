@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 NAMED, UNALARMED = 0.8, 0.9
+_KNOWN: WeakKeyDictionary[Log, dict[Alert, Inquiry | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,20 @@ def inquire(log: Log, alert: Alert, reviews: Any = None) -> Inquiry | None:
     alert : Alert
     reviews : DataFrame or path, optional
         Verdicts of people; default the log's own.
+
+    Notes
+    -----
+    The stages of one incident ask the same of the same log: the answer is kept for as long as the log is.
     """
+    if reviews is not None:
+        return _inquire(log, alert, reviews)
+    known = _KNOWN.setdefault(log, {})
+    if alert not in known:
+        known[alert] = _inquire(log, alert, None)
+    return known[alert]
+
+
+def _inquire(log: Log, alert: Alert, reviews: Any) -> Inquiry | None:
     seen = observe(log, alert)
     if (
         seen is None
