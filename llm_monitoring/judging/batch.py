@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llm_monitoring.errors import ConfigError, Fault, LogError, quote
 from llm_monitoring.judging.asking import ask
 from llm_monitoring.judging.client import Item, as_judge
+from llm_monitoring.judging.group_commit import GroupCommit
 from llm_monitoring.judging.pace import Pace
 from llm_monitoring.judging.redaction import redactor
 from llm_monitoring.judging.store import Store
@@ -146,6 +147,7 @@ class _Run:
         self.store, self.judge, self.chosen, self.pace = store, judge, chosen, pace
         self.budget_usd, self.retry_failed, self.redact = budget_usd, retry_failed, redact
         self.stopped: str | None = "stopped before the end"
+        self.commit = GroupCommit(store.writing)
         self.in_flight = 0
         self._freed = asyncio.Event()
         self._tried: set[str] = set()
@@ -170,6 +172,7 @@ class _Run:
                 raise
             finally:
                 life.cancel()
+                self.commit.flush()
             if self.stopped and shown:
                 bar.write(f"judging stopped: {self.stopped}", file=sys.stderr)
 
@@ -181,19 +184,29 @@ class _Run:
     async def _work(self, items, bar) -> None:
         for request_id in items:
             if self.stopped is not None:
-                return
-            if not self.store.claim(request_id, self.judge):
+                break
+            # in the transaction that keeps this worker's last row: a kill costs at most one call of each worker
+            if not await self.commit.done(lambda store, key=request_id: self._take(store, key)):
                 continue
             try:
-                if not self.store.is_final(request_id, self.judge, self.retry_failed):
-                    await self._judge_one(request_id)
-                    bar.update()
-                    if not bar.disable:
-                        bar.set_postfix_str(self._spent(), refresh=False)
+                await self._judge_one(request_id)
+                bar.update()
+                if not bar.disable:
+                    bar.set_postfix_str(self._spent(), refresh=False)
             except BudgetSpent as spent:
                 self.stopped = str(spent)
             finally:
-                self.store.release(request_id, self.judge)
+                self.commit.soon(lambda store, key=request_id: store.release(key, self.judge))
+        await self.commit.done(lambda store: None)
+
+    def _take(self, store: Store, request_id: str) -> bool:
+        """Claim an item that nobody else has claimed or judged."""
+        if not store.claim(request_id, self.judge):
+            return False
+        if store.is_final(request_id, self.judge, self.retry_failed):
+            store.release(request_id, self.judge)
+            return False
+        return True
 
     async def _judge_one(self, request_id: str) -> None:
         item, probability = self.chosen[request_id]
@@ -201,31 +214,41 @@ class _Run:
         outcome = await ask(self.judge, shown, self.pace, self)
         self._tried.add(request_id)
         outcome.item = item
-        self.store.record(outcome, self.judge, probability)
+        self.commit.soon(lambda store: store.record(outcome, self.judge, probability))
         if outcome.fatal:
             self.stopped = f"{outcome.answer.error_kind}: {outcome.answer.error}"
 
     async def reserve(self, item: Item, worst_usd: float) -> float:
         """Set the worst case aside; where only calls in flight stand in the way, wait for them."""
         while worst_usd > 0:
-            # until one true cost is known, one call at a time: the worst case is only as good as its token count
-            alone = self.budget_usd is not None and self.in_flight and not self.store.knows_costs()
-            reserved = None if alone else self.store.reserve(worst_usd, self.budget_usd)
-            if reserved is not None:
-                self.in_flight += 1
-                return reserved
-            if not self.in_flight:
+            reserved, hopeless = await self.commit.done(lambda store: self._set_aside(store, worst_usd))
+            if hopeless:
                 raise BudgetSpent(f"budget of {self.budget_usd:g} USD: another call could pass it")
-            self._freed.clear()
+            if reserved is not None:
+                return reserved
             await self._freed.wait()
         return 0.0
+
+    def _set_aside(self, store: Store, worst_usd: float) -> tuple[float | None, bool]:
+        """What was set aside, if anything, and whether waiting for the calls in flight is no use."""
+        # until one true cost is known, one call at a time: the worst case is only as good as its token count
+        alone = self.budget_usd is not None and self.in_flight and not store.knows_costs()
+        reserved = None if alone else store.reserve(worst_usd, self.budget_usd)
+        if reserved is not None:
+            self.in_flight += 1
+        else:
+            self._freed.clear()
+        return reserved, not self.in_flight
 
     def settle(self, item: Item, ticket: float, usd: float | None) -> None:
         """Put the true cost in place and wake who waits."""
         if ticket > 0:
-            self.store.settle(item.request_id, ticket, usd)
-            self.in_flight -= 1
-            self._freed.set()
+            self.commit.soon(lambda store: self._put_right(store, item, ticket, usd))
+
+    def _put_right(self, store: Store, item: Item, ticket: float, usd: float | None) -> None:
+        store.settle(item.request_id, ticket, usd)
+        self.in_flight -= 1
+        self._freed.set()
 
     def _spent(self) -> str:
         if self.judge.cost_usd(1, 1) is None:
