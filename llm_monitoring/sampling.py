@@ -38,8 +38,8 @@ def should_sample(request_id: str, rate: float = 0.05) -> bool:
     >>> [should_sample(f"req-{i}", rate=0.3) for i in (7, 8, 9)]
     [False, False, True]
     """
-    digest = int(hashlib.sha256(str(request_id).encode("utf-8", "replace")).hexdigest(), 16)
-    return digest % BUCKETS / BUCKETS < _rate(rate)
+    digest = hashlib.sha256(str(request_id).encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest, "big") % BUCKETS / BUCKETS < _rate(rate)
 
 
 def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = None) -> pd.DataFrame:

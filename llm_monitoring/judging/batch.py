@@ -186,7 +186,7 @@ class _Run:
             if self.stopped is not None:
                 break
             # in the transaction that keeps this worker's last row: a kill costs at most one call of each worker
-            if not await self.commit.done(lambda store, key=request_id: self._take(store, key)):
+            if not await self.commit.done(lambda store, key=request_id: store.take(key, self.judge, self.retry_failed)):
                 continue
             try:
                 await self._judge_one(request_id)
@@ -198,15 +198,6 @@ class _Run:
             finally:
                 self.commit.soon(lambda store, key=request_id: store.release(key, self.judge))
         await self.commit.done(lambda store: None)
-
-    def _take(self, store: Store, request_id: str) -> bool:
-        """Claim an item that nobody else has claimed or judged."""
-        if not store.claim(request_id, self.judge):
-            return False
-        if store.is_final(request_id, self.judge, self.retry_failed):
-            store.release(request_id, self.judge)
-            return False
-        return True
 
     async def _judge_one(self, request_id: str) -> None:
         item, probability = self.chosen[request_id]

@@ -118,14 +118,15 @@ class Judge:
 
     async def __call__(self, messages: list[dict[str, Any]], schema: dict[str, Any], timeout_s: float) -> JudgeReply:
         """Ask once; raise RateLimited, Transient, Permanent or Fatal where no reply came."""
-        client = await self._client()
+        free = await self._free_clients()
         import httpx2
         import openai
 
+        client = free.pop() if len(free) > 1 else self._new_client(free[0])
         # post, not chat.completions.create: that one walks the whole request by its types, a third of a call's time
         try:
             response = await client.post(
-                "/chat/completions",
+                f"{client.base_url}chat/completions",
                 cast_to=httpx2.Response,
                 options={"timeout": timeout_s},
                 body={
@@ -146,6 +147,8 @@ class Judge:
             if self._adapt(error):
                 return await self(messages, schema, timeout_s)
             raise _named(error) from None
+        finally:
+            free.append(client)
         return read_completion(response.content)
 
     def prepare(self) -> None:
@@ -174,33 +177,46 @@ class Judge:
             return True
         return False
 
-    async def _client(self) -> Any:
-        """The SDK's client of the running loop; closed when the loop ends."""
+    async def _free_clients(self) -> list[Any]:
+        """The SDK's clients of the running loop that no call uses, after the TLS settings that they share.
+
+        One client a call in flight: with each call a client looks at every connection it has, with 64 of them for
+        longer than all the rest takes.
+        """
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            keeper = self._keep_client()
+            keeper = self._keep_clients()
             self._clients[loop] = (await anext(keeper), keeper)
         return self._clients[loop][0]
 
-    async def _keep_client(self) -> AsyncIterator[Any]:
-        # asyncio closes the generators that are still open when a loop ends, and with this one the client
+    async def _keep_clients(self) -> AsyncIterator[list[Any]]:
+        # asyncio closes the generators that are still open when a loop ends, and with this one the clients
         try:
-            from openai import AsyncOpenAI, OpenAIError
+            import httpx2
+            import openai  # noqa: F401
         except ImportError:
             raise ImportError(
                 'Judge needs the openai package: pip install "llm-monitoring[judge]". '
                 "A function of yours as judge needs nothing"
             ) from None
+        free = [httpx2.create_ssl_context()]
+        free.append(self._new_client(free[0]))
         try:
-            client = AsyncOpenAI(base_url=self.base_url, api_key=self.api_key, timeout=self.timeout_s, max_retries=0)
+            yield free
+        finally:
+            for client in free[1:]:
+                await client.close()
+
+    def _new_client(self, tls: Any) -> Any:
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+
+        settings = {"base_url": self.base_url, "api_key": self.api_key, "timeout": self.timeout_s, "max_retries": 0}
+        try:
+            return AsyncOpenAI(**settings, http_client=DefaultAsyncHttpxClient(verify=tls))
         except OpenAIError:
             raise ConfigError(
                 "Judge: no API key; set OPENAI_API_KEY, or Judge(api_key=...); a local server takes any text"
             ) from None
-        try:
-            yield client
-        finally:
-            await client.close()
 
 
 def read_completion(body: bytes) -> JudgeReply:

@@ -45,7 +45,8 @@ class GroupCommit:
     async def done(self, act: Act) -> Any:
         """Do it, and go on once it is committed, with what it returned."""
         if self._error is not None:
-            raise self._error
+            error, self._error = self._error, None
+            raise error
         future = asyncio.get_running_loop().create_future()
         self._add(act, future)
         return await future
@@ -65,10 +66,10 @@ class GroupCommit:
             with self._transaction() as store:
                 results = [act(store) for act, _ in acts]
         except Exception as error:
-            self._error = error
-            for _, future in acts:
-                if future is not None:
-                    future.set_exception(error)
+            futures = [future for _, future in acts if future is not None]
+            self._error = None if futures else error
+            for future in futures:
+                future.set_exception(error)
             return
         for (_, future), result in zip(acts, results, strict=True):
             if future is not None:

@@ -200,6 +200,15 @@ class Store:
         done = self.db.execute("insert or ignore into claim values (?, ?, ?, ?)", (*key, self.run_id))
         return done.rowcount == 1
 
+    def take(self, request_id: str, judge: Any, retry_failed: bool = False) -> bool:
+        """Claim an item that nobody else has claimed, and that has no final judgement."""
+        if not self.claim(request_id, judge):
+            return False
+        if self.is_final(request_id, judge, retry_failed):
+            self.release(request_id, judge)
+            return False
+        return True
+
     def release(self, request_id: str, judge: Any) -> None:
         """Give an item back."""
         key = (request_id, judge.model, judge.rubric.label)
