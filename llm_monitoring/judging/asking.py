@@ -129,7 +129,7 @@ async def _reply(judge: Any, item: Item, said: list[dict[str, Any]]) -> JudgeRep
         async with asyncio.timeout(judge.timeout_s):
             if isinstance(judge, FunctionJudge):
                 return await judge.about(item, *arguments)
-            return await judge(*arguments)
+            reply = await judge(*arguments)
     except JudgeError:
         raise
     except TimeoutError:
@@ -142,6 +142,9 @@ async def _reply(judge: Any, item: Item, said: list[dict[str, Any]]) -> JudgeRep
         raise
     except Exception as error:
         raise Permanent("judge_error", _said(error)) from None
+    if not isinstance(reply, JudgeReply):
+        raise Permanent("judge_error", f"{type(judge).__name__} returned {quote(reply)}; expected a JudgeReply")
+    return reply
 
 
 def _said(error: Exception) -> str:

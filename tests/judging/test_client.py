@@ -135,3 +135,18 @@ def test_a_judge_without_a_key_says_so(monkeypatch):
 
 def test_the_key_is_not_shown():
     assert "secret" not in repr(Judge("m", api_key="secret"))
+
+
+def test_a_judge_of_ones_own_that_returns_no_reply_is_a_failed_judgement():
+    class Odd:
+        model, rubric, timeout_s, max_tries, max_output_tokens = "odd", DEFAULT_RUBRIC, 5, 3, 300
+
+        def cost_usd(self, input_tokens, output_tokens):
+            return None
+
+        async def __call__(self, messages, schema, timeout_s):
+            return {"correctness": 5, "completeness": 5, "tone": 5}
+
+    found = judged(Odd())
+    assert found.quality_score is None
+    assert found.error.startswith("judge_error: Odd returned {'correctness': 5")
