@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames
@@ -108,6 +109,6 @@ def _limit(rate: float) -> int:
 
 
 def _rate(rate: float) -> float:
-    if not 0 <= rate <= 1:
+    if not (isinstance(rate, Real) and 0 <= rate <= 1):
         raise ConfigError(f"rate={rate!r}; expected a share from 0 to 1, such as 0.05")
     return rate

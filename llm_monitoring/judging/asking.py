@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -43,7 +44,13 @@ class Outcome:
     fatal: bool = False
 
 
-async def ask(judge: Any, item: Item, pace: Pace | None = None, meter: Meter | None = None) -> Outcome:
+async def ask(
+    judge: Any,
+    item: Item,
+    pace: Pace | None = None,
+    meter: Meter | None = None,
+    redact: Callable[[str], str] = str,
+) -> Outcome:
     """Ask a judge about one item; never raises for what a judge or its server did.
 
     Parameters
@@ -54,6 +61,8 @@ async def ask(judge: Any, item: Item, pace: Pace | None = None, meter: Meter | N
         Shared by all workers of a run.
     meter : Meter, optional
         Holds the budget; what it raises goes through.
+    redact : callable
+        Text -> the text as the judge may see it. Where it fails the item is not sent.
 
     Returns
     -------
@@ -64,10 +73,17 @@ async def ask(judge: Any, item: Item, pace: Pace | None = None, meter: Meter | N
     if not all(isinstance(text, str) and text.strip() for text in (item.user_input, item.system_output)):
         outcome.answer = Answer(None, error_kind="no_text", error="no question or no answer in the log to be judged")
         return _dated(outcome)
+    try:
+        shown = item._replace(user_input=redact(item.user_input), system_output=redact(item.system_output))
+        if not all(isinstance(text, str) for text in (shown.user_input, shown.system_output)):
+            raise TypeError("redact gave no text; expected a function text -> text")
+    except Exception as error:
+        outcome.answer = Answer(None, error_kind="redaction", error=_said(error))
+        return _dated(outcome)
     tries = refusals = 0
     while True:
         try:
-            reply = await _once(judge, item, outcome, pace, meter)
+            reply = await _once(judge, shown, outcome, pace, meter)
             outcome.answer = read_answer(reply, judge.rubric)
             outcome.model, outcome.fingerprint = reply.model, reply.fingerprint
             if outcome.answer.scores is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_monitoring.errors import ConfigError, quote
-from llm_monitoring.judging.asking import Outcome, ask
+from llm_monitoring.judging.asking import ask
 from llm_monitoring.judging.client import Item, as_judge
 from llm_monitoring.judging.group_commit import GroupCommit
 from llm_monitoring.judging.pace import Pace
@@ -172,23 +172,13 @@ class BackgroundJudge:
         with self._noting_errors():
             if await commit.done(lambda store: store.take(item.request_id, self.judge)):
                 try:
-                    outcome = await self._ask(item, pace)
+                    outcome = await ask(self.judge, item, pace, redact=self.redact)
                     await commit.done(lambda store: store.record(outcome, self.judge, self.rate, minute))
                 except BaseException:
                     with self._opened() as store:
                         store.release(item.request_id, self.judge)
                     raise
             self._judged += 1
-
-    async def _ask(self, item: Item, pace: Pace) -> Outcome:
-        shown = item
-        if isinstance(item.user_input, str) and isinstance(item.system_output, str):
-            shown = item._replace(
-                user_input=self.redact(item.user_input), system_output=self.redact(item.system_output)
-            )
-        outcome = await ask(self.judge, shown, pace)
-        outcome.item = item
-        return outcome
 
     def _flush(self) -> None:
         now = int(time.time() // 60)

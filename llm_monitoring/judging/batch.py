@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +102,11 @@ def judge_sample(
             f"judge_sample(budget_usd={quote(budget_usd)}): the judge has no prices. "
             "Give them: Judge(..., usd_per_m_input=..., usd_per_m_output=...)"
         )
-    if not concurrency >= 1:
+    if not (isinstance(concurrency, Integral) and concurrency >= 1):
         raise ConfigError(f"judge_sample(concurrency={quote(concurrency)}); expected a whole number >= 1")
+    for name, value in (("budget_usd", budget_usd), ("rpm", rpm), ("tpm", tpm)):
+        if not (value is None or (isinstance(value, Real) and 0 < value < float("inf"))):
+            raise ConfigError(f"judge_sample({name}={quote(value)}); expected a number above 0, or None for no limit")
     chosen = chosen_items(log_or_requests, rate, boost)
     pace = Pace(rpm, tpm)
     with Store(out) as store:
@@ -121,10 +125,10 @@ def judge_sample(
 def chosen_items(log_or_requests, rate: float, boost: Mapping[str, Any] | None) -> dict[str, tuple[Item, float]]:
     """The sampled requests by id, each with its inclusion probability."""
     frame = sample(log_or_requests, rate, boost=boost)
-    missing = [name for name in ("user_input", "system_output") if name not in frame]
+    missing = [name for name in ("user_input", "system_output") if len(frame) and frame[name].isna().all()]
     if missing:
         raise LogError(
-            [Fault("requests", column=name, expected="no such column; a judge needs texts") for name in missing]
+            [Fault("requests", column=name, expected="no text in any row; a judge needs them") for name in missing]
         )
     texts = frame[["request_id", "feature_id", "user_input", "system_output"]].astype(object)
     texts = texts.where(texts.notna(), "")
@@ -201,10 +205,8 @@ class _Run:
 
     async def _judge_one(self, request_id: str) -> None:
         item, probability = self.chosen[request_id]
-        shown = item._replace(user_input=self.redact(item.user_input), system_output=self.redact(item.system_output))
-        outcome = await ask(self.judge, shown, self.pace, self)
+        outcome = await ask(self.judge, item, self.pace, self, self.redact)
         self._tried.add(request_id)
-        outcome.item = item
         self.commit.soon(lambda store: store.record(outcome, self.judge, probability))
         if outcome.fatal:
             self.stopped = f"{outcome.answer.error_kind}: {outcome.answer.error}"

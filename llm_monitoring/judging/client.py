@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -85,6 +86,8 @@ class Judge:
     max_output_tokens : int
     usd_per_m_input, usd_per_m_output : float, optional
         USD per million tokens. Without them costs are null and no budget can be held.
+    assumed_prices : bool
+        The prices are no more than an upper bound: they hold the budget, the judgements' costs stay null.
     temperature : float or None
         None leaves it to the server.
 
@@ -106,6 +109,7 @@ class Judge:
     usd_per_m_input: float | None = None
     usd_per_m_output: float | None = None
     temperature: float | None = 0.0
+    assumed_prices: bool = False
     _clients: WeakKeyDictionary = field(default_factory=WeakKeyDictionary, repr=False)
     _length_name: str = field(default="max_tokens", repr=False)
 
@@ -115,6 +119,11 @@ class Judge:
         for name in ("timeout_s", "max_tries", "max_output_tokens"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"Judge({name}={quote(getattr(self, name))}); expected a number above 0")
+        for name in ("usd_per_m_input", "usd_per_m_output"):
+            if not (getattr(self, name) is None or getattr(self, name) >= 0):
+                raise ConfigError(f"Judge({name}={quote(getattr(self, name))}); expected USD per million tokens, >= 0")
+        if not isinstance(self.rubric, Rubric):
+            raise ConfigError(f"Judge(rubric={quote(self.rubric)}); expected a Rubric: Rubric.from_yaml(...) reads one")
 
     async def __call__(self, messages: list[dict[str, Any]], schema: dict[str, Any], timeout_s: float) -> JudgeReply:
         """Ask once; raise RateLimited, Transient, Permanent or Fatal where no reply came."""
@@ -212,11 +221,16 @@ class Judge:
 
         settings = {"base_url": self.base_url, "api_key": self.api_key, "timeout": self.timeout_s, "max_retries": 0}
         try:
-            return AsyncOpenAI(**settings, http_client=DefaultAsyncHttpxClient(verify=tls))
+            client = AsyncOpenAI(**settings, http_client=DefaultAsyncHttpxClient(verify=tls))
         except OpenAIError:
             raise ConfigError(
                 "Judge: no API key; set OPENAI_API_KEY, or Judge(api_key=...); a local server takes any text"
             ) from None
+        if not (client.api_key.isascii() and client.api_key.isprintable()):
+            raise ConfigError(
+                "Judge: the API key holds a line break or a character that is not ASCII; expected one word"
+            )
+        return client
 
 
 def read_completion(body: bytes) -> JudgeReply:
@@ -350,12 +364,19 @@ def _as_reply(answer: Any) -> JudgeReply:
         return JudgeReply(answer)
     if isinstance(answer, Mapping):
         try:
-            return JudgeReply(json.dumps(dict(answer)))
+            return JudgeReply(json.dumps(dict(answer), default=_whole_number))
         except (TypeError, ValueError):
             return JudgeReply(str(answer))
     if isinstance(answer, tuple) and 2 <= len(answer) <= len(JudgeReply._fields):
         return JudgeReply(*answer)
     return JudgeReply(str(answer))
+
+
+def _whole_number(value: Any) -> int:
+    """A numpy integer as what it is; anything else has no place in JSON."""
+    if isinstance(value, Integral):
+        return int(value)
+    raise TypeError
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:

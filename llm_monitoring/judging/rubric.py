@@ -8,7 +8,7 @@ import json
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -205,7 +205,7 @@ EXPECTED = {  # what stands after the value, by pydantic's names of faults
 class _PlainLoader(yaml.SafeLoader):
     """Texts stay as they are written: `version: 1.10` is not 1.1, `2026-05-01` no date, an anchor `yes` not true."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -61,8 +61,18 @@ COLUMNS = [
     "inclusion_probability",
     "cost_usd",
 ]
-RETRIED = ("timeout", "connection", "bad_response", "rate_limited", "http_408", "http_409", "http_425", "http_5%")
-ALWAYS_AGAIN = ("http_401", "http_403", "http_404", "quota")  # the run's fault, not the item's
+RETRIED = (
+    "timeout",
+    "connection",
+    "bad_response",
+    "rate_limited",
+    "http_408",
+    "http_409",
+    "http_425",
+    "http_5%",
+    "judge_error",
+)
+ALWAYS_AGAIN = ("http_401", "http_403", "http_404", "quota", "redaction")  # the run's fault, not the item's
 DEAD_AFTER = 120.0  # seconds without a sign of life
 
 
@@ -86,10 +96,13 @@ class Store:
 
     def __init__(self, path: str | Path, run_id: str | None = None):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.run_id = run_id or uuid.uuid4().hex
         self._prompt: tuple[Any, str] | None = None
-        self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ConfigError(f"{self.path}: {error}; expected the name of a file that may be written") from None
         try:
             self.db.execute("pragma journal_mode=wal")
             self.db.execute("pragma synchronous=normal")
@@ -258,10 +271,11 @@ class Store:
     ) -> None:
         """Write one outcome and let go of its item."""
         found, item = judgement(outcome, judge), outcome.item
+        cost_usd = None if getattr(judge, "assumed_prices", False) else outcome.cost_usd
         row = (
             *(item.request_id, judge.model, judge.rubric.label, item.feature_id, found.status, found.quality_score),
             *(json.dumps(found.dimensions), found.flagged, found.flag_reason, outcome.answer.reason),
-            *(outcome.answer.error_kind, found.error, outcome.attempts, outcome.cost_usd, inclusion_probability),
+            *(outcome.answer.error_kind, found.error, outcome.attempts, cost_usd, inclusion_probability),
             *(outcome.model, outcome.fingerprint, self._prompt_hash(judge.rubric), _input_hash(item), found.judged_at),
             *(self.run_id, minute),
         )
