@@ -53,12 +53,14 @@ def judge_log(
         assumed_prices=assumed,
     )
     opened = open_log(log)
-    price = (
-        f"no price was given: the budget counts {judge.usd_per_m_input:g} USD per million tokens in and "
-        f"{judge.usd_per_m_output:g} out, more than nearly any model costs. Give --input-price and --output-price"
-    )
+    price = []
+    if assumed:
+        price.append(
+            f"no price was given: the budget counts {judge.usd_per_m_input:g} USD per million tokens in and "
+            f"{judge.usd_per_m_output:g} out, more than nearly any model costs. Give --input-price and --output-price"
+        )
     if dry_run:
-        return [*_dry_run(opened, judge, rate, budget), *([price] if assumed else [])], 0
+        return [*_dry_run(opened, judge, rate, budget), *price], 0
     found = judge_sample(
         opened,
         judge,
@@ -81,8 +83,7 @@ def judge_log(
         lines.append(f"failed: {n:,} {kind}")
     if stopped:
         lines.append(f"stopped: {stopped}")
-    if assumed:
-        lines.append(price)
+    lines += price
     if export:
         lines.append(str(write_table(out, export)))
     spent = bool(stopped) and stopped.startswith("budget")

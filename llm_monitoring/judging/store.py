@@ -111,7 +111,8 @@ class Store:
                     self.db.execute(statement)
         except sqlite3.DatabaseError as error:
             self.db.close()
-            raise ConfigError(f"{self.path}: {error}; expected a file of judgements, or none yet") from None
+            written = "that may be written" if isinstance(error, sqlite3.OperationalError) else "or none yet"
+            raise ConfigError(f"{self.path}: {error}; expected a file of judgements, {written}") from None
 
     def __enter__(self) -> Store:
         return self
