@@ -23,12 +23,13 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "judging")]
 from fake_judge_server import FakeJudgeServer  # noqa: E402
 from frames import judge_at, questions  # noqa: E402
 
+from llm_monitoring.intervals import mean_t  # noqa: E402
 from llm_monitoring.judging.background import BackgroundJudge  # noqa: E402
 from llm_monitoring.judging.batch import judge_sample  # noqa: E402
 from llm_monitoring.judging.prompt import messages  # noqa: E402
 from llm_monitoring.judging.rubric import DEFAULT_RUBRIC  # noqa: E402
 from llm_monitoring.judging.store import Store  # noqa: E402
-from llm_monitoring.raters import corrected_mean  # noqa: E402
+from llm_monitoring.raters import agreement, corrected_mean  # noqa: E402
 from llm_monitoring.sampling import should_sample  # noqa: E402
 
 
@@ -197,6 +198,24 @@ def coverage(_: Path, repetitions: int = 1000) -> None:
             )
 
 
+def people(_: Path, labels: int = 60, seed: int = 0) -> None:
+    """The table of docs/raters.md: what a raw judge would have claimed, question by question."""
+    data = ROOT.parent / "shared" / "data" / "judge_agreement"
+    humans = pd.read_parquet(data / "human_labels.parquet").groupby(["source", "dimension", "item_id"])["human_score"]
+    scores = pd.read_parquet(data / "judge_scores.parquet").set_index(["source", "dimension", "item_id"])
+    both = scores.join(humans.mean(), how="inner").dropna(subset=["judge_score", "human_score"])
+    for (source, dimension), rows in both.groupby(level=["source", "dimension"]):
+        judge, human = rows["judge_score"].to_numpy(float), rows["human_score"].to_numpy(float)
+        bias = mean_t(judge - human)
+        found = agreement(np.floor(human + 0.5), judge, labels=[1, 2, 3, 4])
+        drawn = np.random.default_rng(seed).choice(len(rows), labels, replace=False)
+        mean = corrected_mean(judge, judge[drawn], human[drawn])
+        print(f"| {source} {dimension} | {len(rows)} | {human.mean():.2f} | {judge.mean():.2f} "
+              f"| {bias.estimate:+.2f} ({bias.low:+.2f} to {bias.high:+.2f}) "
+              f"| {found.weighted_kappa:.2f} ({found.weighted_kappa_low:.2f} to {found.weighted_kappa_high:.2f}) "
+              f"| {mean.estimate:.2f} ({mean.low:.2f} to {mean.high:.2f}) | {'yes' if mean.informative else 'no'} |")  # fmt: skip
+
+
 def timed(act) -> float:
     start = time.perf_counter()
     act()
@@ -204,7 +223,7 @@ def timed(act) -> float:
 
 
 if __name__ == "__main__":
-    parts = {act.__name__: act for act in (throughput, kill, limits, budget, submit, coverage)}
+    parts = {act.__name__: act for act in (throughput, kill, limits, budget, submit, coverage, people)}
     with tempfile.TemporaryDirectory() as place:
         for part in sys.argv[1:] or parts:
             parts[part](Path(place))
