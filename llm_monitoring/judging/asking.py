@@ -17,7 +17,7 @@ from llm_monitoring.judging.prompt import messages
 from llm_monitoring.records import QualityJudgement
 
 MOST_REFUSALS = 12  # 429s per item; they do not count as tries
-PASSING = {"timeout", "connection", "bad_response", "rate_limited", "http_408", "http_409", "http_425"}
+MOST_FRUITLESS = 4  # of them in a row, in which no other item was answered either
 
 
 class Meter(Protocol):
@@ -80,7 +80,7 @@ async def ask(
     except Exception as error:
         outcome.answer = Answer(None, error_kind="redaction", error=_said(error))
         return _dated(outcome)
-    tries = refusals = 0
+    tries = refusals = fruitless = answers = 0
     while True:
         try:
             reply = await _once(judge, shown, outcome, pace, meter)
@@ -95,7 +95,9 @@ async def ask(
                 return _dated(outcome)
             if isinstance(error, RateLimited):
                 refusals += 1
-                if refusals >= MOST_REFUSALS:
+                known, answers = answers, pace.answers if pace else 0
+                fruitless = fruitless + 1 if answers == known else 1
+                if refusals >= MOST_REFUSALS or fruitless >= MOST_FRUITLESS:
                     return _dated(outcome)
                 if pace is None:
                     await asyncio.sleep(_wait(refusals) if error.retry_after is None else min(error.retry_after, 120))

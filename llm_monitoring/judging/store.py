@@ -72,7 +72,14 @@ RETRIED = (
     "http_5%",
     "judge_error",
 )
-ALWAYS_AGAIN = ("http_401", "http_403", "http_404", "quota", "redaction")  # the run's fault, not the item's
+ALWAYS_AGAIN = (
+    "http_401",
+    "http_403",
+    "http_404",
+    "quota",
+    "rate_limited",
+    "redaction",
+)  # the run's fault, not the item's
 DEAD_AFTER = 120.0  # seconds without a sign of life
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from judging.frames import judge_at, questions
 
 from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.judging.batch import judge_sample
+from llm_monitoring.judging.pace import WIDEST_GAP, Pace
 from llm_monitoring.judging.rubric import DEFAULT_RUBRIC
 from llm_monitoring.judging.store import Store, export
 from llm_monitoring.sampling import should_sample
@@ -149,6 +151,30 @@ def test_an_unknown_limit_is_found_and_every_item_answered(server, tmp_path):
     found = judge_sample(questions(120), judge_at(server), rate=1, out=tmp_path / "j.db", concurrency=32)
     assert (found["quality_score"] == 4).sum() == 120
     assert server.stats()["refused"] <= 240
+
+
+def test_a_server_that_refuses_for_ever_is_left_and_asked_again_by_the_next_run(server, tmp_path):
+    server.configure(mode="429", retry_after="ms")
+    found = judge_sample(questions(3), judge_at(server), rate=1, out=tmp_path / "j.db")
+    assert [error.split(":")[0] for error in found["error"]] == ["rate_limited"] * 3
+    assert server.stats()["calls"] <= 4 * 3
+    server.configure()
+    assert judge_sample(questions(3), judge_at(server), rate=1, out=tmp_path / "j.db")["quality_score"].tolist() == [
+        4,
+        4,
+        4,
+    ]
+
+
+def test_the_gap_between_calls_has_an_end():
+    async def refuse_for_long():
+        pace = Pace()
+        for _ in range(100):
+            pace._widened_at = -1.0
+            pace.refused(0.0)
+        return pace.gap
+
+    assert asyncio.run(refuse_for_long()) == WIDEST_GAP
 
 
 def test_a_known_limit_is_hardly_ever_hit(server, tmp_path):
