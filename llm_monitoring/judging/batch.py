@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,7 +191,8 @@ class _Run:
             if self.stopped is not None:
                 break
             # in the transaction that keeps this worker's last row: a kill costs at most one call of each worker
-            if not await self.commit.done(lambda store, key=request_id: store.take(key, self.judge, self.retry_failed)):
+            key = {"request_id": request_id, "judge": self.judge}
+            if not await self.commit.done(partial(Store.take, **key, retry_failed=self.retry_failed)):
                 continue
             try:
                 await self._judge_one(request_id)
@@ -200,7 +202,7 @@ class _Run:
             except BudgetSpent as spent:
                 self.stopped = str(spent)
             finally:
-                self.commit.soon(lambda store, key=request_id: store.release(key, self.judge))
+                self.commit.soon(partial(Store.release, **key))
         await self.commit.done(lambda store: None)
 
     async def _judge_one(self, request_id: str) -> None:

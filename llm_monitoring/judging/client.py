@@ -208,7 +208,7 @@ class Judge:
                 'Judge needs the openai package: pip install "llm-monitoring[judge]". '
                 "A function of yours as judge needs nothing"
             ) from None
-        free = [httpx2.create_ssl_context()]
+        free: list[Any] = [httpx2.create_ssl_context()]
         free.append(self._new_client(free[0]))
         try:
             yield free
@@ -219,7 +219,8 @@ class Judge:
     def _new_client(self, tls: Any) -> Any:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 
-        settings = {"base_url": self.base_url, "api_key": self.api_key, "timeout": self.timeout_s, "max_retries": 0}
+        settings: dict[str, Any] = {"base_url": self.base_url, "api_key": self.api_key}
+        settings |= {"timeout": self.timeout_s, "max_retries": 0}
         try:
             client = AsyncOpenAI(**settings, http_client=DefaultAsyncHttpxClient(verify=tls))
         except OpenAIError:

@@ -66,10 +66,10 @@ class GroupCommit:
             with self._transaction() as store:
                 results = [act(store) for act, _ in acts]
         except Exception as error:
-            futures = [future for _, future in acts if future is not None]
-            self._error = None if futures else error
-            for future in futures:
-                future.set_exception(error)
+            waited = [future for _, future in acts if future is not None]
+            self._error = None if waited else error
+            for one in waited:
+                one.set_exception(error)
             return
         for (_, future), result in zip(acts, results, strict=True):
             if future is not None:

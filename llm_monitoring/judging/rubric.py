@@ -180,9 +180,10 @@ def _line(where: str, fault: Any) -> str:
     expected = str(fault.get("ctx", {}).get("error", "")) or EXPECTED.get(fault["type"], "expected {msg}")
     expected = expected.format(msg=fault["msg"].removeprefix("Input should be "), **fault.get("ctx", {}))
     if fault["type"] == "extra_forbidden":
-        parent = {1: Rubric, 2: FlagRule, 3: Dimension}[len(fault["loc"])]
-        close = difflib.get_close_matches(str(fault["loc"][-1]), list(parent.model_fields), n=1, cutoff=0.5)
-        expected += ", ".join(parent.model_fields) + (f"; the nearest is {close[0]!r}" if close else "")
+        parents: list[type[BaseModel]] = [Rubric, FlagRule, Dimension]  # by their depth
+        keys = list(parents[len(fault["loc"]) - 1].model_fields)
+        close = difflib.get_close_matches(str(fault["loc"][-1]), keys, n=1, cutoff=0.5)
+        expected += ", ".join(keys) + (f"; the nearest is {close[0]!r}" if close else "")
     if fault["type"] == "value_error":
         return f"{where}{', ' + place if place else ''}: {expected}"
     return f"{where}, {place}: {'missing' if fault['type'] == 'missing' else quote(fault['input'])}; {expected}"
