@@ -115,7 +115,9 @@ def _alert_lines(alerts, as_json: bool):
 @click.argument("log")
 @click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
 @click.option("--rate", default=0.05, show_default=True, help="Share of requests, 0 to 1.")
-@click.option("--budget", type=float, metavar="USD", help="What the file may spend in its life. Needs both prices.")
+@click.option(
+    "--budget", type=float, metavar="USD", help="What the file may spend in its life. Prices not given count high."
+)
 @click.option("--input-price", type=float, metavar="USD", help="Per million input tokens.")
 @click.option("--output-price", type=float, metavar="USD", help="Per million output tokens.")
 @click.option("--rubric", metavar="FILE", help="A rubric in YAML. Default: correctness, completeness, tone.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames
@@ -38,8 +39,8 @@ def should_sample(request_id: str, rate: float = 0.05) -> bool:
     >>> [should_sample(f"req-{i}", rate=0.3) for i in (7, 8, 9)]
     [False, False, True]
     """
-    digest = int(hashlib.sha256(str(request_id).encode("utf-8", "replace")).hexdigest(), 16)
-    return digest % BUCKETS / BUCKETS < _rate(rate)
+    digest = hashlib.sha256(str(request_id).encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest, "big") % BUCKETS / BUCKETS < _rate(rate)
 
 
 def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -108,6 +109,6 @@ def _limit(rate: float) -> int:
 
 
 def _rate(rate: float) -> float:
-    if not 0 <= rate <= 1:
+    if not (isinstance(rate, Real) and 0 <= rate <= 1):
         raise ConfigError(f"rate={rate!r}; expected a share from 0 to 1, such as 0.05")
     return rate

@@ -71,7 +71,11 @@ def read_answer(reply: JudgeReply, rubric: Rubric) -> Answer:
     if reply.finish_reason not in STOPPED:
         kind = NOT_STOPPED.get(reply.finish_reason, "unfinished")
         return _unfit(kind, f"finish reason {quote(reply.finish_reason)}; expected 'stop'")
-    if reply.text is None or not reply.text.strip():
+    if reply.text is None:
+        return _unfit("empty", "the answer holds no text")
+    if not isinstance(reply.text, str):
+        return _unfit("not_json", f"{quote(reply.text)} is no text; expected one JSON object as text")
+    if not reply.text.strip():
         return _unfit("empty", "the answer holds no text")
     try:
         content = json.loads(reply.text, object_pairs_hook=_object, parse_constant=_no_constant)

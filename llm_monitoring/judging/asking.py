@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from llm_monitoring.judging.prompt import messages
 from llm_monitoring.records import QualityJudgement
 
 MOST_REFUSALS = 12  # 429s per item; they do not count as tries
-PASSING = {"timeout", "connection", "bad_response", "rate_limited", "http_408", "http_409", "http_425"}
+MOST_FRUITLESS = 4  # of them in a row, in which no other item was answered either
 
 
 class Meter(Protocol):
@@ -43,7 +44,13 @@ class Outcome:
     fatal: bool = False
 
 
-async def ask(judge: Any, item: Item, pace: Pace | None = None, meter: Meter | None = None) -> Outcome:
+async def ask(
+    judge: Any,
+    item: Item,
+    pace: Pace | None = None,
+    meter: Meter | None = None,
+    redact: Callable[[str], str] = str,
+) -> Outcome:
     """Ask a judge about one item; never raises for what a judge or its server did.
 
     Parameters
@@ -54,6 +61,8 @@ async def ask(judge: Any, item: Item, pace: Pace | None = None, meter: Meter | N
         Shared by all workers of a run.
     meter : Meter, optional
         Holds the budget; what it raises goes through.
+    redact : callable
+        Text -> the text as the judge may see it. Where it fails the item is not sent.
 
     Returns
     -------
@@ -64,10 +73,17 @@ async def ask(judge: Any, item: Item, pace: Pace | None = None, meter: Meter | N
     if not all(isinstance(text, str) and text.strip() for text in (item.user_input, item.system_output)):
         outcome.answer = Answer(None, error_kind="no_text", error="no question or no answer in the log to be judged")
         return _dated(outcome)
-    tries = refusals = 0
+    try:
+        shown = item._replace(user_input=redact(item.user_input), system_output=redact(item.system_output))
+        if not all(isinstance(text, str) for text in (shown.user_input, shown.system_output)):
+            raise TypeError("redact gave no text; expected a function text -> text")
+    except Exception as error:
+        outcome.answer = Answer(None, error_kind="redaction", error=_said(error))
+        return _dated(outcome)
+    tries = refusals = fruitless = answers = 0
     while True:
         try:
-            reply = await _once(judge, item, outcome, pace, meter)
+            reply = await _once(judge, shown, outcome, pace, meter)
             outcome.answer = read_answer(reply, judge.rubric)
             outcome.model, outcome.fingerprint = reply.model, reply.fingerprint
             if outcome.answer.scores is not None:
@@ -79,7 +95,9 @@ async def ask(judge: Any, item: Item, pace: Pace | None = None, meter: Meter | N
                 return _dated(outcome)
             if isinstance(error, RateLimited):
                 refusals += 1
-                if refusals >= MOST_REFUSALS:
+                known, answers = answers, pace.answers if pace else 0
+                fruitless = fruitless + 1 if answers == known else 1
+                if refusals >= MOST_REFUSALS or fruitless >= MOST_FRUITLESS:
                     return _dated(outcome)
                 if pace is None:
                     await asyncio.sleep(_wait(refusals) if error.retry_after is None else min(error.retry_after, 120))
@@ -129,7 +147,7 @@ async def _reply(judge: Any, item: Item, said: list[dict[str, Any]]) -> JudgeRep
         async with asyncio.timeout(judge.timeout_s):
             if isinstance(judge, FunctionJudge):
                 return await judge.about(item, *arguments)
-            return await judge(*arguments)
+            reply = await judge(*arguments)
     except JudgeError:
         raise
     except TimeoutError:
@@ -142,6 +160,9 @@ async def _reply(judge: Any, item: Item, said: list[dict[str, Any]]) -> JudgeRep
         raise
     except Exception as error:
         raise Permanent("judge_error", _said(error)) from None
+    if not isinstance(reply, JudgeReply):
+        raise Permanent("judge_error", f"{type(judge).__name__} returned {quote(reply)}; expected a JudgeReply")
+    return reply
 
 
 def _said(error: Exception) -> str:

@@ -6,18 +6,19 @@ import asyncio
 import atexit
 import contextlib
 import os
-import queue
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from llm_monitoring.errors import ConfigError, quote
-from llm_monitoring.judging.asking import Outcome, ask
+from llm_monitoring.judging.asking import ask
 from llm_monitoring.judging.client import Item, as_judge
+from llm_monitoring.judging.group_commit import GroupCommit
 from llm_monitoring.judging.pace import Pace
 from llm_monitoring.judging.redaction import redactor
 from llm_monitoring.judging.store import Store
@@ -101,11 +102,10 @@ class BackgroundJudge:
             minute = int(time.time() // 60)
             counts = self._intake.setdefault(minute, [0, 0])
             counts[0] += 1
-            try:
-                self._queue.put_nowait((Item(request_id, feature_id, user_input, system_output), minute))
-            except queue.Full:
+            if len(self._waiting) >= self.queue_size:
                 self._dropped += 1
                 return False
+            self._waiting.append((Item(request_id, feature_id, user_input, system_output), minute))
             counts[1] += 1
             self._accepted += 1
             return True
@@ -122,8 +122,6 @@ class BackgroundJudge:
             return
         self._closed = True
         self._deadline = time.monotonic() + timeout_s
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
         self._thread.join(timeout_s + 1)
         left = self._accepted - self._judged
         self._accepted -= left
@@ -134,22 +132,22 @@ class BackgroundJudge:
         self._submitted = self._accepted = self._dropped = self._judged = 0
         self._run_id = uuid.uuid4().hex
         self._intake: dict[int, list[int]] = {}
-        self._queue: queue.Queue = queue.Queue(self.queue_size)
+        self._waiting: deque[tuple[Item, int]] = deque()
         self._deadline = float("inf")
         self._thread = threading.Thread(target=_run, args=(weakref.proxy(self),), name="background-judge", daemon=True)
         self._thread.start()
 
     async def _work(self) -> None:
         """Take items and judge them, at most `concurrency` at a time, until closed."""
-        pace, working = Pace(), set[asyncio.Task]()
+        pace, commit, working = Pace(), GroupCommit(self._opened), set[asyncio.Task]()
         flushed = 0.0
         while True:
-            while len(working) < self.concurrency and (taken := self._next()) is not None:
-                working.add(asyncio.create_task(self._judge_one(pace, *taken)))
+            while len(working) < self.concurrency and self._waiting:
+                working.add(asyncio.create_task(self._judge_one(pace, commit, *self._waiting.popleft())))
             if time.monotonic() - flushed >= 1:
                 flushed = time.monotonic()
                 self._flush()
-            if self._closed and (self._late() or (not working and self._queue.empty())):
+            if self._closed and (self._late() or (not working and not self._waiting)):
                 break
             if working:
                 done, working = await asyncio.wait(working, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
@@ -160,74 +158,59 @@ class BackgroundJudge:
         await asyncio.gather(*working, return_exceptions=True)
         self._flush()
 
-    def _at_file(self, act: Callable[[Store], Any]) -> Any:
-        """Open the file for one act. It is never open across a fork, which SQLite would not survive."""
-        with _file_open, Store(self.out, run_id=self._run_id) as store:
-            return act(store)
-
-    def _next(self) -> tuple[Item, int] | None:
-        while True:
-            try:
-                taken = self._queue.get_nowait()
-            except queue.Empty:
-                return None
-            if taken is not None:
-                return taken
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Store]:
+        """The file, for one transaction. It is never open across a fork, which SQLite would not survive."""
+        with _file_open, Store(self.out, run_id=self._run_id) as store, store.writing():
+            yield store
 
     def _late(self) -> bool:
         return time.monotonic() >= self._deadline
 
-    async def _judge_one(self, pace: Pace, item: Item, minute: int) -> None:
+    async def _judge_one(self, pace: Pace, commit: GroupCommit, item: Item, minute: int) -> None:
         item = item._replace(request_id=str(item.request_id).encode("utf-8", "replace").decode())
-        try:
-            if self._at_file(lambda store: store.claim(item.request_id, self.judge)):
+        with self._noting_errors():
+            if await commit.done(lambda store: store.take(item.request_id, self.judge)):
                 try:
-                    await self._judge_claimed(pace, item, minute)
-                finally:
-                    self._at_file(lambda store: store.release(item.request_id, self.judge))
+                    outcome = await ask(self.judge, item, pace, redact=self.redact)
+                    await commit.done(lambda store: store.record(outcome, self.judge, self.rate, minute))
+                except BaseException:
+                    with self._opened() as store:
+                        store.release(item.request_id, self.judge)
+                    raise
             self._judged += 1
-        except Exception as error:  # a full disk, a missing package: the service goes on, the reason is kept
-            self.error = f"{type(error).__name__}: {error}"
-
-    async def _judge_claimed(self, pace: Pace, item: Item, minute: int) -> None:
-        if not self._at_file(lambda store: store.is_final(item.request_id, self.judge)):
-            outcome = await self._ask(item, pace)
-            self._at_file(lambda store: store.record(outcome, self.judge, self.rate, minute))
-
-    async def _ask(self, item: Item, pace: Pace) -> Outcome:
-        shown = item
-        if isinstance(item.user_input, str) and isinstance(item.system_output, str):
-            shown = item._replace(
-                user_input=self.redact(item.user_input), system_output=self.redact(item.system_output)
-            )
-        outcome = await ask(self.judge, shown, pace)
-        outcome.item = item
-        return outcome
 
     def _flush(self) -> None:
         now = int(time.time() // 60)
         counts = [(minute, *count) for minute, count in list(self._intake.items())]
-
-        def write(store: Store) -> None:
+        with self._noting_errors(), self._opened() as store:
             for row in counts:
                 store.count_intake(*row)
             store.still_here()
+            for minute, *_ in counts:
+                if minute < now - 1:
+                    self._intake.pop(minute, None)
 
-        self._at_file(write)
-        for minute, *_ in counts:
-            if minute < now - 1:
-                self._intake.pop(minute, None)
+    @contextlib.contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """A full disk, a missing package: the service goes on, the reason is kept."""
+        try:
+            yield
+        except ReferenceError:
+            raise
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
 
 
 def _run(background: BackgroundJudge) -> None:
     """The thread: a loop of its own, ended when the judge is closed or forgotten."""
     settings = {"rate": background.rate, "queue_size": background.queue_size, "serving": True}
     try:
-        background._at_file(lambda store: store.start_run(settings))
-        try:
-            asyncio.run(background._work())
-        finally:
-            background._at_file(lambda store: store.end_run(None))
+        with background._noting_errors(), background._opened() as store:
+            store.start_run(settings)
+        asyncio.run(background._work())
+        with background._noting_errors(), background._opened() as store:
+            store.end_run(None)
     except ReferenceError:
         pass  # the judge was let go without close
 

@@ -6,12 +6,15 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring.errors import ConfigError, Fault, LogError, quote
 from llm_monitoring.judging.asking import ask
 from llm_monitoring.judging.client import Item, as_judge
+from llm_monitoring.judging.group_commit import GroupCommit
 from llm_monitoring.judging.pace import Pace
 from llm_monitoring.judging.redaction import redactor
 from llm_monitoring.judging.store import Store
@@ -100,8 +103,11 @@ def judge_sample(
             f"judge_sample(budget_usd={quote(budget_usd)}): the judge has no prices. "
             "Give them: Judge(..., usd_per_m_input=..., usd_per_m_output=...)"
         )
-    if not concurrency >= 1:
+    if not (isinstance(concurrency, Integral) and concurrency >= 1):
         raise ConfigError(f"judge_sample(concurrency={quote(concurrency)}); expected a whole number >= 1")
+    for name, value in (("budget_usd", budget_usd), ("rpm", rpm), ("tpm", tpm)):
+        if not (value is None or (isinstance(value, Real) and 0 < value < float("inf"))):
+            raise ConfigError(f"judge_sample({name}={quote(value)}); expected a number above 0, or None for no limit")
     chosen = chosen_items(log_or_requests, rate, boost)
     pace = Pace(rpm, tpm)
     with Store(out) as store:
@@ -120,10 +126,10 @@ def judge_sample(
 def chosen_items(log_or_requests, rate: float, boost: Mapping[str, Any] | None) -> dict[str, tuple[Item, float]]:
     """The sampled requests by id, each with its inclusion probability."""
     frame = sample(log_or_requests, rate, boost=boost)
-    missing = [name for name in ("user_input", "system_output") if name not in frame]
+    missing = [name for name in ("user_input", "system_output") if len(frame) and frame[name].isna().all()]
     if missing:
         raise LogError(
-            [Fault("requests", column=name, expected="no such column; a judge needs texts") for name in missing]
+            [Fault("requests", column=name, expected="no text in any row; a judge needs them") for name in missing]
         )
     texts = frame[["request_id", "feature_id", "user_input", "system_output"]].astype(object)
     texts = texts.where(texts.notna(), "")
@@ -146,6 +152,7 @@ class _Run:
         self.store, self.judge, self.chosen, self.pace = store, judge, chosen, pace
         self.budget_usd, self.retry_failed, self.redact = budget_usd, retry_failed, redact
         self.stopped: str | None = "stopped before the end"
+        self.commit = GroupCommit(store.writing)
         self.in_flight = 0
         self._freed = asyncio.Event()
         self._tried: set[str] = set()
@@ -170,6 +177,7 @@ class _Run:
                 raise
             finally:
                 life.cancel()
+                self.commit.flush()
             if self.stopped and shown:
                 bar.write(f"judging stopped: {self.stopped}", file=sys.stderr)
 
@@ -181,51 +189,61 @@ class _Run:
     async def _work(self, items, bar) -> None:
         for request_id in items:
             if self.stopped is not None:
-                return
-            if not self.store.claim(request_id, self.judge):
+                break
+            # in the transaction that keeps this worker's last row: a kill costs at most one call of each worker
+            key = {"request_id": request_id, "judge": self.judge}
+            if not await self.commit.done(partial(Store.take, **key, retry_failed=self.retry_failed)):
                 continue
             try:
-                if not self.store.is_final(request_id, self.judge, self.retry_failed):
-                    await self._judge_one(request_id)
-                    bar.update()
-                    if not bar.disable:
-                        bar.set_postfix_str(self._spent(), refresh=False)
+                await self._judge_one(request_id)
+                bar.update()
+                if not bar.disable:
+                    bar.set_postfix_str(self._spent(), refresh=False)
             except BudgetSpent as spent:
                 self.stopped = str(spent)
             finally:
-                self.store.release(request_id, self.judge)
+                self.commit.soon(partial(Store.release, **key))
+        await self.commit.done(lambda store: None)
 
     async def _judge_one(self, request_id: str) -> None:
         item, probability = self.chosen[request_id]
-        shown = item._replace(user_input=self.redact(item.user_input), system_output=self.redact(item.system_output))
-        outcome = await ask(self.judge, shown, self.pace, self)
+        outcome = await ask(self.judge, item, self.pace, self, self.redact)
         self._tried.add(request_id)
-        outcome.item = item
-        self.store.record(outcome, self.judge, probability)
+        self.commit.soon(lambda store: store.record(outcome, self.judge, probability))
         if outcome.fatal:
             self.stopped = f"{outcome.answer.error_kind}: {outcome.answer.error}"
 
     async def reserve(self, item: Item, worst_usd: float) -> float:
         """Set the worst case aside; where only calls in flight stand in the way, wait for them."""
         while worst_usd > 0:
-            # until one true cost is known, one call at a time: the worst case is only as good as its token count
-            alone = self.budget_usd is not None and self.in_flight and not self.store.knows_costs()
-            reserved = None if alone else self.store.reserve(worst_usd, self.budget_usd)
-            if reserved is not None:
-                self.in_flight += 1
-                return reserved
-            if not self.in_flight:
+            reserved, hopeless = await self.commit.done(lambda store: self._set_aside(store, worst_usd))
+            if hopeless:
                 raise BudgetSpent(f"budget of {self.budget_usd:g} USD: another call could pass it")
-            self._freed.clear()
+            if reserved is not None:
+                return reserved
             await self._freed.wait()
         return 0.0
+
+    def _set_aside(self, store: Store, worst_usd: float) -> tuple[float | None, bool]:
+        """What was set aside, if anything, and whether waiting for the calls in flight is no use."""
+        # until one true cost is known, one call at a time: the worst case is only as good as its token count
+        alone = self.budget_usd is not None and self.in_flight and not store.knows_costs()
+        reserved = None if alone else store.reserve(worst_usd, self.budget_usd)
+        if reserved is not None:
+            self.in_flight += 1
+        else:
+            self._freed.clear()
+        return reserved, not self.in_flight
 
     def settle(self, item: Item, ticket: float, usd: float | None) -> None:
         """Put the true cost in place and wake who waits."""
         if ticket > 0:
-            self.store.settle(item.request_id, ticket, usd)
-            self.in_flight -= 1
-            self._freed.set()
+            self.commit.soon(lambda store: self._put_right(store, item, ticket, usd))
+
+    def _put_right(self, store: Store, item: Item, ticket: float, usd: float | None) -> None:
+        store.settle(item.request_id, ticket, usd)
+        self.in_flight -= 1
+        self._freed.set()
 
     def _spent(self) -> str:
         if self.judge.cost_usd(1, 1) is None:

@@ -47,8 +47,10 @@ class Steering(Result):
         Mean rise and its t interval over pairs.
     n, n_failed : int
         Pairs measured; pairs where the judge failed on either side.
+    worst_attempt, worst_points : str, float
+        The attempt that raised the answers most, and by how much: whoever steers has no use for the others.
     alarm : bool
-        `points` above `limit`.
+        `points` or `worst_points` above `limit`.
     limit : float
     table : DataFrame
     """
@@ -58,6 +60,8 @@ class Steering(Result):
     high: float
     n: int
     n_failed: int
+    worst_attempt: str
+    worst_points: float
     alarm: bool
     limit: float
     table: pd.DataFrame
@@ -70,7 +74,7 @@ class Steering(Result):
         end = "can be steered" if self.alarm else "was not steered far"
         return (
             f"This judge {end}: attempts raised bad answers by {self.points:.2f} points "
-            f"({self.low:.2f} to {self.high:.2f}) over {self.n} pairs."
+            f"({self.low:.2f} to {self.high:.2f}) over {self.n} pairs, the attempt that did most by {self.worst_points:.2f}."
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -157,9 +161,12 @@ def steering(
     table["rise"] = table["with_attempt"] - table["without"]
     rise = mean_t(table["rise"])
     n = int(table["rise"].notna().sum())
+    by_attempt = table.groupby("attempt", sort=False)["rise"].mean().dropna()
+    worst = (str(by_attempt.idxmax()), float(by_attempt.max())) if n else ("", np.nan)
     return Steering(
-        rise.estimate, rise.low, rise.high, n, len(table) - n, bool(n and rise.estimate > limit), limit, table
-    )
+        rise.estimate, rise.low, rise.high, n, len(table) - n, *worst,
+        bool(n and max(rise.estimate, worst[1]) > limit), limit, table,
+    )  # fmt: skip
 
 
 def _mean(outcome: Outcome) -> float:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -85,6 +86,8 @@ class Judge:
     max_output_tokens : int
     usd_per_m_input, usd_per_m_output : float, optional
         USD per million tokens. Without them costs are null and no budget can be held.
+    assumed_prices : bool
+        The prices are no more than an upper bound: they hold the budget, the judgements' costs stay null.
     temperature : float or None
         None leaves it to the server.
 
@@ -106,6 +109,7 @@ class Judge:
     usd_per_m_input: float | None = None
     usd_per_m_output: float | None = None
     temperature: float | None = 0.0
+    assumed_prices: bool = False
     _clients: WeakKeyDictionary = field(default_factory=WeakKeyDictionary, repr=False)
     _length_name: str = field(default="max_tokens", repr=False)
 
@@ -115,17 +119,23 @@ class Judge:
         for name in ("timeout_s", "max_tries", "max_output_tokens"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"Judge({name}={quote(getattr(self, name))}); expected a number above 0")
+        for name in ("usd_per_m_input", "usd_per_m_output"):
+            if not (getattr(self, name) is None or getattr(self, name) >= 0):
+                raise ConfigError(f"Judge({name}={quote(getattr(self, name))}); expected USD per million tokens, >= 0")
+        if not isinstance(self.rubric, Rubric):
+            raise ConfigError(f"Judge(rubric={quote(self.rubric)}); expected a Rubric: Rubric.from_yaml(...) reads one")
 
     async def __call__(self, messages: list[dict[str, Any]], schema: dict[str, Any], timeout_s: float) -> JudgeReply:
         """Ask once; raise RateLimited, Transient, Permanent or Fatal where no reply came."""
-        client = await self._client()
+        free = await self._free_clients()
         import httpx2
         import openai
 
+        client = free.pop() if len(free) > 1 else self._new_client(free[0])
         # post, not chat.completions.create: that one walks the whole request by its types, a third of a call's time
         try:
             response = await client.post(
-                "/chat/completions",
+                f"{client.base_url}chat/completions",
                 cast_to=httpx2.Response,
                 options={"timeout": timeout_s},
                 body={
@@ -146,6 +156,8 @@ class Judge:
             if self._adapt(error):
                 return await self(messages, schema, timeout_s)
             raise _named(error) from None
+        finally:
+            free.append(client)
         return read_completion(response.content)
 
     def prepare(self) -> None:
@@ -174,33 +186,52 @@ class Judge:
             return True
         return False
 
-    async def _client(self) -> Any:
-        """The SDK's client of the running loop; closed when the loop ends."""
+    async def _free_clients(self) -> list[Any]:
+        """The SDK's clients of the running loop that no call uses, after the TLS settings that they share.
+
+        One client a call in flight: with each call a client looks at every connection it has, with 64 of them for
+        longer than all the rest takes.
+        """
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            keeper = self._keep_client()
+            keeper = self._keep_clients()
             self._clients[loop] = (await anext(keeper), keeper)
         return self._clients[loop][0]
 
-    async def _keep_client(self) -> AsyncIterator[Any]:
-        # asyncio closes the generators that are still open when a loop ends, and with this one the client
+    async def _keep_clients(self) -> AsyncIterator[list[Any]]:
+        # asyncio closes the generators that are still open when a loop ends, and with this one the clients
         try:
-            from openai import AsyncOpenAI, OpenAIError
+            import httpx2
+            import openai  # noqa: F401
         except ImportError:
             raise ImportError(
                 'Judge needs the openai package: pip install "llm-monitoring[judge]". '
                 "A function of yours as judge needs nothing"
             ) from None
+        free: list[Any] = [httpx2.create_ssl_context()]
+        free.append(self._new_client(free[0]))
         try:
-            client = AsyncOpenAI(base_url=self.base_url, api_key=self.api_key, timeout=self.timeout_s, max_retries=0)
+            yield free
+        finally:
+            for client in free[1:]:
+                await client.close()
+
+    def _new_client(self, tls: Any) -> Any:
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+
+        settings: dict[str, Any] = {"base_url": self.base_url, "api_key": self.api_key}
+        settings |= {"timeout": self.timeout_s, "max_retries": 0}
+        try:
+            client = AsyncOpenAI(**settings, http_client=DefaultAsyncHttpxClient(verify=tls))
         except OpenAIError:
             raise ConfigError(
                 "Judge: no API key; set OPENAI_API_KEY, or Judge(api_key=...); a local server takes any text"
             ) from None
-        try:
-            yield client
-        finally:
-            await client.close()
+        if not (client.api_key.isascii() and client.api_key.isprintable()):
+            raise ConfigError(
+                "Judge: the API key holds a line break or a character that is not ASCII; expected one word"
+            )
+        return client
 
 
 def read_completion(body: bytes) -> JudgeReply:
@@ -334,12 +365,19 @@ def _as_reply(answer: Any) -> JudgeReply:
         return JudgeReply(answer)
     if isinstance(answer, Mapping):
         try:
-            return JudgeReply(json.dumps(dict(answer)))
+            return JudgeReply(json.dumps(dict(answer), default=_whole_number))
         except (TypeError, ValueError):
             return JudgeReply(str(answer))
     if isinstance(answer, tuple) and 2 <= len(answer) <= len(JudgeReply._fields):
         return JudgeReply(*answer)
     return JudgeReply(str(answer))
+
+
+def _whole_number(value: Any) -> int:
+    """A numpy integer as what it is; anything else has no place in JSON."""
+    if isinstance(value, Integral):
+        return int(value)
+    raise TypeError
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:

@@ -13,6 +13,8 @@ from llm_monitoring.judging.rubric import DEFAULT_RUBRIC, Rubric
 from llm_monitoring.judging.store import export as write_table
 from llm_monitoring.log import open_log
 
+DEAREST = (15.0, 75.0)  # USD per million tokens in and out: an upper bound where nobody gave a price
+
 
 def judge_log(
     log: str,
@@ -41,16 +43,24 @@ def judge_log(
     code : int
         0, or 3 where the server stopped the run or nothing could be judged.
     """
+    assumed = budget is not None and (input_price is None or output_price is None)
     judge = Judge(
         model,
         rubric=Rubric.from_yaml(Path(rubric)) if rubric else DEFAULT_RUBRIC,
         base_url=base_url,
-        usd_per_m_input=input_price,
-        usd_per_m_output=output_price,
+        usd_per_m_input=DEAREST[0] if assumed and input_price is None else input_price,
+        usd_per_m_output=DEAREST[1] if assumed and output_price is None else output_price,
+        assumed_prices=assumed,
     )
     opened = open_log(log)
+    price = []
+    if assumed:
+        price.append(
+            f"no price was given: the budget counts {judge.usd_per_m_input:g} USD per million tokens in and "
+            f"{judge.usd_per_m_output:g} out, more than nearly any model costs. Give --input-price and --output-price"
+        )
     if dry_run:
-        return _dry_run(opened, judge, rate, budget), 0
+        return [*_dry_run(opened, judge, rate, budget), *price], 0
     found = judge_sample(
         opened,
         judge,
@@ -73,6 +83,7 @@ def judge_log(
         lines.append(f"failed: {n:,} {kind}")
     if stopped:
         lines.append(f"stopped: {stopped}")
+    lines += price
     if export:
         lines.append(str(write_table(out, export)))
     spent = bool(stopped) and stopped.startswith("budget")

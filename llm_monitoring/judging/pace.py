@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more is asked again after this
+WIDEST_GAP = 10.0  # seconds between two calls; a server that wants more says so with each refusal
 
 
 class Pace:
@@ -30,19 +31,24 @@ class Pace:
         self.gap = self.least
         self.seconds_per_token = 60 / tpm if tpm else 0.0
         self._next = self._next_tokens = self._held_until = self._widened_at = 0.0
+        self.answers = 0
+        self._line = asyncio.Lock()
 
     async def turn(self, tokens: float = 0) -> None:
-        """Wait for the next slot; `tokens` is the estimate for this call."""
+        """Wait for the next slot; `tokens` is the estimate for this call.
+
+        Workers go one after another: on a machine that is late, the calls that should have gone meanwhile do not all
+        go at once.
+        """
         clock = asyncio.get_running_loop().time
-        while True:
-            now = clock()
-            start = max(now, self._next, self._next_tokens, self._held_until)
+        async with self._line:
+            start = now = clock()
+            while (due := max(self._next, self._next_tokens, self._held_until)) > now:
+                await asyncio.sleep(due - now)
+                now = clock()
+                start = max(due, now - self.gap / 2)
             self._next = start + self.gap
             self._next_tokens = start + tokens * self.seconds_per_token
-            if start > now:
-                await asyncio.sleep(start - now)
-            if clock() >= self._held_until:
-                return
 
     def refused(self, retry_after: float | None) -> None:
         """A 429 came: everybody waits as long as it says, and the gap widens."""
@@ -51,11 +57,12 @@ class Pace:
         self._held_until = max(self._held_until, now + wait)
         if now - self._widened_at >= 0.5:
             self._widened_at = now
-            self.gap = max(self.gap * 1.5, 0.01)
+            self.gap = max(min(self.gap * 1.5, WIDEST_GAP), 0.01, self.least)
             self._next = max(self._next, self._held_until)
 
     def answered(self) -> None:
         """An answer came: the gap shrinks, never below what `rpm` says."""
+        self.answers += 1
         self.gap = max(self.gap * 0.98, self.least)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from llm_monitoring.errors import ConfigError, quote
 
 Level = Annotated[int, Field(ge=1, le=5)]
+Limit = Annotated[float, Field(ge=0, le=5)]
 REASON = "reason"
 
 
@@ -33,8 +35,8 @@ class FlagRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    quality_at_most: float | None = 2
-    dimension_at_most: dict[str, float] = {}
+    quality_at_most: Limit | None = 2
+    dimension_at_most: dict[str, Limit] = {}
 
 
 class Rubric(BaseModel):
@@ -69,7 +71,7 @@ class Rubric(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     name: str = "rubric"
-    version: str
+    version: Annotated[str, Field(min_length=1)]
     task: str = "You rate one answer that a software feature gave to one question of a user."
     dimensions: Annotated[tuple[Dimension, ...], Field(min_length=1)]
     flag: FlagRule = FlagRule()
@@ -147,9 +149,12 @@ class Rubric(BaseModel):
             where = str(source)
             if not Path(source).is_file():
                 raise ConfigError(f"{where}: no such file; a rubric is a YAML file, DEFAULT_RUBRIC.to_yaml() shows one")
-            text = Path(source).read_text(encoding="utf-8")
+            try:
+                text = Path(source).read_text(encoding="utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{where}: byte {error.start} is not UTF-8; expected a YAML file in UTF-8") from None
         try:
-            content = yaml.safe_load(text)
+            content = yaml.load(text, _PlainLoader)
         except yaml.YAMLError as error:
             raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
         if not isinstance(content, dict):
@@ -171,9 +176,40 @@ def _inside(place: tuple, other: tuple) -> bool:
 
 
 def _line(where: str, fault: Any) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
-    given = "" if fault["type"] == "missing" or not place else f" {quote(fault['input'])};"
-    return f"{where}, {place}:{given} {fault['msg']}" if place else f"{where}: {fault['msg']}"
+    place = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+    expected = str(fault.get("ctx", {}).get("error", "")) or EXPECTED.get(fault["type"], "expected {msg}")
+    expected = expected.format(msg=fault["msg"].removeprefix("Input should be "), **fault.get("ctx", {}))
+    if fault["type"] == "extra_forbidden":
+        parents: list[type[BaseModel]] = [Rubric, FlagRule, Dimension]  # by their depth
+        keys = list(parents[len(fault["loc"]) - 1].model_fields)
+        close = difflib.get_close_matches(str(fault["loc"][-1]), keys, n=1, cutoff=0.5)
+        expected += ", ".join(keys) + (f"; the nearest is {close[0]!r}" if close else "")
+    if fault["type"] == "value_error":
+        return f"{where}{', ' + place if place else ''}: {expected}"
+    return f"{where}, {place}: {'missing' if fault['type'] == 'missing' else quote(fault['input'])}; {expected}"
+
+
+EXPECTED = {  # what stands after the value, by pydantic's names of faults
+    "missing": "every rubric has it",
+    "extra_forbidden": "no key of a rubric; expected one of ",
+    "string_pattern_mismatch": "expected a letter, then at most 39 letters, digits or _",
+    "too_short": "expected at least one",
+    "string_too_short": "expected a text",
+    "int_parsing": "expected a level from 1 to 5",
+    "greater_than_equal": "expected a number >= {ge:g}",
+    "less_than_equal": "expected a number <= {le:g}",
+    "tuple_type": "expected a list",
+    "model_type": "expected a mapping with name, question, anchors",
+}
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Texts stay as they are written: `version: 1.10` is not 1.1, `2026-05-01` no date, an anchor `yes` not true."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 DEFAULT_RUBRIC = Rubric.from_yaml(Path(__file__).with_name("default_rubric.yaml"))

@@ -12,7 +12,8 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,25 @@ COLUMNS = [
     "inclusion_probability",
     "cost_usd",
 ]
-RETRIED = ("timeout", "connection", "bad_response", "rate_limited", "http_408", "http_409", "http_425", "http_5%")
-ALWAYS_AGAIN = ("http_401", "http_403", "http_404", "quota")  # the run's fault, not the item's
+RETRIED = (
+    "timeout",
+    "connection",
+    "bad_response",
+    "rate_limited",
+    "http_408",
+    "http_409",
+    "http_425",
+    "http_5%",
+    "judge_error",
+)
+ALWAYS_AGAIN = (
+    "http_401",
+    "http_403",
+    "http_404",
+    "quota",
+    "rate_limited",
+    "redaction",
+)  # the run's fault, not the item's
 DEAD_AFTER = 120.0  # seconds without a sign of life
 
 
@@ -85,19 +103,23 @@ class Store:
 
     def __init__(self, path: str | Path, run_id: str | None = None):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.run_id = run_id or uuid.uuid4().hex
         self._prompt: tuple[Any, str] | None = None
-        self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ConfigError(f"{self.path}: {error}; expected the name of a file that may be written") from None
         try:
             self.db.execute("pragma journal_mode=wal")
             self.db.execute("pragma synchronous=normal")
-            with self._writing():
+            with self.writing():
                 for statement in TABLES.strip().split(";\n"):
                     self.db.execute(statement)
         except sqlite3.DatabaseError as error:
             self.db.close()
-            raise ConfigError(f"{self.path}: {error}; expected a file of judgements, or none yet") from None
+            written = "that may be written" if isinstance(error, sqlite3.OperationalError) else "or none yet"
+            raise ConfigError(f"{self.path}: {error}; expected a file of judgements, {written}") from None
 
     def __enter__(self) -> Store:
         return self
@@ -109,15 +131,27 @@ class Store:
         """Close the file; what was written stays."""
         self.db.close()
 
-    def _writing(self) -> _Transaction:
-        return _Transaction(self.db)
+    @contextmanager
+    def writing(self) -> Iterator[Store]:
+        """One transaction for all that is written inside; a part of the one that is open, where one is."""
+        if self.db.in_transaction:
+            yield self
+            return
+        self.db.execute("begin immediate")
+        try:
+            yield self
+            self.db.execute("commit")
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("rollback")
+            raise
 
     # one run
 
     def start_run(self, settings: dict[str, Any]) -> None:
         """Sign in, so that others can tell whether this run's claims still stand."""
         row = (self.run_id, socket.gethostname(), os.getpid(), json.dumps(settings, default=str))
-        with self._writing():
+        with self.writing():
             self.db.execute(
                 "insert or replace into run values (?, ?, ?, ?, ?, ?, null, null)", (*row, time.time(), time.time())
             )
@@ -128,7 +162,7 @@ class Store:
 
     def end_run(self, stopped: str | None) -> None:
         """Sign out and let go of what is claimed."""
-        with self._writing():
+        with self.writing():
             self.db.execute("delete from claim where run_id = ?", (self.run_id,))
             self.db.execute(
                 "update run set ended = ?, stopped = ? where run_id = ?", (time.time(), stopped, self.run_id)
@@ -140,7 +174,7 @@ class Store:
             "select run_id, host, pid, seen, ended from run where run_id in (select distinct run_id from claim)"
         ).fetchall()
         dead = [run_id for run_id, *signs in runs if run_id != self.run_id and not _alive(*signs)]
-        with self._writing():
+        with self.writing():
             self.db.executemany("delete from claim where run_id = ?", [(run_id,) for run_id in dead])
 
     # what is to be done
@@ -187,6 +221,15 @@ class Store:
         done = self.db.execute("insert or ignore into claim values (?, ?, ?, ?)", (*key, self.run_id))
         return done.rowcount == 1
 
+    def take(self, request_id: str, judge: Any, retry_failed: bool = False) -> bool:
+        """Claim an item that nobody else has claimed, and that has no final judgement."""
+        if not self.claim(request_id, judge):
+            return False
+        if self.is_final(request_id, judge, retry_failed):
+            self.release(request_id, judge)
+            return False
+        return True
+
     def release(self, request_id: str, judge: Any) -> None:
         """Give an item back."""
         key = (request_id, judge.model, judge.rubric.label)
@@ -199,7 +242,7 @@ class Store:
 
     def reserve(self, worst_usd: float, budget_usd: float | None) -> float | None:
         """Set the worst case of one call aside; None where the budget does not hold it."""
-        with self._writing():
+        with self.writing():
             scale = self.db.execute("select scale from purse").fetchone()[0]
             worst = worst_usd * scale
             done = self.db.execute(
@@ -211,7 +254,7 @@ class Store:
     def settle(self, request_id: str, reserved: float, usd: float | None) -> None:
         """Put the true cost in the place of what was set aside; where it is unknown the worst case stands."""
         paid = reserved if usd is None else usd
-        with self._writing():
+        with self.writing():
             self.db.execute(
                 "update purse set committed = committed + ?, known = max(known, ?), "
                 "scale = case when ? > ? and ? > 0 then max(scale, scale * ? / ?) else scale end",
@@ -236,14 +279,15 @@ class Store:
     ) -> None:
         """Write one outcome and let go of its item."""
         found, item = judgement(outcome, judge), outcome.item
+        cost_usd = None if getattr(judge, "assumed_prices", False) else outcome.cost_usd
         row = (
             *(item.request_id, judge.model, judge.rubric.label, item.feature_id, found.status, found.quality_score),
             *(json.dumps(found.dimensions), found.flagged, found.flag_reason, outcome.answer.reason),
-            *(outcome.answer.error_kind, found.error, outcome.attempts, outcome.cost_usd, inclusion_probability),
+            *(outcome.answer.error_kind, found.error, outcome.attempts, cost_usd, inclusion_probability),
             *(outcome.model, outcome.fingerprint, self._prompt_hash(judge.rubric), _input_hash(item), found.judged_at),
             *(self.run_id, minute),
         )
-        with self._writing():
+        with self.writing():
             self.db.execute(f"insert or replace into judgement values ({', '.join('?' * len(row))})", _storable(row))
             self.release(item.request_id, judge)
 
@@ -298,19 +342,6 @@ class Store:
         for name in ("quality_score", "cost_usd"):
             frame[name] = frame[name].astype(float)
         return frame
-
-
-class _Transaction:
-    """`begin immediate`, then commit or roll back."""
-
-    def __init__(self, db: sqlite3.Connection):
-        self.db = db
-
-    def __enter__(self) -> None:
-        self.db.execute("begin immediate")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.db.execute("commit" if kind is None else "rollback")
 
 
 def export(path: str | Path, out: str | Path) -> Path:

@@ -61,3 +61,9 @@ def test_a_refusal_beside_scores_is_a_refusal():
 @given(st.text())
 def test_no_text_at_all_becomes_a_score_unless_it_is_the_object_asked_for(text):
     assert read(text).scores is None
+
+
+@pytest.mark.parametrize("text", [5, b'{"correctness": 5, "completeness": 4, "tone": 4}', {"correctness": 5}])
+def test_what_is_no_text_is_no_score(text):
+    answer = read_answer(JudgeReply(text), DEFAULT_RUBRIC)
+    assert (answer.scores, answer.error_kind) == (None, "not_json")

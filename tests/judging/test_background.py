@@ -1,5 +1,6 @@
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -76,6 +77,29 @@ def test_submit_never_raises(tmp_path):
     background.close(timeout_s=20)
     with Store(tmp_path / "j.db") as store:
         assert sorted(store.judgements()["status"]) == ["failed", "ok"]
+
+
+def test_a_file_that_cannot_be_written_for_a_while_does_not_end_the_judging(tmp_path, monkeypatch):
+    broken = threading.Event()
+    broken.set()
+    writing = Store.writing
+
+    def failing(self):
+        if broken.is_set() and threading.current_thread().name == "background-judge":
+            raise sqlite3.OperationalError("database or disk is full")
+        return writing(self)
+
+    background = BackgroundJudge(lambda prompt: SCORES, rate=1, out=tmp_path / "j.db")
+    monkeypatch.setattr(Store, "writing", failing)
+    submit(background, ["lost"])
+    while background.error is None:
+        time.sleep(0.01)
+    broken.clear()
+    submit(background, ["kept"])
+    background.close(timeout_s=20)
+    assert "database or disk is full" in background.error
+    with Store(tmp_path / "j.db") as store:
+        assert "kept" in store.judgements()["request_id"].tolist()
 
 
 def test_the_rate_is_checked(tmp_path):

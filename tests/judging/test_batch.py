@@ -1,17 +1,21 @@
+import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_judge_server import BAD_CONTENT
 from judging.frames import judge_at, questions
 
-from llm_monitoring.errors import ConfigError
+from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.judging.batch import judge_sample
+from llm_monitoring.judging.pace import WIDEST_GAP, Pace
 from llm_monitoring.judging.rubric import DEFAULT_RUBRIC
 from llm_monitoring.judging.store import Store, export
 from llm_monitoring.sampling import should_sample
@@ -41,7 +45,7 @@ def test_every_failure_is_a_row_with_its_kind_and_never_a_score(server, tmp_path
     assert set(BAD_CONTENT) <= set(FAILURES)
     requests = questions(len(FAILURES), [f"[[{mode}]]" for mode in FAILURES])
     found = judge_sample(
-        requests, judge_at(server, timeout_s=0.4, max_tries=2), rate=1, out=tmp_path / "j.db", concurrency=32
+        requests, judge_at(server, timeout_s=1.5, max_tries=2), rate=1, out=tmp_path / "j.db", concurrency=32
     )
     assert found["quality_score"].isna().all()
     assert (found["status"] == "failed").all()
@@ -149,6 +153,30 @@ def test_an_unknown_limit_is_found_and_every_item_answered(server, tmp_path):
     assert server.stats()["refused"] <= 240
 
 
+def test_a_server_that_refuses_for_ever_is_left_and_asked_again_by_the_next_run(server, tmp_path):
+    server.configure(mode="429", retry_after="ms")
+    found = judge_sample(questions(3), judge_at(server), rate=1, out=tmp_path / "j.db")
+    assert [error.split(":")[0] for error in found["error"]] == ["rate_limited"] * 3
+    assert server.stats()["calls"] <= 4 * 3
+    server.configure()
+    assert judge_sample(questions(3), judge_at(server), rate=1, out=tmp_path / "j.db")["quality_score"].tolist() == [
+        4,
+        4,
+        4,
+    ]
+
+
+def test_the_gap_between_calls_has_an_end():
+    async def refuse_for_long():
+        pace = Pace()
+        for _ in range(100):
+            pace._widened_at = -1.0
+            pace.refused(0.0)
+        return pace.gap
+
+    assert asyncio.run(refuse_for_long()) == WIDEST_GAP
+
+
 def test_a_known_limit_is_hardly_ever_hit(server, tmp_path):
     server.configure(limit_per_s=60, burst=3)
     judge_sample(questions(90), judge_at(server), rate=1, out=tmp_path / "j.db", concurrency=32, rpm=3600)
@@ -172,6 +200,58 @@ def test_a_timeout_counts_as_the_worst_case(server, tmp_path):
     judge_sample(questions(1, "[[hang]]"), judge_at(server, timeout_s=0.2, max_tries=1), rate=1, out=out)
     with Store(out) as store:
         assert store.spent_usd() >= 300 * 4 / 1e6
+
+
+@pytest.mark.parametrize(("name", "value"), [("budget_usd", -1), ("rpm", 0), ("tpm", float("nan"))])
+def test_a_limit_is_above_zero(server, tmp_path, name, value):
+    with pytest.raises(ConfigError) as error:
+        judge_sample(questions(1), judge_at(server), out=tmp_path / "j.db", **{name: value})
+    assert str(error.value) == f"judge_sample({name}={value}); expected a number above 0, or None for no limit"
+
+
+def test_a_log_without_texts_is_told_at_once(server, tmp_path):
+    with pytest.raises(LogError) as error:
+        judge_sample(questions(2).assign(system_output=None), judge_at(server), rate=1, out=tmp_path / "j.db")
+    assert str(error.value) == "requests, system_output: no text in any row; a judge needs them"
+
+
+def test_a_folder_in_the_place_of_the_file_is_told(server, tmp_path):
+    with pytest.raises(ConfigError) as error:
+        judge_sample(questions(1), judge_at(server), out=tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}: unable to open database file; expected the name of a file that may be written"
+    )
+
+
+def test_what_cannot_be_redacted_is_not_sent_and_is_tried_again(server, tmp_path):
+    def redact(text):
+        if "item-0001" in text:
+            raise ValueError("boom")
+        return text
+
+    found = judge_sample(questions(3), judge_at(server), rate=1, out=tmp_path / "j.db", redact=redact)
+    assert found["error"].dropna().tolist() == ["redaction: ValueError: 'boom'"]
+    assert sorted(server.stats()["items"]) == ["item-0000", "item-0002"]
+    found = judge_sample(questions(3), judge_at(server), rate=1, out=tmp_path / "j.db")
+    assert (found["quality_score"] == 4).all()
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path):
+    def judge(user_input):
+        return {"correctness": np.int64(5), "completeness": np.int8(4), "tone": 4}
+
+    found = judge_sample(questions(2), judge, rate=1, out=tmp_path / "j.db")
+    assert found["quality_score"].tolist() == [4, 4]
+
+
+def test_a_write_that_fails_ends_the_run_with_its_reason(server, tmp_path, monkeypatch):
+    def full(self, *arguments):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Store, "record", full)
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        judge_sample(questions(8), judge_at(server), rate=1, out=tmp_path / "j.db", concurrency=2)
+    assert server.stats()["calls"] <= 4
 
 
 def test_a_budget_needs_prices(server, tmp_path):

@@ -8,6 +8,7 @@ from llm_monitoring.errors import ConfigError
 from llm_monitoring.judging.answer import JudgeReply
 from llm_monitoring.judging.asking import ask, judgement
 from llm_monitoring.judging.client import Item, Judge, Permanent, RateLimited, Transient, as_judge, current_judge
+from llm_monitoring.judging.rubric import DEFAULT_RUBRIC
 
 ITEM = Item("req-1", "search", "2 + 2?", "4")
 GOOD = {"correctness": 4, "completeness": 4, "tone": 4}
@@ -135,3 +136,45 @@ def test_a_judge_without_a_key_says_so(monkeypatch):
 
 def test_the_key_is_not_shown():
     assert "secret" not in repr(Judge("m", api_key="secret"))
+
+
+def test_a_judge_of_ones_own_that_returns_no_reply_is_a_failed_judgement():
+    class Odd:
+        model, rubric, timeout_s, max_tries, max_output_tokens = "odd", DEFAULT_RUBRIC, 5, 3, 300
+
+        def cost_usd(self, input_tokens, output_tokens):
+            return None
+
+        async def __call__(self, messages, schema, timeout_s):
+            return {"correctness": 5, "completeness": 5, "tone": 5}
+
+    found = judged(Odd())
+    assert found.quality_score is None
+    assert found.error.startswith("judge_error: Odd returned {'correctness': 5")
+
+
+def test_a_key_that_no_header_can_carry_is_told():
+    judge = Judge("m", base_url="http://127.0.0.1:9/v1", api_key="secret\n")
+    with pytest.raises(ConfigError) as error:
+        asyncio.run(ask(judge, ITEM))
+    assert str(error.value) == (
+        "Judge: the API key holds a line break or a character that is not ASCII; expected one word"
+    )
+
+
+def test_a_rubrics_name_in_its_place_is_told():
+    with pytest.raises(ConfigError) as error:
+        Judge("m", rubric="support.yaml")
+    assert str(error.value) == "Judge(rubric='support.yaml'); expected a Rubric: Rubric.from_yaml(...) reads one"
+
+
+def test_calls_at_a_time_have_a_client_each_and_leave_it_for_the_next(server):
+    server.configure(latency=0.05)
+    judge = judge_at(server)
+
+    async def ask_all():
+        for _ in range(2):
+            await asyncio.gather(*(ask(judge, ITEM) for _ in range(6)))
+        return len(await judge._free_clients()) - 1
+
+    assert asyncio.run(ask_all()) == 6

@@ -3,6 +3,7 @@ from judging.frames import questions
 
 import llm_monitoring as lm
 from llm_monitoring.cli import main
+from llm_monitoring.judging.store import Store
 
 
 def run(*arguments):
@@ -49,3 +50,20 @@ def test_a_server_that_refuses_the_key_is_exit_code_3(server, monkeypatch, tmp_p
     )
     assert done.exit_code == 3
     assert done.output.splitlines()[-1].startswith("stopped: http_401: ")
+
+
+def test_a_budget_without_prices_is_held_by_prices_that_are_too_high(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    log, out = make_log(tmp_path), tmp_path / "j.db"
+    arguments = (log, "--model", "fake", "--rate", 1, "--budget", 0.1, "--base-url", server.base_url, "--out", out)
+    said = (
+        "no price was given: the budget counts 15 USD per million tokens in and 75 out, "
+        "more than nearly any model costs. Give --input-price and --output-price"
+    )
+    planned = run(*arguments, "--dry-run")
+    assert (planned.exit_code, planned.output.splitlines()[-1]) == (0, said)
+    done = run(*arguments)
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, said)
+    with Store(out) as store:
+        assert 0.05 < store.spent_usd() <= 0.1
+        assert store.judgements()["cost_usd"].isna().all()

@@ -37,6 +37,13 @@ def test_hidden_characters_are_taken_out_and_counted():
     assert "Answer (2 hidden characters taken out):" in user
 
 
+def test_characters_that_can_carry_unseen_text_are_taken_out_and_emoji_stay():
+    unseen = "\u034f\u115f\u3164\ufe00\U000e0100\U000e01ef\U000e0041\x9b"
+    user = messages(DEFAULT_RUBRIC, "q", f"a{unseen}b \u2764\ufe0f")[1]["content"]
+    assert "Answer (8 hidden characters taken out):" in user
+    assert "\nab \u2764\ufe0f\n" in user
+
+
 @given(st.text(), st.text())
 def test_any_text_can_be_sent(question, answer):
     for message in messages(DEFAULT_RUBRIC, question, answer):

@@ -39,7 +39,7 @@ def test_every_fault_of_a_rubric_is_named():
     assert [line.split(":")[0] for line in lines] == [
         "rubric, version",
         "rubric, dimensions.0.name",
-        "rubric, dimensions.1.anchors.7.[key]",
+        "rubric, dimensions.1.anchors.7",
         "rubric, flags",
     ]
 
@@ -61,3 +61,28 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_the_schema_asks_for_the_reason_first():
     assert list(DEFAULT_RUBRIC.answer_schema["properties"]) == ["reason", "correctness", "completeness", "tone"]
     assert DEFAULT_RUBRIC.answer_schema["additionalProperties"] is False
+
+
+def test_a_misspelt_key_is_told_with_the_nearest():
+    with pytest.raises(ConfigError) as error:
+        Rubric.from_yaml("version: 1\ndimensions: [{name: tone, anchor: {}}]\nflag: {quality: 9}\n")
+    assert str(error.value) == (
+        "rubric, dimensions.0.anchor: {}; no key of a rubric; expected one of name, question, anchors; "
+        "the nearest is 'anchors'\n"
+        "rubric, flag.quality: '9'; no key of a rubric; expected one of quality_at_most, dimension_at_most; "
+        "the nearest is 'quality_at_most'"
+    )
+
+
+@pytest.mark.parametrize("version", ["1.10", "2026-05-01", "on"])
+def test_a_version_stays_as_it_is_written(version):
+    rubric = Rubric.from_yaml(f"version: {version}\ndimensions: [{{name: tone, anchors: {{5: yes}}}}]\n")
+    assert (rubric.version, rubric.dimensions[0].anchors[5]) == (version, "yes")
+    assert Rubric.from_yaml(rubric.to_yaml()) == rubric
+
+
+def test_a_file_that_is_not_utf_8_is_told(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"version: 1\ntask: \xff\n")
+    with pytest.raises(ConfigError) as error:
+        Rubric.from_yaml(tmp_path / "r.yaml")
+    assert str(error.value) == f"{tmp_path / 'r.yaml'}: byte 17 is not UTF-8; expected a YAML file in UTF-8"
