@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.log import open_log
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
-from llm_monitoring.reporting.moments import known_before, known_now
-from llm_monitoring.reporting.notebooks import Failure, Kernels, execute
+from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now
+from llm_monitoring.reporting.notebooks import Failure, Kernels, execute, notebooks_folder
 from llm_monitoring.results import Result, iso, jsonable
+from llm_monitoring.reviewing.verdicts import read as read_verdicts
+from llm_monitoring.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,24 +111,64 @@ def report(
     opened = read_log(log, files.read_time("until", until))
     with Kernels(isolated) as kernels:  # the first one starts up while the alerts are found
         case = open_case(opened, until, alert, reviews)
-        folder = files.prepare(Path(out).resolve() / case.incident_id, force)
-        incident = _incident(case, _parameters(log, until, alert, reviews, seed))
-        files.save_result(incident, folder, "incident")
-        files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
-        given = {"log": _keep_log(log, case, folder), "until": incident["parameters"]["until"] or "", "seed": seed}
-        given |= {"reviews": "reviews.jsonl", "out": "."}
-        with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
-            rests_on = beside.submit(_rests_on, case, incident["parameters"]["log"])
-            before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
-            failure, seconds = execute(_names(case), folder, given, kernels, progress)
-    incident |= rests_on.result() | _outcome(case, failure)
-    if before and not failure:
-        incident |= _told_later(case, files.results_in(folder), before.result())
-    files.save_result(incident, folder, "incident")
+        folder = Path(out).resolve() / case.incident_id
+        earlier = earlier_moments(folder)
+        files.prepare(folder, force)
+        parameters = _parameters(log, until, alert, reviews, seed)
+        failure, seconds = run_case(case, log, folder, parameters, earlier, kernels, progress)
     sentence = write_page(folder)
     files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
     shown = Path(out) / case.incident_id
-    return Report(shown / "index.html", shown, sentence, incident["stages"], str(failure) if failure else None)
+    stages = files.load_result("incident", folder)["stages"]
+    return Report(shown / "index.html", shown, sentence, stages, str(failure) if failure else None)
+
+
+def run_case(
+    case: Case, log: Any, folder: Path, parameters: dict[str, Any], earlier: list[dict[str, Any]], kernels: Kernels,
+    progress: bool = False, until: Any = None,
+) -> tuple[Failure | None, dict[str, float]]:  # fmt: skip
+    """Run the stages of a case in a folder that is ready, and write what they rest on.
+
+    Parameters
+    ----------
+    case : Case
+    log : path, URL, dict of DataFrames or Log
+        What the case was opened from.
+    folder : Path
+        As `folder.prepare` leaves it.
+    parameters : dict
+        What was asked for, as it is recorded.
+    earlier : list of dict
+        What earlier runs recorded of what was known when.
+    kernels : Kernels
+    progress : bool
+    until : Timestamp, optional
+        Where the notebooks cut the log; default as the parameters say.
+
+    Returns
+    -------
+    failure : Failure or None
+    seconds : dict
+        Notebook -> how long it took.
+    """
+    files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
+    case = replace(case, reviews=read_verdicts(folder / "reviews.jsonl"))
+    where = _keep_log(log, case, folder)
+    if where == "log":  # the copy is what the notebooks read, and what can be read again
+        case = replace(case, log=open_log(folder / where))
+    incident = _incident(case, parameters) | {"known_when": earlier}
+    files.save_result(incident, folder, "incident")
+    given = {"log": where, "until": iso(until) if until is not None else parameters["until"] or ""}
+    given |= {"seed": parameters["seed"], "reviews": "reviews.jsonl", "out": "."}
+    with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
+        rests_on = beside.submit(_rests_on, case, parameters, where, earlier)
+        before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
+        failure, seconds = execute(_names(case), folder, given, kernels, progress)
+    incident |= rests_on.result() | _outcome(case, failure)
+    if before and not failure:
+        incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
+    files.save_result(incident, folder, "incident")
+    return failure, seconds
 
 
 def write_page(folder: str | Path) -> str:
@@ -147,8 +190,14 @@ def _names(case: Case) -> list[str]:
     return [files.notebook_of(stage) for stage in _stages(case)]
 
 
-def _rests_on(case: Case, source: str | None) -> dict[str, Any]:
-    return {"log": files.fingerprint(case.log, source or "tables in memory"), "notices": list(case.log.notices)}
+def _rests_on(case: Case, parameters: Mapping[str, Any], where: str, earlier: list[dict[str, Any]]) -> dict[str, Any]:
+    """The fingerprints of all that went in, and what the log had to say of itself."""
+    log = files.fingerprint(case.log, parameters["log"] or "tables in memory")
+    return {
+        "log": {**log, "path": where},
+        "inputs": files.inputs(parameters, case.reviews, notebooks_folder(), earlier),
+        "notices": list(case.log.notices),
+    }
 
 
 def _keep_log(log: Any, case: Case, folder: Path) -> str:
@@ -156,8 +205,6 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
     found = find_log(log)
     if isinstance(found, str | Path):
         return str(found) if "://" in str(found) else str(Path(found).resolve())
-    from llm_monitoring.schema import TABLES
-
     (folder / "log").mkdir()
     for name in TABLES:
         if case.log.has(name):
@@ -180,6 +227,7 @@ def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
         "schema_version": 1,
         "incident_id": case.incident_id,
         "log": None,
+        "inputs": None,
         "parameters": parameters,
         "versions": files.versions(),
         "seed": parameters["seed"],
@@ -207,11 +255,13 @@ def _outcome(case: Case, failure: Failure | None) -> dict[str, Any]:
     return {"stages": states, "failure": None}
 
 
-def _told_later(case: Case, results: Mapping[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
+def _told_later(
+    case: Case, results: Mapping[str, Any], before: list[dict[str, Any]], earlier: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What needs the stages: the time line, what was known when, what acting and waiting cost."""
     return {
         "timeline": _timeline(case, results),
-        "known_when": [*before, known_now(results)],
+        "known_when": add_moments(earlier, [*before, known_now(results)]),
         "cost_of_acting": results["respond"]["cost_of_acting"],
         "cost_of_waiting": results["respond"]["cost_of_waiting"],
     }

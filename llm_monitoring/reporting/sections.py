@@ -10,6 +10,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting import stages
 from llm_monitoring.reporting.blocks import Block, action, bar, bullets, command, figure, heading, table, text
+from llm_monitoring.reporting.moments import PAGE
 from llm_monitoring.reporting.outcome import (
     STAGES,
     action_words,
@@ -178,10 +179,12 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
     moments = incident["known_when"]
     if not moments:
         return None
+    pages = [i for i, row in enumerate(moments) if row["what"] == PAGE and row["at"] == incident["log"]["until"]]
+    this = pages[-1] if pages else len(moments) - 1
     rows = [
         [
             say.moment(row["at"]),
-            row["what"],
+            "an earlier page" if row["what"] == PAGE and i != this else row["what"],
             row["label"] or "unknown",
             f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'])} of {row['n']:,}"
             if row["value"] is not None
@@ -189,7 +192,7 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
             f"{named(row['cause'])}, {say.probability(row['probability'])}" if row["cause"] else "unknown",
         ]
-        for row in moments
+        for i, row in enumerate(moments)
     ]
     head = [
         "At",
@@ -200,7 +203,7 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
         "First cause then",
     ]
     answer = "Each row uses only what had been seen, judged and reviewed by then."
-    return _section("known", "Known when", "What was known when", answer, [table(head, rows, hit=(len(rows) - 1,))])
+    return _section("known", "Known when", "What was known when", answer, [table(head, rows, hit=(this,))])
 
 
 def _other_alerts(incident: Mapping[str, Any]) -> dict[str, Any] | None:
