@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.incident.probed import probes_since
 from llm_monitoring.log import open_log
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
@@ -235,6 +236,7 @@ def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
         "other_alerts": case.others,
         "notices": [],
         "timeline": [],
+        "probes": [],
         "known_when": [],
         "cost_of_acting": None,
         "cost_of_waiting": None,
@@ -259,8 +261,10 @@ def _told_later(
     case: Case, results: Mapping[str, Any], before: list[dict[str, Any]], earlier: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What needs the stages: the time line, what was known when, what acting and waiting cost."""
+    since = results["scope"]["since"]
     return {
         "timeline": _timeline(case, results),
+        "probes": jsonable(probes_since(case.log, since)) if since and case.log.has("probe_results") else [],
         "known_when": add_moments(earlier, [*before, known_now(results)]),
         "cost_of_acting": results["respond"]["cost_of_acting"],
         "cost_of_waiting": results["respond"]["cost_of_waiting"],

@@ -22,6 +22,7 @@ from llm_monitoring.reporting.outcome import (
     whole,
 )
 
+MOST_PROBES = 20
 VERDICTS = {"real": "real", "false_positive": "false positive", "inconclusive": "inconclusive"}
 UNITS = {"share": "% of answers", "score": "scores of 1 to 5", "ms": "time", "usd": "USD", "count": "count"}
 
@@ -32,7 +33,8 @@ def all_of(story: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     if story == "quiet":
         made = [_quiet(results["triage"])]
     else:
-        made = [_stopped(results), _time(results), _real(results), _whom(results), _why(story, results), _do(results)]
+        made = [_stopped(results), _time(results), _real(results), _whom(results)]
+        made += [_probes(results), _why(story, results), _do(results)]
         made += [_known(results["incident"]), stages.folded(results)]
     made += [_other_alerts(results["incident"]), _assumptions(story, results), _again(results["incident"])]
     return [section for section in made if section is not None]
@@ -119,6 +121,34 @@ def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
         title = f"{capital(say.metric_words(scope['metric']))} by slice"
         blocks.append(figure("who", title, f"{UNITS[scope['unit']]}, 95 % intervals, n before → since", caption))
     return _section("who", "Whom it hits", "Whom does it hit?", answer.strip(), blocks)
+
+
+def _probes(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Passes of the probes before and since, for each feature, check and model."""
+    probes = results["incident"].get("probes")
+    if not probes:
+        return None
+    rows = [
+        [
+            row["label"],
+            f"{say.amount(row['before'], 'share')} of {row['n_before']:,}",
+            f"{say.amount(row['after'], 'share')} of {row['n_after']:,}",
+            f"{say.difference(row['change'], 'share')} {say.span(row['low'], row['high'], 'share', sign=True)}",
+            row["verdict"],
+        ]
+        for row in probes[:MOST_PROBES]
+    ]
+    told = {name: [row["label"] for row in probes if row["verdict"] == name] for name in ("passes less", "passes more")}
+    counted = [
+        f"{len(labels)} of {count_words(len(probes), 'check')} {verb}" for verb, labels in told.items() if labels
+    ]
+    less = counted or [f"None of {count_words(len(probes), 'check')} passes more or less than before"]
+    caption = f"Share passed, before and since {say.moment(results['scope']['since'])}; changes paired by probe, 95 %"
+    left = f" The {MOST_PROBES} largest losses are shown." if len(probes) > MOST_PROBES else ""
+    hit = [i for i, row in enumerate(probes[:MOST_PROBES]) if row["verdict"] == "passes less"]
+    shown = table(["Probe", "Before", "Since", "Change", "Verdict"], rows, caption, numeric=(1, 2, 3), hit=hit)
+    answer = f"{capital('; '.join(less))}.{left}"
+    return _section("probes", "Probes", "What the probes say", answer, [shown])
 
 
 def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
