@@ -55,8 +55,13 @@ def main() -> None:
 @click.option("--seed", default=0, show_default=True, help="Of everything random.")
 @click.option("--force", is_flag=True, help="Write over an earlier report of the same incident.")
 @click.option("--isolated", is_flag=True, help="A kernel for each stage: slower.")
+@click.option("--suite", metavar="FILE", help="An eval suite of yours: the failing cases that it lacks are appended.")
+@click.option(
+    "--close-by", metavar="NAME", help="Close the incident with points open; needs --because. Kept on record."
+)
+@click.option("--because", metavar="TEXT", help="Why it is closed all the same.")
 @click.option("--verify", metavar="FOLDER", help="Run the incident in FOLDER again and say whether all is the same.")
-def report(log: str | None, verify: str | None, **options) -> None:
+def report(log: str | None, verify: str | None, close_by: str | None, because: str | None, **options) -> None:
     """Run the five stages on an alert of LOG and write an incident folder with one page.
 
     LOG is a folder, a file or a database URL. The last line printed is the path of the page. With --verify nothing is
@@ -71,7 +76,8 @@ def report(log: str | None, verify: str | None, **options) -> None:
         _verify(verify, log, options["until"])
     if log is None:
         raise click.UsageError("Missing argument 'LOG'.")
-    done = lm.report(log, **options)
+    override = {"by": close_by or "", "because": because or ""} if close_by or because else None
+    done = lm.report(log, override=override, **options)
     click.echo(done.headline)
     if done.failure:
         click.echo(done.failure, err=True)

@@ -140,8 +140,7 @@ def learn(
     """
     for name in formats:
         one_of("learn(formats)", name, list(FORMATS))
-    if override is not None and not (override.get("by") and override.get("because")):
-        raise ConfigError("learn(override): expected a dict with by (a name) and because (a reason), both filled")
+    check_override(override)
     alert = read_alert(alert)
     inquiry = inquire(log, alert)
     taken: Counter[str] = Counter()
@@ -171,6 +170,18 @@ def learn(
             }
         )
     )
+
+
+def check_override(override: Mapping[str, str] | None) -> None:
+    """Refuse to close an incident for nobody, or for no reason.
+
+    Raises
+    ------
+    ConfigError
+        `by` or `because` is missing or empty.
+    """
+    if override is not None and not all(str(override.get(name) or "").strip() for name in ("by", "because")):
+        raise ConfigError("learn(override): expected a dict with by (a name) and because (a reason), both filled")
 
 
 def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews, taken: Counter[str]) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.errors import LogError
+from llm_monitoring.incident.learn import check_override
 from llm_monitoring.incident.probed import probes_since
 from llm_monitoring.log import open_log
 from llm_monitoring.reporting import folder as files
@@ -67,7 +69,8 @@ class Report(Result):
 
 def report(
     log: Any, alert: Any = None, out: str | Path = "reports", until: Any = None, reviews: Any = None,
-    force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True,
+    force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True, suite: Any = None,
+    override: Mapping[str, str] | None = None,
 ) -> Report:  # fmt: skip
     """Run the five stages on an alert of a log and write an incident folder with one page.
 
@@ -92,6 +95,10 @@ def report(
         Of everything random.
     progress : bool
         Show a bar over the stages where somebody looks.
+    suite : path, optional
+        An eval suite of yours: the failing cases that it lacks are appended.
+    override : dict, optional
+        ``by`` and ``because``: a named person closes the incident with points open. Kept by later runs.
 
     Returns
     -------
@@ -114,9 +121,12 @@ def report(
         case = open_case(opened, until, alert, reviews)
         folder = Path(out).resolve() / case.incident_id
         earlier = earlier_moments(folder)
-        files.prepare(folder, force)
         parameters = _parameters(log, until, alert, reviews, seed)
-        failure, seconds = run_case(case, log, folder, parameters, earlier, kernels, progress)
+        parameters |= {"suite": None if suite is None else str(suite), "override": override or _overridden(folder)}
+        check_override(parameters["override"])
+        files.prepare(folder, force)
+        into = "" if suite is None else str(Path(suite).resolve())
+        failure, seconds = run_case(case, log, folder, parameters, earlier, kernels, progress, suite=into)
     sentence = write_page(folder)
     files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
     shown = Path(out) / case.incident_id
@@ -126,7 +136,7 @@ def report(
 
 def run_case(
     case: Case, log: Any, folder: Path, parameters: dict[str, Any], earlier: list[dict[str, Any]], kernels: Kernels,
-    progress: bool = False, until: Any = None,
+    progress: bool = False, until: Any = None, suite: str = "",
 ) -> tuple[Failure | None, dict[str, float]]:  # fmt: skip
     """Run the stages of a case in a folder that is ready, and write what they rest on.
 
@@ -145,6 +155,8 @@ def run_case(
     progress : bool
     until : Timestamp, optional
         Where the notebooks cut the log; default as the parameters say.
+    suite : str
+        The eval suite to append to, as the last notebook finds it.
 
     Returns
     -------
@@ -161,15 +173,25 @@ def run_case(
     files.save_result(incident, folder, "incident")
     given = {"log": where, "until": iso(until) if until is not None else parameters["until"] or ""}
     given |= {"seed": parameters["seed"], "reviews": "reviews.jsonl", "out": "."}
+    who = parameters.get("override") or {"by": "", "because": ""}
+    closing = {files.notebook_of("learn"): {"suite": suite, "closed_by": who["by"], "because": who["because"]}}
     with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
         rests_on = beside.submit(_rests_on, case, parameters, where, earlier)
         before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
-        failure, seconds = execute(_names(case), folder, given, kernels, progress)
+        failure, seconds = execute(_names(case), folder, given, kernels, progress, closing)
     incident |= rests_on.result() | _outcome(case, failure)
     if before and not failure:
         incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
     files.save_result(incident, folder, "incident")
     return failure, seconds
+
+
+def _overridden(folder: Path) -> dict[str, str] | None:
+    """Who closed the incident in an earlier run; it stays on record."""
+    try:
+        return files.load_result("learn", folder).get("override")
+    except (LogError, ValueError, AttributeError):  # no earlier run, or none that can be read
+        return None
 
 
 def write_page(folder: str | Path) -> str:

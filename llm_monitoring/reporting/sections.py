@@ -295,10 +295,14 @@ def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
 
 def _call(given: Mapping[str, Any]) -> str:
     """What to type; in Python where tables or an alert were handed over that no shell can name."""
-    options = {name: given[name] for name in ("alert", "until", "reviews", "seed") if given.get(name)}
+    options = {
+        name: given[name] for name in ("alert", "until", "reviews", "seed", "suite", "override") if given.get(name)
+    }
     if given["log"] is None or isinstance(given.get("alert"), Mapping):
         log = "tables" if given["log"] is None else repr(given["log"])
         return f"lm.report({', '.join([log, *(f'{name}={value!r}' for name, value in options.items())])})"
+    who = options.pop("override", None)
+    options |= {} if who is None else {"close-by": who["by"], "because": who["because"]}
     flags = [part for name, value in options.items() for part in (f"--{name}", shlex.quote(str(value)))]
     return " ".join(["llm-monitoring", "report", shlex.quote(given["log"]), *flags])
 

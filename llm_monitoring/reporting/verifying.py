@@ -121,7 +121,8 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
         given = recorded["parameters"]
         case = open_case(opened, given["until"], given["alert"], folder / "reviews.jsonl")
         again = files.prepare(Path(made) / folder.resolve().name)
-        run_case(case, place, again, given, _earlier(recorded["known_when"]), kernels, until=when)
+        suite = str(Path(made) / "suite.jsonl") if given.get("suite") else ""  # never a line in the suite of people
+        run_case(case, place, again, given, _earlier(recorded), kernels, until=when, suite=suite)
         write_page(again)
         now = files.load_result("incident", again)
         said = _said(recorded, now)
@@ -157,10 +158,12 @@ def _place(folder: Path, recorded: Mapping[str, Any]) -> Any:
     return found[0]
 
 
-def _earlier(moments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The moments that runs before this one recorded."""
+def _earlier(recorded: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The moments that runs before this one recorded: all, where this one had none to add."""
+    moments, sealed = recorded["known_when"], recorded["inputs"]["known_when"]
     last = max((row.get("run", 1) for row in moments), default=1)
-    return [row for row in moments if row.get("run", 1) < last]
+    before = [row for row in moments if row.get("run", 1) < last]
+    return before if len(before) == len(sealed) else moments
 
 
 def _said(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -206,7 +209,7 @@ def _altered_parameters(recorded: Mapping[str, Any]) -> Iterator[dict[str, Any]]
         value = given.get(name, ABSENT)
         if seals.get(name) != files.seal(value):
             yield _row("parameter", name, _was(recorded, name), _short(value))
-    earlier = [files.seal(row) for row in _earlier(recorded["known_when"])]
+    earlier = [files.seal(row) for row in _earlier(recorded)]
     for number, pair in enumerate(zip_longest(recorded["inputs"]["known_when"], earlier)):
         if pair[0] != pair[1]:
             yield _row("history", f"known_when[{number}]", *(ABSENT if one is None else one[:12] for one in pair))
