@@ -213,6 +213,15 @@ def cells_of(notebook: Path) -> list[dict[str, Any]]:
     return [cell for cell in cells if "injected-parameters" not in cell["metadata"].get("tags", [])]
 
 
+def masked(place: str) -> str:
+    """A path or URL as it may be written down: without its password.
+
+    >>> masked("postgresql://ada:s3cret@db:5432/llm"), masked("logs/2026:05@home")
+    ('postgresql://ada:***@db:5432/llm', 'logs/2026:05@home')
+    """
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", place)
+
+
 def seal(value: Any) -> str:
     """SHA-256 of a value as JSON; the same value gives the same seal.
 

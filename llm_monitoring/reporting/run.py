@@ -179,11 +179,19 @@ def run_case(
         rests_on = beside.submit(_rests_on, case, parameters, where, earlier)
         before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
         failure, seconds = execute(_names(case), folder, given, kernels, progress, closing)
+        hide_password(folder, where)
     incident |= rests_on.result() | _outcome(case, failure)
     if before and not failure:
         incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
     files.save_result(incident, folder, "incident")
     return failure, seconds
+
+
+def hide_password(folder: Path, where: str) -> None:
+    """Take the password of a database out of the executed notebooks: they are forwarded, and the kernel has used it."""
+    if files.masked(where) != where:
+        for book in folder.glob("*.ipynb"):
+            book.write_text(book.read_text("utf-8").replace(where, files.masked(where)), "utf-8")
 
 
 def _overridden(folder: Path) -> dict[str, str] | None:
@@ -217,7 +225,7 @@ def _rests_on(case: Case, parameters: Mapping[str, Any], where: str, earlier: li
     """The fingerprints of all that went in, and what the log had to say of itself."""
     log = files.fingerprint(case.log, parameters["log"] or "tables in memory")
     return {
-        "log": {**log, "path": where},
+        "log": {**log, "path": files.masked(where)},
         "inputs": files.inputs(parameters, case.reviews, notebooks_folder(), earlier),
         "notices": list(case.log.notices),
     }
@@ -237,7 +245,7 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
 
 def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> dict[str, Any]:
     named = {"log": log, "reviews": reviews}
-    texts = {name: str(value) if isinstance(value, str | Path) else None for name, value in named.items()}
+    texts = {name: files.masked(str(one)) if isinstance(one, str | Path) else None for name, one in named.items()}
     when = files.read_time("until", until)
     wanted = (
         alert if isinstance(alert, str) and alert else jsonable(dict(alert)) if isinstance(alert, Mapping) else None

@@ -151,7 +151,8 @@ def _place(folder: Path, recorded: Mapping[str, Any]) -> Any:
     if path == "log":
         return folder / "log"
     named = recorded["parameters"].get("log")
-    found = [place for place in (path, named) if place and ("://" in place or Path(place).exists())]
+    places = [place for place in (path, named) if place and ":***@" not in place]  # no password is written down
+    found = [place for place in places if "://" in place or Path(place).exists()]
     if not found:
         remedy = f"Say where it is now: llm-monitoring report LOG --verify {folder}"
         raise LogError(Fault("log", str(path), expected="the log of this report is not there", remedy=remedy))

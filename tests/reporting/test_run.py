@@ -163,3 +163,12 @@ def test_an_override_without_a_name_is_refused_before_anything_is_written(tmp_pa
         lm.report(small_log(), alert=ALERT, out=tmp_path / "out", progress=False, override={"by": " ", "because": "x"})
     assert str(caught.value) == "learn(override): expected a dict with by (a name) and because (a reason), both filled"
     assert not (tmp_path / "out").exists()
+
+
+def test_the_password_of_a_database_is_in_no_file_of_a_report(tmp_path):
+    from llm_monitoring.reporting.run import hide_password
+
+    url = "postgresql://ada:s3:cret@db/llm"
+    (tmp_path / "1_triage.ipynb").write_text(json.dumps({"source": [f'log = "{url}"']}))
+    hide_password(tmp_path, url)
+    assert json.loads((tmp_path / "1_triage.ipynb").read_text()) == {"source": ['log = "postgresql://ada:***@db/llm"']}
