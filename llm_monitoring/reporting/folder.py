@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,17 +171,14 @@ def _plain(value: Any) -> Any:
     return None if value is None or value != value else value
 
 
-def inputs(
-    parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path, earlier: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
+def inputs(parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path) -> dict[str, Any]:
     """Fingerprints of what a report rests on beside the log, so that what was altered later can be named.
 
     Returns
     -------
     dict
         parameters {name: sha256}, reviews {rows, sha256, verdicts {request_id: verdict}}, package (the source of this
-        one), plan (the built-in one), notebooks {name: sha256}, known_when [sha256 of each moment that an earlier run
-        recorded].
+        one), plan (the built-in one) and notebooks {name: sha256}.
     """
     from llm_monitoring.alerts.plan import default_plan_text
 
@@ -192,7 +189,6 @@ def inputs(
         "package": _source_of_package(),
         "plan": seal(default_plan_text()),
         "notebooks": {notebook_of(stage): seal_of_cells(notebooks / notebook_of(stage)) for stage in STAGES},
-        "known_when": [seal(row) for row in earlier],
     }
 
 

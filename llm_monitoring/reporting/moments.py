@@ -55,6 +55,12 @@ def earlier_moments(folder: str | Path) -> list[dict[str, Any]]:
         return []
 
 
+def of_earlier_runs(moments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The moments that the last run found recorded; none where no run has added to the first."""
+    last = max((row.get("run", 1) for row in moments), default=1)
+    return [row for row in moments if row.get("run", 1) < last]
+
+
 def add_moments(earlier: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The moments of earlier runs as they were recorded, with those that this run adds, in the order of time.
 

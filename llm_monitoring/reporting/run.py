@@ -16,7 +16,7 @@ from llm_monitoring.incident.probed import probes_since
 from llm_monitoring.log import open_log
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
-from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now
+from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now, of_earlier_runs
 from llm_monitoring.reporting.notebooks import Failure, Kernels, execute, notebooks_folder
 from llm_monitoring.results import Result, iso, jsonable
 from llm_monitoring.reviewing.verdicts import read as read_verdicts
@@ -176,13 +176,14 @@ def run_case(
     who = parameters.get("override") or {"by": "", "because": ""}
     closing = {files.notebook_of("learn"): {"suite": suite, "closed_by": who["by"], "because": who["because"]}}
     with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
-        rests_on = beside.submit(_rests_on, case, parameters, where, earlier)
+        rests_on = beside.submit(_rests_on, case, parameters, where)
         before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
         failure, seconds = execute(_names(case), folder, given, kernels, progress, closing)
         hide_password(folder, where)
     incident |= rests_on.result() | _outcome(case, failure)
     if before and not failure:
         incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
+    incident["inputs"]["known_when"] = [files.seal(row) for row in of_earlier_runs(incident["known_when"])]
     files.save_result(incident, folder, "incident")
     return failure, seconds
 
@@ -221,12 +222,12 @@ def _names(case: Case) -> list[str]:
     return [files.notebook_of(stage) for stage in _stages(case)]
 
 
-def _rests_on(case: Case, parameters: Mapping[str, Any], where: str, earlier: list[dict[str, Any]]) -> dict[str, Any]:
+def _rests_on(case: Case, parameters: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The fingerprints of all that went in, and what the log had to say of itself."""
     log = files.fingerprint(case.log, parameters["log"] or "tables in memory")
     return {
         "log": {**log, "path": files.masked(where)},
-        "inputs": files.inputs(parameters, case.reviews, notebooks_folder(), earlier),
+        "inputs": files.inputs(parameters, case.reviews, notebooks_folder()),
         "notices": list(case.log.notices),
     }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llm_monitoring.errors import Fault, LogError, quote
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import open_case, read_log
+from llm_monitoring.reporting.moments import of_earlier_runs
 from llm_monitoring.reporting.notebooks import Kernels
 from llm_monitoring.reporting.run import run_case, write_page
 from llm_monitoring.results import Result, jsonable
@@ -122,7 +123,7 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
         case = open_case(opened, given["until"], given["alert"], folder / "reviews.jsonl")
         again = files.prepare(Path(made) / folder.resolve().name)
         suite = str(Path(made) / "suite.jsonl") if given.get("suite") else ""  # never a line in the suite of people
-        run_case(case, place, again, given, _earlier(recorded), kernels, until=when, suite=suite)
+        run_case(case, place, again, given, of_earlier_runs(recorded["known_when"]), kernels, until=when, suite=suite)
         write_page(again)
         now = files.load_result("incident", again)
         said = _said(recorded, now)
@@ -157,14 +158,6 @@ def _place(folder: Path, recorded: Mapping[str, Any]) -> Any:
         remedy = f"Say where it is now: llm-monitoring report LOG --verify {folder}"
         raise LogError(Fault("log", str(path), expected="the log of this report is not there", remedy=remedy))
     return found[0]
-
-
-def _earlier(recorded: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The moments that runs before this one recorded: all, where this one had none to add."""
-    moments, sealed = recorded["known_when"], recorded["inputs"]["known_when"]
-    last = max((row.get("run", 1) for row in moments), default=1)
-    before = [row for row in moments if row.get("run", 1) < last]
-    return before if len(before) == len(sealed) else moments
 
 
 def _said(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -210,7 +203,7 @@ def _altered_parameters(recorded: Mapping[str, Any]) -> Iterator[dict[str, Any]]
         value = given.get(name, ABSENT)
         if seals.get(name) != files.seal(value):
             yield _row("parameter", name, _was(recorded, name), _short(value))
-    earlier = [files.seal(row) for row in _earlier(recorded)]
+    earlier = [files.seal(row) for row in of_earlier_runs(recorded["known_when"])]
     for number, pair in enumerate(zip_longest(recorded["inputs"]["known_when"], earlier)):
         if pair[0] != pair[1]:
             yield _row("history", f"known_when[{number}]", *(ABSENT if one is None else one[:12] for one in pair))
