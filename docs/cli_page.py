@@ -13,7 +13,7 @@ Made by `python docs/cli_page.py` from the help pages; do not edit.
 
 Exit codes of `check`, `probe` and `pins`: 0 nothing found, 1 something found, 2 the call or the input is wrong, 3 could not
 be measured. Those of `report`: 0 the page was written, 1 a stage failed (the page says which), 2 the call or the input is
-wrong.
+wrong; with `--verify` 0 the same, 1 something was altered, 2 there is no report or no log to run again.
 """
 
 

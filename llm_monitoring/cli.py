@@ -45,7 +45,7 @@ def main() -> None:
 
 
 @main.command(epilog=example("llm-monitoring report sample_data --reviews reviews.jsonl"))
-@click.argument("log")
+@click.argument("log", required=False)
 @click.option(
     "--alert", metavar="ID", help="An alert_id that check prints. Default: the most severe, then the earliest."
 )
@@ -55,19 +55,44 @@ def main() -> None:
 @click.option("--seed", default=0, show_default=True, help="Of everything random.")
 @click.option("--force", is_flag=True, help="Write over an earlier report of the same incident.")
 @click.option("--isolated", is_flag=True, help="A kernel for each stage: slower.")
-def report(log: str, **options) -> None:
+@click.option("--suite", metavar="FILE", help="An eval suite of yours: the failing cases that it lacks are appended.")
+@click.option(
+    "--close-by", metavar="NAME", help="Close the incident with points open; needs --because. Kept on record."
+)
+@click.option("--because", metavar="TEXT", help="Why it is closed all the same.")
+@click.option("--verify", metavar="FOLDER", help="Run the incident in FOLDER again and say whether all is the same.")
+def report(log: str | None, verify: str | None, close_by: str | None, because: str | None, **options) -> None:
     """Run the five stages on an alert of LOG and write an incident folder with one page.
 
-    LOG is a folder, a file or a database URL. The last line printed is the path of the page.
+    LOG is a folder, a file or a database URL. The last line printed is the path of the page. With --verify nothing is
+    written: the incident in FOLDER is run again from what it recorded. LOG then says where the log is now, if it moved.
+
+    Exit code: 0 the page was written, or the same was found again; 1 a stage failed, or something was altered; 2 the call
+    or the input is wrong.
     """
     import llm_monitoring as lm
 
-    done = lm.report(log, **options)
+    if verify is not None:
+        _verify(verify, log, options["until"])
+    if log is None:
+        raise click.UsageError("Missing argument 'LOG'.")
+    override = {"by": close_by or "", "because": because or ""} if close_by or because else None
+    done = lm.report(log, override=override, **options)
     click.echo(done.headline)
     if done.failure:
         click.echo(done.failure, err=True)
     click.echo(done.path)
     sys.exit(1 if done.failure else 0)
+
+
+def _verify(folder: str, log: str | None, until: str | None) -> None:
+    """Print what running an incident again has shown, and leave: 0 where it is the same, 1 where it is not."""
+    from llm_monitoring.reporting.verifying import verify
+
+    done = verify(folder, log, until)
+    for line in [done.headline, *done.lines]:
+        click.echo(line)
+    sys.exit(0 if done.same else 1)
 
 
 @main.command(epilog=example("llm-monitoring check sample_data --plan monitoring.toml"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +14,17 @@ import pandas as pd
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.incident.alert import Alert, read_alert
 from llm_monitoring.incident.inquiry import Inquiry, inquire
-from llm_monitoring.incident.respond import recovery
+from llm_monitoring.incident.recovery import recovery
 from llm_monitoring.incident.reviewed import read_reviews
-from llm_monitoring.incident.suites import FORMATS, append_cases, write_cases
+from llm_monitoring.incident.suites import FORMATS, append_cases, same_question, write_cases
 from llm_monitoring.judging.redaction import redact
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-MOST_CASES, GUARDS, SHOWN, SAME = 50, 0.2, 20, 90
+MOST_CASES, GUARDS, SHOWN = 50, 0.2, 20
+RULES = ("EMAIL", "PHONE", "CARD", "IBAN", "KEY")
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +46,8 @@ class LearnResult(Result):
         The first failing cases: request_id, timestamp, user_input, system_output, reviewed, verdict.
     override : dict or None
         by, because: the person who closed it all the same, kept on record.
+    redacted : dict
+        Rule (EMAIL, PHONE, CARD, IBAN, KEY) -> places where it took personal data out of the cases.
     """
 
     cases: int
@@ -53,6 +58,7 @@ class LearnResult(Result):
     examples: list[dict[str, Any]]
     next: str
     override: dict[str, str] | None = None
+    redacted: dict[str, int] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:
@@ -96,7 +102,7 @@ def learn(
     reviews : DataFrame or path, optional
         Verdicts of people; default the log's own. Answers found bad (``real``) become cases; where nobody has read
         any, the flagged answers of the slice do, with ``reviewed: false``. Answers found good become guards, one for
-        four cases at most: what a mend must not break.
+        four cases: what a mend must not break.
     out : path
         Folder for ``eval_cases.jsonl``; made where absent.
     formats : sequence of str
@@ -119,8 +125,10 @@ def learn(
 
     Notes
     -----
-    Near-repeats of a question are merged (rapidfuzz token-set ratio of 90 or more), at most 50 cases are kept, and
-    e-mail addresses, phone, card and account numbers and keys are taken out of every text by pattern.
+    Near-repeats of a question are merged (the same words in any order, rapidfuzz token-sort ratio of 90 or more), at
+    most 50 cases are kept, and e-mail addresses, phone, card and account numbers and keys are taken out of every text by
+    pattern. A case whose question was not logged stays in ``eval_cases.jsonl``; no tool could ask it, so the other formats
+    and the suite leave it out.
 
     Examples
     --------
@@ -132,18 +140,19 @@ def learn(
     """
     for name in formats:
         one_of("learn(formats)", name, list(FORMATS))
-    if override is not None and not (override.get("by") and override.get("because")):
-        raise ConfigError("learn(override): expected a dict with by (a name) and because (a reason), both filled")
+    check_override(override)
     alert = read_alert(alert)
     inquiry = inquire(log, alert)
-    cases = [] if inquiry is None else _cases(log, alert, inquiry, reviews)
+    taken: Counter[str] = Counter()
+    cases = [] if inquiry is None else _cases(log, alert, inquiry, reviews, taken)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     write_cases(cases, folder / FORMATS["jsonl"][0])
+    asked = [case for case in cases if case["input"].strip()]
     for name in formats:
-        FORMATS[name][1](cases, folder / FORMATS[name][0])
+        FORMATS[name][1](cases if name == "jsonl" else asked, folder / FORMATS[name][0])
     if suite is not None:
-        append_cases(cases, Path(suite))
+        append_cases(asked, Path(suite))
     failing = [case for case in cases if case["kind"] == "failing"]
     points = _open_points(log, inquiry, failing, suite is not None)
     return LearnResult(
@@ -156,13 +165,26 @@ def learn(
                 "open_points": points,
                 "examples": [_example(case) for case in failing[:SHOWN]],
                 "next": "Run the cases on every change of prompt, model or index before it goes live.",
+                "redacted": {rule: count for rule, count in sorted(taken.items()) if count > 0},
                 "override": None if override is None else {key: str(override[key]) for key in ("by", "because")},
             }
         )
     )
 
 
-def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews) -> list[dict[str, Any]]:
+def check_override(override: Mapping[str, str] | None) -> None:
+    """Refuse to close an incident for nobody, or for no reason.
+
+    Raises
+    ------
+    ConfigError
+        `by` or `because` is missing or empty.
+    """
+    if override is not None and not all(str(override.get(name) or "").strip() for name in ("by", "because")):
+        raise ConfigError("learn(override): expected a dict with by (a name) and because (a reason), both filled")
+
+
+def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews, taken: Counter[str]) -> list[dict[str, Any]]:
     judgements = log.judgements
     flagged = set(judgements.loc[judgements["flagged"].fillna(False).astype(bool), "request_id"])
     requests = inquiry.seen.requests
@@ -173,15 +195,20 @@ def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews) -> list[dict[str, 
     if not len(bad):
         unread = rows[rows["request_id"].isin(flagged) & ~rows["request_id"].isin(set(read["request_id"]))]
         bad = unread.assign(verdict=None, note=None)
-    failing = [_case(row, alert, "failing") for row in _merged(bad, MOST_CASES)]
-    good = _merged(read[read["verdict"] == "false_positive"], int(GUARDS / (1 - GUARDS) * len(failing)))
-    return [*failing, *(_case(row, alert, "guard") for row in good)]
+    failing = [_case(row, alert, "failing", taken) for row in _merged(bad, MOST_CASES)]
+    good = _merged(read[read["verdict"] == "false_positive"], ceil(GUARDS / (1 - GUARDS) * len(failing)))
+    return [*failing, *(_case(row, alert, "guard", taken) for row in good)]
+
+
+def _scrub(text: str, taken: Counter[str]) -> str:
+    """The text without personal data; `taken` counts what each rule replaced."""
+    clean = redact(text)
+    taken.update({rule: clean.count(f"[{rule}]") - text.count(f"[{rule}]") for rule in RULES})
+    return clean
 
 
 def _merged(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
     """The first rows, without near-repeats of an earlier question."""
-    from rapidfuzz import fuzz
-
     kept: list[dict[str, Any]] = []
     rows = rows.sort_values(["timestamp", "request_id"])
     rows = rows.reindex(columns=[*rows.columns.union(["user_input", "system_output", "category"], sort=False)])
@@ -189,7 +216,7 @@ def _merged(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
         if len(kept) >= most:
             break
         text = _text(row["user_input"])
-        if not text or all(fuzz.token_set_ratio(text, _text(other["user_input"])) < SAME for other in kept):
+        if not text or not any(same_question(text, _text(other["user_input"])) for other in kept):
             kept.append({str(name): value for name, value in row.items()})
     return kept
 
@@ -198,15 +225,15 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _case(row: dict[str, Any], alert: Alert, kind: str) -> dict[str, Any]:
-    note = redact(row["note"]) if isinstance(row["note"], str) and row["note"] else None
+def _case(row: dict[str, Any], alert: Alert, kind: str, taken: Counter[str]) -> dict[str, Any]:
+    note = _scrub(row["note"], taken) if isinstance(row["note"], str) and row["note"] else None
     usual = "does not fail as bad_output does" if kind == "failing" else "is as good as good_output"
     return {
         "case_id": f"{row['request_id']}",
         "kind": kind,
         "incident_id": alert.alert_id,
-        "input": redact(_text(row["user_input"])),
-        "bad_output" if kind == "failing" else "good_output": redact(_text(row["system_output"])),
+        "input": _scrub(_text(row["user_input"]), taken),
+        "bad_output" if kind == "failing" else "good_output": _scrub(_text(row["system_output"]), taken),
         "expected_property": f"not: {note}" if note and kind == "failing" else usual,
         "metric": alert.metric,
         "feature_id": row["feature_id"],
@@ -236,6 +263,9 @@ def _open_points(log: Log, inquiry: Inquiry | None, cases: list[dict], in_suite:
         points.append("No failing case was found.")
     elif not any(case["reviewed"] for case in cases):
         points.append(f"Nobody has read the {len(cases)} cases: review them, then run this stage again.")
+    silent = sum(not case["input"].strip() for case in cases)
+    if silent:
+        points.append(f"{silent} of the {len(cases)} cases have no logged question: no suite can ask them.")
     if cases and not in_suite:
         points.append(f"The {len(cases)} cases are not yet in the eval suite.")
     state = recovery(log, inquiry, inquiry.slice)

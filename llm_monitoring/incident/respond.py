@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import Alert, read_alert
 from llm_monitoring.incident.causes import in_scope
-from llm_monitoring.incident.comparison import FEWEST, compare
+from llm_monitoring.incident.comparison import compare
 from llm_monitoring.incident.inquiry import Inquiry, inquire
 from llm_monitoring.incident.observations import Observations, observe
+from llm_monitoring.incident.recovery import recovery, untested
 from llm_monitoring.incident.slices import Slice
 from llm_monitoring.results import Result, jsonable
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from llm_monitoring.incident.scope import ScopeResult
     from llm_monitoring.log import Log
 
-CONFINED = 0.25
+CONFINED, COVERED = 0.25, 0.8
+EASE = ("prompt", "config", "deployment", "model_version", "rag_index")  # the cheapest to take back first
 BESIDE = (
     "mean_quality",
     "flagged_rate",
@@ -54,7 +55,8 @@ class RespondResult(Result):
     cost_of_acting, cost_of_waiting : dict
         text, and the numbers behind it.
     recovery : dict
-        test (in words), needed_n, margin, n, recovered (true, false, or null: not tested yet), because.
+        test (in words), needed_n, expected_n, margin, n, left_out, recovered (true, false, or null: not decided), because,
+        change with low and high, decided_at, fix.
     wrong_if : list of str
         What would make the advice wrong.
     """
@@ -117,8 +119,9 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
     -----
     A recorded change that is named is rolled back; where the harm is confined to a category, or to less than a quarter
     of what the change touched, a prompt is mended there instead. A judge that changed is reverted, no answer is touched.
-    Recovered means: on the hit slice, the level since the fix is within a margin of the level before, one-sided 95 %
-    (non-inferiority). A silent alert is not recovery.
+    Recovered means: on the hit slice, answers since the fix are shown to be less than a margin worse than those of before,
+    by the same judge, in a sequential test that may be looked at as often as one likes (`incident.recovery`). The fix is
+    the last change recorded after the alert whose scope reaches the slice. A silent alert is not recovery.
 
     Examples
     --------
@@ -134,10 +137,15 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
     inquiry = inquire(log, alert)
     if inquiry is None:
         return _nothing(isolate)
-    group = Slice(tuple(scope.slices[0]["where"].items())) if scope.slices else inquiry.slice
+    group = Slice.of(scope.slices[0]["where"]) if scope.slices else inquiry.slice
+    state = recovery(log, inquiry, group)
+    inquiry = replace(inquiry, seen=_before(inquiry.seen, state["fix"]))
     action, target, because = _action(alert, inquiry, isolate, group)
-    measures = _measures(log, alert, inquiry, group)
-    waiting, acting = _waiting(log, alert, inquiry, group), _acting(measures)
+    measures = _measures(log, alert, inquiry, group, state["fix"])
+    waiting = _waiting(log, alert, inquiry, group, state["fix"])
+    acting = _acting(measures, waiting["requests_per_day"])
+    if state["recovered"]:
+        action, target, because = "none", None, f"{group.label} has recovered since {state['fix']['change_id']}."
     return RespondResult(
         **jsonable(
             {
@@ -149,12 +157,20 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
                 "measures": measures,
                 "cost_of_acting": acting,
                 "cost_of_waiting": waiting,
-                "recovery": recovery(log, inquiry, group),
-                "wrong_if": _wrong_if(action, isolate),
-                "next": _next(action),
+                "recovery": state,
+                "wrong_if": _wrong_if(action, isolate, inquiry, group),
+                "next": _next(action, state),
             }
         )
     )
+
+
+def _before(seen: Observations, fix: dict[str, Any] | None) -> Observations:
+    """The answers until the fix: what waiting costs, and what the change did, is read from these."""
+    if fix is None:
+        return seen
+    frame, requests = (part[part["timestamp"] < fix["at"]] for part in (seen.frame, seen.requests))
+    return replace(seen, frame=frame, requests=requests)
 
 
 def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice) -> tuple[str, str | None, str]:
@@ -170,8 +186,9 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
     if isolate.verdict == "cannot tell apart":
         recorded = [name for name in isolate.candidates if any(c.name == name and c.recorded for c in inquiry.causes)]
         if len(recorded) == len(isolate.candidates) and recorded:
-            both = " and ".join(recorded)
-            return "rollback", recorded[0], f"{both} cannot be told apart; taking back the first is the experiment."
+            first_back = _cheapest(inquiry, recorded)
+            words = f"{' and '.join(recorded)} cannot be told apart; taking back {first_back}, the cheaper or later, is the experiment."
+            return "rollback", first_back, words
         return "investigate", None, f"{', '.join(isolate.candidates)} cannot be told apart yet."
     inside = in_scope(first.declared, inquiry.seen.frame) & (inquiry.seen.frame["timestamp"] >= first.at).to_numpy()
     part = (group.mask(inquiry.seen.frame) & inside).sum() / max(inside.sum(), 1)
@@ -186,14 +203,22 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
     )
 
 
-def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice) -> list[dict[str, Any]]:
+def _cheapest(inquiry: Inquiry, names: list[str]) -> str:
+    """The change that is taken back first: the cheapest kind to take back, then the later."""
+    causes = [cause for cause in inquiry.causes if cause.name in names]
+    order = [EASE.index(c.kind) if c.kind in EASE else len(EASE) for c in causes]
+    early = [-c.at.timestamp() if c.at is not None else 0.0 for c in causes]
+    return min(zip(order, early, (c.name for c in causes)))[2]
+
+
+def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict | None) -> list[dict[str, Any]]:
     names = [alert.metric, *(name for name in BESIDE if name != alert.metric)]
     rows = []
     for name in names:
         seen = inquiry.seen if name == alert.metric else observe(log, replace(alert, metric=name, direction="up"))
         if seen is None or not len(seen.frame) or seen.columns != inquiry.seen.columns:
             continue
-        row = compare(seen, group, inquiry.since, len(names))
+        row = compare(_before(seen, fix), group, inquiry.since, len(names))
         if row["n_before"] and row["n_after"]:
             kept = ("before", "before_low", "before_high", "after", "after_low", "after_high", "n_before", "n_after")
             reading = _reading(name, row["verdict"], row["change"])
@@ -216,15 +241,16 @@ def _reading(name: str, verdict: str, change: float) -> str:
     return words[name][0 if change > 0 else 1]
 
 
-def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
+def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict | None) -> dict[str, Any]:
     """Bad answers more a day while nothing is done: requests a day of the slice, times the rise of its bad share."""
     requests = inquiry.seen.requests
     rows = requests[group.mask(requests) & (requests["timestamp"] >= inquiry.since)]
     days = max((requests["timestamp"].max() - inquiry.since) / pd.Timedelta("1D"), 1 / 24)
     per_day = len(rows) / days
     seen = _bad_share(log, alert, inquiry)
-    change = compare(seen, group, inquiry.since) if seen is not None else None
-    unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": per_day}
+    change = compare(_before(seen, fix), group, inquiry.since) if seen is not None else None
+    usd = rows["cost_usd"].mean() if "cost_usd" in rows else None
+    unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": per_day, "usd_per_day": None}
     if change is None or not np.isfinite(change["change"]):
         return {**unknown, "text": f"{say.number(per_day)} answers a day of {group.label} as they are now"}
     sign = seen.sign if seen else 1
@@ -233,7 +259,11 @@ def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice) -> dict[str
     what = "flagged" if seen is not None and seen.alert.metric == "flagged_rate" else say.metric_words(alert.metric)
     told = "bad" if what != "flagged" else "flagged"
     text = f"about {say.number(estimate)} more {told} answers a day ({say.number(ends[0])} to {say.number(ends[1])})"
-    return {"affected_per_day": estimate, "low": ends[0], "high": ends[1], "requests_per_day": per_day, "text": text}
+    spent = None if usd is None or not np.isfinite(usd) else max(estimate, 0.0) * float(usd)
+    if spent is not None:
+        text += f", {say.amount(spent, 'usd')} a day spent on them"
+    told_ends = {"affected_per_day": estimate, "low": ends[0], "high": ends[1]}
+    return {**unknown, **told_ends, "usd_per_day": spent, "text": text}
 
 
 def _bad_share(log: Log, alert: Alert, inquiry: Inquiry) -> Observations | None:
@@ -244,7 +274,7 @@ def _bad_share(log: Log, alert: Alert, inquiry: Inquiry) -> Observations | None:
     return None
 
 
-def _acting(measures: list[dict[str, Any]]) -> dict[str, Any]:
+def _acting(measures: list[dict[str, Any]], per_day: float) -> dict[str, Any]:
     """What going back brings with it: the levels of before on latency and cost."""
     found = {row["measure"]: row for row in measures}
     latency, cost = found.get("latency_p50_ms"), found.get("avg_cost_per_request_usd")
@@ -263,7 +293,12 @@ def _acting(measures: list[dict[str, Any]]) -> dict[str, Any]:
         if told
         else "Latency and cost are not in the log."
     )
-    return {"text": text, "latency_ms": ms, "usd_per_1000": usd}
+    return {
+        "text": text,
+        "latency_ms": ms,
+        "usd_per_1000": usd,
+        "usd_per_day": None if usd is None else usd * per_day / 1000,
+    }
 
 
 def _earlier_models(inquiry: Inquiry, group: Slice) -> list[str]:
@@ -302,7 +337,7 @@ def _options(
         ],
         "investigate": [
             {
-                "do": "pin the model version and ask the owners",
+                "do": f"{f'pin {names}' if (names := ', '.join(earlier)) else 'pin or switch the model'} and ask the owners",
                 "costs": "an hour of people",
                 "gains": "a cause",
                 "undo": "unpin",
@@ -313,83 +348,28 @@ def _options(
     return [*first, wait]
 
 
-def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
-    """Non-inferiority test of the hit slice since the first change recorded after the alert, against before."""
-    seen = inquiry.seen
-    rows = seen.frame[group.mask(seen.frame)]
-    before = rows.loc[rows["timestamp"] < inquiry.since, "value"].to_numpy(float)
-    now = rows.loc[rows["timestamp"] >= inquiry.since, "value"].to_numpy(float)
-    if len(before) < 2:
-        return {
-            "test": "too few answers before",
-            "needed_n": None,
-            "margin": None,
-            "n": 0,
-            "recovered": None,
-            "because": "",
-        }
-    margin = _margin(seen, before, now)
-    spread = max(before.std(ddof=1), 1e-9)
-    needed = max(int(np.ceil(((stats.norm.ppf(0.95) + stats.norm.ppf(0.9)) * spread / margin) ** 2)), FEWEST)
-    after, fix = _since_fix(log, inquiry, rows)
-    unit = seen.alert.unit
-    test = (
-        f"Recovered when {say.metric_words(seen.alert.metric)} of the next {needed:,} answers in {group.label} is less than "
-        f"{say.difference(margin, unit).lstrip('+')} worse than {say.amount(before.mean(), unit)}, one-sided 95 %, power 90 %."
-    )
-    recovered, because = None, "No change is recorded after the alert: nothing to test yet."
-    if fix is not None:
-        recovered, because = _tested(seen, before, after, margin, needed, fix)
-    return {
-        "test": test,
-        "needed_n": needed,
-        "margin": margin,
-        "n": len(after),
-        "recovered": recovered,
-        "because": because,
-    }
-
-
-def _margin(seen: Observations, before: np.ndarray, now: np.ndarray) -> float:
-    """A third of the fall, within bounds: 0.1 to 0.25 score points, 2.5 to 6.25 points of a share, a tenth of a level."""
-    fall = abs(now.mean() - before.mean()) / 3 if len(now) else 0.0
-    if seen.scale == "log":
-        return float(max(0.1 * before.mean(), 1e-9))
-    low, high = (0.1, 0.25) if seen.scale == "score" else (0.025, 0.0625)
-    return float(np.clip(fall, low, high))
-
-
-def _since_fix(log: Log, inquiry: Inquiry, rows: pd.DataFrame) -> tuple[np.ndarray, dict | None]:
-    later = log.changes[log.changes["timestamp"] > inquiry.seen.alert.fired_at].sort_values("timestamp")
-    if not len(later):
-        return np.array([]), None
-    fix = later.iloc[0].to_dict()
-    return rows.loc[rows["timestamp"] >= fix["timestamp"], "value"].to_numpy(float), fix
-
-
-def _tested(seen: Observations, before, after, margin: float, needed: int, fix: dict) -> tuple[bool | None, str]:
-    since = f"since {fix['change_id']} ({say.moment(fix['timestamp'])})"
-    if len(after) < min(needed, 20):
-        return None, f"{len(after)} answers {since}: {needed:,} are needed."
-    harm = seen.sign if seen.alert.harmful else -seen.sign
-    change = seen.change(before, after)
-    low, high = sorted((harm * change.low, harm * change.high))
-    told = f"{say.difference(change.estimate, seen.alert.unit)} {since} against before, n {len(after):,}"
-    if high < margin:
-        return True, f"Recovered: {told}."
-    return (False, f"Not recovered: {told}.") if low > margin else (None, f"Not decided: {told}.")
-
-
-def _wrong_if(action: str, isolate: IsolateResult) -> list[str]:
+def _wrong_if(action: str, isolate: IsolateResult, inquiry: Inquiry, group: Slice) -> list[str]:
     if action == "none":
         return ["Later answers keep falling: run the report again tomorrow."]
-    return list(isolate.what_would_change_this)
+    told = list(isolate.what_would_change_this)
+    first, frame = inquiry.causes[0], inquiry.seen.frame
+    hit = group.mask(frame) & (frame["timestamp"] >= inquiry.since).to_numpy()
+    covered = (hit & in_scope(first.declared, frame)).sum() / max(hit.sum(), 1)
+    if first.recorded and covered < COVERED:
+        share = say.amount(covered, "share")
+        told.append(f"{first.name} reached only {share} of the answers of {group.label}: the rest has another cause.")
+    return told
 
 
-def _next(action: str) -> str:
+def _next(action: str, state: dict[str, Any]) -> str:
+    if state["recovered"]:
+        return "Go on to learn: put the failing cases into the eval suite, and close."
+    if state["fix"] is not None:
+        return f"{state['fix']['change_id']} is live: let the recovery test run."
     return {
-        "rollback": "Roll back, then let the recovery test run.",
-        "hotfix": "Mend the prompt, run the eval cases of the next stage on it, then let the recovery test run.",
+        "rollback": "Roll back, write it into the change log, then let the recovery test run.",
+        "hotfix": "Mend the prompt, run the eval cases of the next stage on it, write it into the change log, then let "
+        "the recovery test run.",
         "revert_judge": "Score the period again with the judge of before.",
         "investigate": "Find the event, or separate the candidates; then run this stage again.",
         "none": "Go on to learn, and close.",
@@ -398,8 +378,7 @@ def _next(action: str) -> str:
 
 def _nothing(isolate: IsolateResult) -> RespondResult:
     unknown: dict[str, Any] = {"text": "an unknown amount: the metric has no value for single answers here, or too few"}
-    untested = {"test": "none", "needed_n": None, "margin": None, "n": 0, "recovered": None, "because": unknown["text"]}
     return RespondResult(
-        "investigate", None, {}, "the stages before could not conclude.", [], [], unknown, unknown, untested,
+        "investigate", None, {}, "the stages before could not conclude.", [], [], unknown, unknown, untested(unknown["text"]),
         list(isolate.what_would_change_this), "Look at the chart of this metric and the change log by eye.",
     )  # fmt: skip

@@ -6,6 +6,7 @@ Logged text is hostile: it is never a template, a file name or code in any of th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from llm_monitoring.results import jsonable
 
 Case = Mapping[str, Any]
 SAME = 90
+BRACES, SCHEME = re.compile(r"\{(?=[{%#])|#(?=\})"), re.compile(r"[A-Za-z]+:")
+LONE = re.compile("[\ud800-\udfff]")
 
 
 def write_cases(cases: Iterable[Case], path: Path) -> None:
@@ -25,8 +28,8 @@ def write_cases(cases: Iterable[Case], path: Path) -> None:
 def append_cases(cases: Iterable[Case], path: Path) -> int:
     """Add the cases that a suite (JSON Lines as `write_cases` makes it) lacks; the number added.
 
-    A case is there already where its id is, or a question of the same kind that is nearly the same (rapidfuzz
-    token-set ratio of 90 or more). Lines of the suite stay as they are.
+    A case is there already where its id is, or a question of the same kind that is nearly the same (`same_question`).
+    Lines of the suite stay as they are.
 
     Raises
     ------
@@ -41,16 +44,13 @@ def append_cases(cases: Iterable[Case], path: Path) -> int:
     >>> append_cases([case], suite), append_cases([case, {**case, "case_id": "r2"}], suite)
     (1, 0)
     """
-    from rapidfuzz import fuzz
-
     known = _read(path)
     ids = {str(case.get("case_id")) for case in known}
     questions = [(case.get("kind", "failing"), str(case.get("input", ""))) for case in known]
     added = []
     for case in cases:
         kind, question = case["kind"], str(case["input"])
-        same = any(kind == k and fuzz.token_set_ratio(question, q) >= SAME for k, q in questions)
-        if case["case_id"] not in ids and not same:
+        if case["case_id"] not in ids and not any(kind == k and same_question(question, q) for k, q in questions):
             added.append(case)
             questions.append((kind, question))
     if added:
@@ -61,11 +61,24 @@ def append_cases(cases: Iterable[Case], path: Path) -> int:
     return len(added)
 
 
+def same_question(a: str, b: str) -> bool:
+    """Whether two questions are nearly the same: the same words in any order (rapidfuzz token-sort ratio of 90 or more).
+
+    A question whose words are a part of the other's is not the same.
+
+    >>> same_question("return my boots, how long?", "how long return my boots"), same_question("boots", "return my boots")
+    (True, False)
+    """
+    from rapidfuzz import fuzz, utils
+
+    return fuzz.token_sort_ratio(a, b, processor=utils.default_process) >= SAME
+
+
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -80,7 +93,13 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(row: Any) -> str:
-    return json.dumps(jsonable(row), ensure_ascii=False, sort_keys=True) + "\n"
+    return _json(row) + "\n"
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON that every reader takes: half surrogates, which no file can hold, become a visible mark."""
+    text = json.dumps(jsonable(value), ensure_ascii=False, indent=indent, sort_keys=True)
+    return LONE.sub("\ufffd", text)
 
 
 def _lines(rows: Iterable[Any], path: Path) -> None:
@@ -89,22 +108,30 @@ def _lines(rows: Iterable[Any], path: Path) -> None:
 
 
 def _promptfoo(cases: Iterable[Case], path: Path) -> None:
-    """Tests for `tests: file://eval_cases.promptfoo.json`; texts are fenced as raw, so that braces are no template."""
+    """Tests for `tests: file://eval_cases.promptfoo.json`; their texts are no templates."""
     tests = [
         {
             "description": f"{case['case_id']} ({case['kind']})",
-            "vars": {"input": _raw(case["input"])},
-            "assert": [{"type": "llm-rubric", "value": _raw(_expected(case))}],
+            "vars": {"input": _literal(case["input"])},
+            "assert": [{"type": "llm-rubric", "value": _literal(_expected(case))}],
             "metadata": {"case_id": case["case_id"], "kind": case["kind"], "incident_id": case.get("incident_id")},
         }
         for case in cases
     ]
-    path.write_text(json.dumps(tests, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(_json(tests, indent=1) + "\n", encoding="utf-8")
 
 
-def _raw(text: str) -> str:
-    """A text that promptfoo renders to itself: no template, no `file://` at its start."""
-    return "{% raw %}" + text.replace("{% endraw", "{ % endraw").replace("{%endraw", "{ %endraw") + "{% endraw %}"
+def _literal(text: str) -> str:
+    """A text that promptfoo renders to itself: no brace of it opens or closes a template, its start names no file or package.
+
+    A raw block would not do: the text may end it (`{%- endraw -%}`), and promptfoo leaves a value that names an unknown
+    variable as it is, the raw marks too.
+
+    >>> _literal("{{ x }}"), _literal("file:///etc/passwd")
+    ('{{ "{" }}{ x }}', '{{ "f" }}ile:///etc/passwd')
+    """
+    text = BRACES.sub(lambda mark: f'{{{{ "{mark[0]}" }}}}', text)
+    return f'{{{{ "{text[0]}" }}}}{text[1:]}' if SCHEME.match(text) else text
 
 
 def _inspect(cases: Iterable[Case], path: Path) -> None:
@@ -127,7 +154,7 @@ def _deepeval(cases: Iterable[Case], path: Path) -> None:
         }
         for case in cases
     ]
-    path.write_text(json.dumps(jsonable(rows), ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(_json(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def _openai(cases: Iterable[Case], path: Path) -> None:
@@ -153,7 +180,7 @@ from pathlib import Path
 
 import pytest
 
-LINES = Path(__file__).with_name("{file}").read_text(encoding="utf-8").splitlines()
+LINES = Path(__file__).with_name("{file}").read_text(encoding="utf-8").split("\\n")
 CASES = [json.loads(line) for line in LINES if line.strip()]
 
 

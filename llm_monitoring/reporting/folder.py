@@ -143,19 +143,21 @@ def fingerprint(log: Log, source: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        source, from, until (first and last request), tables {name: {rows, sha256}}.
+        source, from, until (first and last request), known (the last moment in any table), tables {name: {rows, sha256}}.
     """
     held = {name: getattr(log, name) for name in TABLES if log.has(name)}
     times = log.requests["timestamp"]
+    last = [frame[TABLES[name].time].max() for name, frame in held.items() if len(frame)]
     return {
         "source": source,
         "from": iso(times.min()) if len(times) else None,
         "until": iso(times.max()) if len(times) else None,
-        "tables": {name: {"rows": len(frame), "sha256": _hash(frame)} for name, frame in held.items()},
+        "known": iso(max((when for when in last if when == when), default=times.max())) if len(times) else None,
+        "tables": {name: {"rows": len(frame), "sha256": hash_rows(frame)} for name, frame in held.items()},
     }
 
 
-def _hash(frame: pd.DataFrame) -> str:
+def hash_rows(frame: pd.DataFrame) -> str:
     """SHA-256 over the rows as sorted JSON lines: row and column order have no effect."""
     names = sorted(frame.columns)
     rows = zip(*(frame[name].tolist() for name in names), strict=True)
@@ -167,6 +169,62 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(jsonable(value), sort_keys=True)
     return None if value is None or value != value else value
+
+
+def inputs(parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path) -> dict[str, Any]:
+    """Fingerprints of what a report rests on beside the log, so that what was altered later can be named.
+
+    Returns
+    -------
+    dict
+        parameters {name: sha256}, reviews {rows, sha256, verdicts {request_id: verdict}}, package (the source of this
+        one), plan (the built-in one) and notebooks {name: sha256}.
+    """
+    from llm_monitoring.alerts.plan import default_plan_text
+
+    verdicts = dict(zip(reviews["request_id"], reviews["verdict"], strict=True))
+    return {
+        "parameters": {name: seal(value) for name, value in parameters.items()},
+        "reviews": {"rows": len(reviews), "sha256": hash_rows(reviews), "verdicts": dict(sorted(verdicts.items()))},
+        "package": _source_of_package(),
+        "plan": seal(default_plan_text()),
+        "notebooks": {notebook_of(stage): seal_of_cells(notebooks / notebook_of(stage)) for stage in STAGES},
+    }
+
+
+def _source_of_package() -> str:
+    root = Path(__file__).parents[1]
+    sources = sorted(root.rglob("*.py"))
+    return seal([(path.relative_to(root).as_posix(), path.read_text("utf-8")) for path in sources])
+
+
+def seal_of_cells(notebook: Path) -> str:
+    """Seal of the cells of a notebook as they were written: their outputs do not count, nor the parameters put in."""
+    return seal([(cell["cell_type"], "".join(cell["source"])) for cell in cells_of(notebook)])
+
+
+def cells_of(notebook: Path) -> list[dict[str, Any]]:
+    """The cells of a notebook, without the one in which papermill puts the parameters."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    return [cell for cell in cells if "injected-parameters" not in cell["metadata"].get("tags", [])]
+
+
+def masked(place: str) -> str:
+    """A path or URL as it may be written down: without its password.
+
+    >>> masked("postgresql://ada:s3cret@db:5432/llm"), masked("logs/2026:05@home")
+    ('postgresql://ada:***@db:5432/llm', 'logs/2026:05@home')
+    """
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", place)
+
+
+def seal(value: Any) -> str:
+    """SHA-256 of a value as JSON; the same value gives the same seal.
+
+    >>> seal({"a": 1, "b": None}) == seal({"b": None, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(jsonable(value), sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

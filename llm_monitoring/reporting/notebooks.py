@@ -74,7 +74,12 @@ class Kernels:
 
 
 def execute(
-    names: Sequence[str], folder: Path, parameters: Mapping[str, Any], kernels: Kernels, progress: bool = True
+    names: Sequence[str],
+    folder: Path,
+    parameters: Mapping[str, Any],
+    kernels: Kernels,
+    progress: bool = True,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Failure | None, dict[str, float]]:
     """Run notebooks in order, in `folder`, and write them there executed; stop at the first that fails.
 
@@ -89,6 +94,8 @@ def execute(
     kernels : Kernels
     progress : bool
         Show a bar over the notebooks where somebody looks.
+    own : mapping, optional
+        Notebook -> parameters that only it has.
 
     Returns
     -------
@@ -103,14 +110,15 @@ def execute(
     """
     from tqdm.auto import tqdm
 
+    given = {name: {**parameters, **(own or {}).get(name, {})} for name in names}
     for name in names:
-        check_parameters(notebooks_folder() / name, parameters)
+        check_parameters(notebooks_folder() / name, given[name])
     seconds: dict[str, float] = {}
     with tqdm(names, disable=None if progress else True, unit="stage") as bar:
         for name in bar:
             bar.set_description(Path(name).stem)
             start = time.perf_counter()
-            failure = _run(name, folder, parameters, kernels.take())
+            failure = _run(name, folder, given[name], kernels.take())
             seconds[name] = time.perf_counter() - start
             if failure:
                 return failure, seconds

@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.errors import LogError
+from llm_monitoring.incident.learn import check_override
+from llm_monitoring.incident.probed import probes_since
+from llm_monitoring.log import open_log
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
-from llm_monitoring.reporting.moments import known_before, known_now
-from llm_monitoring.reporting.notebooks import Failure, Kernels, execute
+from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now, of_earlier_runs
+from llm_monitoring.reporting.notebooks import Failure, Kernels, execute, notebooks_folder
 from llm_monitoring.results import Result, iso, jsonable
+from llm_monitoring.reviewing.verdicts import read as read_verdicts
+from llm_monitoring.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +69,8 @@ class Report(Result):
 
 def report(
     log: Any, alert: Any = None, out: str | Path = "reports", until: Any = None, reviews: Any = None,
-    force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True,
+    force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True, suite: Any = None,
+    override: Mapping[str, str] | None = None,
 ) -> Report:  # fmt: skip
     """Run the five stages on an alert of a log and write an incident folder with one page.
 
@@ -88,6 +95,10 @@ def report(
         Of everything random.
     progress : bool
         Show a bar over the stages where somebody looks.
+    suite : path, optional
+        An eval suite of yours: the failing cases that it lacks are appended.
+    override : dict, optional
+        ``by`` and ``because``: a named person closes the incident with points open. Kept by later runs.
 
     Returns
     -------
@@ -108,24 +119,88 @@ def report(
     opened = read_log(log, files.read_time("until", until))
     with Kernels(isolated) as kernels:  # the first one starts up while the alerts are found
         case = open_case(opened, until, alert, reviews)
-        folder = files.prepare(Path(out).resolve() / case.incident_id, force)
-        incident = _incident(case, _parameters(log, until, alert, reviews, seed))
-        files.save_result(incident, folder, "incident")
-        files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
-        given = {"log": _keep_log(log, case, folder), "until": incident["parameters"]["until"] or "", "seed": seed}
-        given |= {"reviews": "reviews.jsonl", "out": "."}
-        with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
-            rests_on = beside.submit(_rests_on, case, incident["parameters"]["log"])
-            before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
-            failure, seconds = execute(_names(case), folder, given, kernels, progress)
-    incident |= rests_on.result() | _outcome(case, failure)
-    if before and not failure:
-        incident |= _told_later(case, files.results_in(folder), before.result())
-    files.save_result(incident, folder, "incident")
+        folder = Path(out).resolve() / case.incident_id
+        earlier = earlier_moments(folder)
+        parameters = _parameters(log, until, alert, reviews, seed)
+        parameters |= {"suite": None if suite is None else str(suite), "override": override or _overridden(folder)}
+        check_override(parameters["override"])
+        files.prepare(folder, force)
+        into = "" if suite is None else str(Path(suite).resolve())
+        failure, seconds = run_case(case, log, folder, parameters, earlier, kernels, progress, suite=into)
     sentence = write_page(folder)
     files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
     shown = Path(out) / case.incident_id
-    return Report(shown / "index.html", shown, sentence, incident["stages"], str(failure) if failure else None)
+    stages = files.load_result("incident", folder)["stages"]
+    return Report(shown / "index.html", shown, sentence, stages, str(failure) if failure else None)
+
+
+def run_case(
+    case: Case, log: Any, folder: Path, parameters: dict[str, Any], earlier: list[dict[str, Any]], kernels: Kernels,
+    progress: bool = False, until: Any = None, suite: str = "",
+) -> tuple[Failure | None, dict[str, float]]:  # fmt: skip
+    """Run the stages of a case in a folder that is ready, and write what they rest on.
+
+    Parameters
+    ----------
+    case : Case
+    log : path, URL, dict of DataFrames or Log
+        What the case was opened from.
+    folder : Path
+        As `folder.prepare` leaves it.
+    parameters : dict
+        What was asked for, as it is recorded.
+    earlier : list of dict
+        What earlier runs recorded of what was known when.
+    kernels : Kernels
+    progress : bool
+    until : Timestamp, optional
+        Where the notebooks cut the log; default as the parameters say.
+    suite : str
+        The eval suite to append to, as the last notebook finds it.
+
+    Returns
+    -------
+    failure : Failure or None
+    seconds : dict
+        Notebook -> how long it took.
+    """
+    files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
+    case = replace(case, reviews=read_verdicts(folder / "reviews.jsonl"))
+    where = _keep_log(log, case, folder)
+    if where == "log":  # the copy is what the notebooks read, and what can be read again
+        case = replace(case, log=open_log(folder / where))
+    incident = _incident(case, parameters) | {"known_when": earlier}
+    files.save_result(incident, folder, "incident")
+    given = {"log": where, "until": iso(until) if until is not None else parameters["until"] or ""}
+    given |= {"seed": parameters["seed"], "reviews": "reviews.jsonl", "out": "."}
+    who = parameters.get("override") or {"by": "", "because": ""}
+    closing = {files.notebook_of("learn"): {"suite": suite, "closed_by": who["by"], "because": who["because"]}}
+    with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
+        rests_on = beside.submit(_rests_on, case, parameters, where)
+        before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
+        failure, seconds = execute(_names(case), folder, given, kernels, progress, closing)
+        hide_password(folder, where)
+    incident |= rests_on.result() | _outcome(case, failure)
+    if before and not failure:
+        incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
+    incident["inputs"]["known_when"] = [files.seal(row) for row in of_earlier_runs(incident["known_when"])]
+    files.save_result(incident, folder, "incident")
+    return failure, seconds
+
+
+def hide_password(folder: Path, where: str) -> None:
+    """Take the password of a database out of the executed notebooks: they are forwarded, and the kernel has used it."""
+    if files.masked(where) != where:
+        for book in folder.glob("*.ipynb"):
+            book.write_text(book.read_text("utf-8").replace(where, files.masked(where)), "utf-8")
+
+
+def _overridden(folder: Path) -> dict[str, str] | None:
+    """Who closed the incident in an earlier run; it stays on record."""
+    try:
+        return files.load_result("learn", folder).get("override")
+    except (LogError, ValueError, AttributeError):  # no earlier run, or none that can be read
+        return None
 
 
 def write_page(folder: str | Path) -> str:
@@ -147,8 +222,14 @@ def _names(case: Case) -> list[str]:
     return [files.notebook_of(stage) for stage in _stages(case)]
 
 
-def _rests_on(case: Case, source: str | None) -> dict[str, Any]:
-    return {"log": files.fingerprint(case.log, source or "tables in memory"), "notices": list(case.log.notices)}
+def _rests_on(case: Case, parameters: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fingerprints of all that went in, and what the log had to say of itself."""
+    log = files.fingerprint(case.log, parameters["log"] or "tables in memory")
+    return {
+        "log": {**log, "path": files.masked(where)},
+        "inputs": files.inputs(parameters, case.reviews, notebooks_folder()),
+        "notices": list(case.log.notices),
+    }
 
 
 def _keep_log(log: Any, case: Case, folder: Path) -> str:
@@ -156,8 +237,6 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
     found = find_log(log)
     if isinstance(found, str | Path):
         return str(found) if "://" in str(found) else str(Path(found).resolve())
-    from llm_monitoring.schema import TABLES
-
     (folder / "log").mkdir()
     for name in TABLES:
         if case.log.has(name):
@@ -167,7 +246,7 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
 
 def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> dict[str, Any]:
     named = {"log": log, "reviews": reviews}
-    texts = {name: str(value) if isinstance(value, str | Path) else None for name, value in named.items()}
+    texts = {name: files.masked(str(one)) if isinstance(one, str | Path) else None for name, one in named.items()}
     when = files.read_time("until", until)
     wanted = (
         alert if isinstance(alert, str) and alert else jsonable(dict(alert)) if isinstance(alert, Mapping) else None
@@ -180,6 +259,7 @@ def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
         "schema_version": 1,
         "incident_id": case.incident_id,
         "log": None,
+        "inputs": None,
         "parameters": parameters,
         "versions": files.versions(),
         "seed": parameters["seed"],
@@ -187,6 +267,7 @@ def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
         "other_alerts": case.others,
         "notices": [],
         "timeline": [],
+        "probes": [],
         "known_when": [],
         "cost_of_acting": None,
         "cost_of_waiting": None,
@@ -207,11 +288,15 @@ def _outcome(case: Case, failure: Failure | None) -> dict[str, Any]:
     return {"stages": states, "failure": None}
 
 
-def _told_later(case: Case, results: Mapping[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
+def _told_later(
+    case: Case, results: Mapping[str, Any], before: list[dict[str, Any]], earlier: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What needs the stages: the time line, what was known when, what acting and waiting cost."""
+    since = results["scope"]["since"]
     return {
         "timeline": _timeline(case, results),
-        "known_when": [*before, known_now(results)],
+        "probes": jsonable(probes_since(case.log, since)) if since and case.log.has("probe_results") else [],
+        "known_when": add_moments(earlier, [*before, known_now(results)]),
         "cost_of_acting": results["respond"]["cost_of_acting"],
         "cost_of_waiting": results["respond"]["cost_of_waiting"],
     }

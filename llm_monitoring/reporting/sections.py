@@ -10,6 +10,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting import stages
 from llm_monitoring.reporting.blocks import Block, action, bar, bullets, command, figure, heading, table, text
+from llm_monitoring.reporting.moments import PAGE
 from llm_monitoring.reporting.outcome import (
     STAGES,
     action_words,
@@ -21,6 +22,7 @@ from llm_monitoring.reporting.outcome import (
     whole,
 )
 
+MOST_PROBES = 20
 VERDICTS = {"real": "real", "false_positive": "false positive", "inconclusive": "inconclusive"}
 UNITS = {"share": "% of answers", "score": "scores of 1 to 5", "ms": "time", "usd": "USD", "count": "count"}
 
@@ -31,7 +33,8 @@ def all_of(story: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     if story == "quiet":
         made = [_quiet(results["triage"])]
     else:
-        made = [_stopped(results), _time(results), _real(results), _whom(results), _why(story, results), _do(results)]
+        made = [_stopped(results), _time(results), _real(results), _whom(results)]
+        made += [_probes(results), _why(story, results), _do(results)]
         made += [_known(results["incident"]), stages.folded(results)]
     made += [_other_alerts(results["incident"]), _assumptions(story, results), _again(results["incident"])]
     return [section for section in made if section is not None]
@@ -120,6 +123,34 @@ def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
     return _section("who", "Whom it hits", "Whom does it hit?", answer.strip(), blocks)
 
 
+def _probes(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Passes of the probes before and since, for each feature, check and model."""
+    probes = results["incident"].get("probes")
+    if not probes:
+        return None
+    rows = [
+        [
+            row["label"],
+            f"{say.amount(row['before'], 'share')} of {row['n_before']:,}",
+            f"{say.amount(row['after'], 'share')} of {row['n_after']:,}",
+            f"{say.difference(row['change'], 'share')} {say.span(row['low'], row['high'], 'share', sign=True)}",
+            row["verdict"],
+        ]
+        for row in probes[:MOST_PROBES]
+    ]
+    told = {name: [row["label"] for row in probes if row["verdict"] == name] for name in ("passes less", "passes more")}
+    counted = [
+        f"{len(labels)} of {count_words(len(probes), 'check')} {verb}" for verb, labels in told.items() if labels
+    ]
+    less = counted or [f"None of {count_words(len(probes), 'check')} passes more or less than before"]
+    caption = f"Share passed, before and since {say.moment(results['scope']['since'])}; changes paired by probe, 95 %"
+    left = f" The {MOST_PROBES} largest losses are shown." if len(probes) > MOST_PROBES else ""
+    hit = [i for i, row in enumerate(probes[:MOST_PROBES]) if row["verdict"] == "passes less"]
+    shown = table(["Probe", "Before", "Since", "Change", "Verdict"], rows, caption, numeric=(1, 2, 3), hit=hit)
+    answer = f"{capital('; '.join(less))}.{left}"
+    return _section("probes", "Probes", "What the probes say", answer, [shown])
+
+
 def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
     isolate = results.get("isolate")
     if not isolate or not isolate["ranking"]:
@@ -178,10 +209,12 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
     moments = incident["known_when"]
     if not moments:
         return None
+    pages = [i for i, row in enumerate(moments) if row["what"] == PAGE and row["at"] == incident["log"]["until"]]
+    this = pages[-1] if pages else len(moments) - 1
     rows = [
         [
             say.moment(row["at"]),
-            row["what"],
+            "an earlier page" if row["what"] == PAGE and i != this else row["what"],
             row["label"] or "unknown",
             f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'])} of {row['n']:,}"
             if row["value"] is not None
@@ -189,7 +222,7 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
             f"{named(row['cause'])}, {say.probability(row['probability'])}" if row["cause"] else "unknown",
         ]
-        for row in moments
+        for i, row in enumerate(moments)
     ]
     head = [
         "At",
@@ -200,7 +233,7 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
         "First cause then",
     ]
     answer = "Each row uses only what had been seen, judged and reviewed by then."
-    return _section("known", "Known when", "What was known when", answer, [table(head, rows, hit=(len(rows) - 1,))])
+    return _section("known", "Known when", "What was known when", answer, [table(head, rows, hit=(this,))])
 
 
 def _other_alerts(incident: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -262,10 +295,14 @@ def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
 
 def _call(given: Mapping[str, Any]) -> str:
     """What to type; in Python where tables or an alert were handed over that no shell can name."""
-    options = {name: given[name] for name in ("alert", "until", "reviews", "seed") if given.get(name)}
+    options = {
+        name: given[name] for name in ("alert", "until", "reviews", "seed", "suite", "override") if given.get(name)
+    }
     if given["log"] is None or isinstance(given.get("alert"), Mapping):
         log = "tables" if given["log"] is None else repr(given["log"])
         return f"lm.report({', '.join([log, *(f'{name}={value!r}' for name, value in options.items())])})"
+    who = options.pop("override", None)
+    options |= {} if who is None else {"close-by": who["by"], "because": who["because"]}
     flags = [part for name, value in options.items() for part in (f"--{name}", shlex.quote(str(value)))]
     return " ".join(["llm-monitoring", "report", shlex.quote(given["log"]), *flags])
 

@@ -204,13 +204,16 @@ def _learn(learn: Mapping[str, Any]) -> tuple[str, list[Block]]:
             for e in learn["examples"][:5]
         ]
         blocks.append(table(["Question (cut)", "Answer as logged (cut)", "Review"], rows, "The first cases"))
+    who = learn.get("override")
+    if who:
+        blocks.append(text(who["because"], lead=f"Closed with points open by {who['by']}:"))
     if learn["open_points"]:
         blocks += [heading("Open before this closes"), bullets(learn["open_points"])]
     if learn["cases"]:
         blocks.append(link("Failing cases", learn["file"]))
     blocks.append(text(learn["next"], lead="Next:"))
     points = count_words(len(learn["open_points"]), "point")
-    return "closed" if learn["closed"] else f"open: {points}", blocks
+    return ("closed by a person" if who else "closed") if learn["closed"] else f"open: {points}", blocks
 
 
 _TOLD = {"triage": _triage, "scope": _scope, "isolate": _isolate, "respond": _respond, "learn": _learn}

@@ -127,6 +127,14 @@ def probed():
 SCORES = np.array([4, 3, 5, 4, 2, 4, 1, 5, 3, 4])
 HIGHER = np.minimum(SCORES + np.array([1, 0, 0, 1, 1, 0, 0, 0, 1, 0]), 5)
 
+
+def verification():
+    from llm_monitoring.reporting.verifying import Verification
+
+    altered = [{"kind": "parameter", "where": "seed", "recorded": "0", "now": "1"}]
+    return Verification(Path("r/i"), False, altered, ["version of numpy: 2.4.6 recorded, 2.5.0 now"])
+
+
 RESULTS: dict[str, Callable[[], Any]] = {
     "ChartResult": lambda: lm.EWMAChart().fit(BASELINE).monitor(STREAM),
     "PortfolioResult": lambda: lm.ChartPortfolio().fit(long_form(BASELINE)).monitor(long_form(STREAM, "2026-05-18")),
@@ -145,13 +153,14 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "IsolateResult": lambda: stages()["IsolateResult"],
     "RespondResult": lambda: stages()["RespondResult"],
     "QuietResult": quiet,
+    "Verification": verification,
     "PlanCharts": charted,
     "Steering": steered,
     "Report": reported,
     "ImportReport": imported,
 }
 NEED_A_FOLDER: dict[str, Callable[[Path], Any]] = {"LearnResult": learned}
-NO_FIGURE = {"Report", "ImportReport"}  # they tell what was done, not what was measured
+NO_FIGURE = {"Verification", "Report", "ImportReport"}  # they tell what was done, not what was measured
 
 # --- table functions -----------------------------------------------------------------------------------------------
 

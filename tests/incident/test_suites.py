@@ -10,7 +10,9 @@ from llm_monitoring import ConfigError, LogError, incident
 from llm_monitoring.incident.suites import FORMATS, append_cases
 from tests.incident.worlds import make_alert, make_world
 
-EVIL = "{{ 7*7 }} {% endraw %} file:///etc/passwd <script>alert(1)</script> \x00 '; drop table"
+EVIL = (
+    "{{ 7*7 }} {%- endraw -%} file:///etc/passwd <script>alert(1)</script> \x00 \u2028 #} {{ env.HOME }} '; drop table"
+)
 CASES = [
     {"case_id": "r1", "kind": "failing", "input": EVIL, "bad_output": EVIL, "expected_property": "not: " + EVIL, "reviewed": True},
     {"case_id": "r2", "kind": "guard", "input": "how long?", "good_output": "30 days", "expected_property": "is as good", "reviewed": True},
@@ -28,17 +30,22 @@ def written(name, folder):
     return folder / file
 
 
-def test_promptfoo_gets_a_list_of_tests_whose_texts_are_no_templates(tmp_path):
-    tests = json.loads(written("promptfoo", tmp_path).read_text())
-    jinja = pytest.importorskip("jinja2")  # the same syntax as promptfoo's Nunjucks for raw blocks
-    shown = jinja.Template(tests[0]["vars"]["input"]).render()
-    assert "{{ 7*7 }}" in shown
-    assert not tests[0]["vars"]["input"].startswith("file://")
-    assert tests[1]["assert"] == [{"type": "llm-rubric", "value": "{% raw %}is as good{% endraw %}"}]
+@pytest.mark.parametrize(
+    "text",
+    [EVIL, "{{", "a {%", "{#", "{{{ a }}} {{{{", "}} %} #}", "{% raw %}a{% endraw %}b", "{%\nendraw\n%}", "file:///etc/passwd", "package:@x/y", "exec: id", "half \ud800"],
+)  # fmt: skip
+def test_promptfoo_renders_every_text_to_itself(text, tmp_path):
+    jinja = pytest.importorskip("jinja2")  # the same marks as promptfoo's Nunjucks
+    FORMATS["promptfoo"][1]([{**CASES[0], "input": text, "expected_property": text}], tmp_path / "p.json")
+    test = json.loads((tmp_path / "p.json").read_text())[0]
+    for given in (test["vars"]["input"], test["assert"][0]["value"]):
+        assert not given.startswith(("file:", "package:", "exec:"))
+        assert jinja.Template(given).render(env="leaked") == text.replace("\ud800", "\ufffd")
+    assert test["assert"][0]["type"] == "llm-rubric"
 
 
 def test_inspect_gets_one_sample_a_line(tmp_path):
-    rows = [json.loads(line) for line in written("inspect", tmp_path).read_text().splitlines()]
+    rows = [json.loads(line) for line in written("inspect", tmp_path).read_text().split("\n") if line]
     assert [row["id"] for row in rows] == ["r1", "r2"]
     assert rows[0]["input"] == EVIL
     assert set(rows[0]) == {"id", "input", "target", "metadata"}
@@ -51,8 +58,12 @@ def test_deepeval_gets_a_list_of_goldens(tmp_path):
 
 
 def test_openai_gets_one_item_a_line(tmp_path):
-    rows = [json.loads(line) for line in written("openai", tmp_path).read_text().splitlines()]
+    rows = [json.loads(line) for line in written("openai", tmp_path).read_text().split("\n") if line]
     assert rows[0]["item"]["input"] == EVIL
+    openai = pytest.importorskip("openai.types.evals.create_eval_jsonl_run_data_source_param")
+    from pydantic import TypeAdapter
+
+    TypeAdapter(list[openai.SourceFileContentContent]).validate_python(rows)
 
 
 def test_the_pytest_module_runs_the_cases_with_two_fixtures_of_the_team(tmp_path):
@@ -75,8 +86,9 @@ def test_a_suite_gets_each_case_once(tmp_path):
     suite = tmp_path / "suite.jsonl"
     assert append_cases(CASES, suite) == 2
     before = suite.read_bytes()
-    assert append_cases(CASES, suite) == 0
+    assert append_cases(CASES, suite) == 0  # also where a text holds a line end that only Unicode knows
     assert suite.read_bytes() == before
+    assert append_cases([{**CASES[1], "case_id": "r9", "input": "long"}], suite) == 1  # a part of a question is another
 
 
 def test_a_broken_suite_names_the_line(tmp_path):
@@ -108,7 +120,38 @@ def test_personal_data_does_not_reach_the_cases(world, tmp_path):
     from llm_monitoring import open_log
 
     requests = world.requests.assign(user_input=world.requests["user_input"] + " mail ada@example.org")
-    incident.learn(open_log({"requests": requests, "judgements": world.judgements}), make_alert(), None, tmp_path)
+    log = open_log({"requests": requests, "judgements": world.judgements})
+    lesson = incident.learn(log, make_alert(), None, tmp_path)
     text = (tmp_path / "eval_cases.jsonl").read_text()
     assert "[EMAIL]" in text
     assert "ada@example.org" not in text
+
+    assert lesson.redacted["EMAIL"] > 0
+
+
+def test_a_case_without_a_question_is_kept_on_record_and_given_to_no_tool(world, tmp_path):
+    from llm_monitoring import open_log
+
+    blank = world.requests["user_input"].where(world.requests.index % 2 == 0, None)
+    log = open_log({"requests": world.requests.assign(user_input=blank), "judgements": world.judgements})
+    lesson = incident.learn(log, make_alert(), None, tmp_path, ("inspect",), suite=tmp_path / "suite.jsonl")
+    cases = [json.loads(line) for line in (tmp_path / "eval_cases.jsonl").read_text().splitlines()]
+    silent = [case for case in cases if not case["input"]]
+    assert silent
+    rows = [json.loads(line) for line in (tmp_path / "eval_cases.inspect.jsonl").read_text().splitlines()]
+    assert len(rows) == len(cases) - len(silent)
+    assert (
+        f"{len(silent)} of the {len(cases)} cases have no logged question: no suite can ask them." in lesson.open_points
+    )
+
+
+def test_good_answers_are_kept_as_guards_one_for_four_cases(world, tmp_path):
+    import pandas as pd
+
+    late = world.requests["timestamp"] >= pd.Timestamp("2026-05-14T12:00Z")
+    hit = world.requests[late & (world.requests["feature_id"] == "support") & (world.requests["category"] == "returns")]
+    verdicts = ["real", "real", "real", "real", "real", "false_positive"] * 4
+    table = pd.DataFrame({"request_id": hit["request_id"].head(24), "verdict": verdicts, "reviewer": "ada"})
+    incident.learn(world, make_alert(), table.assign(reviewed_at=hit["timestamp"].max()), tmp_path)
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "eval_cases.jsonl").read_text().splitlines()]
+    assert kinds.count("guard") == min(4, -(-kinds.count("failing") // 4))

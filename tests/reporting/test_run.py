@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from builders import make_requests
+from builders import make_judgements, make_requests
 
 import llm_monitoring as lm
 from llm_monitoring.reporting import notebooks
@@ -129,3 +129,47 @@ def test_the_real_update_of_a_provider_is_found_and_its_savings_are_no_success(t
     assert onset["low"] <= "2023-06-27T00:00:00Z" <= onset["high"]
     assert found["scope"]["slices"][0]["where"]["feature_id"] == "opinionqa"
     assert found["respond"]["action"] != "none"
+
+
+def test_an_incident_is_closed_by_a_named_person_and_stays_so_in_later_runs(tmp_path):
+    from llm_monitoring.reporting.verifying import verify
+
+    because = 'it\'s "over" {{ x }}\n<b>done</b>'
+    given = {"alert": ALERT, "out": tmp_path / "out", "progress": False, "suite": tmp_path / "suite.jsonl"}
+    done = lm.report(judged_log(), override={"by": "ada", "because": because}, **given)
+    assert done.failure is None
+    learned = results(done.folder)["learn"]
+    assert learned["closed"]
+    assert learned["override"] == {"by": "ada", "because": because}
+    assert learned["open_points"]
+    assert "Closed with points open by ada:" in done.path.read_text("utf-8")
+    assert "&lt;b&gt;done&lt;/b&gt;" in done.path.read_text("utf-8")
+    cases = (tmp_path / "suite.jsonl").read_bytes()
+    assert cases.count(b"\n") >= 1
+    assert not any("eval suite" in point for point in learned["open_points"])
+    held = results(done.folder)
+    again = lm.report(judged_log(), force=True, **given)
+    assert results(again.folder) == held  # the override too; and what was known when has nothing to add
+    assert verify(again.folder).same
+    assert (tmp_path / "suite.jsonl").read_bytes() == cases  # neither run added a line, nor did looking again
+
+
+def judged_log():
+    flagged = [False] * 210 + [True] * 90
+    return {**small_log(), "judgements": make_judgements(300, flagged=flagged)}
+
+
+def test_an_override_without_a_name_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(lm.ConfigError) as caught:
+        lm.report(small_log(), alert=ALERT, out=tmp_path / "out", progress=False, override={"by": " ", "because": "x"})
+    assert str(caught.value) == "learn(override): expected a dict with by (a name) and because (a reason), both filled"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_password_of_a_database_is_in_no_file_of_a_report(tmp_path):
+    from llm_monitoring.reporting.run import hide_password
+
+    url = "postgresql://ada:s3:cret@db/llm"
+    (tmp_path / "1_triage.ipynb").write_text(json.dumps({"source": [f'log = "{url}"']}))
+    hide_password(tmp_path, url)
+    assert json.loads((tmp_path / "1_triage.ipynb").read_text()) == {"source": ['log = "postgresql://ada:***@db/llm"']}

@@ -151,3 +151,14 @@ def test_no_sentence_claims_what_statistics_cannot():
 
 def test_a_story_is_the_same_each_time():
     assert tell(make_results()) == tell(make_results())
+
+
+def test_the_probes_are_told_by_check_with_what_passes_less_in_front():
+    row = {
+        "label": "code, m: no <b>fence</b>", "before": 1.0, "after": 0.12, "n_before": 50, "n_after": 50, "change": -0.88,
+        "low": -0.95, "high": -0.74, "verdict": "passes less",
+    }  # fmt: skip
+    (section,) = [one for one in tell(make_results(incident={"probes": [row]}))["sections"] if one["id"] == "probes"]
+    assert section["answer"] == "1 of 1 check passes less."
+    assert section["blocks"][0]["rows"][0]["hit"]
+    assert section["blocks"][0]["rows"][0]["cells"][-1] == "passes less"
