@@ -6,7 +6,6 @@ a measurement can count those that matter to it in its own scan.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
-LARGEST = sys.float_info.max
 EARLIEST, LATEST = "2000-01-01", "2100-01-01"
 QUARANTINE = 'on_error="quarantine" sets such rows aside'
 
@@ -246,11 +244,10 @@ def _numeric(reading: Reading, column: Column, raw: ir.Value, options: Options) 
         value = ibis.null("float64")
     else:
         raise LogError(_type_fault(reading, column, kind, "numbers"))
-    if not kind.is_integer():
-        value = engines.known(value)
-    reading.values[column.name] = value
-    low, high = (-LARGEST if column.low is None else column.low), (LARGEST if column.high is None else column.high)
-    bad = ~value.between(low, high)
+    low = value == engines.infinity(-1) if column.low is None else value < column.low
+    high = value == engines.infinity() if column.high is None else engines.known(value) > column.high
+    bad = low | high  # on the number as it is stored: NaN is neither, and it costs less than on the known ones
+    reading.values[column.name] = value if kind.is_integer() else engines.known(value)
     reading.rules.append(Rule(column.name, bad, raw, column.expected))
 
 
@@ -401,14 +398,9 @@ def _finish_reason(reading: Reading) -> None:
     import ibis
 
     raw = reading.values["finish_reason"]
-    text = raw.lower()
-    words = {
-        reason: [word for word, meaning in FINISH_REASON_MAP.items() if meaning == reason] for reason in FINISH_REASONS
-    }
-    meant = ibis.cases(
-        *[(raw == reason, reason) for reason in FINISH_REASONS],
-        *[(text.isin([reason, *words[reason]]), reason) for reason in FINISH_REASONS],
-    )
+    own = [(raw == reason, reason) for reason in FINISH_REASONS]
+    words = {**FINISH_REASON_MAP, **{reason: reason for reason in FINISH_REASONS}}
+    meant = ibis.cases(*own, else_=engines.looked_up(raw.lower(), words))
     listed = ", ".join(repr(reason) for reason in FINISH_REASONS)
     expected = f"expected {listed}, or a provider's word of docs/log.md"
     reading.rules.append(Rule("finish_reason", raw.notnull() & meant.isnull(), raw, expected))
