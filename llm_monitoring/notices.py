@@ -9,13 +9,13 @@ from llm_monitoring import engines
 from llm_monitoring.validation import Reading
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pathlib import Path
 
 FIRST = 5
 
 
-def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None) -> list[str]:
-    """Notices about one table, from the counts that `validation.counts` made."""
+def of_table(reading: Reading, found: dict[str, Any], aside: int, written: Path | None) -> list[str]:
+    """Notices about one table, from the counts that `validation.counts` made and the rows that were set aside."""
     schema, label = reading.raw.schema, reading.raw.label
     told = []
     for i, (column, where, words) in enumerate(reading.mended):
@@ -36,10 +36,10 @@ def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None
         told.append(
             f"{label}, latency_ms: mean {mean:.3g}, highest {most:.3g}: these look like seconds, read as milliseconds"
         )
-    if aside is not None:
-        told.append(
-            f"{label}: {len(aside):,} of {found['rows'] + len(reading.raw.broken):,} rows set aside; see log.set_aside[{schema.name!r}]"
-        )
+    if aside:
+        rows = found["rows"] + len(reading.raw.broken)
+        where = f"written to {written}" if written else f"in log.set_aside[{schema.name!r}]"
+        told.append(f"{label}: {aside:,} of {rows:,} rows set aside, {where}")
     return told
 
 

@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llm_monitoring.errors import Fault, LogError
@@ -113,27 +113,29 @@ def _beside(path: Path) -> Path:
     return folder / (path.stem if path.suffix.lower() in (".gz", ".zst") else path.name)
 
 
-def line_of(path: Path, row: int, kind: str) -> int:
-    """Number of the line (from 1) on which a row (from 0) of a text file starts."""
+def lines_of(path: Path, rows: Iterable[int], kind: str) -> dict[int, int]:
+    """Number of the line (from 1) on which each of some rows (from 0) of a text file starts, by one reading of it."""
+    wanted, found = set(rows), {}
     with io.TextIOWrapper(io.BufferedReader(open_bytes(path)), "utf-8", errors="replace", newline="") as lines:
-        if kind == "csv":
-            rows = csv.reader(lines)
-            next(rows, None)
-            before, count = rows.line_num, 0
-            for cells in rows:
-                if cells:
-                    if count == row:
-                        return before + 1
-                    count += 1
-                before = rows.line_num
-            return before
-        count = 0
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                if count == row:
-                    return number
-                count += 1
-    return row + 1
+        for row, number in enumerate(_starts(lines, kind)):
+            if row in wanted:
+                found[row] = number
+                if len(found) == len(wanted):
+                    break
+    return found
+
+
+def _starts(lines: Iterable[str], kind: str) -> Iterator[int]:
+    if kind != "csv":
+        yield from (number for number, line in enumerate(lines, 1) if line.strip())
+        return
+    rows = csv.reader(lines)
+    next(rows, None)
+    before = rows.line_num
+    for cells in rows:
+        if cells:
+            yield before + 1
+        before = rows.line_num
 
 
 def broken_lines(path: Path, kind: str, table: str) -> Iterator[tuple[int, bytes, Fault]]:

@@ -173,8 +173,8 @@ def _rows_where(located: Reading, bad, shown, key: str, rule: Rule) -> list[tupl
     rows = located.rows.select(_file=located.rows["_file"], _row=located.rows["_row"], _shown=text, _key=name, _bad=bad)
     rows = rows.filter(rows["_bad"]).order_by(["_file", "_row"]).limit(SHOWN)
     listed = []
-    for row in engines.run(rows).to_pylist():
-        file, place = located.raw.place(row["_file"], row["_row"])
+    found = engines.run(rows).to_pylist()
+    for row, (file, place) in zip(found, located.raw.places((row["_file"], row["_row"]) for row in found)):
         place = place or (f"{key} {row['_key']!r}" if row["_key"] and rule.column != key else None)
         value = _number(row["_shown"]) if rule.column in located.values else row["_shown"]
         expected = rule.expected if value is not None else rule.expected.replace("expected", "is null; expected", 1)
@@ -341,7 +341,7 @@ def _first(reading: Reading, raw: ir.Value) -> tuple[Any, str, str | None]:
     found = engines.run(rows).to_pylist()
     if not found:
         return None, reading.raw.label, None
-    return found[0]["_shown"], *reading.raw.place(found[0]["_file"], found[0]["_row"])
+    return found[0]["_shown"], *reading.raw.places([(found[0]["_file"], found[0]["_row"])])[0]
 
 
 def _naive_fault(reading: Reading, column: Column, raw: ir.Value) -> Fault:
@@ -404,7 +404,8 @@ def _finish_reason(reading: Reading) -> None:
     listed = ", ".join(repr(reason) for reason in FINISH_REASONS)
     expected = f"expected {listed}, or a provider's word of docs/log.md"
     reading.rules.append(Rule("finish_reason", raw.notnull() & meant.isnull(), raw, expected))
-    reading.mended.append(("finish_reason", raw.notnull() & raw.notin(FINISH_REASONS), "finish reasons mapped"))
+    mapped = meant.notnull() & raw.notin(FINISH_REASONS)
+    reading.mended.append(("finish_reason", mapped, "finish reasons mapped"))
     reading.values["finish_reason"] = meant
     if "raw_finish_reason" not in reading.rows.columns:
         reading.values["raw_finish_reason"] = raw
@@ -414,7 +415,7 @@ _READERS = {"text": _text, "number": _numeric, "time": _time, "flag": _flag, "js
 
 
 def quarantined(reading: Reading, doubled: bool) -> pd.DataFrame:
-    """The rows set aside, as they were, in their order, with file, row (from 0) and the first reason each."""
+    """The rows set aside, as they were, in their order, with file, place (as the errors name it) and the first reason each."""
     import ibis
 
     located = read(reading.raw, reading.options, reading.strict, reading.raw.located())
@@ -422,5 +423,6 @@ def quarantined(reading: Reading, doubled: bool) -> pd.DataFrame:
     if doubled:
         rules.append((again(located), f"{reading.raw.schema.unique}: expected each once"))
     rows = located.rows.mutate(reason=ibis.cases(*rules))
-    aside = rows.filter(rows["reason"].notnull()).order_by(["_file", "_row"]).rename(file="_file", row="_row")
-    return engines.run(aside).to_pandas()
+    aside = engines.run(rows.filter(rows["reason"].notnull()).order_by(["_file", "_row"])).to_pandas()
+    places = reading.raw.places(zip(aside.pop("_file"), aside.pop("_row")))
+    return aside.assign(file=[file for file, _ in places], place=[place for _, place in places])

@@ -264,7 +264,27 @@ def test_quarantine_sets_bad_rows_aside_with_the_reason_and_measures_the_rest(tm
     ]
     assert len((tmp_path / "quarantine" / "requests.jsonl").read_text().splitlines()) == 3
     assert lm.window_metrics(log, None)["request_count"].tolist() == [2]
-    assert "requests.jsonl: 3 of 5 rows set aside; see log.set_aside['requests']" in log.notices
+    assert log.set_aside["requests"][["file", "place"]].to_numpy().tolist() == [
+        ["requests.jsonl", "line 5"], ["requests.jsonl", "line 2"], ["requests.jsonl", "line 3"]
+    ]  # fmt: skip
+    written = tmp_path / "quarantine" / "requests.jsonl"
+    assert f"requests.jsonl: 3 of 5 rows set aside, written to {written}" in log.notices
+
+
+def test_a_file_inside_a_table_s_folder_sets_its_rows_aside_without_adding_them_to_the_table(tmp_path):
+    folder = tmp_path / "requests"
+    folder.mkdir()
+    make_requests(3, latency_ms=[800, -1, 900]).to_csv(folder / "may.csv", index=False)
+    aside = lm.open_log(folder / "may.csv", on_error="quarantine").set_aside["requests"]
+    assert aside["place"].tolist() == ["line 3"]
+    assert (folder / "quarantine" / "requests.jsonl").exists()
+    assert len(lm.open_log(tmp_path, on_error="quarantine").requests) == 2
+
+
+def test_a_word_that_is_no_finish_reason_is_a_fault_and_not_told_as_mapped(tmp_path):
+    make_requests(3, finish_reason=["stop", "weird", "end_turn"]).to_csv(tmp_path / "requests.csv", index=False)
+    log = lm.open_log(tmp_path, on_error="quarantine")
+    assert "requests.csv, finish_reason: finish reasons mapped: 'stop' as 'end_turn' (1)" in log.notices
 
 
 def test_until_keeps_no_row_of_any_table_from_after_the_moment():

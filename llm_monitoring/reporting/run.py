@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.log import Log
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
 from llm_monitoring.reporting.moments import known_before, known_now
 from llm_monitoring.reporting.notebooks import Failure, Kernels, execute
 from llm_monitoring.results import Result, iso, jsonable
+from llm_monitoring.reviewing import verdicts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +38,8 @@ class Report(Result):
         Stage -> done, failed or not run.
     failure : str or None
         Which stage stopped, in which cell, with which error.
+    notices : list of str
+        What the log and the file of verdicts say about themselves; the page holds them too.
     """
 
     path: Path
@@ -43,6 +47,7 @@ class Report(Result):
     sentence: str
     stages: dict[str, str]
     failure: str | None = None
+    notices: list[str] = field(default_factory=list)
 
     @property
     def headline(self) -> str:
@@ -115,7 +120,7 @@ def report(
         given = {"log": _keep_log(log, case, folder), "until": incident["parameters"]["until"] or "", "seed": seed}
         given |= {"reviews": "reviews.jsonl", "out": "."}
         with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
-            rests_on = beside.submit(_rests_on, case, incident["parameters"]["log"])
+            rests_on = beside.submit(_rests_on, case, incident["parameters"])
             before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
             failure, seconds = execute(_names(case), folder, given, kernels, progress)
     incident |= rests_on.result() | _outcome(case, failure)
@@ -125,7 +130,8 @@ def report(
     sentence = write_page(folder)
     files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
     shown = Path(out) / case.incident_id
-    return Report(shown / "index.html", shown, sentence, incident["stages"], str(failure) if failure else None)
+    stopped = str(failure) if failure else None
+    return Report(shown / "index.html", shown, sentence, incident["stages"], stopped, incident["notices"])
 
 
 def write_page(folder: str | Path) -> str:
@@ -147,8 +153,9 @@ def _names(case: Case) -> list[str]:
     return [files.notebook_of(stage) for stage in _stages(case)]
 
 
-def _rests_on(case: Case, source: str | None) -> dict[str, Any]:
-    return {"log": files.fingerprint(case.log, source or "tables in memory"), "notices": list(case.log.notices)}
+def _rests_on(case: Case, given: Mapping[str, Any]) -> dict[str, Any]:
+    told = [*case.log.notices, *verdicts.notices(case.reviews, given["reviews"] or "reviews")]
+    return {"log": files.fingerprint(case.log, given["log"] or "tables in memory"), "notices": told}
 
 
 def _keep_log(log: Any, case: Case, folder: Path) -> str:
@@ -166,13 +173,14 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
 
 
 def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> dict[str, Any]:
-    named = {"log": log, "reviews": reviews}
+    opening = log.opening if isinstance(log, Log) else {}
+    named = {"log": opening.pop("source", log), "reviews": reviews}
     texts = {name: str(value) if isinstance(value, str | Path) else None for name, value in named.items()}
     when = files.read_time("until", until)
     wanted = (
         alert if isinstance(alert, str) and alert else jsonable(dict(alert)) if isinstance(alert, Mapping) else None
     )
-    return {**texts, "until": iso(when) if when is not None else None, "alert": wanted, "seed": seed}
+    return {**texts, **opening, "until": iso(when) if when is not None else None, "alert": wanted, "seed": seed}
 
 
 def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
