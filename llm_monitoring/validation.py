@@ -423,6 +423,7 @@ def quarantined(reading: Reading, doubled: bool) -> pd.DataFrame:
     if doubled:
         rules.append((again(located), f"{reading.raw.schema.unique}: expected each once"))
     rows = located.rows.mutate(reason=ibis.cases(*rules))
-    aside = engines.run(rows.filter(rows["reason"].notnull()).order_by(["_file", "_row"])).to_pandas()
-    places = reading.raw.places(zip(aside.pop("_file"), aside.pop("_row")))
-    return aside.assign(file=[file for file, _ in places], place=[place for _, place in places])
+    aside = engines.run(rows.filter(rows["reason"].notnull()).order_by(["_file", "_row"]))
+    places = reading.raw.places(zip(aside["_file"].to_pylist(), aside["_row"].to_pylist()))
+    frame = aside.drop_columns(["_file", "_row"]).to_pandas()
+    return frame.assign(file=[file for file, _ in places], place=[place for _, place in places])
