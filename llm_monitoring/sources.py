@@ -157,17 +157,14 @@ def _unknown(value: Any) -> bool:
 def _text(value: Any) -> str | None:
     if _unknown(value):
         return None
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict | list | tuple):
         from llm_monitoring.results import jsonable
 
-        return json.dumps(jsonable(value), ensure_ascii=False)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+        value = json.dumps(jsonable(value), ensure_ascii=False)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
 
 
 def _given(name: str, table: Any) -> RawTable:
