@@ -7,6 +7,7 @@ report: 0 the page was written, 1 a stage failed, 2 the call or the input is wro
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,9 +21,9 @@ WRONG = 2
 NOTICES_SHOWN = 5
 #: What an error says to write in Python, and the same on the command line.
 REMEDIES = {
-    'tz="': "--tz Europe/Berlin",
-    'timestamp_unit="': "--timestamp-unit s",
-    'on_error="quarantine"': "--on-error quarantine",
+    r'\btz="([^"]+)"': "--tz",
+    r'timestamp_unit="([^"]+)"': "--timestamp-unit",
+    r'on_error="([^"]+)"': "--on-error",
 }
 
 
@@ -34,7 +35,8 @@ class Commands(click.Group):
             return super().invoke(context)
         except (LogError, ConfigError) as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
-            options = [flag for words, flag in REMEDIES.items() if words in str(error)]
+            found = {flag: re.search(words, str(error)) for words, flag in REMEDIES.items()}
+            options = [f"{flag} {match[1]}" for flag, match in found.items() if match]
             if options:
                 click.echo(f"On the command line: {', '.join(options)}", err=True)
             context.exit(WRONG)

@@ -62,7 +62,7 @@ class RawTable:
         lines = {
             file: textfiles.lines_of(Path(file), [row for each, row in known if each == file], kind)
             for file, kind in texts.items()
-            if kind in ("csv", "jsonl")
+            if kind == "csv" or (kind == "jsonl" and not textfiles.is_array(Path(file)))
         }
         told: list[tuple[str, str | None]] = []
         for file, row in known:
@@ -108,6 +108,9 @@ def read_tables(source: Any, mend: bool = False) -> Source:
         return Source("DataFrames", {name: _given(name, table) for name, table in source.items()})
     if isinstance(source, pd.DataFrame | ibis.Table):
         return Source("DataFrames", {"requests": _given("requests", source)})
+    if not isinstance(source, str | Path):
+        words = "expected a path, a URL, an Ibis connection, DataFrames by table, or one DataFrame of requests"
+        raise LogError(Fault("log", value=type(source).__name__, expected=words))
     text = str(source)
     if "://" in text:
         return _database(_connected(text), text.split("@")[-1])
@@ -304,11 +307,14 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
 def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) -> Path:
     """The file, or a copy without the lines that cannot be read, which are noted in `broken`."""
     kind = str(_format(file))
-    wrong = [] if kind == "parquet" else list(textfiles.broken_lines(file, kind, table))
-    for number, line, fault in wrong:
-        text = line.decode("utf-8", "replace").rstrip()
-        broken.append({"file": label, "place": f"line {number}", "text": text, "reason": fault.expected})
-    return textfiles.without_lines(file, {number for number, _, _ in wrong}) if wrong else file
+    if kind == "parquet" or (kind == "jsonl" and textfiles.is_array(file)):
+        return file
+    wrong: set[int] = set()
+    for lines, row, fault in textfiles.broken_lines(file, kind, table):
+        text = row.decode("utf-8", "replace").rstrip()
+        broken.append({"file": label, "place": f"line {lines.start}", "text": text, "reason": fault.expected})
+        wrong.update(lines)
+    return textfiles.without_lines(file, wrong) if wrong else file
 
 
 def _with_rows(sql: str, kind: str):
@@ -346,7 +352,8 @@ def _json_lines(schema: Table, files: list[str]) -> str:
         f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, sample_size={sample}, "
         "union_by_name=true, maximum_sample_files=100000, ignore_errors=true)"
     ).replace("ignore_errors=true", "ignore_errors=" + ("true" if lines != "auto" else "false"))
-    sniffed = {row[0]: row[1] for row in engine().raw_sql(described).fetchall() if row[0] not in ("_file", "json")}
+    found = _described(described, schema, files)
+    sniffed = {name: kind for name, kind in found if name not in ("_file", "json")}
     kinds = {column.name: column.kind for column in schema.columns}
     types = {
         name: {"flag": "JSON", "json": "JSON"}.get(kinds[name], "VARCHAR")
@@ -356,6 +363,24 @@ def _json_lines(schema: Table, files: list[str]) -> str:
     }
     columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
     return f"SELECT * FROM read_json({_list(files)}, {options}, columns={{{columns}}})"
+
+
+def _described(sql: str, schema: Table, files: list[str]) -> list[tuple[str, str]]:
+    """Names and types of the columns, by the engine; where it gives up, what is wrong with which file."""
+    import duckdb
+
+    try:
+        return [(row[0], row[1]) for row in engine().raw_sql(sql).fetchall()]
+    except duckdb.Error as error:
+        faults: list[Fault] = []
+        for file in map(Path, files):
+            if textfiles.is_array(file):
+                fault = textfiles.broken_array(file, schema.name)
+                faults += [fault] if fault else []
+            else:
+                faults += [fault for _, _, fault in textfiles.broken_lines(file, "jsonl", schema.name)]
+        first = Fault(schema.name, Path(files[0]).name, expected=str(error).splitlines()[0])
+        raise LogError(faults or first, len(faults) or 1) from error
 
 
 _READERS = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}

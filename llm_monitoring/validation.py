@@ -125,6 +125,8 @@ def counts(reading: Reading) -> dict[str, Any]:
     if "latency_ms" in reading.rows.columns:
         asked["latency_mean"] = reading.values["latency_ms"].mean()
         asked["latency_max"] = reading.values["latency_ms"].max()
+    if reading.raw.format == "csv":  # a field too many is met by the engine only where it reads the last column
+        asked["whole"] = reading.rows[reading.rows.columns[-1]].count()
     return engines.run(reading.rows.aggregate(**asked)).to_pylist()[0]
 
 
@@ -176,7 +178,8 @@ def _rows_where(located: Reading, bad, shown, key: str, rule: Rule) -> list[tupl
     found = engines.run(rows).to_pylist()
     for row, (file, place) in zip(found, located.raw.places((row["_file"], row["_row"]) for row in found)):
         place = place or (f"{key} {row['_key']!r}" if row["_key"] and rule.column != key else None)
-        value = _number(row["_shown"]) if rule.column in located.values else row["_shown"]
+        kind = located.raw.schema[rule.column].kind if rule.column in located.raw.schema.names else "text"
+        value = _number(row["_shown"]) if kind in ("number", "time") else row["_shown"]
         expected = rule.expected if value is not None else rule.expected.replace("expected", "is null; expected", 1)
         fault = Fault(located.raw.schema.name, file, place, rule.column, value, expected, _remedy(rule, row["_shown"]))
         listed.append(((str(row["_file"]), row["_row"] or 0, rule.column), fault))
@@ -184,26 +187,36 @@ def _rows_where(located: Reading, bad, shown, key: str, rule: Rule) -> list[tupl
 
 
 def _number(text: str | None) -> object:
-    """The text as the number that it is, so that an error quotes -5.0 and not '-5.0'."""
+    """The text as the number that it is, so that an error quotes -5.0 and not '-5.0'; whole above a million, as moments are."""
     try:
-        return text if text is None or text.strip() != text else float(text)
+        number = text if text is None or text.strip() != text else float(text)
     except ValueError:
         return text
+    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) > 1e6 else number
 
 
 def _remedy(rule: Rule, shown: str | None) -> str:
+    """The remedy in words; of a number that is no time as it was read, the unit that would make it one."""
     if not rule.remedy.startswith("unit"):
         return rule.remedy
-    value = _number(shown)
-    if not isinstance(value, float):
-        return QUARANTINE
+    call, found = rule.remedy.removeprefix("unit").strip(), _unit(shown)
+    if call:
+        unit, when = found or ("s", "")
+        return f'Name its unit: open_log({call}, timestamp_unit="{unit}")' + (f" makes it {when}" if when else "")
+    return QUARANTINE if found is None else f'timestamp_unit="{found[0]}" would make it {found[1]}'
+
+
+def _unit(shown: str | None) -> tuple[str, str] | None:
+    """The unit in which a number is a time of this century, and that time."""
     from datetime import UTC, datetime
 
+    value = _number(shown)
+    if not isinstance(value, float | int):
+        return None
     for unit, factor in UNITS.items():
         if 946_684_800 <= value * factor / 1e6 <= 4_102_444_800:
-            when = datetime.fromtimestamp(value * factor / 1e6, UTC)
-            return f'timestamp_unit="{unit}" would make it {when:%Y-%m-%d %H:%M}'
-    return QUARANTINE
+            return unit, f"{datetime.fromtimestamp(value * factor / 1e6, UTC):%Y-%m-%d %H:%M}"
+    return None
 
 
 def _text(reading: Reading, column: Column, raw: ir.Value, options: Options) -> None:
@@ -315,8 +328,7 @@ def _time_of_text(reading: Reading, column: Column, raw: ir.StringValue, options
             Rule(column.name, bare & number.isnull(), raw, "expected a time between 2000 and 2100", "unit")
         )
     else:
-        remedy = f'Name its unit: open_log({name}, timestamp_unit="s")'
-        reading.rules.append(Rule(column.name, bare, raw, "is a bare number", remedy))
+        reading.rules.append(Rule(column.name, bare, raw, "is a bare number", f"unit {name}"))
     unreadable = (zoned | plain) & engines.parse(raw, "timestamp('UTC')").isnull()
     reading.rules.append(Rule(column.name, unreadable, raw, "expected a time such as 2026-05-12T09:31:07Z"))
     return readable
@@ -352,12 +364,8 @@ def _naive_fault(reading: Reading, column: Column, raw: ir.Value) -> Fault:
 
 def _unit_fault(reading: Reading, column: Column, raw: ir.Value) -> Fault:
     value, file, place = _first(reading, reading.rows[column.name])
-    shown = _number(value) if value is not None else None
-    shown = int(shown) if isinstance(shown, float) and shown.is_integer() else shown
-    hint = _remedy(Rule(column.name, raw.isnull(), raw, "", "unit"), value)
-    hint = f"; {hint}" if hint != QUARANTINE else ""
-    remedy = f'Name its unit: open_log({reading.raw.call}, timestamp_unit="s"){hint}'
-    return Fault(reading.raw.schema.name, file, place, column.name, shown, "is a bare number", remedy)
+    remedy = _remedy(Rule(column.name, raw.isnull(), raw, "", f"unit {reading.raw.call}"), value)
+    return Fault(reading.raw.schema.name, file, place, column.name, _number(value), "is a bare number", remedy)
 
 
 def _flag(reading: Reading, column: Column, raw: ir.Value, options: Options) -> None:
