@@ -254,7 +254,7 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
     flagged = ibis.ifelse(score.notnull(), rows["flagged"].fill_null(False).ifelse(1.0, 0.0), ibis.null("float64"))
     moments = {
         "n_judged": score.count(),
-        "n_failed": score.isnull().sum(),
+        "n_failed": rows.count(where=score.isnull()),
         "w": weight.sum(),
         "wy": (weight * score).sum(),
         "wyy": (weight * score * score).sum(),
