@@ -6,8 +6,12 @@ report: 0 the page was written, 1 a stage failed, 2 the call or the input is wro
 
 from __future__ import annotations
 
+import functools
+import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +19,13 @@ from llm_monitoring import __version__
 from llm_monitoring.errors import ConfigError, LogError
 
 WRONG = 2
+NOTICES_SHOWN = 5
+#: What an error says to write in Python, and the same on the command line.
+REMEDIES = {
+    r'\btz="([^"]+)"': "--tz",
+    r'timestamp_unit="([^"]+)"': "--timestamp-unit",
+    r'on_error="([^"]+)"': "--on-error",
+}
 
 
 class Commands(click.Group):
@@ -25,6 +36,10 @@ class Commands(click.Group):
             return super().invoke(context)
         except (LogError, ConfigError) as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
+            found = {flag: re.search(words, str(error)) for words, flag in REMEDIES.items()}
+            options = [f"{flag} {match[1]}" for flag, match in found.items() if match]
+            if options:
+                click.echo(f"On the command line: {', '.join(options)}", err=True)
             context.exit(WRONG)
         except OSError as error:
             if error.filename is None:
@@ -38,6 +53,47 @@ def example(text: str) -> str:
     return f"\b\nExample:\n  {text}"
 
 
+OPENING = (
+    click.option("--tz", metavar="ZONE", help="Zone of times that name none, such as Europe/Berlin."),
+    click.option(
+        "--timestamp-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="Unit of times that are numbers."
+    ),
+    click.option(
+        "--on-error",
+        type=click.Choice(["raise", "quarantine"]),
+        help="Stop at broken rows (the default), or set them aside, counted and written out with the reason.",
+    ),
+)
+
+
+def opens_log(required: bool = True) -> Callable:
+    """Give a command the argument LOG, and the options of `open_log` that were named, as a dict."""
+
+    def decorate(command: Callable) -> Callable:
+        @functools.wraps(command)
+        def call(log: str | None, tz: str | None, timestamp_unit: str | None, on_error: str | None, **options):
+            named = {"tz": tz, "timestamp_unit": timestamp_unit, "on_error": on_error}
+            return command(log, {name: value for name, value in named.items() if value is not None}, **options)
+
+        for option in reversed((click.argument("log", required=required), *OPENING)):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+def tell(notices: Iterable[str]) -> None:
+    """What the log says about itself, on standard error: how many notices, and the first few of them."""
+    told = list(notices)
+    if not told:
+        return
+    click.echo(f"{len(told)} {'notice' if len(told) == 1 else 'notices'} about the log:", err=True)
+    for notice in told[:NOTICES_SHOWN]:
+        click.echo(f"  {notice}", err=True)
+    if len(told) > NOTICES_SHOWN:
+        click.echo(f"  and {len(told) - NOTICES_SHOWN} more, in lm.open_log(...).notices", err=True)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="llm-monitoring")
 def main() -> None:
@@ -45,7 +101,7 @@ def main() -> None:
 
 
 @main.command(epilog=example("llm-monitoring report sample_data --reviews reviews.jsonl"))
-@click.argument("log", required=False)
+@opens_log(required=False)
 @click.option(
     "--alert", metavar="ID", help="An alert_id that check prints. Default: the most severe, then the earliest."
 )
@@ -61,7 +117,9 @@ def main() -> None:
 )
 @click.option("--because", metavar="TEXT", help="Why it is closed all the same.")
 @click.option("--verify", metavar="FOLDER", help="Run the incident in FOLDER again and say whether all is the same.")
-def report(log: str | None, verify: str | None, close_by: str | None, because: str | None, **options) -> None:
+def report(
+    log: str | None, opening: dict[str, str], verify: str | None, close_by: str | None, because: str | None, **options
+) -> None:
     """Run the five stages on an alert of LOG and write an incident folder with one page.
 
     LOG is a folder, a file or a database URL. The last line printed is the path of the page. With --verify nothing is
@@ -71,13 +129,16 @@ def report(log: str | None, verify: str | None, close_by: str | None, because: s
     or the input is wrong.
     """
     import llm_monitoring as lm
+    from llm_monitoring.reporting.case import find_log
 
     if verify is not None:
-        _verify(verify, log, options["until"])
+        opened = lm.open_log(find_log(log), **opening) if opening and log is not None else log
+        _verify(verify, opened, options["until"])
     if log is None:
         raise click.UsageError("Missing argument 'LOG'.")
     override = {"by": close_by or "", "because": because or ""} if close_by or because else None
-    done = lm.report(log, override=override, **options)
+    done = lm.report(lm.open_log(find_log(log), **opening) if opening else log, override=override, **options)
+    tell(done.notices)
     click.echo(done.headline)
     if done.failure:
         click.echo(done.failure, err=True)
@@ -85,7 +146,7 @@ def report(log: str | None, verify: str | None, close_by: str | None, because: s
     sys.exit(1 if done.failure else 0)
 
 
-def _verify(folder: str, log: str | None, until: str | None) -> None:
+def _verify(folder: str, log: Any, until: str | None) -> None:
     """Print what running an incident again has shown, and leave: 0 where it is the same, 1 where it is not."""
     from llm_monitoring.reporting.verifying import verify
 
@@ -96,25 +157,27 @@ def _verify(folder: str, log: str | None, until: str | None) -> None:
 
 
 @main.command(epilog=example("llm-monitoring check sample_data --plan monitoring.toml"))
-@click.argument("log")
+@opens_log()
 @click.option("--plan", metavar="FILE", help="A plan, as init writes one. Default: the built-in plan.")
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all columns.")
-def check(log: str, plan: str | None, until: str | None, as_json: bool) -> None:
-    """Print the alerts of LOG: operation, cost and quality.
+def check(log: str, opening: dict[str, str], plan: str | None, until: str | None, as_json: bool) -> None:
+    """Print the alerts of LOG: operation, cost and quality. What LOG says about itself goes to standard error.
 
     Exit code: 0 nothing alerted, 1 something did, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
     import llm_monitoring as lm
     from llm_monitoring.reporting.folder import read_time
 
-    opened = lm.open_log(log)
+    opened = lm.open_log(log, **opening)
     when = read_time("until", until)
     opened = opened if when is None else opened.until(when)
     if not len(opened.requests):
+        tell(opened.notices)
         click.echo(f"{log}: no request to measure", err=True)
         sys.exit(3)
     alerts = lm.check(opened, plan=plan)
+    tell(opened.notices)
     for line in _alert_lines(alerts, as_json):
         click.echo(line)
     sys.exit(1 if len(alerts) else 0)
@@ -137,7 +200,7 @@ def _alert_lines(alerts, as_json: bool):
 
 
 @main.command(epilog=example("llm-monitoring judge sample_data --model judge-small --rate 0.05 --budget 5 --dry-run"))
-@click.argument("log")
+@opens_log()
 @click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
 @click.option("--rate", default=0.05, show_default=True, help="Share of requests, 0 to 1.")
 @click.option(
@@ -159,15 +222,18 @@ def _alert_lines(alerts, as_json: bool):
 @click.option("--redact", is_flag=True, help="Take personal data out of the judge's copy.")
 @click.option("--retry-failed", is_flag=True, help="Ask again about items that failed for a reason that passes.")
 @click.option("--dry-run", is_flag=True, help="How many answers, what they would cost, what they could detect.")
-def judge(log: str, **options) -> None:
+def judge(log: str, opening: dict[str, str], **options) -> None:
     """Judge a sample of LOG; stop it at any moment and call it again.
 
     Exit code: 0 all judged or the budget is spent, 2 the call or the input is wrong, 3 the run was stopped by the server
     or no answer could be judged.
     """
+    import llm_monitoring as lm
     from llm_monitoring.judging.command import judge_log
 
-    lines, code = judge_log(log, **options)
+    opened = lm.open_log(log, **opening)
+    lines, code = judge_log(opened, **options)
+    tell(opened.notices)
     for line in lines:
         click.echo(line)
     sys.exit(code)
@@ -199,26 +265,35 @@ def import_(
 
 
 @main.command(epilog=example("llm-monitoring review sample_data --out reviews.jsonl"))
-@click.argument("log")
+@opens_log()
 @click.option(
     "--alert", metavar="ID", help="An alert_id that check prints. Default: the most severe, then the earliest."
 )
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
 @click.option("--out", metavar="FILE", default="reviews.jsonl", show_default=True, help="Where the verdicts are kept.")
-def review(log: str, alert: str | None, until: str | None, out: str) -> None:
+def review(log: str, opening: dict[str, str], alert: str | None, until: str | None, out: str) -> None:
     """Say how to read flagged answers of LOG, and how many verdicts stand in the file."""
-    from llm_monitoring.reporting.case import describe, open_case
-    from llm_monitoring.reviewing.verdicts import read
+    import shlex
 
-    case = open_case(log, until=until, alert=alert)
+    import llm_monitoring as lm
+    from llm_monitoring.reporting.case import describe, find_log, open_case
+    from llm_monitoring.reviewing import verdicts
+
+    opened = lm.open_log(find_log(log), **opening)
+    case = open_case(opened, until=until, alert=alert)
+    tell(opened.notices)
     click.echo(f"{describe(case.alert)}")
-    done = len(read(out)) if Path(out).exists() else 0
-    click.echo(f"{done} verdicts stand in {out}")
+    read = verdicts.read(out) if Path(out).exists() else verdicts.empty()
+    click.echo(f"{len(read)} verdicts stand in {out}")
+    tell(verdicts.notices(read, out))
     given = "".join(f", {name}={value!r}" for name, value in (("until", until), ("alert", alert)) if value)
+    named = "".join(f", {name}={value!r}" for name, value in opening.items())
+    opened_by = f"lm.open_log({log!r}{named})" if opening else repr(log)
     click.echo("Read on in JupyterLab (jupyter lab), in a cell:")
     click.echo("  import llm_monitoring as lm\n  from llm_monitoring.reporting.case import open_case")
-    click.echo(f"  case = open_case({log!r}{given})\n  lm.review(case.log, case.alert, out={out!r})")
-    click.echo(f"then: llm-monitoring report {log} --reviews {out}")
+    click.echo(f"  case = open_case({opened_by}{given})\n  lm.review(case.log, case.alert, out={out!r})")
+    flags = "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in opening.items())
+    click.echo(f"then: llm-monitoring report {log}{flags} --reviews {out}")
 
 
 @main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,30 @@ def parse(text: ir.StringValue, kind: str):
     return text.try_cast(kind) if name(text) == "duckdb" else text.cast(kind)
 
 
+def looked_up(text: ir.StringValue, meanings: Mapping[str, str]):
+    """What a text means by a table, null where it is not in it; DuckDB looks each value of a packed column up once."""
+    import ibis
+
+    if name(text) == "duckdb":
+        place = _builtin("list_position", ("array<string>", "string"), "int64")(ibis.array(list(meanings)), text)
+        return _builtin("list_extract", ("array<string>", "int64"), "string")(
+            ibis.array(list(meanings.values())), place
+        )
+    return ibis.cases(*[(text == word, meaning) for word, meaning in meanings.items()])
+
+
 def known(value: ir.FloatingValue):
     """NaN as null: pandas and Polars write NaN where nothing is known."""
     import ibis
 
-    return ibis.ifelse(value.isnan(), ibis.null("float64"), value)
+    return value.nullif(ibis.literal("nan").cast("float64"))
+
+
+def infinity(sign: int = 1):
+    """Infinity as the engines know it, each by its text."""
+    import ibis
+
+    return ibis.literal("inf" if sign > 0 else "-inf").cast("float64")
 
 
 @functools.cache
@@ -114,6 +134,13 @@ def microseconds(when: ir.TimestampValue):
         function = {"duckdb": "epoch_us", "pyspark": "unix_micros"}[engine]
         return _builtin(function, ("timestamp('UTC')",), "int64")(when)
     return when.truncate("s").epoch_seconds().cast("int64") * 1_000_000
+
+
+def whole_parts(number: ir.IntegerValue, size: int):
+    """How many whole times a number (0 or more) holds `size`; whole numbers throughout where the engine has the word."""
+    if name(number) == "duckdb":
+        return _builtin("divide", ("int64", "int64"), "int64")(number, size)
+    return (number // size).cast("int64")
 
 
 def from_microseconds(number: ir.IntegerValue):

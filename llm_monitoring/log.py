@@ -13,6 +13,8 @@ from llm_monitoring.sources import Source, read_tables
 from llm_monitoring.validation import UNITS, Options, Reading
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import ibis.expr.types as ir
     import pandas as pd
 
@@ -96,6 +98,7 @@ class Log:
         self._found: dict[str, dict[str, Any]] = {}
         self._frames: dict[str, pd.DataFrame] = {}
         self._aside: dict[str, pd.DataFrame] = {}
+        self._written: dict[str, Path | None] = {}
         self._whole: Log | None = None
         self._from: pd.Timestamp | None = None
         self._to: pd.Timestamp | None = None
@@ -127,6 +130,15 @@ class Log:
     def reviews(self) -> pd.DataFrame:
         return self._frame("reviews")
 
+    @property
+    def opening(self) -> dict[str, str]:
+        """What opens the same log again: ``source`` and the options given; empty for a cut, a database and tables in memory."""
+        if self._whole is not None or self._source.folder is None:
+            return {}
+        options = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit}
+        named = {name: value for name, value in options.items() if value is not None}
+        return {"source": self.source, **named, **({} if self._on_error == "raise" else {"on_error": self._on_error})}
+
     def has(self, name: str) -> bool:
         """Whether the source holds this table (an empty one counts)."""
         return one_of("table", name, tuple(TABLES)) in self._readings
@@ -155,7 +167,10 @@ class Log:
         log = self._whole or self
         told = [notice for reading in log._readings.values() for notice in reading.raw.notices]
         for name in log._readings:
-            told += notices.of_table(log._readings[name], log._count(name), log._aside.get(name))
+            log._set_aside(name)
+            told += notices.of_table(
+                log._readings[name], log._count(name), len(log._aside.get(name, ())), log._written.get(name)
+            )
         return told + notices.orphans(log)
 
     def validate(self) -> pd.DataFrame:
@@ -268,7 +283,7 @@ class Log:
             rows = pd.concat([broken, validation.quarantined(reading, doubled)], ignore_index=True)
         self._aside[name] = rows
         if self._source.folder is not None:
-            frames.write_aside(rows, self._source.folder, name)
+            self._written[name] = frames.write_aside(rows, self._source.folder, name)
 
 
 @dataclass(frozen=True)

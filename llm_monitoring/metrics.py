@@ -116,19 +116,19 @@ def _aggregates(rows: ir.Table, quantiles: str, time: str | None) -> dict[str, i
     return {
         "request_count": rows.count(),
         "errors": rows["error"].count(),
-        "finished_in_error": (rows["finish_reason"] == "error").sum(),
-        "refusals": (rows["finish_reason"] == "refusal").sum(),
-        "truncations": (rows["finish_reason"] == "max_tokens").sum(),
+        "finished_in_error": rows.count(where=rows["finish_reason"] == "error"),
+        "refusals": rows.count(where=rows["finish_reason"] == "refusal"),
+        "truncations": rows.count(where=rows["finish_reason"] == "max_tokens"),
         "latencies": latency.quantile(shares) if quantiles == "exact" else latency.approx_quantile(shares),
         "total_cost_usd": rows["cost_usd"].sum(),
         "input_tokens": rows["input_tokens"].sum(),
         "output_tokens": rows["output_tokens"].sum(),
-        "n_finish_reason": known.sum(),
+        "n_finish_reason": rows.count(where=known),
         "n_latency": latency.count(),
         "n_cost": rows["cost_usd"].count(),
         "n_input_tokens": rows["input_tokens"].count(),
         "n_output_tokens": rows["output_tokens"].count(),
-        "bad": rows["_bad"].sum(),
+        "bad": rows.count(where=rows["_bad"]),
         **({} if time else {"first": rows["timestamp"].min(), "last": rows["timestamp"].max()}),
     }
 
@@ -254,7 +254,7 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
     flagged = ibis.ifelse(score.notnull(), rows["flagged"].fill_null(False).ifelse(1.0, 0.0), ibis.null("float64"))
     moments = {
         "n_judged": score.count(),
-        "n_failed": score.isnull().sum(),
+        "n_failed": rows.count(where=score.isnull()),
         "w": weight.sum(),
         "wy": (weight * score).sum(),
         "wyy": (weight * score * score).sum(),

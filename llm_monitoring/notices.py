@@ -9,13 +9,13 @@ from llm_monitoring import engines
 from llm_monitoring.validation import Reading
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pathlib import Path
 
 FIRST = 5
 
 
-def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None) -> list[str]:
-    """Notices about one table, from the counts that `validation.counts` made."""
+def of_table(reading: Reading, found: dict[str, Any], aside: int, written: Path | None) -> list[str]:
+    """Notices about one table, from the counts that `validation.counts` made and the rows that were set aside."""
     schema, label = reading.raw.schema, reading.raw.label
     told = []
     for i, (column, where, words) in enumerate(reading.mended):
@@ -23,7 +23,7 @@ def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None
             told.append(f"{label}, {column}: {words}: {_by_value(reading, column, where)}")
     if found.get("last") is not None and found["last"] > datetime.now(UTC):
         late = reading.values[schema.time] > datetime.now(UTC)
-        told.append(f"{label}, {schema.time}: rows from after now: {_first_ids(reading, late)}")
+        told.append(f"{label}, {schema.time}: {_first_ids(reading, late, 'from after now')}")
     mean, most = found.get("latency_mean"), found.get("latency_max")
     if (
         schema.name == "requests"
@@ -36,10 +36,10 @@ def of_table(reading: Reading, found: dict[str, Any], aside: pd.DataFrame | None
         told.append(
             f"{label}, latency_ms: mean {mean:.3g}, highest {most:.3g}: these look like seconds, read as milliseconds"
         )
-    if aside is not None:
-        told.append(
-            f"{label}: {len(aside):,} of {found['rows'] + len(reading.raw.broken):,} rows set aside; see log.set_aside[{schema.name!r}]"
-        )
+    if aside:
+        rows = found["rows"] + len(reading.raw.broken)
+        where = f"written to {written}" if written else f"in log.set_aside[{schema.name!r}]"
+        told.append(f"{label}: {aside:,} of {rows:,} rows set aside, {where}")
     return told
 
 
@@ -55,10 +55,8 @@ def orphans(log) -> list[str]:
         if count:
             first = engines.run(lost.distinct().order_by("request_id").limit(FIRST)).to_pylist()
             label = log._readings[name].raw.label
-            ids = ", ".join(row["request_id"] for row in first)
-            told.append(
-                f"{label}: {count:,} rows whose request_id is not in requests: {ids}{', ...' if count > FIRST else ''}"
-            )
+            ids = [row["request_id"] for row in first]
+            told.append(f"{label}: {_counted(count, 'whose request_id is not in requests', ids)}")
     return told
 
 
@@ -71,9 +69,12 @@ def _by_value(reading: Reading, column: str, where) -> str:
     return ", ".join(f"{row['raw']!r} as {row['read']!r} ({row['n']:,})" for row in pairs[:FIRST]) + more
 
 
-def _first_ids(reading: Reading, where) -> str:
+def _first_ids(reading: Reading, where, words: str) -> str:
     key = reading.values[reading.raw.schema.columns[0].name]
     rows = reading.rows.select(id=key, where=where).filter(lambda t: t["where"])
     ids = [row["id"] for row in engines.run(rows.select("id").distinct().order_by("id").limit(FIRST)).to_pylist()]
-    count = engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"]
-    return f"{count:,}, {', '.join(ids)}{', ...' if count > FIRST else ''}"
+    return _counted(engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"], words, ids)
+
+
+def _counted(count: int, words: str, ids: list[str]) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'} {words}: {', '.join(ids)}{', ...' if count > FIRST else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -50,7 +51,7 @@ class Recorder:
         self.folder = Path(folder)
         self.recovered = 0
         self._lock = threading.Lock()
-        for path in [path for table in TABLES.values() for path in sorted((self.folder / table).glob("*.jsonl"))]:
+        for path in [path for table in TABLES.values() for path in sorted((self.folder / table).glob("[!.]*.jsonl"))]:
             with _locked(path) as file:
                 self.recovered += _mended(path, file)
 
@@ -77,7 +78,10 @@ class Recorder:
 
 
 def compact(folder: str | os.PathLike, before: datetime | None = None) -> dict[str, int]:
-    """Turn recorded hours into Parquet, one file an hour; torn lines go to ``torn/`` beside the tables.
+    """Turn recorded hours into Parquet; torn lines go to ``torn/`` beside the tables.
+
+    One file an hour, and another one (``20260511T09-1.parquet``) where rows of that hour came after it was compacted. It
+    may run while others record, twice at a time, and be killed: the next run ends what this one began.
 
     Parameters
     ----------
@@ -99,34 +103,51 @@ def compact(folder: str | os.PathLike, before: datetime | None = None) -> dict[s
     limit = f"{(before or datetime.now(UTC)).astimezone(UTC):%Y%m%dT%H}"
     done = {"files": 0, "rows": 0, "torn": 0}
     for table in TABLES.values():
-        for path in sorted((Path(folder) / table).glob("*.jsonl")):
-            if path.stem < limit:
-                rows, torn = _compact_file(path)
-                done = {"files": done["files"] + 1, "rows": done["rows"] + rows, "torn": done["torn"] + torn}
+        begun = sorted((Path(folder) / table).glob(".*.jsonl"))
+        hours = [path for path in sorted((Path(folder) / table).glob("[!.]*.jsonl")) if path.stem < limit]
+        for path in [*begun, *hours]:
+            with _locked(path, create=False) as file:
+                if file is None:
+                    continue  # another run has compacted it meanwhile
+                rows, torn = _compact_file(path if path in begun else _set_off(path))
+            done = {"files": done["files"] + 1, "rows": done["rows"] + rows, "torn": done["torn"] + torn}
     return done
 
 
+def _set_off(path: Path) -> Path:
+    """The hour's file under a hidden name of its own, which says what its Parquet file will be called."""
+    names = (path.stem if number == 0 else f"{path.stem}-{number}" for number in itertools.count())
+    taken = {each.stem.lstrip(".") for each in path.parent.iterdir() if each != path}
+    return path.rename(path.with_name(f".{next(name for name in names if name not in taken)}.jsonl"))
+
+
 def _compact_file(path: Path) -> tuple[int, int]:
+    """Write a hidden file's rows as Parquet, unless an earlier run did and was stopped before it removed the file."""
+    target = path.with_name(path.stem.lstrip(".") + ".parquet")
+    good: list[dict[str, Any]] = []
+    torn: list[bytes] = []
+    for line in path.read_bytes().split(b"\n") if not target.exists() else ():
+        if line.strip():
+            try:
+                good.append(json.loads(line))
+            except ValueError:
+                torn.append(line)
+    if good:
+        _write(good, target)
+    _set_aside(path.with_name(path.name.lstrip(".")), torn)
+    path.unlink()
+    return len(good), len(torn)
+
+
+def _write(rows: list[dict[str, Any]], target: Path) -> None:
     import pandas as pd
 
-    with _locked(path):
-        good, torn = [], []
-        for line in path.read_bytes().split(b"\n"):
-            if line.strip():
-                try:
-                    good.append(json.loads(line))
-                except ValueError:
-                    torn.append(line)
-        _set_aside(path, torn)
-        if good:
-            frame = pd.DataFrame(good)
-            for name in frame.columns[frame.map(lambda value: isinstance(value, dict | list)).any()]:
-                frame[name] = [None if value is None else json.dumps(value) for value in frame[name]]
-            part = path.with_suffix(".part")
-            frame.astype({name: "str" for name in frame if frame[name].isna().all()}).to_parquet(part, index=False)
-            part.replace(path.with_suffix(".parquet"))
-        path.unlink()
-    return len(good), len(torn)
+    frame = pd.DataFrame(rows)
+    for name in frame.columns[frame.map(lambda value: isinstance(value, dict | list)).any()]:
+        frame[name] = [None if value is None else json.dumps(value) for value in frame[name]]
+    part = target.with_suffix(".part")
+    frame.astype({name: "str" for name in frame if frame[name].isna().all()}).to_parquet(part, index=False)
+    part.replace(target)
 
 
 def _moment(timestamp: float | datetime) -> datetime:
@@ -136,12 +157,19 @@ def _moment(timestamp: float | datetime) -> datetime:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The file, opened to append, with its lock held; opened again where it was compacted away meanwhile."""
+def _locked(path: Path, create: bool = True) -> Iterator[Any]:
+    """The file, opened to append, with its lock held; opened again where it was compacted away meanwhile.
+
+    None where it is gone and is not to be made.
+    """
     import fcntl
 
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o644)
+        except FileNotFoundError:
+            yield None
+            return
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:

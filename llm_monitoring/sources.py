@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,16 +55,21 @@ class RawTable:
         """How the caller names the source in `open_log`, for remedies."""
         return repr(self.label) if self.files else "..."
 
-    def place(self, file: str | None, row: int | None) -> tuple[str, str | None]:
-        """File and place of a row as people count: lines of text files from 1, rows of everything else from 0."""
-        name = file if file is None else Path(file).name
-        label = f"{self.label}/{name}" if name and len(self.files) > 1 else self.label
-        if row is None or row != row:
-            return label, None
-        kind = _format(Path(file)) if file is not None else None
-        if kind in ("csv", "jsonl"):
-            return label, f"line {textfiles.line_of(Path(str(file)), int(row), kind)}"
-        return label, f"row {int(row)}"
+    def places(self, rows: Iterable[tuple[str | None, int | None]]) -> list[tuple[str, str | None]]:
+        """File and place of rows as people count: lines of text files from 1, rows of everything else from 0."""
+        known = [(file, -1 if row is None or row != row else int(row)) for file, row in rows]
+        texts = {file: _format(Path(file)) for file, _ in known if file}
+        lines = {
+            file: textfiles.lines_of(Path(file), [row for each, row in known if each == file], kind)
+            for file, kind in texts.items()
+            if kind == "csv" or (kind == "jsonl" and not textfiles.is_array(Path(file)))
+        }
+        told: list[tuple[str, str | None]] = []
+        for file, row in known:
+            label = f"{self.label}/{Path(file).name}" if file and len(self.files) > 1 else self.label
+            line = lines.get(file or "", {}).get(row)
+            told.append((label, f"line {line}" if line else f"row {row}" if row >= 0 else None))
+        return told
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,9 @@ def read_tables(source: Any, mend: bool = False) -> Source:
         return Source("DataFrames", {name: _given(name, table) for name, table in source.items()})
     if isinstance(source, pd.DataFrame | ibis.Table):
         return Source("DataFrames", {"requests": _given("requests", source)})
+    if not isinstance(source, str | Path):
+        words = "expected a path, a URL, an Ibis connection, DataFrames by table, or one DataFrame of requests"
+        raise LogError(Fault("log", value=type(source).__name__, expected=words))
     text = str(source)
     if "://" in text:
         return _database(_connected(text), text.split("@")[-1])
@@ -152,17 +160,14 @@ def _unknown(value: Any) -> bool:
 def _text(value: Any) -> str | None:
     if _unknown(value):
         return None
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict | list | tuple):
         from llm_monitoring.results import jsonable
 
-        return json.dumps(jsonable(value), ensure_ascii=False)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+        value = json.dumps(jsonable(value), ensure_ascii=False)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
 
 
 def _given(name: str, table: Any) -> RawTable:
@@ -258,7 +263,8 @@ def _holds_rows(place: Path) -> bool:
 
 
 def _table_files(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.rglob("*")) if file.is_file() and _format(file) and file.name[0] not in "._")
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and _format(file))
+    return (file for file in files if file.name[0] not in "._" and file.parent.name != "quarantine")
 
 
 def _format(path: Path) -> str | None:
@@ -282,7 +288,11 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
     full, marked = textfiles.without_mark(full, [str(_format(file)) for file in full])
     notices += [f"{name}: a byte order mark at its start was left out" for name in marked]
     broken: list[dict[str, Any]] = []
-    full = [_mended(file, schema.name, broken) for file in full] if mend else full
+    full = (
+        [_mended(file, schema.name, label if len(full) == 1 else f"{label}/{file.name}", broken) for file in full]
+        if mend
+        else full
+    )
     parts = [_READERS[kind](schema, [str(file) for file in full if _format(file) == kind]) for kind in kinds]
     sql = (
         parts[0]
@@ -294,14 +304,17 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
     return RawTable(schema, label, rows, located, tuple(full), kinds[0], tuple(notices), tuple(broken))
 
 
-def _mended(file: Path, table: str, broken: list[dict[str, Any]]) -> Path:
+def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) -> Path:
     """The file, or a copy without the lines that cannot be read, which are noted in `broken`."""
     kind = str(_format(file))
-    wrong = [] if kind == "parquet" else list(textfiles.broken_lines(file, kind, table))
-    for number, line, fault in wrong:
-        text = line.decode("utf-8", "replace").rstrip()
-        broken.append({"file": file.name, "line": number, "text": text, "reason": fault.expected})
-    return textfiles.without_lines(file, {number for number, _, _ in wrong}) if wrong else file
+    if kind == "parquet" or (kind == "jsonl" and textfiles.is_array(file)):
+        return file
+    wrong: set[int] = set()
+    for lines, row, fault in textfiles.broken_lines(file, kind, table):
+        text = row.decode("utf-8", "replace").rstrip()
+        broken.append({"file": label, "place": f"line {lines.start}", "text": text, "reason": fault.expected})
+        wrong.update(lines)
+    return textfiles.without_lines(file, wrong) if wrong else file
 
 
 def _with_rows(sql: str, kind: str):
@@ -339,7 +352,8 @@ def _json_lines(schema: Table, files: list[str]) -> str:
         f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, sample_size={sample}, "
         "union_by_name=true, maximum_sample_files=100000, ignore_errors=true)"
     ).replace("ignore_errors=true", "ignore_errors=" + ("true" if lines != "auto" else "false"))
-    sniffed = {row[0]: row[1] for row in engine().raw_sql(described).fetchall() if row[0] not in ("_file", "json")}
+    found = _described(described, schema, files)
+    sniffed = {name: kind for name, kind in found if name not in ("_file", "json")}
     kinds = {column.name: column.kind for column in schema.columns}
     types = {
         name: {"flag": "JSON", "json": "JSON"}.get(kinds[name], "VARCHAR")
@@ -349,6 +363,24 @@ def _json_lines(schema: Table, files: list[str]) -> str:
     }
     columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
     return f"SELECT * FROM read_json({_list(files)}, {options}, columns={{{columns}}})"
+
+
+def _described(sql: str, schema: Table, files: list[str]) -> list[tuple[str, str]]:
+    """Names and types of the columns, by the engine; where it gives up, what is wrong with which file."""
+    import duckdb
+
+    try:
+        return [(row[0], row[1]) for row in engine().raw_sql(sql).fetchall()]
+    except duckdb.Error as error:
+        faults: list[Fault] = []
+        for file in map(Path, files):
+            if textfiles.is_array(file):
+                fault = textfiles.broken_array(file, schema.name)
+                faults += [fault] if fault else []
+            else:
+                faults += [fault for _, _, fault in textfiles.broken_lines(file, "jsonl", schema.name)]
+        first = Fault(schema.name, Path(files[0]).name, expected=str(error).splitlines()[0])
+        raise LogError(faults or first, len(faults) or 1) from error
 
 
 _READERS = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}

@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llm_monitoring.errors import Fault, LogError
@@ -113,43 +113,90 @@ def _beside(path: Path) -> Path:
     return folder / (path.stem if path.suffix.lower() in (".gz", ".zst") else path.name)
 
 
-def line_of(path: Path, row: int, kind: str) -> int:
-    """Number of the line (from 1) on which a row (from 0) of a text file starts."""
+def lines_of(path: Path, rows: Iterable[int], kind: str) -> dict[int, int]:
+    """Number of the line (from 1) on which each of some rows (from 0) of a text file starts, by one reading of it."""
+    wanted, found = set(rows), {}
     with io.TextIOWrapper(io.BufferedReader(open_bytes(path)), "utf-8", errors="replace", newline="") as lines:
-        if kind == "csv":
-            rows = csv.reader(lines)
-            next(rows, None)
-            before, count = rows.line_num, 0
-            for cells in rows:
-                if cells:
-                    if count == row:
-                        return before + 1
-                    count += 1
-                before = rows.line_num
-            return before
-        count = 0
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                if count == row:
-                    return number
-                count += 1
-    return row + 1
+        for row, number in enumerate(_starts(lines, kind)):
+            if row in wanted:
+                found[row] = number
+                if len(found) == len(wanted):
+                    break
+    return found
 
 
-def broken_lines(path: Path, kind: str, table: str) -> Iterator[tuple[int, bytes, Fault]]:
-    """Every line that cannot be read: not UTF-8, not JSON, a wrong number of fields, cut off by the file's end."""
-    number = 0
+def _starts(lines: Iterable[str], kind: str) -> Iterator[int]:
+    if kind != "csv":
+        yield from (number for number, line in enumerate(lines, 1) if line.strip())
+        return
+    rows = csv.reader(lines)
+    next(rows, None)
+    before = rows.line_num
+    for cells in rows:
+        if cells:
+            yield before + 1
+        before = rows.line_num
+
+
+def is_array(path: Path) -> bool:
+    """Whether a JSON file is one list of objects and not an object a line."""
+    if not path.name.lower().endswith((".json", ".json.gz", ".json.zst")):
+        return False
+    with open_bytes(path) as file:
+        return file.read(4096).removeprefix(BOM).lstrip()[:1] == b"["
+
+
+def broken_array(path: Path, table: str) -> Fault | None:
+    """Where a JSON file that is one list breaks off, or what it holds in place of objects."""
+    try:
+        with open_bytes(path) as file:
+            rows = json.loads(file.read().decode("utf-8-sig"))
+    except (ValueError, RecursionError, OSError, EOFError) as error:
+        place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else None
+        return Fault(table, path.name, place, expected=f"expected a list of JSON objects ({error})")
+    wrong = [(number, row) for number, row in enumerate(rows) if not isinstance(row, dict)]
+    if not wrong:
+        return None
+    return Fault(table, path.name, f"row {wrong[0][0]}", value=wrong[0][1], expected="expected a JSON object")
+
+
+def broken_lines(path: Path, kind: str, table: str) -> Iterator[tuple[range, bytes, Fault]]:
+    """Every row that cannot be read, with its lines: not UTF-8, not JSON, a wrong number of fields, a quote or a file cut off."""
+    last = 0
     try:
         with io.BufferedReader(open_bytes(path)) as lines:
-            check = _json_check if kind == "jsonl" else _csv_check(csv_header(path, table))
-            for number, line in enumerate(lines, 1):
-                wrong = _not_utf8(line) or check(line.decode("utf-8-sig"))
+            numbered = enumerate(lines, 1)
+            header = csv_header(path, table) if kind == "csv" else ()
+            for number, row in _records(numbered) if header else numbered:
+                last = number + max(row.count(b"\n"), 1)
+                wrong = _not_utf8(row) or (_fields_wrong(row, header) if header else _json_wrong(row))
                 if wrong:
                     value, expected = wrong
-                    yield number, line, Fault(table, path.name, f"line {number}", value=value, expected=expected)
+                    fault = Fault(table, path.name, f"line {number}", value=value, expected=expected)
+                    yield range(number, last), row, fault
     except (OSError, EOFError) as error:
+        last = last or 1
         words = f"the file is cut short here ({error})"
-        yield number + 1, b"", Fault(table, path.name, f"line {number + 1}", expected=words, remedy="Write it again")
+        yield (
+            range(last, last + 1),
+            b"",
+            Fault(table, path.name, f"line {last}", expected=words, remedy="Write it again"),
+        )
+
+
+def _records(numbered: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """The rows of a CSV file with their first line: a quoted field may run over several. One that never ends is a line."""
+    held: list[tuple[int, bytes]] = []
+    quotes = 0
+    for number, line in numbered:
+        held.append((number, line))
+        quotes += line.count(b'"')
+        if quotes % 2 == 0:
+            yield held[0][0], b"".join(each for _, each in held)
+            held, quotes = [], 0
+    if held:
+        yield held[0]
+        yield from _records(iter(held[1:]))
 
 
 def _not_utf8(line: bytes) -> tuple[str, str] | None:
@@ -161,32 +208,23 @@ def _not_utf8(line: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _json_check(text: str) -> tuple[str, str] | None:
-    if not text.strip():
-        return None
+def _json_wrong(row: bytes) -> tuple[str, str] | None:
+    text = row.decode("utf-8-sig").strip()
     try:
-        value = json.loads(text)
-    except ValueError:
-        return text.strip(), "expected one JSON object a line"
-    return None if isinstance(value, dict) else (text.strip(), "expected one JSON object a line")
+        fits = not text or isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        fits = False
+    return None if fits else (text, "expected one JSON object a line")
 
 
-def _csv_check(header: tuple[str, ...]):
-    """Checks lines one by one; a quoted field may run over several, which are judged together at its end."""
-    delimiter, width, held = header[0], len(header) - 1, []
-
-    def check(text: str) -> tuple[str, str] | None:
-        held.append(text)
-        whole = "".join(held)
-        if whole.count('"') % 2:
-            return None
-        held.clear()
-        if not whole.strip("\r\n"):
-            return None
-        fields = len(next(csv.reader(io.StringIO(whole, newline=""), delimiter=delimiter)))
-        return None if fields == width else (whole.strip(), f"expected {width} fields, found {fields}")
-
-    return check
+def _fields_wrong(row: bytes, header: tuple[str, ...]) -> tuple[str, str] | None:
+    text, (delimiter, *names) = row.decode("utf-8-sig"), header
+    if not text.strip("\r\n"):
+        return None
+    if text.count('"') % 2:
+        return text.strip(), "the quote is not closed"
+    fields = len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
+    return None if fields == len(names) else (text.strip(), f"expected {len(names)} fields, found {fields}")
 
 
 def without_lines(path: Path, numbers: set[int]) -> Path:

@@ -6,7 +6,6 @@ a measurement can count those that matter to it in its own scan.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
-LARGEST = sys.float_info.max
 EARLIEST, LATEST = "2000-01-01", "2100-01-01"
 QUARANTINE = 'on_error="quarantine" sets such rows aside'
 
@@ -127,6 +125,8 @@ def counts(reading: Reading) -> dict[str, Any]:
     if "latency_ms" in reading.rows.columns:
         asked["latency_mean"] = reading.values["latency_ms"].mean()
         asked["latency_max"] = reading.values["latency_ms"].max()
+    if reading.raw.format == "csv":  # a field too many is met by the engine only where it reads the last column
+        asked["whole"] = reading.rows[reading.rows.columns[-1]].count()
     return engines.run(reading.rows.aggregate(**asked)).to_pylist()[0]
 
 
@@ -175,10 +175,11 @@ def _rows_where(located: Reading, bad, shown, key: str, rule: Rule) -> list[tupl
     rows = located.rows.select(_file=located.rows["_file"], _row=located.rows["_row"], _shown=text, _key=name, _bad=bad)
     rows = rows.filter(rows["_bad"]).order_by(["_file", "_row"]).limit(SHOWN)
     listed = []
-    for row in engines.run(rows).to_pylist():
-        file, place = located.raw.place(row["_file"], row["_row"])
+    found = engines.run(rows).to_pylist()
+    for row, (file, place) in zip(found, located.raw.places((row["_file"], row["_row"]) for row in found)):
         place = place or (f"{key} {row['_key']!r}" if row["_key"] and rule.column != key else None)
-        value = _number(row["_shown"]) if rule.column in located.values else row["_shown"]
+        kind = located.raw.schema[rule.column].kind if rule.column in located.raw.schema.names else "text"
+        value = _number(row["_shown"]) if kind in ("number", "time") else row["_shown"]
         expected = rule.expected if value is not None else rule.expected.replace("expected", "is null; expected", 1)
         fault = Fault(located.raw.schema.name, file, place, rule.column, value, expected, _remedy(rule, row["_shown"]))
         listed.append(((str(row["_file"]), row["_row"] or 0, rule.column), fault))
@@ -186,26 +187,36 @@ def _rows_where(located: Reading, bad, shown, key: str, rule: Rule) -> list[tupl
 
 
 def _number(text: str | None) -> object:
-    """The text as the number that it is, so that an error quotes -5.0 and not '-5.0'."""
+    """The text as the number that it is, so that an error quotes -5.0 and not '-5.0'; whole above a million, as moments are."""
     try:
-        return text if text is None or text.strip() != text else float(text)
+        number = text if text is None or text.strip() != text else float(text)
     except ValueError:
         return text
+    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) > 1e6 else number
 
 
 def _remedy(rule: Rule, shown: str | None) -> str:
+    """The remedy in words; of a number that is no time as it was read, the unit that would make it one."""
     if not rule.remedy.startswith("unit"):
         return rule.remedy
-    value = _number(shown)
-    if not isinstance(value, float):
-        return QUARANTINE
+    call, found = rule.remedy.removeprefix("unit").strip(), _unit(shown)
+    if call:
+        unit, when = found or ("s", "")
+        return f'Name its unit: open_log({call}, timestamp_unit="{unit}")' + (f" makes it {when}" if when else "")
+    return QUARANTINE if found is None else f'timestamp_unit="{found[0]}" would make it {found[1]}'
+
+
+def _unit(shown: str | None) -> tuple[str, str] | None:
+    """The unit in which a number is a time of this century, and that time."""
     from datetime import UTC, datetime
 
+    value = _number(shown)
+    if not isinstance(value, float | int):
+        return None
     for unit, factor in UNITS.items():
         if 946_684_800 <= value * factor / 1e6 <= 4_102_444_800:
-            when = datetime.fromtimestamp(value * factor / 1e6, UTC)
-            return f'timestamp_unit="{unit}" would make it {when:%Y-%m-%d %H:%M}'
-    return QUARANTINE
+            return unit, f"{datetime.fromtimestamp(value * factor / 1e6, UTC):%Y-%m-%d %H:%M}"
+    return None
 
 
 def _text(reading: Reading, column: Column, raw: ir.Value, options: Options) -> None:
@@ -246,11 +257,10 @@ def _numeric(reading: Reading, column: Column, raw: ir.Value, options: Options) 
         value = ibis.null("float64")
     else:
         raise LogError(_type_fault(reading, column, kind, "numbers"))
-    if not kind.is_integer():
-        value = engines.known(value)
-    reading.values[column.name] = value
-    low, high = (-LARGEST if column.low is None else column.low), (LARGEST if column.high is None else column.high)
-    bad = ~value.between(low, high)
+    low = value == engines.infinity(-1) if column.low is None else value < column.low
+    high = value == engines.infinity() if column.high is None else engines.known(value) > column.high
+    bad = low | high  # on the number as it is stored: NaN is neither, and it costs less than on the known ones
+    reading.values[column.name] = value if kind.is_integer() else engines.known(value)
     reading.rules.append(Rule(column.name, bad, raw, column.expected))
 
 
@@ -318,8 +328,7 @@ def _time_of_text(reading: Reading, column: Column, raw: ir.StringValue, options
             Rule(column.name, bare & number.isnull(), raw, "expected a time between 2000 and 2100", "unit")
         )
     else:
-        remedy = f'Name its unit: open_log({name}, timestamp_unit="s")'
-        reading.rules.append(Rule(column.name, bare, raw, "is a bare number", remedy))
+        reading.rules.append(Rule(column.name, bare, raw, "is a bare number", f"unit {name}"))
     unreadable = (zoned | plain) & engines.parse(raw, "timestamp('UTC')").isnull()
     reading.rules.append(Rule(column.name, unreadable, raw, "expected a time such as 2026-05-12T09:31:07Z"))
     return readable
@@ -344,7 +353,7 @@ def _first(reading: Reading, raw: ir.Value) -> tuple[Any, str, str | None]:
     found = engines.run(rows).to_pylist()
     if not found:
         return None, reading.raw.label, None
-    return found[0]["_shown"], *reading.raw.place(found[0]["_file"], found[0]["_row"])
+    return found[0]["_shown"], *reading.raw.places([(found[0]["_file"], found[0]["_row"])])[0]
 
 
 def _naive_fault(reading: Reading, column: Column, raw: ir.Value) -> Fault:
@@ -355,12 +364,8 @@ def _naive_fault(reading: Reading, column: Column, raw: ir.Value) -> Fault:
 
 def _unit_fault(reading: Reading, column: Column, raw: ir.Value) -> Fault:
     value, file, place = _first(reading, reading.rows[column.name])
-    shown = _number(value) if value is not None else None
-    shown = int(shown) if isinstance(shown, float) and shown.is_integer() else shown
-    hint = _remedy(Rule(column.name, raw.isnull(), raw, "", "unit"), value)
-    hint = f"; {hint}" if hint != QUARANTINE else ""
-    remedy = f'Name its unit: open_log({reading.raw.call}, timestamp_unit="s"){hint}'
-    return Fault(reading.raw.schema.name, file, place, column.name, shown, "is a bare number", remedy)
+    remedy = _remedy(Rule(column.name, raw.isnull(), raw, "", f"unit {reading.raw.call}"), value)
+    return Fault(reading.raw.schema.name, file, place, column.name, _number(value), "is a bare number", remedy)
 
 
 def _flag(reading: Reading, column: Column, raw: ir.Value, options: Options) -> None:
@@ -401,18 +406,14 @@ def _finish_reason(reading: Reading) -> None:
     import ibis
 
     raw = reading.values["finish_reason"]
-    text = raw.lower()
-    words = {
-        reason: [word for word, meaning in FINISH_REASON_MAP.items() if meaning == reason] for reason in FINISH_REASONS
-    }
-    meant = ibis.cases(
-        *[(raw == reason, reason) for reason in FINISH_REASONS],
-        *[(text.isin([reason, *words[reason]]), reason) for reason in FINISH_REASONS],
-    )
+    own = [(raw == reason, reason) for reason in FINISH_REASONS]
+    words = {**FINISH_REASON_MAP, **{reason: reason for reason in FINISH_REASONS}}
+    meant = ibis.cases(*own, else_=engines.looked_up(raw.lower(), words))
     listed = ", ".join(repr(reason) for reason in FINISH_REASONS)
     expected = f"expected {listed}, or a provider's word of docs/log.md"
     reading.rules.append(Rule("finish_reason", raw.notnull() & meant.isnull(), raw, expected))
-    reading.mended.append(("finish_reason", raw.notnull() & raw.notin(FINISH_REASONS), "finish reasons mapped"))
+    mapped = meant.notnull() & raw.notin(FINISH_REASONS)
+    reading.mended.append(("finish_reason", mapped, "finish reasons mapped"))
     reading.values["finish_reason"] = meant
     if "raw_finish_reason" not in reading.rows.columns:
         reading.values["raw_finish_reason"] = raw
@@ -422,7 +423,7 @@ _READERS = {"text": _text, "number": _numeric, "time": _time, "flag": _flag, "js
 
 
 def quarantined(reading: Reading, doubled: bool) -> pd.DataFrame:
-    """The rows set aside, as they were, in their order, with file, row (from 0) and the first reason each."""
+    """The rows set aside, as they were, in their order, with file, place (as the errors name it) and the first reason each."""
     import ibis
 
     located = read(reading.raw, reading.options, reading.strict, reading.raw.located())
@@ -430,5 +431,7 @@ def quarantined(reading: Reading, doubled: bool) -> pd.DataFrame:
     if doubled:
         rules.append((again(located), f"{reading.raw.schema.unique}: expected each once"))
     rows = located.rows.mutate(reason=ibis.cases(*rules))
-    aside = rows.filter(rows["reason"].notnull()).order_by(["_file", "_row"]).rename(file="_file", row="_row")
-    return engines.run(aside).to_pandas()
+    aside = engines.run(rows.filter(rows["reason"].notnull()).order_by(["_file", "_row"]))
+    places = reading.raw.places(zip(aside["_file"].to_pylist(), aside["_row"].to_pylist()))
+    frame = aside.drop_columns(["_file", "_row"]).to_pandas()
+    return frame.assign(file=[file for file, _ in places], place=[place for _, place in places])

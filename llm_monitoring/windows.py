@@ -65,7 +65,7 @@ def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple
         return rows, by
     size = int(width(window).total_seconds()) * 1_000_000
     shifted = engines.microseconds(rows[time]) - int(ANCHOR.timestamp()) * 1_000_000
-    return rows.mutate(_window=(shifted // size).cast("int64")), ["_window", *by]
+    return rows.mutate(_window=engines.whole_parts(shifted, size)), ["_window", *by]
 
 
 def labelled(frame: pd.DataFrame, window: str | None, by: list[str]) -> pd.DataFrame:

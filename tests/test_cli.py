@@ -79,6 +79,65 @@ def test_check_before_the_first_request_could_not_measure(calm):
     assert done.output == f"{calm}: no request to measure\n"
 
 
+@pytest.fixture
+def local(tmp_path):
+    """A CSV log with local times and one broken row, as a team keeps it."""
+    folder = tmp_path / "local"
+    folder.mkdir()
+    frame = make_requests(50, latency_ms=[-1.0, *[800.0] * 49], finish_reason="stop")
+    frame = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))
+    frame.to_csv(folder / "requests.csv", index=False)
+    return folder
+
+
+def test_an_error_about_times_says_the_option_that_mends_it(local):
+    done = run("check", local)
+    assert done.exit_code == 2
+    assert done.output.splitlines()[-1] == "On the command line: --tz Europe/Berlin, --on-error quarantine"
+
+
+def test_check_takes_the_zone_and_tells_what_was_mapped_and_where_broken_rows_went(local):
+    done = run("check", local, "--tz", "Europe/Berlin", "--on-error", "quarantine")
+    assert (done.exit_code, done.stdout) == (0, "no alert\n")
+    aside = local / "quarantine" / "requests.jsonl"
+    assert done.stderr == (
+        "2 notices about the log:\n"
+        "  requests.csv, finish_reason: finish reasons mapped: 'stop' as 'end_turn' (50)\n"
+        f"  requests.csv: 1 of 50 rows set aside, written to {aside}\n"
+    )
+    assert json.loads(aside.read_text())["place"] == "line 2"
+
+
+def test_check_takes_the_unit_of_times_that_are_numbers(tmp_path):
+    frame = make_requests(50)
+    frame.assign(timestamp=frame["timestamp"].astype("int64") // 1_000_000).to_csv(
+        tmp_path / "requests.csv", index=False
+    )
+    assert run("check", tmp_path).exit_code == 2
+    assert run("check", tmp_path, "--timestamp-unit", "s").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["check", "report", "review", "judge"])
+def test_every_command_that_opens_a_log_takes_the_options_of_open_log(command):
+    told = run(command, "--help").output
+    assert all(option in told for option in ("--tz", "--timestamp-unit", "--on-error"))
+
+
+def test_a_report_on_a_log_with_local_times_says_how_to_make_it_again_and_what_the_crash_left(local, tmp_path):
+    reviews = tmp_path / "reviews.jsonl"
+    line = {"request_id": "req-0", "verdict": "real", "reviewed_at": "2026-05-12T09:00:00Z"}
+    reviews.write_text(json.dumps(line) + '\n{"request_id": "req-1", "verd')
+    opening = ("--tz", "UTC", "--on-error", "quarantine")
+    done = run("report", local, *opening, "--reviews", reviews, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    torn = "reviews.jsonl: 1 line that a crash left unfinished was skipped"
+    assert torn in done.stderr
+    page = Path(done.stdout.splitlines()[-1]).read_text("utf-8")
+    assert torn in page
+    assert f"llm-monitoring report {local} --tz UTC --on-error quarantine --reviews {reviews}" in page
+    assert "1 line that a crash left unfinished was skipped" in run("review", local, *opening, "--out", reviews).stderr
+
+
 @pytest.mark.parametrize("command", ["report", "check", "review"])
 def test_a_log_that_is_not_there_exits_with_two(command, tmp_path):
     done = run(command, tmp_path / "nowhere")

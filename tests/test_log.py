@@ -133,7 +133,7 @@ def test_bare_numbers_are_refused_unless_their_unit_is_named():
     frame = make_requests(1, timestamp=[1778490000123])
     (line,) = faults_of({"requests": frame})
     assert line.startswith("requests row 0, timestamp: 1778490000123; is a bare number. Name its unit: ")
-    assert line.endswith('timestamp_unit="ms" would make it 2026-05-11 09:00')
+    assert line.endswith('timestamp_unit="ms") makes it 2026-05-11 09:00')
     log = lm.open_log({"requests": frame}, timestamp_unit="ms")
     assert log.requests["timestamp"].tolist() == [pd.Timestamp("2026-05-11 09:00:00.123", tz="UTC")]
     (line,) = faults_of({"requests": frame}, timestamp_unit="s")
@@ -195,7 +195,7 @@ def test_what_looks_odd_is_told():
     late = make_requests(30, start="2098-01-01T00:00Z", every="1h", latency_ms=1.5)
     future, seconds = lm.open_log({"requests": late}).notices
     assert (
-        future == "requests, timestamp: rows from after now: 30, req-0000, req-0001, req-0002, req-0003, req-0004, ..."
+        future == "requests, timestamp: 30 rows from after now: req-0000, req-0001, req-0002, req-0003, req-0004, ..."
     )
     assert seconds == "requests, latency_ms: mean 1.5, highest 1.5: these look like seconds, read as milliseconds"
 
@@ -264,7 +264,98 @@ def test_quarantine_sets_bad_rows_aside_with_the_reason_and_measures_the_rest(tm
     ]
     assert len((tmp_path / "quarantine" / "requests.jsonl").read_text().splitlines()) == 3
     assert lm.window_metrics(log, None)["request_count"].tolist() == [2]
-    assert "requests.jsonl: 3 of 5 rows set aside; see log.set_aside['requests']" in log.notices
+    assert log.set_aside["requests"][["file", "place"]].to_numpy().tolist() == [
+        ["requests.jsonl", "line 5"], ["requests.jsonl", "line 2"], ["requests.jsonl", "line 3"]
+    ]  # fmt: skip
+    written = tmp_path / "quarantine" / "requests.jsonl"
+    assert f"requests.jsonl: 3 of 5 rows set aside, written to {written}" in log.notices
+
+
+def test_a_file_inside_a_table_s_folder_sets_its_rows_aside_without_adding_them_to_the_table(tmp_path):
+    folder = tmp_path / "requests"
+    folder.mkdir()
+    make_requests(3, latency_ms=[800, -1, 900]).to_csv(folder / "may.csv", index=False)
+    aside = lm.open_log(folder / "may.csv", on_error="quarantine").set_aside["requests"]
+    assert aside["place"].tolist() == ["line 3"]
+    assert (folder / "quarantine" / "requests.jsonl").exists()
+    assert len(lm.open_log(tmp_path, on_error="quarantine").requests) == 2
+
+
+MANY_LINES = "request_id,timestamp,feature_id,model_id,user_input\n" + "".join(
+    f'r{i},2026-05-11T09:00Z,search,m,"hello\n{i}"\n' for i in range(4)
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "broken", "line", "told"),
+    [
+        (b'm,"hello\n1', b'm,"h\xffllo\n1', 4, "byte 33 of the line is not UTF-8; expected UTF-8"),
+        (b"r1,", b"r1,extra,", 4, "expected 5 fields, found 6"),
+        (b'3"\n', b"3\n", 8, "the quote is not closed"),
+    ],
+)
+def test_a_csv_row_over_several_lines_is_one_fault_and_is_set_aside_whole(found, broken, line, told, tmp_path):
+    (tmp_path / "requests.csv").write_bytes(MANY_LINES.encode().replace(found, broken))
+    with pytest.raises(lm.LogError) as error:
+        lm.open_log(tmp_path).validate()
+    assert str(error.value).startswith(f"requests.csv line {line}: ")
+    log = lm.open_log(tmp_path, on_error="quarantine")
+    aside = log.set_aside["requests"]
+    assert len(log.requests) == 3
+    assert aside[["place", "reason"]].to_numpy().tolist()[0] == [f"line {line}", told]
+
+
+def test_a_field_too_many_is_found_by_validate_though_nothing_reads_it(tmp_path):
+    text = "request_id,timestamp,feature_id,model_id,own\nr1,2026-05-11T09:00Z,search,m,1\nr2,2026-05-11T09:00Z,search,m,1,2\n"
+    (tmp_path / "requests.csv").write_text(text)
+    with pytest.raises(lm.LogError, match=r"requests.csv line 3: .*; expected 5 fields, found 6"):
+        lm.open_log(tmp_path).validate()
+
+
+def test_a_list_of_objects_over_many_lines_counts_its_rows_and_may_be_quarantined(tmp_path):
+    rows = [
+        {"request_id": f"r{i}", "timestamp": "2026-05-11T09:00Z", "feature_id": "a" * i, "model_id": "m"}
+        for i in range(3)
+    ]
+    (tmp_path / "requests.json").write_text(json.dumps(rows, indent=1))
+    assert faults_of(tmp_path)[0].startswith("requests.json row 0, feature_id: ''; expected a text")
+    log = lm.open_log(tmp_path, on_error="quarantine")
+    assert (len(log.requests), log.set_aside["requests"]["place"].tolist()) == (2, ["row 0"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (
+            "requests.jsonl",
+            '[1]\n{"request_id": "r1"}\n',
+            "requests.jsonl line 1: '[1]'; expected one JSON object a line",
+        ),
+        ("requests.json", '[{"request_id": "r1"', "requests.json line 1: expected a list of JSON objects"),
+        ("requests.json", "[1, 2]", "requests.json row 0: 1; expected a JSON object"),
+    ],
+)
+def test_json_of_another_shape_is_told_with_its_place(name, content, told, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(lm.LogError) as error:
+        lm.open_log(tmp_path)
+    assert str(error.value).startswith(told)
+
+
+def test_an_id_that_repeats_is_quoted_as_it_is_written(tmp_path):
+    make_requests(2, request_id="007").to_csv(tmp_path / "requests.csv", index=False)
+    assert faults_of(tmp_path)[0].startswith("requests.csv line 3, request_id: '007'; expected each request_id once")
+
+
+def test_what_is_no_source_of_a_log_is_refused_in_words():
+    with pytest.raises(lm.LogError, match=r"^log: 'int'; expected a path, a URL, an Ibis connection"):
+        lm.open_log(3)
+
+
+def test_a_word_that_is_no_finish_reason_is_a_fault_and_not_told_as_mapped(tmp_path):
+    make_requests(3, finish_reason=["stop", "weird", "end_turn"]).to_csv(tmp_path / "requests.csv", index=False)
+    log = lm.open_log(tmp_path, on_error="quarantine")
+    assert "requests.csv, finish_reason: finish reasons mapped: 'stop' as 'end_turn' (1)" in log.notices
 
 
 def test_until_keeps_no_row_of_any_table_from_after_the_moment():

@@ -198,3 +198,7 @@ def test_standard_errors_of_quality_are_clustered_by_session():
     assert found["mean_quality"] == pytest.approx(mean)
     assert found["se_quality"] == pytest.approx(expected)
     assert lm.quality_metrics(judgements).iloc[0]["se_quality"] < expected
+
+
+def test_no_judgement_at_all_is_none_failed():
+    assert lm.quality_metrics(make_judgements(3).head(0), window=None, by=[])["n_failed"].tolist() == [0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -62,6 +64,47 @@ def test_compacted_and_open_hours_are_read_together(tmp_path):
         before[["request_id", "timestamp", "latency_ms"]]
     )
     assert log.signals["metadata"].tolist() == [{"page": "x"}]
+
+
+LATER = datetime(2026, 5, 11, 11, tzinfo=UTC)
+
+
+def test_a_row_that_comes_after_its_hour_was_compacted_is_kept_beside_the_others(tmp_path):
+    recorder = Recorder(tmp_path)
+    for i in range(3):
+        recorder.record(request(i))
+        assert compact(tmp_path, before=LATER) == {"files": 1, "rows": 1, "torn": 0}
+    assert compact(tmp_path, before=LATER) == {"files": 0, "rows": 0, "torn": 0}
+    assert lm.open_log(tmp_path).requests["request_id"].tolist() == ["r0000", "r0001", "r0002"]
+
+
+@pytest.mark.parametrize("killed", ["before the Parquet file stood", "before the lines were removed"])
+def test_a_compaction_that_was_killed_is_ended_by_the_next_without_loss_or_doubles(tmp_path, killed):
+    Recorder(tmp_path).record(request(0))
+    lines = tmp_path / "requests" / "20260511T09.jsonl"
+    held, kept = lines.with_name(".20260511T09.jsonl"), lines.read_bytes()
+    if killed == "before the lines were removed":
+        compact(tmp_path, before=LATER)
+        held.write_bytes(kept)
+    else:
+        lines.rename(held)
+        held.with_suffix(".part").write_bytes(b"half")
+    Recorder(tmp_path).record(request(1))
+    compact(tmp_path, before=LATER)
+    assert lm.open_log(tmp_path).requests["request_id"].tolist() == ["r0000", "r0001"]
+    assert not held.exists()
+
+
+def test_rows_are_neither_lost_nor_doubled_while_two_processes_compact(tmp_path):
+    code = f"import llm_monitoring as lm\nfor _ in range(20): lm.compact({str(tmp_path)!r})"
+    beside = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    recorder = Recorder(tmp_path)
+    for i in range(400):
+        recorder.record(request(i))
+    assert [each.wait() for each in beside] == [0, 0]
+    compact(tmp_path)
+    ids = lm.open_log(tmp_path).requests["request_id"]
+    assert (len(ids), ids.nunique()) == (400, 400)
 
 
 def test_only_requests_and_signals_are_recorded(tmp_path):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.importers.batches import batch_row, batch_time, read_batch
-from llm_monitoring.importers.draft import Draft
+from llm_monitoring.importers.batches import batch_row, open_batch
 from llm_monitoring.importers.messages import completion, error_text
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.values import mapping
@@ -51,9 +50,7 @@ def anthropic_batch(
     >>> log.requests[["request_id", "input_tokens", "finish_reason"]].values.tolist()
     [['q-1', 1205.0, 'end_turn']]
     """
-    draft = Draft("anthropic_batch", columns=dict(columns or {}))
-    batch = read_batch(source, draft, _kind)
-    when = batch_time(batch, timestamp, draft)
+    draft, batch, when = open_batch("anthropic_batch", source, columns, timestamp, _kind)
     for place, record in batch.results:
         draft.row(place, **batch_row(str(record["custom_id"]), _said(mapping(record["result"])), batch, when, draft))
     return draft.finish()
@@ -72,4 +69,4 @@ def _said(result: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "succeeded":
         return completion(mapping(result.get("message")))
     fault = error_text(result["error"]) if result.get("error") else f"{kind} before it ran"
-    return {"finish_reason": "error" if kind == "errored" else kind, "error": fault}
+    return {"finish_reason": kind, "error": fault}

@@ -23,8 +23,18 @@ class Batch:
     objects: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-def read_batch(source: Any, draft: Draft, kind: Callable[[Mapping[str, Any]], str]) -> Batch:
-    """Sort the records of a source: `kind` says result, input, object, or nothing that it knows."""
+def open_batch(
+    format: str,
+    source: Any,
+    columns: Mapping[str, str] | None,
+    timestamp: Any,
+    kind: Callable[[Mapping[str, Any]], str],
+) -> tuple[Draft, Batch, datetime | None]:
+    """A draft, the records of a source sorted, and when its requests were made, where the caller or a batch object says so.
+
+    `kind` says of a record: result, input, object, or nothing that it knows.
+    """
+    draft = Draft(format, columns=dict(columns or {}))
     batch = Batch()
     for document in documents(source, draft):
         for place, record in _records(document.place, document.value):
@@ -41,7 +51,7 @@ def read_batch(source: Any, draft: Draft, kind: Callable[[Mapping[str, Any]], st
     for name in batch.inputs:
         if name not in answered:
             draft.aside("input", name, "no result for this custom_id")
-    return batch
+    return draft, batch, _created(batch, timestamp, draft)
 
 
 def _records(place: str, value: Any) -> Iterator[Document]:
@@ -53,7 +63,7 @@ def _records(place: str, value: Any) -> Iterator[Document]:
         yield Document(place, value if isinstance(value, Mapping) else {})
 
 
-def batch_time(batch: Batch, timestamp: Any, draft: Draft) -> datetime | None:
+def _created(batch: Batch, timestamp: Any, draft: Draft) -> datetime | None:
     """When the requests of a batch were made: as the caller says, else when the batch was created."""
     if timestamp is not None:
         return moment(timestamp, draft, "timestamp")
@@ -91,7 +101,7 @@ def batch_row(name: str, said: Mapping[str, Any], batch: Batch, when: datetime |
         ),
         "output_tokens": number(said.get("written")),
         "finish_reason": "error" if fault else reason,
-        "raw_finish_reason": reason,
+        "raw_finish_reason": None if reason == "error" else reason,
         "error": fault,
         "user_input": said_by_user(asked),
         "system_output": text(said.get("system_output")),

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llm_monitoring import textfiles
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.importers.draft import Draft
-from llm_monitoring.textfiles import open_bytes
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".txt", ".log")
 
@@ -61,11 +61,23 @@ def _files(path: Path, draft: Draft) -> Iterator[Document]:
             yield from _files(each, draft)
         return
     draft.sources.append(str(path))
+    if not path.stat().st_size:
+        draft.aside(path.name, None, "the file is empty", read=False)
+        return
     ending = _ending(path)
-    if ending in (".csv", ".parquet"):
-        yield from _table(path, ending)
-    else:
-        yield from _text(path, ending in (".jsonl", ".ndjson", ".log"), draft)
+    kind = {".csv": "csv", ".parquet": "parquet"}.get(ending, "JSON")
+    if broken := textfiles.broken_at_once(path, kind, "source"):
+        raise LogError(broken)
+    try:
+        if kind == "JSON":
+            yield from _text(path, ending in (".jsonl", ".ndjson", ".log"), draft)
+        else:
+            yield from _table(path, ending)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        words = f"the file is cut short or damaged ({error})"
+        raise LogError(Fault("source", path.name, expected=words, remedy="Write it again")) from error
 
 
 def _ending(path: Path) -> str:
@@ -75,8 +87,12 @@ def _ending(path: Path) -> str:
 def _table(path: Path, ending: str) -> Iterator[Document]:
     import pandas as pd
 
-    with open_bytes(path) as file:
-        frame = pd.read_csv(file, dtype=str) if ending == ".csv" else pd.read_parquet(path)
+    try:
+        with textfiles.open_bytes(path) as file:
+            frame = pd.read_csv(file, dtype=str) if ending == ".csv" else pd.read_parquet(path)
+    except ValueError as error:  # pandas and Arrow alike: not UTF-8, not a table
+        expected = f"cannot be read as {ending[1:]}: {str(error).strip()}"
+        raise LogError(Fault("source", path.name, expected=expected)) from error
     for number, row in enumerate(frame.to_dict("records")):
         known = {str(name): _plain(value) for name, value in row.items()}
         yield Document(f"{path.name} {f'line {number + 2}' if ending == '.csv' else f'row {number}'}", known)
@@ -93,25 +109,43 @@ def _plain(value: Any) -> Any:
 
 
 def _text(path: Path, lines: bool, draft: Draft) -> Iterator[Document]:
-    """A JSON file, or one JSON value a line. A file of the first kind that holds the second is read as such."""
-    with open_bytes(path) as file:
+    """A JSON file, or one JSON value a line. A file of one kind that holds the other is read as what it holds."""
+    with textfiles.open_bytes(path) as file:
         content = file.read()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LogError(Fault("source", str(path), f"byte {error.start}", expected="the text is not UTF-8")) from error
-    if not lines:
+    rows = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if not lines or (rows and not _is_json(rows[0][1])):
         try:
-            yield Document(path.name, json.loads(text))
-            return
+            whole = _loads(text)
         except ValueError as error:
-            if "\n" not in text.strip() or "Extra data" not in str(error):
+            if not any(_is_json(line) for _, line in rows) or not (lines or "Extra data" in str(error)):
                 place = f"line {getattr(error, 'lineno', 1)}"
                 raise LogError(Fault("source", path.name, place, expected=f"not JSON: {error}")) from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+        else:
+            yield Document(path.name, whole)
+            return
+    for number, line in rows:
         try:
-            yield Document(f"{path.name} line {number}", json.loads(line))
+            value = _loads(line)
         except ValueError:
             draft.aside(f"{path.name} line {number}", None, "the line is not JSON")
+        else:
+            yield Document(f"{path.name} line {number}", value)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -73,10 +73,15 @@ class Draft:
         values.setdefault("raw_finish_reason", str(raw))
 
     def _cost(self, values: dict[str, Any]) -> None:
-        tokens = (values.get("input_tokens") or 0) + (values.get("output_tokens") or 0)
+        counts = [values.get(name) for name in ("input_tokens", "output_tokens")]
         cached = values.pop("answered_from_cache", False)
-        if values.get("cost_usd") == 0 and tokens > 0 and not cached:
-            self.guess("a cost of 0 beside tokens is a model without a price: cost_usd unknown")
+        if values.get("cost_usd") == 0 and not cached and (any(counts) or counts == [None, None]):
+            what = (
+                "beside tokens is a model without a price"
+                if any(counts)
+                else "beside unknown tokens was never worked out"
+            )
+            self.guess(f"a cost of 0 {what}: cost_usd unknown")
             values["cost_usd"] = None
 
     def aside(self, place: str, record: object, reason: str, read: bool = True) -> None:
@@ -108,9 +113,9 @@ class Draft:
         from llm_monitoring.log import open_log
 
         if not self.rows_read:
-            raise LogError(
-                Fault(", ".join(self.sources) or "source", expected=f"nothing of the format {self.format!r} was found")
-            )
+            empty = "".join(f"; {entry['place']}: {entry['reason']}" for entry in self.set_aside)
+            expected = f"nothing of the format {self.format!r} was found{empty}"
+            raise LogError(Fault(", ".join(self.sources) or "source", expected=expected))
         self._note_unknown()
         log = open_log(self._frames(), on_error="quarantine")
         for table, rows in log.set_aside.items():
@@ -136,21 +141,30 @@ class Draft:
         return log, report
 
     def _note_unknown(self) -> None:
-        for name, words in (("latency_ms", "latency"), ("cost_usd", "cost"), ("output_tokens", "tokens")):
+        for name, words in (("latency_ms", "latency is"), ("cost_usd", "cost is"), ("output_tokens", "tokens are")):
             if self.requests and all(row.get(name) is None for row in self.requests):
-                self.guess(f"{words} is nowhere in the source: {name} unknown in every row")
+                self.guess(f"{words} nowhere in the source: {name} unknown in every row")
 
     def _frames(self) -> dict[str, Any]:
         import pandas as pd
 
         names = TABLES["requests"].names
         extra = [name for row in self.requests for name in row if name not in names]
-        tables = {"requests": pd.DataFrame(self.requests, columns=[*names, *dict.fromkeys(extra)])}
+        tables = {"requests": pd.DataFrame(_encodable(self.requests), columns=[*names, *dict.fromkeys(extra)])}
         for name in ("judgements", "signals", "reviews"):
             if rows := getattr(self, name):
-                tables[name] = pd.DataFrame(rows)
+                tables[name] = pd.DataFrame(_encodable(rows))
         for name, frame in tables.items():
             time = TABLES[name].time
             frame = frame.sort_values([time, "request_id"], kind="stable", ignore_index=True)
             tables[name] = frame.assign(**{time: pd.to_datetime(frame[time], utc=True, format="ISO8601")})
         return tables
+
+
+def _encodable(value: Any) -> Any:
+    """The value with half a surrogate pair, which JSON can write and UTF-8 cannot, as ``?``."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(item) for name, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list) else value

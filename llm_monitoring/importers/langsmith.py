@@ -126,12 +126,12 @@ def _row(run: Mapping[str, Any], by_id: Mapping[str, Mapping[str, Any]], draft: 
 
 
 def _tokens(run: Mapping[str, Any], said: Mapping[str, Any], name: str, inside: str, draft: Draft) -> float | None:
-    """Tokens of the run, else of its answer; 0 on both sides of a call that answered was never counted."""
+    """Tokens of the run, else of its answer; 0 on both sides of a call was never counted."""
     found = number(run.get(name))
     if found in (None, 0) and number(said.get(inside)):
         return number(said[inside])
-    if found == 0 and number(run.get("total_tokens")) == 0 and not run.get("error"):
-        draft.guess("0 tokens in and out of a call that answered: unknown")
+    if found == 0 and number(run.get("total_tokens")) == 0:
+        draft.guess("0 tokens in and out of a call: unknown")
         return None
     return found
 

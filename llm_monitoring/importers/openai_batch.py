@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.importers.batches import batch_row, batch_time, read_batch
-from llm_monitoring.importers.draft import Draft
+from llm_monitoring.importers.batches import batch_row, open_batch
 from llm_monitoring.importers.messages import completion, error_text
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.values import mapping, moment, number
@@ -52,9 +51,7 @@ def openai_batch(
     >>> log.requests[["request_id", "system_output", "output_tokens"]].values.tolist()
     [['q-1', 'Yes.', 2.0]]
     """
-    draft = Draft("openai_batch", columns=dict(columns or {}))
-    batch = read_batch(source, draft, _kind)
-    when = batch_time(batch, timestamp, draft)
+    draft, batch, when = open_batch("openai_batch", source, columns, timestamp, _kind)
     for place, result in batch.results:
         said = _said(result)
         at = when

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.importers.documents import documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, feature, named, outcome, pick
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.spans import Span, read_spans, wrappers
+from llm_monitoring.importers.spans import Span, leaves, open_spans, wrappers
 from llm_monitoring.importers.values import first, mapping, milliseconds, number, parsed, text, whole_input
 
 if TYPE_CHECKING:
@@ -51,25 +50,20 @@ def openinference(source: Any, *, columns: Mapping[str, str] | None = None) -> t
     >>> log.requests[["request_id", "feature_id", "finish_reason"]].values.tolist()
     [['s1', 'faq', 'end_turn']]
     """
-    draft = Draft("openinference", columns=dict(columns or {}))
-    spans, _ = read_spans(documents(source, draft), draft)
+    draft, spans, _ = open_spans("openinference", source, columns)
     calls = [span for span in spans if _kind(span) == "LLM"]
-    chosen_ = {id(span) for span in calls}
-    repeating = wrappers(
-        calls, spans, through=[span.span_id for span in spans if _kind(span) == "TOOL" and span.span_id]
-    )
-    for span in spans:
-        if id(span) in repeating:
-            draft.wrapper()
-        elif id(span) in chosen_:
-            draft.row(span.place, **_row(span, draft))
-        else:
-            draft.other(_kind(span) or "span without openinference.span.kind")
+    tools = [span.span_id for span in spans if _kind(span) == "TOOL" and span.span_id]
+    for span in leaves(spans, calls, wrappers(calls, spans, through=tools), _named_kind, draft):
+        draft.row(span.place, **_row(span, draft))
     return draft.finish()
 
 
 def _kind(span: Span) -> str:
     return str(span.attributes.get(KIND) or "").upper()
+
+
+def _named_kind(span: Span) -> str:
+    return _kind(span) or "span without openinference.span.kind"
 
 
 def _row(span: Span, draft: Draft) -> dict[str, Any]:
@@ -89,7 +83,7 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
         "input_tokens": whole_input(given, cached, draft, output=written, total=known.get("llm.token_count.total")),
         "output_tokens": number(written),
         "cost_usd": number(pick("cost_usd", known, ("llm.cost.total",), draft)),
-        **outcome(reason, span.error, draft),
+        **outcome(reason, span.error, draft, finished=span.end is not None),
         "session_id": chosen("session_id", known, ("session.id",), draft),
         "user_input": said_by_user(_messages(known, "llm.input_messages")) or said_by_user(known.get("input.value")),
         "system_output": answer(_messages(known, "llm.output_messages")) or answer(output),

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.importers.documents import documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, feature, named, outcome, pick
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.scores import Scores
-from llm_monitoring.importers.spans import Event, Span, read_spans, wrappers
+from llm_monitoring.importers.spans import Event, Span, leaves, open_spans, wrappers
 from llm_monitoring.importers.values import first, mapping, milliseconds, number, parsed, text, whole_input
 
 if TYPE_CHECKING:
@@ -62,23 +61,17 @@ def otel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log,
     >>> log.requests[["request_id", "feature_id", "latency_ms"]].values.tolist()
     [['s1', 'returns', 1320.0]]
     """
-    draft = Draft("otel", columns=dict(columns or {}))
-    spans, records = read_spans(documents(source, draft), draft)
+    draft, spans, records = open_spans("otel", source, columns)
     calls = [span for span in spans if _is_call(span, draft)]
-    outside = {id(span) for span in calls}
-    repeating = wrappers(calls, spans, through=_tools(spans))
     _join(spans, records, draft)
-    for span in spans:
-        if id(span) in repeating:
-            draft.wrapper()
-        elif id(span) not in outside:
-            draft.other(
-                str(first(span.attributes, "gen_ai.operation.name", "llm.request.type") or "span without a model call")
-            )
-        else:
-            draft.row(span.place, **_row(span, draft))
+    for span in leaves(spans, calls, wrappers(calls, spans, through=_tools(spans)), _kind, draft):
+        draft.row(span.place, **_row(span, draft))
     _judgements(spans, records, draft)
     return draft.finish()
+
+
+def _kind(span: Span) -> str:
+    return str(first(span.attributes, "gen_ai.operation.name", "llm.request.type") or "span without a model call")
 
 
 def _is_call(span: Span, draft: Draft) -> bool:
@@ -144,7 +137,7 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
         ),
         "output_tokens": number(written),
         "cost_usd": number(pick("cost_usd", known, COSTS, draft)),
-        **outcome(reason, span.error, draft),
+        **outcome(reason, span.error, draft, finished=span.end is not None),
         "session_id": chosen("session_id", known, SESSIONS, draft),
         "user_input": asked,
         "system_output": answered,

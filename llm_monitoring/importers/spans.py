@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from llm_monitoring.importers.documents import Document
+from llm_monitoring.importers.documents import documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.values import first, mapping, moment, number, parsed, text
 
@@ -65,19 +65,40 @@ class Span:
         )
 
 
-def read_spans(found: Iterable[Document], draft: Draft) -> tuple[list[Span], list[Event]]:
-    """All spans of the documents, and the log records beside them."""
+def open_spans(format: str, source: Any, columns: Mapping[str, str] | None) -> tuple[Draft, list[Span], list[Event]]:
+    """A draft, all spans of a source, each once however many exports hold it, and the log records beside them."""
+    draft = Draft(format, columns=dict(columns or {}))
     spans: list[Span] = []
     records: list[Event] = []
-    for document in found:
+    met: set[tuple[str | None, str]] = set()
+    for document in documents(source, draft):
         for place, kind, value, resource in _containers(document.place, document.value):
             if kind == "record":
                 records.append(_record(value, draft))
             elif kind == "span":
-                spans.append(_span(place, value, resource, draft))
+                span = _span(place, value, resource, draft)
+                if span.span_id and (span.trace_id, span.span_id) in met:
+                    draft.aside(place, span.span_id, "the span is there already")
+                    continue
+                met.add((span.trace_id, span.span_id or ""))
+                spans.append(span)
             else:
                 draft.aside(place, None, "neither a span nor a log record")
-    return spans, records
+    return draft, spans, records
+
+
+def leaves(
+    spans: Iterable[Span], calls: Iterable[Span], repeating: set[int], kind: Callable[[Span], str], draft: Draft
+) -> Iterator[Span]:
+    """The model calls that are requests, in the order of the source; wrappers and spans of other kinds are counted."""
+    called = {id(span) for span in calls}
+    for span in spans:
+        if id(span) in repeating:
+            draft.wrapper()
+        elif id(span) in called:
+            yield span
+        else:
+            draft.other(kind(span))
 
 
 def _containers(place: str, value: Any) -> Iterator[tuple[str, str, Any, Mapping[str, Any]]]:

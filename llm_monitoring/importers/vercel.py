@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.importers.documents import documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, feature, named, outcome, pick
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.spans import Span, read_spans
+from llm_monitoring.importers.spans import Span, leaves, open_spans
 from llm_monitoring.importers.values import first, milliseconds, number, text, whole_input
 
 if TYPE_CHECKING:
@@ -55,26 +54,24 @@ def vercel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Lo
     >>> log.requests[["request_id", "feature_id", "latency_ms"]].values.tolist()
     [['s1', 'haiku', 1758.0]]
     """
-    draft = Draft("vercel", columns=dict(columns or {}))
-    spans, _ = read_spans(documents(source, draft), draft)
-    requests = LEAVES
-    if not any(_operation(span) in LEAVES for span in spans) and any(_operation(span) in WRAPPERS for span in spans):
+    draft, spans, _ = open_spans("vercel", source, columns)
+    calls = [span for span in spans if _operation(span) in LEAVES]
+    outer = [span for span in spans if _operation(span) in WRAPPERS]
+    if outer and not calls:
         draft.guess("there are only outer spans, no doGenerate or doStream: the outer ones are the requests")
-        requests = WRAPPERS
-    for span in spans:
-        operation = _operation(span)
-        if operation in requests:
-            draft.row(span.place, **_row(span, draft))
-        elif operation in WRAPPERS:
-            draft.wrapper()
-        else:
-            draft.other(operation or "span of another library")
+        calls, outer = outer, []
+    for span in leaves(spans, calls, {id(span) for span in outer}, _kind, draft):
+        draft.row(span.place, **_row(span, draft))
     return draft.finish()
 
 
 def _operation(span: Span) -> str:
     """The operation without the function's name, which some versions put behind it."""
     return str(first(span.attributes, "ai.operationId", "operation.name") or "").split(" ")[0]
+
+
+def _kind(span: Span) -> str:
+    return _operation(span) or "span of another library"
 
 
 def _row(span: Span, draft: Draft) -> dict[str, Any]:
@@ -95,7 +92,7 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
             total=known.get("ai.usage.totalTokens"),
         ),
         "output_tokens": number(written),
-        **outcome(text(known.get("ai.response.finishReason")), span.error, draft),
+        **outcome(text(known.get("ai.response.finishReason")), span.error, draft, finished=span.end is not None),
         "session_id": chosen("session_id", known, SESSIONS, draft),
         "user_input": said_by_user(first(known, "ai.prompt.messages", "ai.prompt")),
         "system_output": text(first(known, "ai.response.text", "ai.response.object"))

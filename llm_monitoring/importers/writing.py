@@ -52,5 +52,5 @@ def write_log(log: Log, report: ImportReport, out: str | Path, *, force: bool = 
             packed = {name: [None if value is None else json.dumps(value) for value in frame[name]] for name in texts}
             frame.assign(**packed).to_parquet(folder / f"{table}.parquet", index=False)
     told = json.dumps(report.to_dict(), ensure_ascii=False, indent=1)
-    (folder / "import_report.json").write_text(told + "\n", encoding="utf-8")
+    (folder / "import_report.json").write_text(told + "\n", encoding="utf-8", errors="replace")
     return folder

@@ -11,13 +11,13 @@ from llm_monitoring.judging.client import Judge
 from llm_monitoring.judging.prompt import messages
 from llm_monitoring.judging.rubric import DEFAULT_RUBRIC, Rubric
 from llm_monitoring.judging.store import export as write_table
-from llm_monitoring.log import open_log
+from llm_monitoring.log import Log
 
 DEAREST = (15.0, 75.0)  # USD per million tokens in and out: an upper bound where nobody gave a price
 
 
 def judge_log(
-    log: str,
+    log: Log,
     *,
     model: str,
     rate: float,
@@ -52,7 +52,6 @@ def judge_log(
         usd_per_m_output=DEAREST[1] if assumed and output_price is None else output_price,
         assumed_prices=assumed,
     )
-    opened = open_log(log)
     price = []
     if assumed:
         price.append(
@@ -60,9 +59,9 @@ def judge_log(
             f"{judge.usd_per_m_output:g} out, more than nearly any model costs. Give --input-price and --output-price"
         )
     if dry_run:
-        return [*_dry_run(opened, judge, rate, budget), *price], 0
+        return [*_dry_run(log, judge, rate, budget), *price], 0
     found = judge_sample(
-        opened,
+        log,
         judge,
         rate,
         out,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from llm_monitoring.errors import LogError
 from llm_monitoring.incident.learn import check_override
 from llm_monitoring.incident.probed import probes_since
-from llm_monitoring.log import open_log
+from llm_monitoring.log import Log, open_log
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
 from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now, of_earlier_runs
 from llm_monitoring.reporting.notebooks import Failure, Kernels, execute, notebooks_folder
 from llm_monitoring.results import Result, iso, jsonable
-from llm_monitoring.reviewing.verdicts import read as read_verdicts
+from llm_monitoring.reviewing import verdicts
 from llm_monitoring.schema import TABLES
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Report(Result):
         Stage -> done, failed or not run.
     failure : str or None
         Which stage stopped, in which cell, with which error.
+    notices : list of str
+        What the log and the file of verdicts say about themselves; the page holds them too.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Report(Result):
     sentence: str
     stages: dict[str, str]
     failure: str | None = None
+    notices: list[str] = field(default_factory=list)
 
     @property
     def headline(self) -> str:
@@ -130,8 +133,9 @@ def report(
     sentence = write_page(folder)
     files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
     shown = Path(out) / case.incident_id
-    stages = files.load_result("incident", folder)["stages"]
-    return Report(shown / "index.html", shown, sentence, stages, str(failure) if failure else None)
+    incident = files.load_result("incident", folder)
+    stopped = str(failure) if failure else None
+    return Report(shown / "index.html", shown, sentence, incident["stages"], stopped, incident["notices"])
 
 
 def run_case(
@@ -165,11 +169,13 @@ def run_case(
         Notebook -> how long it took.
     """
     files.write_lines(folder / "reviews.jsonl", jsonable(case.reviews))
-    case = replace(case, reviews=read_verdicts(folder / "reviews.jsonl"))
+    torn = case.reviews.attrs.get("torn", 0)
+    case = replace(case, reviews=verdicts.read(folder / "reviews.jsonl"))
+    case.reviews.attrs["torn"] = torn
     where = _keep_log(log, case, folder)
     if where == "log":  # the copy is what the notebooks read, and what can be read again
         case = replace(case, log=open_log(folder / where))
-    incident = _incident(case, parameters) | {"known_when": earlier}
+    incident = _incident(case, parameters) | {"known_when": earlier, "torn_verdicts": torn}
     files.save_result(incident, folder, "incident")
     given = {"log": where, "until": iso(until) if until is not None else parameters["until"] or ""}
     given |= {"seed": parameters["seed"], "reviews": "reviews.jsonl", "out": "."}
@@ -228,7 +234,7 @@ def _rests_on(case: Case, parameters: Mapping[str, Any], where: str) -> dict[str
     return {
         "log": {**log, "path": files.masked(where)},
         "inputs": files.inputs(parameters, case.reviews, notebooks_folder()),
-        "notices": list(case.log.notices),
+        "notices": [*case.log.notices, *verdicts.notices(case.reviews, parameters["reviews"] or "reviews")],
     }
 
 
@@ -245,13 +251,14 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
 
 
 def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> dict[str, Any]:
-    named = {"log": log, "reviews": reviews}
+    opening = log.opening if isinstance(log, Log) else {}
+    named = {"log": opening.pop("source", log), "reviews": reviews}
     texts = {name: files.masked(str(one)) if isinstance(one, str | Path) else None for name, one in named.items()}
     when = files.read_time("until", until)
     wanted = (
         alert if isinstance(alert, str) and alert else jsonable(dict(alert)) if isinstance(alert, Mapping) else None
     )
-    return {**texts, "until": iso(when) if when is not None else None, "alert": wanted, "seed": seed}
+    return {**texts, **opening, "until": iso(when) if when is not None else None, "alert": wanted, "seed": seed}
 
 
 def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:

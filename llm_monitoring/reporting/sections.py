@@ -295,15 +295,19 @@ def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
 
 def _call(given: Mapping[str, Any]) -> str:
     """What to type; in Python where tables or an alert were handed over that no shell can name."""
+    opening = {name: given[name] for name in ("tz", "timestamp_unit", "on_error") if given.get(name)}
     options = {
         name: given[name] for name in ("alert", "until", "reviews", "seed", "suite", "override") if given.get(name)
     }
     if given["log"] is None or isinstance(given.get("alert"), Mapping):
         log = "tables" if given["log"] is None else repr(given["log"])
+        if opening:
+            log = f"lm.open_log({', '.join([log, *(f'{name}={value!r}' for name, value in opening.items())])})"
         return f"lm.report({', '.join([log, *(f'{name}={value!r}' for name, value in options.items())])})"
     who = options.pop("override", None)
     options |= {} if who is None else {"close-by": who["by"], "because": who["because"]}
-    flags = [part for name, value in options.items() for part in (f"--{name}", shlex.quote(str(value)))]
+    named = {**opening, **options}
+    flags = [p for name, value in named.items() for p in (f"--{name.replace('_', '-')}", shlex.quote(str(value)))]
     return " ".join(["llm-monitoring", "report", shlex.quote(given["log"]), *flags])
 
 

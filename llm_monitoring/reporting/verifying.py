@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 COLUMNS = ["kind", "where", "recorded", "now"]
 ABSENT, UNREADABLE = "absent", "cannot be read"
-NOT_FIGURES = ("log", "inputs", "parameters", "versions", "notices")  # of incident.json: said as inputs, not as figures
+NOT_FIGURES = (
+    "log",
+    "inputs",
+    "parameters",
+    "versions",
+    "notices",
+    "torn_verdicts",
+)  # of incident.json: said as inputs, not as figures
 SHOWN = 20
 
 
@@ -121,6 +128,7 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
     with TemporaryDirectory() as made, Kernels() as kernels:
         given = recorded["parameters"]
         case = open_case(opened, given["until"], given["alert"], folder / "reviews.jsonl")
+        case.reviews.attrs["torn"] = recorded.get("torn_verdicts", 0)
         again = files.prepare(Path(made) / folder.resolve().name)
         suite = str(Path(made) / "suite.jsonl") if given.get("suite") else ""  # never a line in the suite of people
         run_case(case, place, again, given, of_earlier_runs(recorded["known_when"]), kernels, until=when, suite=suite)

@@ -81,6 +81,23 @@ def read(path: str | Path) -> pd.DataFrame:
     return frame
 
 
+def notices(read: pd.DataFrame, path: str | Path) -> list[str]:
+    """What to tell of a file of verdicts beside its rows: the lines that a crash left unfinished.
+
+    >>> frame = empty()
+    >>> frame.attrs["torn"] = 2
+    >>> notices(frame, "reviews.jsonl")
+    ['reviews.jsonl: 2 lines that a crash left unfinished were skipped']
+    """
+    torn = read.attrs.get("torn", 0)
+    if not torn:
+        return []
+    words = (
+        "1 line that a crash left unfinished was" if torn == 1 else f"{torn:,} lines that a crash left unfinished were"
+    )
+    return [f"{Path(path).name}: {words} skipped"]
+
+
 def empty() -> pd.DataFrame:
     """The `reviews` table before the first verdict."""
     return _table([])

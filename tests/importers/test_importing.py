@@ -176,3 +176,68 @@ def test_wrong_calls_exit_with_two_and_say_what_is_right(arguments, sentence, tm
 def test_the_commands_help_names_every_format():
     told = CliRunner().invoke(main, ["import", "--help"]).output
     assert all(name in told for name in importers.FORMATS)
+
+
+SPAN = {
+    "traceId": "t", "spanId": "s", "startTimeUnixNano": "1762160400100000000", "endTimeUnixNano": "1762160401100000000",
+    "attributes": {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.response.id": "r-1"},
+}  # fmt: skip
+
+
+def test_a_span_in_two_exports_is_one_request(tmp_path):
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps([SPAN]))
+    log, report = importers.otel(tmp_path)
+    assert log.requests["request_id"].tolist() == ["r-1"]
+    assert [entry["reason"] for entry in report.set_aside] == ["the span is there already"]
+    assert report.rows_read == 2
+
+
+def test_one_json_value_over_many_lines_is_read_whatever_its_name_ends_in(tmp_path):
+    (tmp_path / "spans.jsonl").write_text(json.dumps([SPAN], indent=1))
+    assert importers.otel(tmp_path / "spans.jsonl")[1].rows_made == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.parquet", b"[]", "a.parquet: '[]'; the first bytes are not those of a Parquet file"),
+        ("a.json.gz", b"[]", "a.json.gz: '[]'; the first bytes are not those of a gzip file"),
+        ("a.json", gzip.compress(b"[]"), "a.json: holds a gzip file, not JSON text"),
+        ("a.json.gz", gzip.compress(b"[" + bytes(range(40, 90)) * 99)[:60], "a.json.gz: the file is cut short or damaged"),
+        ("a.csv", b"a\n1\n1,2,3\n", "a.csv: cannot be read as csv: Error tokenizing data."),
+        ("a.csv", b"a\n\xff\n", "a.csv: cannot be read as csv: 'utf-8' codec"),
+        ("a.json", b"[" * 100_000, "a.json line 1: not JSON: nested too deeply"),
+        ("a.jsonl", b"[\n1,", "a.jsonl line 2: not JSON"),
+        ("a.jsonl", b"", "nothing of the format 'otel' was found; a.jsonl: the file is empty"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_named_with_what_it_is(name, content, told, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LogError) as error:
+        importers.otel(tmp_path / name)
+    assert told in str(error.value)
+
+
+def test_an_empty_file_among_others_is_told_and_stops_nothing(tmp_path):
+    (tmp_path / "a.jsonl").write_text("")
+    (tmp_path / "b.jsonl").write_text(json.dumps(SPAN))
+    _, report = importers.otel(tmp_path)
+    assert (report.rows_read, report.rows_made) == (1, 1)
+    assert report.set_aside == [{"place": "a.jsonl", "id": None, "reason": "the file is empty"}]
+
+
+def test_half_a_surrogate_pair_and_a_wall_of_brackets_stay_text(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(spent("a", model="m\ud800", messages="[" * 100_000)))
+    log, report = importers.litellm(tmp_path)
+    importers.write_log(log, report, tmp_path / "out")
+    row = lm.open_log(tmp_path / "out").requests.iloc[0]
+    assert (row["model_id"], len(row["user_input"])) == ("m?", 100_000)
+
+
+@pytest.mark.parametrize("name", ["otel", "openinference", "vercel"])
+def test_a_span_that_has_not_ended_is_not_taken_as_answered(name):
+    known = {"openinference.span.kind": "LLM", "ai.operationId": "ai.generateText.doGenerate", **SPAN["attributes"]}
+    log, _ = importers.FORMATS[name]([{**SPAN, "attributes": known, "endTimeUnixNano": None}])
+    row = log.requests.iloc[0]
+    assert (row["finish_reason"] != row["finish_reason"], row["latency_ms"] != row["latency_ms"]) == (True, True)
