@@ -16,70 +16,61 @@ from llm_monitoring.charts.posterior import Posterior, Yardstick
 CAP = 9.0
 
 
-def kernel(lambdas: tuple[float, ...], horizon: int) -> np.ndarray:
-    """Weights of EWMAs started at 0: (lambda, t, s) -> lambda (1 - lambda)^(t - s) for s <= t."""
-    age = np.arange(horizon)[:, None] - np.arange(horizon)[None, :]
-    decay = np.array(lambdas)[:, None, None]
-    return np.where(age >= 0, decay * (1 - decay) ** np.maximum(age, 0), 0.0)
-
-
 def simulate(
-    posterior: Posterior, lambdas: tuple[float, ...], n: np.ndarray, phase: np.ndarray, draws: int, seed: int
+    posterior: Posterior, lambdas: tuple[float, ...], n: np.ndarray, phase: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Streams with nothing wrong: weighted EWMAs and their sd, (lambda, t, draw), and their rise per unit of shift."""
     charted = n > 0
-    size, place = n[charted], phase[charted]
-    yardstick = posterior.yardstick
-    error = posterior.deviations(size, place, _normals(len(size), draws, seed)).astype(np.float32)
-    weigh = kernel(lambdas, len(n))[:, charted][:, :, charted]
+    size, place, yardstick = n[charted], phase[charted] % len(posterior.center), posterior.yardstick
+    error = posterior.deviations(size, place, *_normals(len(size), posterior.draws, seed))
+    weigh = _kernel(lambdas, len(n))[:, charted][:, :, charted]
     weight = 1 / yardstick.variance(size)
     slope = weigh * weight
     share = 1 / size if yardstick.per_answer else np.ones(len(size))
     shared = weigh**2 @ (weight**2 * share)
     sampled = weigh**2 @ (weight**2 * yardstick.sampling / size)
-    reach = (weigh @ weight) ** 2
-    between = learned(error, size, yardstick)
-    # Variance of the sums, linear in the variance between windows: center_variance is too.
-    middle = center_variance(yardstick, np.array([0.0, yardstick.between or 1.0]))
-    rise = (middle[1] - middle[0]) / (yardstick.between or 1.0)
-    fixed, moving = sampled + middle[0] * reach, shared + rise * reach
+    same = slope @ np.eye(len(posterior.center))[place]
+    reach = yardstick.center * slope.sum(2) ** 2 + yardstick.place * (same**2).sum(2)
+    # Variance of the sums, linear in the variance between windows.
+    start = yardstick.center_ratio(0.0)
+    rise = (1 - start) / yardstick.between if yardstick.between else 0.0
+    fixed, moving = sampled + start * reach, shared + rise * reach
     sums = slope.reshape(-1, len(size)).astype(np.float32) @ error
-    variance = between * moving.astype(np.float32)[:, :, None] + fixed.astype(np.float32)[:, :, None]
+    between = learned(error, size, yardstick)
+    variance = between * moving.astype(np.float32)[:, :, None]
+    variance += fixed.astype(np.float32)[:, :, None]
     return sums.reshape(variance.shape), np.sqrt(variance, out=variance), slope
 
 
 def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarray:
     """Variance between windows as known at each window, from the baseline and the windows before it, (t, draw)."""
-    found = np.full(error.shape, yardstick.between, dtype=error.dtype)
-    if len(n) < 3:
+    found = np.full(error.shape, yardstick.between, dtype=np.float32)
+    if len(n) < 4:
         return found
     share = 1 / n if yardstick.per_answer else np.ones(len(n))
     sampled, shared = yardstick.sampling * (1 / n[1:] + 1 / n[:-1]), share[1:] + share[:-1]
     expected = yardstick.between * shared + sampled
     precision = shared**2 / (3 * expected**2)
-    rate, most = (precision / shared).astype(error.dtype)[:, None], (CAP * expected).astype(error.dtype)[:, None]
-    square = np.minimum(np.diff(error, axis=0) ** 2, most) - sampled.astype(error.dtype)[:, None]
-    total = np.cumsum(rate * square, axis=0)[:-1] + error.dtype.type(yardstick.trust * yardstick.between)
-    found[2:] = total / (yardstick.trust + np.cumsum(precision)[:-1, None]).astype(error.dtype)
-    return np.maximum(found, error.dtype.type(floor(yardstick)))
+    # The sum of precision / shared * (min(difference^2, cap) - sampled), in units that keep single precision.
+    total = np.diff(error[:-2], axis=0)
+    total *= total
+    np.minimum(total, (CAP * expected).astype(np.float32)[:-2, None], out=total)
+    total -= sampled.astype(np.float32)[:-2, None]
+    weight = yardstick.trust + np.cumsum(precision)
+    total *= (precision / shared / weight[-1])[:-2].astype(np.float32)[:, None]
+    np.cumsum(total, axis=0, out=total)
+    total += np.float32(yardstick.trust * yardstick.between / weight[-1])
+    total *= (weight[-1] / weight[:-2]).astype(np.float32)[:, None]
+    np.maximum(total, np.float32(yardstick.floor), out=found[3:])
+    return found
 
 
-def floor(yardstick: Yardstick) -> float:
-    """The variance between windows is never learned to be less than this."""
-    return 0.25 * yardstick.between if yardstick.per_answer else 0.0
-
-
-def center_variance(yardstick: Yardstick, between):
-    """Variance of the centre line, in step with the variance of a window."""
-    share = yardstick.mean_inverse_n if yardstick.per_answer else 1.0
-    sampled = yardstick.sampling * yardstick.mean_inverse_n
-    return yardstick.center * (between * share + sampled) / (yardstick.between * share + sampled)
-
-
-def extreme(statistics: np.ndarray, direction: str) -> np.ndarray:
+def extreme(sums: np.ndarray, scale: np.ndarray, direction: str) -> np.ndarray:
     """Per draw, the largest statistic over lambdas and windows."""
-    sided = np.abs(statistics) if direction == "both" else statistics if direction == "up" else -statistics
-    return sided.max(axis=(0, 1))
+    statistics = sums / scale
+    if direction == "both":
+        return np.maximum(statistics.max(axis=(0, 1)), -statistics.min(axis=(0, 1)))
+    return statistics.max(axis=(0, 1)) if direction == "up" else -statistics.min(axis=(0, 1))
 
 
 def upper_quantile(extremes: np.ndarray, alpha: float, enough: int = 50) -> float:
@@ -116,7 +107,20 @@ def smallest_seen(
 
 
 @lru_cache(maxsize=8)
-def _normals(horizon: int, draws: int, seed: int) -> np.ndarray:
-    normals = np.random.default_rng([seed, horizon]).standard_normal((horizon, draws), dtype=np.float32)
-    normals.setflags(write=False)
-    return normals
+def _kernel(lambdas: tuple[float, ...], horizon: int) -> np.ndarray:
+    """Weights of EWMAs started at 0: (lambda, t, s) -> lambda (1 - lambda)^(t - s) for s <= t."""
+    age = np.arange(horizon)[:, None] - np.arange(horizon)[None, :]
+    decay = np.array(lambdas)[:, None, None]
+    return _frozen(np.where(age >= 0, decay * (1 - decay) ** np.maximum(age, 0), 0.0))
+
+
+@lru_cache(maxsize=4)
+def _normals(horizon: int, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of standard normal values, the same for every chart."""
+    found = np.random.default_rng([seed, horizon]).standard_normal((2, horizon, draws), dtype=np.float32)
+    return _frozen(found[0]), _frozen(found[1])
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array

@@ -11,7 +11,7 @@ import pandas as pd
 
 from llm_monitoring import plotting
 from llm_monitoring.charts.measurements import spacing
-from llm_monitoring.charts.posterior import DayEffect
+from llm_monitoring.charts.posterior import GRID, DayEffect
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
 from llm_monitoring.errors import ConfigError, quote
@@ -84,7 +84,6 @@ class ChartPortfolio:
         baseline = _checked(baseline, "baseline")
         self.period_ = _usual_spacing(baseline)
         groups = list(_groups(baseline))
-        frames = dict(groups)
         a_week = max(round(pd.Timedelta(days=7) / self.period_), 1)
         season = self.season or (a_week if a_week <= 168 else 1)
         self.windows_per_month_ = MONTH / self.period_
@@ -95,7 +94,7 @@ class ChartPortfolio:
         for key, frame in groups:
             try:
                 self.charts_[key] = self._chart(key[1], frame, season)
-                self.charts_[key]._fit_posterior(frame)
+                self.charts_[key]._weigh(frame)
             except ConfigError as error:
                 del self.charts_[key]
                 skipped.append((*key, str(error)))
@@ -103,7 +102,6 @@ class ChartPortfolio:
         for key, chart in self.charts_.items():
             if key in learned:
                 chart.day_effect = learned[key]
-                chart._fit_posterior(frames[key])
             chart._fit_limit()
         self.not_charted_ = pd.DataFrame(skipped, columns=[*KEYS, "reason"])
         return self
@@ -294,21 +292,21 @@ def _day_effects(
     """
     families: dict[tuple, list[tuple[Any, Any]]] = {}
     for key, chart in charts.items():
-        if not chart._posterior.yardstick.per_answer:
-            families.setdefault((key[1], chart.kind, tuple(chart._posterior.prior.grid)), []).append(key)
+        if len(chart._evidence.by_day) == len(GRID):
+            families.setdefault((key[1], chart.kind), []).append(key)
     learned = {}
-    for (_, _, grid), keys in families.items():
+    for keys in families.values():
         if len(keys) < fewest:
             continue
-        default = charts[keys[0]]._posterior.prior.mass
-        evidence = np.array([charts[key]._posterior.evidence for key in keys])
+        default = charts[keys[0]]._evidence.day.mass
+        evidence = np.array([charts[key]._evidence.by_day for key in keys])
         likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
         mass = default
         for _ in range(25):
             each = likelihood * mass
             mass = strength * default + (each / each.sum(axis=1, keepdims=True)).sum(axis=0)
             mass = mass / mass.sum()
-        learned.update({key: DayEffect(np.array(grid), mass) for key in keys})
+        learned.update({key: charts[key]._evidence.day.learned(mass) for key in keys})
     return learned
 
 

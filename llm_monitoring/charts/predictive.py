@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,18 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.charts.calibration import (
-    CAP,
-    center_variance,
-    extreme,
-    floor,
-    simulate,
-    smallest_seen,
-    upper_quantile,
-)
+from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
 from llm_monitoring.charts.measurements import read_windows, spacing
-from llm_monitoring.charts.posterior import DayEffect, Posterior, Scores, Yardstick, rates_posterior, scores_posterior
+from llm_monitoring.charts.posterior import DayEffect, Posterior, Yardstick
+from llm_monitoring.charts.rate_model import RateEvidence
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
+from llm_monitoring.charts.running import advance, blank
+from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
 
@@ -130,7 +126,7 @@ class ControlChart:
         ControlChart
             The same chart, fitted; the baseline stays as it is from here on.
         """
-        self._fit_posterior(self._without(baseline, set_aside, reason))
+        self._weigh(self._without(baseline, set_aside, reason))
         self._fit_limit()
         return self
 
@@ -150,7 +146,8 @@ class ControlChart:
         windows.loc[windows["window"].isin(aside), "value"] = np.nan
         return windows.drop(columns=[c for c in ("window_start", "window_end") if windows[c].isna().all()])
 
-    def _fit_posterior(self, baseline: Any, *, prior: DayEffect | None = None) -> Posterior:
+    def _weigh(self, baseline: Any) -> None:
+        """Read the baseline and what it says; `_fit_limit` then weighs in the prior."""
         windows = read_windows(baseline, "baseline", windows=FEWEST, chart="ControlChart")
         self._check_kind(windows, "baseline")
         timed = windows["window_start"].notna().any()
@@ -166,36 +163,28 @@ class ControlChart:
         self._last = int(windows["position"].iloc[-1])
         n = used["n"].fillna(self._usual_n).to_numpy()
         y = self._charted(used["value"].to_numpy(), n)
-        phase = used["position"].to_numpy() % self.season
         self._pattern = self._n_pattern(windows)
-        rng = np.random.default_rng([self.seed, 1])
-        if self.kind in ("proportion", "count"):
-            prior = self.day_effect or prior or DayEffect.default(0.2)
-            found = rates_posterior(np.round(y * n), n, prior, self._draws, rng, counts=self.kind == "count")
-        else:
-            found = self._fit_scores(used, y, n, phase, rng)
-        self._posterior = found
+        self._windows = used["position"].to_numpy(), y, n
+        self._evidence = self._rates(y, n) if self.kind in ("proportion", "count") else self._scores(used, y, n)
         self.n_baseline_ = len(used)
-        self.day_effect_ = found.day_effect
-        self.center_ = found.center
-        self._yardstick = found.yardstick
-        place = phase if len(found.center) > 1 else 0 * phase
-        residual = (y - found.center[place]) / np.sqrt(found.yardstick.variance(n))
-        self.notes_ = tuple(_autocorrelation(used["position"].to_numpy(), residual))
-        return found
 
-    def _fit_scores(self, used: pd.DataFrame, y: np.ndarray, n: np.ndarray, phase: np.ndarray, rng: Any) -> Posterior:
+    def _rates(self, y: np.ndarray, n: np.ndarray) -> RateEvidence:
+        return RateEvidence(np.round(y * n), n, DayEffect.default(0.2), counts=self.kind == "count")
+
+    def _scores(self, used: pd.DataFrame, y: np.ndarray, n: np.ndarray) -> ScoreEvidence:
         sd = used["sd"].to_numpy() / (used["value"].to_numpy() if self.kind == "positive" else 1.0)
         freedom = np.where(np.isnan(sd) | (n < 2) | ~np.isfinite(n), 0, n - 1)
         total = freedom.sum()
         s2 = float((freedom * np.nan_to_num(sd) ** 2).sum() / total) if total > 0 else 0.0
         known = self._uses_n and s2 > 0 and total >= 10
         low, high = self._scale(used["value"])
-        model = Scores(y, n, phase, self.season, s2, float(total), known, low, high)
-        weekday = None
+        phase = used["position"].to_numpy() % self.season
+        model = Scores(
+            y, n if self._uses_n else np.ones(len(y)), phase, self.season, s2, float(total), known, low, high
+        )
         if known:
             unit = 0.02 * (high - low if np.isfinite(high - low) and self.kind == "mean" else 4 * np.sqrt(s2))
-            prior = self.day_effect or DayEffect.default(unit)
+            day = DayEffect.default(unit)
         else:
             spread = float(np.std(y, ddof=1))
             if spread <= 1e-9 * np.abs(y).max():  # rounding of equal numbers is no variation
@@ -203,25 +192,25 @@ class ControlChart:
                     f"baseline: {len(y)} windows, all of them {used['value'].iloc[0]}; ControlChart needs 2 distinct values, "
                     "or n and sd per window. Give earlier windows, or kind='proportion' for rare events"
                 )
-            grid = spread * np.geomspace(0.1, 5, 41) * (np.sqrt(self._usual_n) if self._uses_n else 1.0)
             unit = spread / 4
-            prior = DayEffect(grid, np.full(41, 1 / 41))
-        if self.season > 1 and len(y) >= 3 * self.season:
-            weekday = DayEffect.default(unit, spike=0.05, tail=1.0)
-        if not self._uses_n:
-            model = Scores(y, np.ones(len(y)), phase, self.season, s2, float(total), False, low, high)
-        return scores_posterior(model, prior, weekday, self._draws, rng)
+            grid = spread * np.geomspace(0.1, 5, 41) * (np.sqrt(self._usual_n) if self._uses_n else 1.0)
+            day = DayEffect(grid, np.full(41, 1 / 41))
+        seasonal = self.season > 1 and len(y) >= 3 * self.season
+        return ScoreEvidence(model, day, DayEffect.default(unit, spike=0.05, tail=1.0) if seasonal else None)
 
     def _fit_limit(self) -> None:
         alpha = 1 - (1 - 1 / self.arl0) ** self.horizon
         self.false_alarm_probability_ = float(alpha)
+        prior = self.day_effect or self._evidence.day
+        found = self._evidence.posterior(prior, _draws(alpha), np.random.default_rng([self.seed, 1]))
+        self.center_, self._yardstick, self.day_effect_ = found.center, found.yardstick, found.day_effect
+        self.notes_ = self._autocorrelation()
         position = self._last + 1 + np.arange(self.horizon)
         n = self._pattern[position % self.season]
-        sums, scale, slope = simulate(self._posterior, self.lambdas, n, position, self._draws, self.seed)
-        extremes = extreme(sums / scale, self.direction)
-        self.limit_ = upper_quantile(extremes, alpha)
+        sums, scale, slope = simulate(found, self.lambdas, n, position, self.seed)
+        self.limit_ = upper_quantile(extreme(sums, scale, self.direction), alpha)
         if self.guarantee is not None:
-            conditional = self._conditional_limits(n, position, alpha)
+            conditional = self._conditional_limits(found, n, position, alpha)
             self.limit_ = max(self.limit_, float(np.quantile(conditional, self.guarantee)))
         sign = -1 if self.direction == "down" or (self.direction == "both" and self.kind == "mean") else 1
         shift = smallest_seen(sums, scale, slope, self.limit_, sign)
@@ -229,21 +218,34 @@ class ControlChart:
         self.detectable_ = (
             float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
         )
-        self._begin()
-        del self._posterior
+        self.state_ = self._blank()
+        del self._evidence, self._windows
 
-    def _conditional_limits(self, n: np.ndarray, position: np.ndarray, alpha: float, worlds: int = 100) -> np.ndarray:
+    def _conditional_limits(
+        self, found: Posterior, n: np.ndarray, position: np.ndarray, alpha: float, worlds: int = 100
+    ) -> np.ndarray:
         """The limit that each of some draws of the parameters would need, were it the truth."""
-        each = max(int(np.clip(20 / alpha, 200, 1000)), 1)
-        few = self._posterior.repeated(worlds, each)
-        sums, scale, _ = simulate(few, self.lambdas, n, position, worlds * each, self.seed)
-        by_world = extreme(sums / scale, self.direction).reshape(worlds, each)
+        each = int(np.clip(20 / alpha, 200, 1000))
+        sums, scale, _ = simulate(found.repeated(worlds, each), self.lambdas, n, position, self.seed)
+        by_world = extreme(sums, scale, self.direction).reshape(worlds, each)
         return np.array([upper_quantile(row, alpha, enough=10) for row in by_world])
 
-    @property
-    def _draws(self) -> int:
-        alpha = 1 - (1 - 1 / self.arl0) ** self.horizon
-        return int(np.clip(round(100 / alpha, -2), 2000, 20000))
+    def _autocorrelation(self) -> tuple[str, ...]:
+        """A warning where neighbouring windows of the baseline resemble each other."""
+        position, y, n = self._windows
+        residual = (y - self.center_[position % len(self.center_)]) / np.sqrt(self._yardstick.variance(n))
+        next_to = np.diff(position) == 1
+        pairs = int(next_to.sum())
+        if pairs < 6 or np.ptp(residual) < 1e-9:
+            return ()
+        centred = residual - residual.mean()
+        lag1 = float((centred[1:] * centred[:-1])[next_to].mean() / centred.var())
+        if lag1 <= 2 / np.sqrt(len(residual)):
+            return ()
+        return (
+            f"neighbouring windows of the baseline resemble each other (lag-1 correlation {lag1:.2f} over {pairs} pairs): "
+            "false alarms will be more frequent than stated; chart longer windows",
+        )
 
     def monitor(self, stream: pd.Series | pd.DataFrame | Sequence[float], *, seams: Any = None) -> ChartResult:
         """Chart windows against the frozen baseline; the chart itself does not change.
@@ -353,9 +355,6 @@ class ControlChart:
         chart._origin = None if chart._origin is None else pd.Timestamp(chart._origin)
         chart._period = None if chart._period is None else pd.Timedelta(chart._period)
         chart.center_, chart._pattern = np.array(chart.center_), np.array(chart._pattern)
-        for name in ("S", "R", "between", "sampled"):
-            chart.state_[name] = np.array(chart.state_[name])
-        chart.state_["seams"] = {k: np.array(v) for k, v in chart.state_["seams"].items()}
         chart._yardstick = Yardstick(**state["learned"]["_yardstick"])
         chart.notes_, chart.day_effect_ = tuple(state["learned"]["notes_"]), tuple(state["learned"]["day_effect_"])  # type: ignore[assignment]
         return chart
@@ -399,11 +398,11 @@ class ControlChart:
                 return low, high
         return -np.inf, np.inf
 
-    def _charted(self, value: np.ndarray, n: np.ndarray) -> np.ndarray:
+    def _charted(self, value: Any, n: Any) -> Any:
         return np.log(value) if self.kind == "positive" else value / n if self.kind == "count" else value
 
     def _shown(self, value: float, n: float) -> float:
-        return float(np.exp(value)) if self.kind == "positive" else value * n if self.kind == "count" else value
+        return math.exp(value) if self.kind == "positive" else value * n if self.kind == "count" else value
 
     def _n_pattern(self, windows: pd.DataFrame) -> np.ndarray:
         """Answers per place in the season, as in the last season seen; the usual n where that place was never seen."""
@@ -414,60 +413,34 @@ class ControlChart:
         return pattern if (pattern > 0).any() else np.full(self.season, self._usual_n)
 
     def _blank(self) -> dict[str, Any]:
-        zero = np.zeros(len(self.lambdas))
-        return {
-            "position": None, "S": zero, "R": zero, "between": zero, "sampled": zero, "seams": {},
-            "before": None, "waiting": [0.0, 0.0], "learned": [0.0, 0.0],
-        }  # fmt: skip
-
-    def _begin(self) -> None:
-        self.state_ = self._blank()
+        return blank(self.lambdas, len(self.center_))
 
     def _step(self, state: dict[str, Any], row: Any, seams: list[dict[str, Any]]) -> tuple:
-        lambdas = np.array(self.lambdas)
-        steps = 1 if state["position"] is None else max(int(row.position) - state["position"], 1)
-        keep = (1 - lambdas) ** steps
-        n = (self._usual_n if np.isnan(row.n) else row.n) if self._uses_n else 1.0
-        missing = bool(np.isnan(row.value)) or n == 0
+        n = (self._usual_n if math.isnan(row.n) else float(row.n)) if self._uses_n else 1.0
+        missing = math.isnan(row.value) or n == 0
         center = float(self.center_[int(row.position) % len(self.center_)])
-        passed = [s for s in seams if row.window >= s["time"]]
-        center += sum(s["offset"] for s in passed)
-        yardstick = self._yardstick
-        weight = 0.0 if missing else float(1 / yardstick.variance(n))
-        error = 0.0 if missing else float(self._charted(np.array(row.value), np.array(n)) - center)
-        state["position"] = int(row.position)
-        share = 1 / n if yardstick.per_answer and not missing else 1.0
-        state["S"] = keep * state["S"] + lambdas * weight * error
-        state["R"] = keep * state["R"] + lambdas * weight
-        state["between"] = keep**2 * state["between"] + (lambdas * weight) ** 2 * share
-        state["sampled"] = keep**2 * state["sampled"] + (
-            0 if missing else (lambdas * weight) ** 2 * yardstick.sampling / n
-        )
-        between = _learned(state, yardstick)
-        if not missing:
-            _learn(state, yardstick, error, share, 1 / n)
-        variance = between * state["between"] + state["sampled"] + center_variance(yardstick, between) * state["R"] ** 2
-        for number, seam in enumerate(seams):
-            after = state["seams"].get(str(number), np.zeros(len(lambdas)))
-            after = keep * after + (lambdas * weight if seam in passed else 0)
-            state["seams"][str(number)] = after
-            variance = variance + seam["se"] ** 2 * after**2
+        passed = [row.window >= seam["time"] for seam in seams]
+        center += sum(seam["offset"] for seam, there in zip(seams, passed) if there)
+        error = None if missing else float(self._charted(row.value, n)) - center
+        margins = [(bool(there), seam["se"]) for seam, there in zip(seams, passed)]
+        found = advance(state, self._yardstick, self.lambdas, int(row.position), error, n, margins)
         shown = self._shown(center, n)
-        if missing:
+        if error is None:
             return (np.nan, shown, np.nan, np.nan, False, 0, 0.0, 0.0)
-        scale = np.sqrt(variance)
-        t = state["S"] / scale
-        sided = np.abs(t) if self.direction == "both" else t if self.direction == "up" else -t
-        alarm = bool(sided.max() > self.limit_)
-        k = int(np.argmax(sided)) if alarm else 0
-        reach = self.limit_ * scale[k] / state["R"][k]
-        statistic = self._shown(center + state["S"][k] / state["R"][k], n)
-        lower = np.nan if self.direction == "up" else self._shown(center - reach, n)
-        upper = np.nan if self.direction == "down" else self._shown(center + reach, n)
+        sign = {"both": 0, "up": 1, "down": -1}[self.direction]
+        t = [total / scale for total, _, scale in found]
+        sided = [sign * value if sign else abs(value) for value in t]
+        alarm = max(sided) > self.limit_
+        k = sided.index(max(sided)) if alarm else 0
+        total, reach, scale = found[k]
+        statistic = self._shown(center + total / reach, n)
+        width = self.limit_ * scale / reach
+        lower = np.nan if self.direction == "up" else self._shown(center - width, n)
+        upper = np.nan if self.direction == "down" else self._shown(center + width, n)
         if self.kind in ("proportion", "count") and statistic >= 0 > lower:
             lower = 0.0
-        side = 0 if not alarm else int(np.sign(t[k]))
-        return (float(statistic), shown, float(lower), float(upper), alarm, side, error, weight)
+        side = 0 if not alarm else 1 if t[k] > 0 else -1
+        return (statistic, shown, lower, upper, alarm, side, error, 1 / self._yardstick.variance(n))
 
 
 _LEARNED = (
@@ -476,24 +449,9 @@ _LEARNED = (
 )  # fmt: skip
 
 
-def _learned(state: dict[str, Any], yardstick: Yardstick) -> float:
-    """Variance between windows from the baseline and the pairs of windows before this one; see `calibration.learned`."""
-    total, precision = state["learned"]
-    found = (yardstick.trust * yardstick.between + total) / (yardstick.trust + precision)
-    return max(found, floor(yardstick))
-
-
-def _learn(state: dict[str, Any], yardstick: Yardstick, error: float, share: float, inverse_n: float) -> None:
-    """Let the pair that ended one window ago count, and keep the pair that ends here waiting."""
-    state["learned"] = [state["learned"][0] + state["waiting"][0], state["learned"][1] + state["waiting"][1]]
-    if state["before"] is not None:
-        last, last_share, last_inverse = state["before"]
-        sampled, shared = yardstick.sampling * (inverse_n + last_inverse), share + last_share
-        expected = yardstick.between * shared + sampled
-        precision = shared**2 / (3 * expected**2)
-        square = min((error - last) ** 2, CAP * expected)
-        state["waiting"] = [precision / shared * (square - sampled), precision]
-    state["before"] = [error, share, inverse_n]
+def _draws(alpha: float) -> int:
+    """Streams to simulate for a probability of false alarm."""
+    return int(np.clip(round(50 / alpha, -2), 2000, 6000))
 
 
 def _seams(seams: Any) -> list[dict[str, Any]]:
@@ -507,19 +465,3 @@ def _seams(seams: Any) -> list[dict[str, Any]]:
                 f"seams: {quote(row)}; expected time, offset and se in each, {', '.join(sorted(lacking))} is not there"
             )
     return sorted(({k: row[k] for k in ("time", "offset", "se")} for row in rows), key=lambda row: row["time"])
-
-
-def _autocorrelation(position: np.ndarray, residual: np.ndarray) -> list[str]:
-    """A warning where neighbouring windows of the baseline resemble each other."""
-    next_to = np.diff(position) == 1
-    pairs = int(next_to.sum())
-    if pairs < 6 or np.ptp(residual) < 1e-9:
-        return []
-    centred = residual - residual.mean()
-    lag1 = float((centred[1:] * centred[:-1])[next_to].mean() / centred.var())
-    if lag1 <= 2 / np.sqrt(len(residual)):
-        return []
-    return [
-        f"neighbouring windows of the baseline resemble each other (lag-1 correlation {lag1:.2f} over {pairs} pairs): "
-        "false alarms will be more frequent than stated; chart longer windows"
-    ]
