@@ -10,19 +10,21 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import ndtr
 
-from llm_monitoring.charts.posterior import Posterior, Yardstick
+from llm_monitoring.charts.posterior import Noise, Posterior, Yardstick
 
 CAP = 9.0
+QUICKER = 1.2
 
 
 def simulate(
     posterior: Posterior, lambdas: tuple[float, ...], n: np.ndarray, phase: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Streams with nothing wrong: weighted EWMAs and their sd, (lambda, t, draw), and their rise per unit of shift."""
+    """Streams with nothing wrong: weighted EWMAs and their scale, (lambda, t, draw), and their rise per unit of shift."""
     charted = n > 0
     size, place, yardstick = n[charted], phase[charted] % len(posterior.center), posterior.yardstick
-    error = posterior.deviations(size, place, *_normals(len(size), posterior.draws, seed))
+    error = posterior.deviations(size, place, _noise(len(size), posterior.draws, seed))
     weigh = _kernel(lambdas, len(n))[:, charted][:, :, charted]
     weight = 1 / yardstick.variance(size)
     slope = weigh * weight
@@ -39,7 +41,14 @@ def simulate(
     between = learned(error, size, yardstick)
     variance = between * moving.astype(np.float32)[:, :, None]
     variance += fixed.astype(np.float32)[:, :, None]
-    return sums.reshape(variance.shape), np.sqrt(variance, out=variance), slope
+    scale = np.sqrt(variance, out=variance)
+    scale *= np.array(allowance(lambdas), dtype=np.float32)[:, None, None]
+    return sums.reshape(variance.shape), scale, slope
+
+
+def allowance(lambdas: tuple[float, ...]) -> list[float]:
+    """How much wider the limits of each EWMA are: the quicker ones are for large shifts, small ones need not pay for them."""
+    return [1.0 if lambda_ == min(lambdas) else QUICKER for lambda_ in lambdas]
 
 
 def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarray:
@@ -115,10 +124,10 @@ def _kernel(lambdas: tuple[float, ...], horizon: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _normals(horizon: int, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of standard normal values, the same for every chart."""
+def _noise(horizon: int, draws: int, seed: int) -> Noise:
+    """The same for every chart of that shape."""
     found = np.random.default_rng([seed, horizon]).standard_normal((2, horizon, draws), dtype=np.float32)
-    return _frozen(found[0]), _frozen(found[1])
+    return Noise(_frozen(found[0]), _frozen(found[1]), _frozen(ndtr(found[0])))
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

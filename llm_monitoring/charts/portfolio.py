@@ -12,7 +12,7 @@ import pandas as pd
 from llm_monitoring import plotting
 from llm_monitoring.charts.measurements import spacing
 from llm_monitoring.charts.posterior import GRID, DayEffect
-from llm_monitoring.charts.predictive import ControlChart
+from llm_monitoring.charts.predictive import FEWEST, ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.results import Result, jsonable
@@ -82,21 +82,17 @@ class ChartPortfolio:
             Long form: `feature_id`, `metric`, `window_start`, `value`, and where known `n`, `sd`, `kind`.
         """
         baseline = _checked(baseline, "baseline")
-        self.period_ = _usual_spacing(baseline)
         groups = list(_groups(baseline))
-        a_week = max(round(pd.Timedelta(days=7) / self.period_), 1)
-        season = self.season or (a_week if a_week <= 168 else 1)
-        self.windows_per_month_ = MONTH / self.period_
         self.charts_: dict[tuple[Any, Any], ControlChart] = {}
         skipped = []
-        likely = [key for key, frame in groups if frame["value"].notna().sum() >= 5]
-        self.arl0_ = max(len(likely), 1) * self.windows_per_month_ / self.false_alarms_per_month
-        for key, frame in groups:
+        likely = sum(frame["value"].notna().sum() >= FEWEST for _, _, frame in groups)
+        self.arl0_ = self._arl0(_usual_spacing(baseline), likely)
+        for key, kind, frame in groups:
             try:
-                self.charts_[key] = self._chart(key[1], frame, season)
-                self.charts_[key]._weigh(frame)
+                chart = self._chart(key[1], kind, _usual_spacing(frame), likely)
+                chart._weigh(frame)
+                self.charts_[key] = chart
             except ConfigError as error:
-                del self.charts_[key]
                 skipped.append((*key, str(error)))
         learned = _day_effects(self.charts_) if self.learn_day_effect else {}
         for key, chart in self.charts_.items():
@@ -106,15 +102,17 @@ class ChartPortfolio:
         self.not_charted_ = pd.DataFrame(skipped, columns=[*KEYS, "reason"])
         return self
 
-    def _chart(self, metric: str, frame: pd.DataFrame, season: int) -> ControlChart:
-        kind = str(frame["kind"].iloc[0]) if "kind" in frame and pd.notna(frame["kind"].iloc[0]) else "mean"
-        direction = (self.directions or {}).get(metric, "both")
+    def _arl0(self, period: pd.Timedelta, charts: int) -> float:
+        return max(max(charts, 1) * float(MONTH / period) / self.false_alarms_per_month, 1.01)
+
+    def _chart(self, metric: str, kind: str, period: pd.Timedelta, charts: int) -> ControlChart:
+        a_week = max(round(pd.Timedelta(days=7) / period), 1)
         return ControlChart(
             kind=kind,
-            arl0=max(self.arl0_, 1.01),
+            arl0=self._arl0(period, charts),
             horizon=self.horizon,
-            direction=direction,
-            season=season,
+            direction=(self.directions or {}).get(metric, "both"),
+            season=self.season or (a_week if a_week <= 168 else 1),
             seed=self.seed,
         )
 
@@ -135,7 +133,7 @@ class ChartPortfolio:
         stream = _checked(stream, "stream")
         results, skipped = {}, self.not_charted_.values.tolist()
         known = {(row[0], row[1]) for row in skipped}
-        for key, frame in _groups(stream):
+        for key, _, frame in _groups(stream):
             if key not in self.charts_:
                 if key not in known:
                     skipped.append([*key, "no baseline windows"])
@@ -339,9 +337,15 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame
 
 
-def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], pd.DataFrame]]:
-    for key, group in frame.groupby(KEYS, sort=True, dropna=False):
-        yield (key[0], key[1]), group
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], str, pd.DataFrame]]:
+    """Feature and metric, kind, and the windows of each chart."""
+    windows = frame[[c for c in ("window_start", "window_end", "value", "n", "sd") if c in frame]].reset_index(
+        drop=True
+    )
+    kinds = frame["kind"].to_numpy(dtype=object) if "kind" in frame else np.full(len(frame), None)
+    for key, rows in frame.groupby(KEYS, sort=True, dropna=False).indices.items():
+        kind = kinds[rows[0]]
+        yield (key[0], key[1]), "mean" if pd.isna(kind) else str(kind), windows.take(rows)
 
 
 def _usual_spacing(frame: pd.DataFrame) -> pd.Timedelta:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
 
 GRID = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.3, 1.7, 2.2, 3, 4, 5.5, 7.5, 10, 14, 20])
-SPIKE, TAIL, DISCOUNT = 0.3, 2.0, 0.4
+SPIKE, TAIL, DISCOUNT = 0.2, 2.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,14 @@ class Yardstick:
         return 0.25 * self.between if self.per_answer else 0.0
 
 
+class Noise(NamedTuple):
+    """What drives simulated streams, (window, draw): standard normal values, others, and the first as probabilities."""
+
+    normal: np.ndarray
+    other: np.ndarray
+    uniform: np.ndarray
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Draws of the parameters, the plug-in values of the statistic, and how to simulate a stream.
@@ -90,8 +98,8 @@ class Posterior:
     yardstick : Yardstick
         Variances that the statistic starts from.
     deviations : callable
-        (n, place, normals, others, pick) -> simulated value minus centre, (window, draw): two sets of standard normal
-        values of that shape, and the draws to take (all of them where None).
+        (n, place, noise, pick) -> simulated value minus centre, (window, draw); `pick`: the draws to take, all of them
+        where None.
     draws : int
     day_effect : tuple of float
         Mean and 5 % and 95 % quantile of the sd of the day effect.

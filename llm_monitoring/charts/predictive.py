@@ -83,7 +83,7 @@ class ControlChart:
     direction: str = "both"
     season: int = 7
     seed: int = 0
-    lambdas: tuple[float, ...] = (0.12, 0.4)
+    lambdas: tuple[float, ...] = (0.15, 0.5)
     guarantee: float | None = None
     day_effect: DayEffect | None = None
 
@@ -169,7 +169,7 @@ class ControlChart:
         self.n_baseline_ = len(used)
 
     def _rates(self, y: np.ndarray, n: np.ndarray) -> RateEvidence:
-        return RateEvidence(np.round(y * n), n, DayEffect.default(0.2), counts=self.kind == "count")
+        return RateEvidence(np.round(y * n), n, DayEffect.default(0.25), counts=self.kind == "count")
 
     def _scores(self, used: pd.DataFrame, y: np.ndarray, n: np.ndarray) -> ScoreEvidence:
         sd = used["sd"].to_numpy() / (used["value"].to_numpy() if self.kind == "positive" else 1.0)
@@ -196,7 +196,7 @@ class ControlChart:
             grid = spread * np.geomspace(0.1, 5, 41) * (np.sqrt(self._usual_n) if self._uses_n else 1.0)
             day = DayEffect(grid, np.full(41, 1 / 41))
         seasonal = self.season > 1 and len(y) >= 3 * self.season
-        return ScoreEvidence(model, day, DayEffect.default(unit, spike=0.05, tail=1.0) if seasonal else None)
+        return ScoreEvidence(model, day, DayEffect.default(unit, spike=0.6, tail=1.0) if seasonal else None)
 
     def _fit_limit(self) -> None:
         alpha = 1 - (1 - 1 / self.arl0) ** self.horizon

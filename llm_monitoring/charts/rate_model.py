@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, gammaln, logit, logsumexp, ndtr
+from scipy.special import expit, gammaln, logit, logsumexp
 
-from llm_monitoring.charts.posterior import DayEffect, Posterior, Yardstick, summary, systematic, trust
+from llm_monitoring.charts.posterior import DayEffect, Noise, Posterior, Yardstick, summary, systematic, trust
 
 EXACT = 12.0
 
@@ -28,8 +28,8 @@ class RateEvidence:
         self._rate = _rate_grid(events, n, counts)
         self._inverse_n = float(np.mean(1 / n))
         rate, like = self._rate, _negative_binomial if counts else _beta_binomial
-        step = np.gradient(np.log(rate) if counts else logit(rate))
-        jeffreys = np.log(step) + (0.5 * np.log(rate) if counts else 0.5 * np.log(rate * (1 - rate)))
+        self._step = np.gradient(np.log(rate) if counts else logit(rate))
+        jeffreys = np.log(self._step) + (0.5 * np.log(rate) if counts else 0.5 * np.log(rate * (1 - rate)))
         self._log = like(events, n, rate[:, None], day.grid[None, :]) + jeffreys[:, None]
         self.by_day = logsumexp(self._log, axis=0)
 
@@ -38,17 +38,17 @@ class RateEvidence:
         log_post = self._log + np.log(np.maximum(prior.mass, 1e-300))
         chance = np.exp(log_post - log_post.max())
         i, j = np.unravel_index(systematic(chance.ravel(), draws, rng), chance.shape)
-        p, c = self._rate[i], self.day.grid[j]
+        within = self._step[i] * (rng.random(draws) - 0.5)  # rates between the points of the grid
+        p = np.exp(np.log(self._rate[i]) + within) if self.counts else expit(logit(self._rate[i]) + within)
+        c = self.day.grid[j]
         center, jitter = float(p.mean()), np.sqrt(np.log1p(c**2))
+        usual, spread = (p / (1 + c**2) ** 0.5).astype(np.float32), jitter.astype(np.float32)
 
-        def deviations(
-            n: np.ndarray, where: np.ndarray, normals: np.ndarray, others: np.ndarray, pick: np.ndarray | None = None
-        ) -> np.ndarray:
-            usual, spread = (p, jitter) if pick is None else (p[pick], jitter[pick])
-            level = usual * np.exp(spread * others - spread**2 / 2)
-            level = level if self.counts else np.minimum(level, 1.0)
-            size = np.broadcast_to(n[:, None], level.shape)
-            return (_events(level, size, normals, self.counts) / size - center).astype(np.float32)
+        def deviations(n: np.ndarray, where: np.ndarray, noise: Noise, pick: np.ndarray | None = None) -> np.ndarray:
+            median, sigma = (usual, spread) if pick is None else (usual[pick], spread[pick])
+            level = median * np.exp(sigma * noise.other)
+            size = n.astype(np.float32)[:, None]
+            return _events(level, size, noise, self.counts) / size - np.float32(center)
 
         unsure = (c * p) ** 2
         yardstick = Yardstick(
@@ -58,43 +58,43 @@ class RateEvidence:
         return Posterior(np.array([center]), yardstick, deviations, draws, summary(c))
 
 
-def _events(level: np.ndarray, n: np.ndarray, normals: np.ndarray, counts: bool) -> np.ndarray:
-    """Events in windows by inversion of the normal score: exact where few are expected, corrected normal above."""
-    rare = level if counts else np.minimum(level, 1 - level)
-    mean = rare * n
-    score = normals if counts else np.where(level > rare, -normals, normals)
-    variance = mean if counts else mean * (1 - rare)
-    skew = (1 if counts else 1 - 2 * rare) / np.sqrt(np.maximum(variance, 1e-12))
-    out = mean + np.sqrt(variance) * (score + skew / 6 * (score**2 - 1))
-    few = mean < EXACT
-    if few.any():
-        out[few] = _inverted(ndtr(score[few].astype(float)), mean[few], n[few], counts)
-    return out if counts else np.where(level > rare, n - out, out)
+def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.ndarray:
+    """Events in windows of n: exact where fewer than `EXACT` are expected, a corrected normal above."""
+    if not counts and level.min() > 0.5:
+        return n - _events(np.maximum(1 - level, 0), n, Noise(-noise.normal, noise.other, 1 - noise.uniform), counts)
+    level = level if counts else np.minimum(level, 1)
+    mean = level * n
+    variance = mean if counts else np.maximum(mean * (1 - level), 1e-12)
+    skew = (1 if counts else 1 - 2 * level) / 6
+    out = mean + np.sqrt(variance) * noise.normal + skew * (noise.normal**2 - 1)
+    rows = np.flatnonzero(mean.min(axis=1) < EXACT)
+    few = np.where(mean[rows] < EXACT, mean[rows], 0)
+    exact = _inverted(noise.uniform[rows], few, n[rows], counts)
+    out[rows] = np.where(few > 0, exact, out[rows])
+    return out if counts else np.clip(out, 0, n)
 
 
 def _inverted(u: np.ndarray, mean: np.ndarray, n: np.ndarray, counts: bool) -> np.ndarray:
     """Smallest k with P(X <= k) >= u for Poisson or binomial X, all at once, the sums built up term by term."""
-    out = np.zeros(len(u))
-    left = np.arange(len(u))
     size = np.round(n)
-    odds = mean if counts else mean / np.maximum(n - mean, 1e-300)
+    odds = mean if counts else mean / np.maximum(n - mean, 1e-6)
     term = np.exp(-mean) if counts else np.exp(size * np.log1p(-mean / n))
     rest = u - term
-    k = 0
-    while left.size and k < 200:
+    out = (rest > 0).astype(np.float32)
+    for k in range(1, 100):
+        term *= odds / k if counts else odds * (np.maximum(size - k + 1, 0) / k)
+        rest -= term
         more = rest > 0
-        left, term, rest, odds, size = left[more], term[more], rest[more], odds[more], size[more]
-        k += 1
-        out[left] = k
-        term = term * odds / k if counts else term * odds * np.maximum(size - k + 1, 0) / k
-        rest = rest - term
+        if not more.any():
+            break
+        out += more
     return out
 
 
 def _rate_grid(events: np.ndarray, n: np.ndarray, counts: bool) -> np.ndarray:
-    """67 rates from 8 standard errors below the estimate to 6.5 above, on the log or logit scale."""
+    """33 rates from 8 standard errors below the estimate to 6.5 above, on the log or logit scale."""
     total, size = events.sum() + 0.5, n.sum() + (0 if counts else 1)
-    steps = np.linspace(-8, 6.5, 67)
+    steps = np.linspace(-8, 6.5, 33)
     if counts:
         between = np.var(events / n) / len(n) / (total / size) ** 2 if len(n) > 1 else 0
         return np.exp(np.log(total / size) + steps * max(np.sqrt(1 / total), np.sqrt(between)))

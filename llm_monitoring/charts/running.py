@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_monitoring.charts.calibration import CAP
+from llm_monitoring.charts.calibration import CAP, allowance
 from llm_monitoring.charts.posterior import Yardstick
 
 State = dict[str, Any]
@@ -53,8 +53,8 @@ def advance(
 
     Returns
     -------
-    list of (sum, weight, sd)
-        Per lambda: the statistic is sum / sd, and the weighted mean deviation sum / weight.
+    list of (sum, weight, scale)
+        Per lambda: the statistic is sum / scale, and the weighted mean deviation sum / weight.
     """
     steps = 1 if state["position"] is None else max(position - state["position"], 1)
     state["position"] = position
@@ -63,7 +63,7 @@ def advance(
     between = _between(state, yardstick)
     ratio = yardstick.center_ratio(between)
     found = []
-    for k, lambda_ in enumerate(lambdas):
+    for k, (lambda_, wider) in enumerate(zip(lambdas, allowance(lambdas))):
         keep = (1 - lambda_) ** steps
         gain = lambda_ * weight
         places = [keep * w for w in state["weights"][k]]
@@ -80,7 +80,7 @@ def advance(
             variance += se * se * after[k] * after[k]
         for name, value in (("sums", sums), ("weights", places), ("shared", shared), ("sampled", sampled)):
             state[name] = [*state[name][:k], value, *state[name][k + 1 :]]
-        found.append((sums, reach, variance**0.5))
+        found.append((sums, reach, wider * variance**0.5))
     if error is not None:
         _learn(state, yardstick, error, share, 1 / n)
     return found

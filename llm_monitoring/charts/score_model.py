@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from llm_monitoring.charts.posterior import DayEffect, Posterior, Yardstick, summary, systematic, trust
+from llm_monitoring.charts.posterior import DayEffect, Noise, Posterior, Yardstick, summary, systematic, trust
 
 
 @dataclass(frozen=True)
@@ -81,19 +81,17 @@ class ScoreEvidence:
         offset = np.ascontiguousarray((theta - plug).T, dtype=np.float32)
         bend = (_skew(plug, model) / 6).astype(np.float32)
 
-        def deviations(
-            n: np.ndarray, where: np.ndarray, normals: np.ndarray, others: np.ndarray, pick: np.ndarray | None = None
-        ) -> np.ndarray:
+        def deviations(n: np.ndarray, where: np.ndarray, noise: Noise, pick: np.ndarray | None = None) -> np.ndarray:
             within, between, apart = (
                 (sampling, day, offset) if pick is None else (sampling[pick], day[pick], offset[:, pick])
             )
             size, place = n.astype(np.float32)[:, None], where % places
             sampled = within / size
             variance = between + sampled
-            out = np.sqrt(variance) * normals
+            out = np.sqrt(variance) * noise.normal
             if bend.any():
                 share = sampled / variance
-                out += bend[place, None] / np.sqrt(size) * share * np.sqrt(sampled) * (normals * normals - 1)
+                out += bend[place, None] / np.sqrt(size) * share * np.sqrt(sampled) * (noise.normal**2 - 1)
             return out + apart[place]
 
         unsure = self._between[i] if model.known else s2
