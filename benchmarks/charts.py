@@ -57,7 +57,7 @@ def shares(rng, n, p=0.05, cv=0.0, factor=1.0):
 def null_cells(lengths=(7, 14, 28, 90)):
     """Worlds in which nothing happens: (family, name, m, kind, make)."""
     for m in lengths:
-        for distribution in ("judge", "ceiling", "middle"):
+        for distribution in ("judge", "ceiling", "middle", "u"):
             for n in (20, 200, 2000) if distribution == "judge" else (20, 200):
                 yield (
                     "mean",
