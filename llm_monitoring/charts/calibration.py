@@ -46,9 +46,10 @@ def simulate(
     return sums.reshape(variance.shape), scale, slope
 
 
-def allowance(lambdas: tuple[float, ...]) -> list[float]:
+@lru_cache(maxsize=64)
+def allowance(lambdas: tuple[float, ...]) -> tuple[float, ...]:
     """How much wider the limits of each EWMA are: the quicker ones are for large shifts, small ones need not pay for them."""
-    return [1.0 if lambda_ == min(lambdas) else QUICKER for lambda_ in lambdas]
+    return tuple(1.0 if lambda_ == min(lambdas) else QUICKER for lambda_ in lambdas)
 
 
 def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarray:

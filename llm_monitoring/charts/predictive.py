@@ -153,35 +153,38 @@ class ControlChart:
         timed = windows["window_start"].notna().any()
         self._origin = windows["window_start"].iloc[0] if timed else None
         self._period = spacing(pd.DatetimeIndex(windows["window_start"])) if timed else None
-        used = windows[windows["value"].notna() & ~(windows["n"] == 0)]
-        if len(used) < FEWEST:
+        position, value, n, sd = (windows[column].to_numpy() for column in ("position", "value", "n", "sd"))
+        used = ~np.isnan(value) & ~(n == 0)
+        if used.sum() < FEWEST:
             raise ConfigError(
-                f"baseline: {len(used)} windows with a value; ControlChart needs {FEWEST}. Give earlier windows"
+                f"baseline: {used.sum()} windows with a value; ControlChart needs {FEWEST}. Give earlier windows"
             )
-        self._uses_n = bool(used["n"].notna().any())
-        self._usual_n = float(used["n"].median()) if self._uses_n else 1.0
-        self._last = int(windows["position"].iloc[-1])
-        n = used["n"].fillna(self._usual_n).to_numpy()
-        y = self._charted(used["value"].to_numpy(), n)
-        self._pattern = self._n_pattern(windows)
-        self._windows = used["position"].to_numpy(), y, n
-        self._evidence = self._rates(y, n) if self.kind in ("proportion", "count") else self._scores(used, y, n)
-        self.n_baseline_ = len(used)
+        self._uses_n = bool((~np.isnan(n[used])).any())
+        self._usual_n = float(np.nanmedian(n[used])) if self._uses_n else 1.0
+        self._last = int(position[-1])
+        n = np.where(np.isnan(n), self._usual_n, n)
+        self._pattern = self._n_pattern(position, n)
+        position, value, n, sd = position[used], value[used], n[used], sd[used]
+        y = self._charted(value, n)
+        self._windows = position, y, n
+        rates = self.kind in ("proportion", "count")
+        self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
+        self.n_baseline_ = len(y)
 
     def _rates(self, y: np.ndarray, n: np.ndarray) -> RateEvidence:
         return RateEvidence(np.round(y * n), n, DayEffect.default(0.25), counts=self.kind == "count")
 
-    def _scores(self, used: pd.DataFrame, y: np.ndarray, n: np.ndarray) -> ScoreEvidence:
-        sd = used["sd"].to_numpy() / (used["value"].to_numpy() if self.kind == "positive" else 1.0)
+    def _scores(
+        self, position: np.ndarray, value: np.ndarray, y: np.ndarray, n: np.ndarray, sd: np.ndarray
+    ) -> ScoreEvidence:
+        sd = sd / value if self.kind == "positive" else sd
         freedom = np.where(np.isnan(sd) | (n < 2) | ~np.isfinite(n), 0, n - 1)
         total = freedom.sum()
         s2 = float((freedom * np.nan_to_num(sd) ** 2).sum() / total) if total > 0 else 0.0
         known = self._uses_n and s2 > 0 and total >= 10
-        low, high = self._scale(used["value"])
-        phase = used["position"].to_numpy() % self.season
-        model = Scores(
-            y, n if self._uses_n else np.ones(len(y)), phase, self.season, s2, float(total), known, low, high
-        )
+        low, high = self._scale(value)
+        phase = position % self.season
+        model = Scores(y, n, phase, self.season, s2, float(total), known, low, high)
         if known:
             unit = 0.02 * (high - low if np.isfinite(high - low) and self.kind == "mean" else 4 * np.sqrt(s2))
             day = DayEffect.default(unit)
@@ -189,7 +192,7 @@ class ControlChart:
             spread = float(np.std(y, ddof=1))
             if spread <= 1e-9 * np.abs(y).max():  # rounding of equal numbers is no variation
                 raise ConfigError(
-                    f"baseline: {len(y)} windows, all of them {used['value'].iloc[0]}; ControlChart needs 2 distinct values, "
+                    f"baseline: {len(y)} windows, all of them {value[0]}; ControlChart needs 2 distinct values, "
                     "or n and sd per window. Give earlier windows, or kind='proportion' for rare events"
                 )
             unit = spread / 4
@@ -264,7 +267,8 @@ class ControlChart:
         windows = self._read(stream, self._last)
         seams = _seams(seams)
         state = self._blank()
-        found = [self._step(state, row, seams) for row in windows.itertuples()]
+        rows = zip(*(windows[name].tolist() for name in ("window", "position", "value", "n")))
+        found = [self._step(state, *row, seams) for row in rows]
         statistic, center, lower, upper, alarm, side, error, weight = np.array(found, dtype=float).reshape(-1, 8).T
         frame = frame_of(windows, statistic=statistic, center=center, lower=lower, upper=upper, alarm=alarm > 0)
         alarms = events_of(frame, side.astype(int), error, weight, self._yardstick.center)
@@ -309,10 +313,12 @@ class ControlChart:
         if window is None and self._origin is not None:
             row["window_start"] = [self._origin + (after + 1) * (self._period or pd.Timedelta(days=1))]
         windows = self._read(pd.DataFrame(row), after)
-        line = next(windows.itertuples())
-        found = self._step(self.state_, line, _seams(seams))
+        line = windows.iloc[0]
+        found = self._step(
+            self.state_, line["window"], int(line["position"]), float(line["value"]), float(line["n"]), _seams(seams)
+        )
         names = ("statistic", "center", "lower", "upper", "alarm")
-        return {"window": line.window, "value": line.value, "n": line.n, **dict(zip(names, found))}
+        return {"window": line["window"], "value": line["value"], "n": line["n"], **dict(zip(names, found))}
 
     def rebaseline(self, baseline: Any, *, reason: str) -> ControlChart:
         """Fit again to other windows, and write down why; `history_` keeps every such act.
@@ -390,7 +396,7 @@ class ControlChart:
                 row = int(np.flatnonzero(there & broken)[0])
                 raise ConfigError(f"{name} row {row}, {column}: {quote(windows[column].iloc[row])}; expected {words}")
 
-    def _scale(self, value: pd.Series) -> tuple[float, float]:
+    def _scale(self, value: np.ndarray) -> tuple[float, float]:
         if self.low is not None and self.high is not None:
             return float(self.low), float(self.high)
         for low, high in ((0.0, 1.0), (1.0, 5.0)):
@@ -404,26 +410,28 @@ class ControlChart:
     def _shown(self, value: float, n: float) -> float:
         return math.exp(value) if self.kind == "positive" else value * n if self.kind == "count" else value
 
-    def _n_pattern(self, windows: pd.DataFrame) -> np.ndarray:
+    def _n_pattern(self, position: np.ndarray, n: np.ndarray) -> np.ndarray:
         """Answers per place in the season, as in the last season seen; the usual n where that place was never seen."""
         pattern = np.full(self.season, self._usual_n)
         if self._uses_n:
-            recent = windows[windows["position"] > self._last - self.season]
-            pattern[recent["position"].to_numpy() % self.season] = recent["n"].fillna(self._usual_n).to_numpy()
+            recent = position > self._last - self.season
+            pattern[position[recent] % self.season] = n[recent]
         return pattern if (pattern > 0).any() else np.full(self.season, self._usual_n)
 
     def _blank(self) -> dict[str, Any]:
         return blank(self.lambdas, len(self.center_))
 
-    def _step(self, state: dict[str, Any], row: Any, seams: list[dict[str, Any]]) -> tuple:
-        n = (self._usual_n if math.isnan(row.n) else float(row.n)) if self._uses_n else 1.0
-        missing = math.isnan(row.value) or n == 0
-        center = float(self.center_[int(row.position) % len(self.center_)])
-        passed = [row.window >= seam["time"] for seam in seams]
+    def _step(
+        self, state: dict[str, Any], window: Any, position: int, value: float, n: float, seams: list[dict[str, Any]]
+    ) -> tuple:
+        n = (self._usual_n if math.isnan(n) else n) if self._uses_n else 1.0
+        missing = math.isnan(value) or n == 0
+        center = float(self.center_[position % len(self.center_)])
+        passed = [window >= seam["time"] for seam in seams]
         center += sum(seam["offset"] for seam, there in zip(seams, passed) if there)
-        error = None if missing else float(self._charted(row.value, n)) - center
+        error = None if missing else float(self._charted(value, n)) - center
         margins = [(bool(there), seam["se"]) for seam, there in zip(seams, passed)]
-        found = advance(state, self._yardstick, self.lambdas, int(row.position), error, n, margins)
+        found = advance(state, self._yardstick, self.lambdas, position, error, n, margins)
         shown = self._shown(center, n)
         if error is None:
             return (np.nan, shown, np.nan, np.nan, False, 0, 0.0, 0.0)

@@ -57,30 +57,34 @@ def advance(
         Per lambda: the statistic is sum / scale, and the weighted mean deviation sum / weight.
     """
     steps = 1 if state["position"] is None else max(position - state["position"], 1)
-    state["position"] = position
-    weight = 0.0 if error is None else 1 / yardstick.variance(n)
-    share = 1 / n if yardstick.per_answer and error is not None else 1.0
+    there = error is not None
+    weight, noise = (1 / yardstick.variance(n), yardstick.sampling / n) if there else (0.0, 0.0)
+    share = 1 / n if yardstick.per_answer and there else 1.0
     between = _between(state, yardstick)
     ratio = yardstick.center_ratio(between)
+    ahead: State = {"sums": [], "weights": [], "shared": [], "sampled": []}
     found = []
     for k, (lambda_, wider) in enumerate(zip(lambdas, allowance(lambdas))):
         keep = (1 - lambda_) ** steps
         gain = lambda_ * weight
         places = [keep * w for w in state["weights"][k]]
         places[position % len(places)] += gain
-        sums = keep * state["sums"][k] + (0.0 if error is None else gain * error)
+        sums = keep * state["sums"][k] + (gain * error if error is not None else 0.0)
         shared = keep * keep * state["shared"][k] + gain * gain * share
-        sampled = keep * keep * state["sampled"][k] + (0.0 if error is None else gain * gain * yardstick.sampling / n)
+        sampled = keep * keep * state["sampled"][k] + gain * gain * noise
         reach = sum(places)
-        middle = yardstick.center * reach * reach + yardstick.place * sum(w * w for w in places)
+        middle = yardstick.center * reach * reach
+        if yardstick.place:
+            middle += yardstick.place * sum([w * w for w in places])
         variance = between * shared + sampled + ratio * middle
         for number, (passed, se) in enumerate(seams):
             after = state["seams"].setdefault(str(number), [0.0] * len(lambdas))
             after[k] = keep * after[k] + (gain if passed else 0.0)
             variance += se * se * after[k] * after[k]
         for name, value in (("sums", sums), ("weights", places), ("shared", shared), ("sampled", sampled)):
-            state[name] = [*state[name][:k], value, *state[name][k + 1 :]]
+            ahead[name].append(value)
         found.append((sums, reach, wider * variance**0.5))
+    state.update(ahead, position=position)
     if error is not None:
         _learn(state, yardstick, error, share, 1 / n)
     return found
