@@ -7,7 +7,7 @@ from scipy.special import expit, gammaln, logit, logsumexp
 
 from llm_monitoring.charts.posterior import DayEffect, Noise, Posterior, Yardstick, summary, systematic, trust
 
-EXACT = 12.0
+EXACT = 6.0
 
 
 class RateEvidence:
@@ -59,14 +59,15 @@ class RateEvidence:
 
 
 def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.ndarray:
-    """Events in windows of n: exact where fewer than `EXACT` are expected, a corrected normal above."""
+    """Events in windows of n: exact where fewer than `EXACT` are expected, a corrected and rounded normal above
+    (it differs in 2 of 100 windows, by one)."""
     if not counts and level.min() > 0.5:
         return n - _events(np.maximum(1 - level, 0), n, Noise(-noise.normal, noise.other, 1 - noise.uniform), counts)
     level = level if counts else np.minimum(level, 1)
     mean = level * n
     variance = mean if counts else np.maximum(mean * (1 - level), 1e-12)
     skew = (1 if counts else 1 - 2 * level) / 6
-    out = mean + np.sqrt(variance) * noise.normal + skew * (noise.normal**2 - 1)
+    out = np.rint(mean + np.sqrt(variance) * noise.normal + skew * (noise.normal**2 - 1))
     rows = np.flatnonzero(mean.min(axis=1) < EXACT)
     few = np.where(mean[rows] < EXACT, mean[rows], 0)
     exact = _inverted(noise.uniform[rows], few, n[rows], counts)
@@ -82,7 +83,8 @@ def _inverted(u: np.ndarray, mean: np.ndarray, n: np.ndarray, counts: bool) -> n
     rest = u - term
     out = (rest > 0).astype(np.float32)
     for k in range(1, 100):
-        term *= odds / k if counts else odds * (np.maximum(size - k + 1, 0) / k)
+        term *= odds
+        term *= np.float32(1 / k) if counts else np.maximum(size - k + 1, 0) / np.float32(k)
         rest -= term
         more = rest > 0
         if not more.any():
