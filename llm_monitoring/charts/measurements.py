@@ -135,6 +135,11 @@ def _check_times(label: pd.Index, column: str, name: str) -> None:
 def _positions(label: pd.Index, timed: bool, numbered: bool, origin: Any, period: Any, after: int) -> np.ndarray:
     if timed and len(label):
         first = label[0] if origin is None else origin
+        if (label.tz is None) != (first.tz is None):  # type: ignore[attr-defined]
+            raise ConfigError(
+                f"stream, window_start: {label[0]}; expected times {'without' if first.tz is None else 'with'} a time zone, "
+                f"as in the baseline ({first})"
+            )
         step = period or spacing(label) or pd.Timedelta(days=1)
         return np.round(np.asarray((label - first) / step)).astype(int)
     if numbered:

@@ -343,9 +343,12 @@ def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], str, pd.Data
         drop=True
     )
     kinds = frame["kind"].to_numpy(dtype=object) if "kind" in frame else np.full(len(frame), None)
-    for key, rows in frame.groupby(KEYS, sort=True, dropna=False).indices.items():
+    numbered = frame[KEYS].assign(row=np.arange(len(frame)))
+    for key, group in numbered.groupby(KEYS, sort=True, dropna=False)["row"]:
+        rows = group.to_numpy()
         kind = kinds[rows[0]]
-        yield (key[0], key[1]), "mean" if pd.isna(kind) else str(kind), windows.take(rows)
+        feature, metric = key  # type: ignore[misc]
+        yield (feature, metric), "mean" if pd.isna(kind) else str(kind), windows.take(rows)
 
 
 def _usual_spacing(frame: pd.DataFrame) -> pd.Timedelta:

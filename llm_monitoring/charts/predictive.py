@@ -90,13 +90,22 @@ class ControlChart:
     def __post_init__(self) -> None:
         one_of("ControlChart(kind)", self.kind, KINDS)
         one_of("ControlChart(direction)", self.direction, DIRECTIONS)
-        for name, value, least in (("arl0", self.arl0, 1), ("horizon", self.horizon, 1), ("season", self.season, 1)):
-            if not (
-                isinstance(value, int | float)
-                and np.isfinite(value)
-                and (value > least or (value == 1 and name != "arl0"))
-            ):
-                raise ConfigError(f"ControlChart({name}={quote(value)}); expected a number above {least}")
+        if not (isinstance(self.arl0, int | float) and 1 < self.arl0 < np.inf):
+            raise ConfigError(f"ControlChart(arl0={quote(self.arl0)}); expected a number above 1")
+        for name, whole in (("horizon", self.horizon), ("season", self.season)):
+            if not (isinstance(whole, int | np.integer) and whole >= 1):
+                raise ConfigError(
+                    f"ControlChart({name}={quote(whole)}); expected a whole number of windows, 1 at least"
+                )
+        if not (len(self.lambdas) and all(0 < weight <= 1 for weight in self.lambdas)):
+            raise ConfigError(
+                f"ControlChart(lambdas={quote(self.lambdas)}); expected one or more numbers above 0, at most 1"
+            )
+        ends = [end for end in (self.low, self.high) if end is not None]
+        if len(ends) == 1 or (ends and not ends[0] < ends[1]):
+            raise ConfigError(
+                f"ControlChart(low={quote(self.low)}, high={quote(self.high)}); expected both ends of the scale, low < high"
+            )
         if self.guarantee is not None and not 0 < self.guarantee < 1:
             raise ConfigError(
                 f"ControlChart(guarantee={quote(self.guarantee)}); expected a share between 0 and 1, such as 0.9"
@@ -264,11 +273,12 @@ class ControlChart:
         -------
         ChartResult
         """
+        self._check_fitted("monitor")
         windows = self._read(stream, self._last)
-        seams = _seams(seams)
+        seams = _seams(seams, self._origin)
         state = self._blank()
-        rows = zip(*(windows[name].tolist() for name in ("window", "position", "value", "n")))
-        found = [self._step(state, *row, seams) for row in rows]
+        rows = zip(windows["window"], *(windows[name].tolist() for name in ("position", "value", "n")))
+        found = [self._step(state, window, position, value, n, seams) for window, position, value, n in rows]
         statistic, center, lower, upper, alarm, side, error, weight = np.array(found, dtype=float).reshape(-1, 8).T
         frame = frame_of(windows, statistic=statistic, center=center, lower=lower, upper=upper, alarm=alarm > 0)
         alarms = events_of(frame, side.astype(int), error, weight, self._yardstick.center)
@@ -306,6 +316,7 @@ class ControlChart:
         dict
             `window`, `value`, `n`, `statistic`, `center`, `lower`, `upper`, `alarm`.
         """
+        self._check_fitted("update")
         row: dict[str, Any] = {"value": [value], "n": [n], "sd": [sd]}
         if window is not None:
             row["window_start" if self._origin is not None else "window"] = [window]
@@ -315,7 +326,12 @@ class ControlChart:
         windows = self._read(pd.DataFrame(row), after)
         line = windows.iloc[0]
         found = self._step(
-            self.state_, line["window"], int(line["position"]), float(line["value"]), float(line["n"]), _seams(seams)
+            self.state_,
+            line["window"],
+            int(line["position"]),
+            float(line["value"]),
+            float(line["n"]),
+            _seams(seams, self._origin),
         )
         names = ("statistic", "center", "lower", "upper", "alarm")
         return {"window": line["window"], "value": line["value"], "n": line["n"], **dict(zip(names, found))}
@@ -374,6 +390,10 @@ class ControlChart:
         pattern = "a weekly pattern" if len(self.center_) > 1 else "no weekly pattern"
         return f"windows independent given the {effect}, {pattern}, n as in the last season of the baseline"
 
+    def _check_fitted(self, verb: str) -> None:
+        if not hasattr(self, "limit_"):
+            raise ConfigError(f"ControlChart.{verb}: no baseline yet; expected chart.fit(baseline) before it")
+
     def _read(self, stream: Any, after: int) -> pd.DataFrame:
         windows = read_windows(stream, "stream", origin=self._origin, period=self._period, after=after)
         self._check_kind(windows, "stream")
@@ -383,7 +403,9 @@ class ControlChart:
         value, n = windows["value"].to_numpy(), windows["n"].to_numpy()
         there = ~np.isnan(value) & ~(n == 0)
         rules: dict[str, list[tuple[np.ndarray, str, str]]] = {
-            "mean": [],
+            "mean": []
+            if self.low is None
+            else [((value < self.low) | (value > self.high), "value", f"a score from {self.low:g} to {self.high:g}")],
             "positive": [(value <= 0, "value", "a number above 0 for kind='positive'")],
             "count": [(value < 0, "value", "a count of at least 0")],
             "proportion": [
@@ -462,7 +484,8 @@ def _draws(alpha: float) -> int:
     return int(np.clip(round(50 / alpha, -2), 2000, 6000))
 
 
-def _seams(seams: Any) -> list[dict[str, Any]]:
+def _seams(seams: Any, origin: pd.Timestamp | None) -> list[dict[str, Any]]:
+    """Seams in order, their times as the windows tell theirs."""
     if seams is None:
         return []
     rows = seams.to_dict("records") if isinstance(seams, pd.DataFrame) else list(seams)
@@ -472,4 +495,24 @@ def _seams(seams: Any) -> list[dict[str, Any]]:
             raise ConfigError(
                 f"seams: {quote(row)}; expected time, offset and se in each, {', '.join(sorted(lacking))} is not there"
             )
-    return sorted(({k: row[k] for k in ("time", "offset", "se")} for row in rows), key=lambda row: row["time"])
+    read = [
+        {"time": _seam_time(row["time"], origin), "offset": float(row["offset"]), "se": float(row["se"])}
+        for row in rows
+    ]
+    return sorted(read, key=lambda row: row["time"])
+
+
+def _seam_time(time: Any, origin: pd.Timestamp | None) -> Any:
+    if origin is None:
+        if not isinstance(time, int | float | np.number):
+            raise ConfigError(
+                f"seams, time: {quote(time)}; expected the number of a window, as the baseline has no times"
+            )
+        return time
+    when = pd.to_datetime(time, errors="coerce") if not isinstance(time, int | float | np.number) else pd.NaT
+    if not isinstance(when, pd.Timestamp):
+        raise ConfigError(f"seams, time: {quote(time)}; expected a time, as the windows have")
+    if (when.tz is None) != (origin.tz is None):
+        zone = "with a time zone" if origin.tz is not None else "without a time zone"
+        raise ConfigError(f"seams, time: {quote(time)}; expected a time {zone}, as the windows have")
+    return when

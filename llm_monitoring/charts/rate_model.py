@@ -13,7 +13,8 @@ EXACT = 6.0
 class RateEvidence:
     """What events among n answers say about rate and day effect, before the prior of the day effect is weighed in.
 
-    Jeffreys' prior for the rate, so that no event at all in the baseline is no special case.
+    Jeffreys' prior for the rate, so that no event at all in the baseline is no special case. Of shares above a half the
+    other outcome is modelled: the day effect is a coefficient of variation of the rarer of the two.
 
     Attributes
     ----------
@@ -25,6 +26,8 @@ class RateEvidence:
 
     def __init__(self, events: np.ndarray, n: np.ndarray, day: DayEffect, counts: bool = False) -> None:
         self.day, self.counts = day, counts
+        self._flip = not counts and 2 * events.sum() > n.sum()
+        events = n - events if self._flip else events
         self._rate = _rate_grid(events, n, counts)
         self._inverse_n = float(np.mean(1 / n))
         rate, like = self._rate, _negative_binomial if counts else _beta_binomial
@@ -48,21 +51,21 @@ class RateEvidence:
             median, sigma = (usual, spread) if pick is None else (usual[pick], spread[pick])
             level = median * np.exp(sigma * noise.other)
             size = n.astype(np.float32)[:, None]
-            return _events(level, size, noise, self.counts) / size - np.float32(center)
+            found = _events(level, size, noise, self.counts) / size - np.float32(center)
+            return -found if self._flip else found
 
         unsure = (c * p) ** 2
         yardstick = Yardstick(
             float(unsure.mean()), trust(unsure), center * (1 if self.counts else 1 - center), float(p.var()), 0.0,
             self._inverse_n,
         )  # fmt: skip
-        return Posterior(np.array([center]), yardstick, deviations, draws, summary(c))
+        return Posterior(np.array([1 - center if self._flip else center]), yardstick, deviations, draws, summary(c))
 
 
 def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.ndarray:
     """Events in windows of n: exact where fewer than `EXACT` are expected, a corrected and rounded normal above
-    (it differs in 2 of 100 windows, by one)."""
-    if not counts and level.min() > 0.5:
-        return n - _events(np.maximum(1 - level, 0), n, Noise(-noise.normal, noise.other, 1 - noise.uniform), counts)
+    (it differs in 2 of 100 windows, by one).
+    """
     level = level if counts else np.minimum(level, 1)
     mean = level * n
     variance = mean if counts else np.maximum(mean * (1 - level), 1e-12)

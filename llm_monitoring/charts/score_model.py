@@ -43,7 +43,8 @@ class ScoreEvidence:
     def __init__(self, model: Scores, day: DayEffect, weekday: DayEffect | None) -> None:
         self.model, self.day = model, day
         square, none = day.grid**2, np.zeros(len(day.grid))
-        self._between, self._within = (square, none + model.s2) if model.known else (none, square)
+        self._between: np.ndarray = square if model.known else none
+        self._within: np.ndarray = none + model.s2 if model.known else square
         places = 1 if weekday is None else model.season
         phase = model.phase % places
         weight = 1 / (self._between[:, None] + self._within[:, None] / model.n)

@@ -136,3 +136,39 @@ def test_a_frame_without_its_columns_is_refused():
         "baseline: no column 'metric', 'window_start'; expected feature_id, metric, window_start, value and, where known, "
         "n, sd, kind, one row per chart and window"
     )
+
+
+def test_a_kind_that_is_none_is_listed_and_the_other_charts_go_on():
+    before, after = split(measurements(features=2), 28)
+    before.loc[before["feature_id"] == "f0", "kind"] = "means"
+    result = ChartPortfolio().fit(before).monitor(after)
+    assert {feature for feature, _ in result.results} == {"f1"}
+    assert (
+        result.not_charted["reason"].tolist()
+        == [
+            "ControlChart(kind)='means'; expected one of 'mean', 'proportion', 'count', 'positive'; the nearest is 'mean'"
+        ]
+        * 2
+    )
+
+
+def test_windows_of_several_widths_each_get_their_season_and_their_share_of_the_budget():
+    daily = measurements(features=1, windows=40)
+    hourly = measurements(features=1, windows=24 * 8, freq="1h").assign(feature_id="hourly")
+    fitted = ChartPortfolio(false_alarms_per_month=2).fit(pd.concat([daily, hourly]))
+    seasons = {key[0]: (chart.season, chart.arl0) for key, chart in fitted.charts_.items()}
+    assert seasons == {"f0": (7, 4 * 30 / 2), "hourly": (168, 4 * 720 / 2)}
+
+
+def test_latencies_of_several_features_share_what_they_say_about_the_day_effect():
+    rng, days = np.random.default_rng(8), pd.date_range("2026-05-01", periods=28, tz="UTC")
+    parts = []
+    for f in range(8):
+        value = (300 + 100 * f) * np.exp(0.02 * rng.standard_normal(28))
+        parts.append(
+            pd.DataFrame({"feature_id": f"f{f}", "window_start": days, "value": value, "sd": 0.5 * value, "n": 625})
+        )
+    table = pd.concat(parts).assign(metric="latency", kind="positive")
+    alone = ChartPortfolio(learn_day_effect=False).fit(table).charts_["f0", "latency"]
+    together = ChartPortfolio().fit(table).charts_["f0", "latency"]
+    assert together.day_effect_[0] < alone.day_effect_[0]

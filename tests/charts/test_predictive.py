@@ -23,7 +23,8 @@ def score_windows(windows, n=200, seed=0, fall=0.0, since=0, day=0.0, start="202
         shift = np.broadcast_to(fall, windows)[i] if i >= since else 0.0
         rows.append((scores.mean() + day * rng.standard_normal() - shift, int(size), scores.std(ddof=1)))
     table = pd.DataFrame(rows, columns=["value", "n", "sd"])
-    table["window_start"] = pd.date_range(start, periods=windows, tz="UTC")
+    zone = None if isinstance(start, pd.Timestamp) else "UTC"
+    table["window_start"] = pd.date_range(start, periods=windows, tz=zone)
     table["window_end"] = table["window_start"] + pd.Timedelta(days=1)
     return table
 
@@ -243,6 +244,43 @@ def test_detectable_is_what_is_seen_in_eight_of_ten_cases():
         ),
         (lambda: ControlChart(arl0=1), "ControlChart(arl0=1); expected a number above 1"),
         (
+            lambda: ControlChart(season=7.5),
+            "ControlChart(season=7.5); expected a whole number of windows, 1 at least",
+        ),
+        (
+            lambda: ControlChart(lambdas=(0.2, 1.5)),
+            "ControlChart(lambdas=(0.2, 1.5)); expected one or more numbers above 0, at most 1",
+        ),
+        (
+            lambda: ControlChart(low=5, high=1),
+            "ControlChart(low=5, high=1); expected both ends of the scale, low < high",
+        ),
+        (
+            lambda: ControlChart(low=1, high=5).fit([4.0, 4.1, 7.0, 4.2, 4.1]),
+            "baseline row 2, value: 7.0; expected a score from 1 to 5",
+        ),
+        (
+            lambda: ControlChart().monitor([4.0]),
+            "ControlChart.monitor: no baseline yet; expected chart.fit(baseline) before it",
+        ),
+        (
+            lambda: ControlChart().update(4.0),
+            "ControlChart.update: no baseline yet; expected chart.fit(baseline) before it",
+        ),
+        (
+            lambda: ControlChart().fit(score_windows(14)).monitor(score_windows(3, start=pd.Timestamp("2026-06-01"))),
+            "stream, window_start: 2026-06-01 00:00:00; expected times with a time zone, as in the baseline "
+            "(2026-05-04 00:00:00+00:00)",
+        ),
+        (
+            lambda: (
+                ControlChart()
+                .fit(score_windows(14))
+                .monitor(score_windows(3), seams=[{"time": "2026-05-05", "offset": 0, "se": 0}])
+            ),
+            "seams, time: '2026-05-05'; expected a time with a time zone, as the windows have",
+        ),
+        (
             lambda: ControlChart().fit(["4", "<b>", "4.1", "4.2", "4.3"]),
             "baseline row 1, value: '<b>'; expected a finite number, or null where unknown (1 faults in all)",
         ),
@@ -269,3 +307,80 @@ def test_false_alarms_come_about_as_often_as_stated():
         stream = score_windows(14 + 60, n=50, seed=5000 + seed)
         alarms += not ControlChart().fit(stream[:14]).monitor(stream[14:]).alarms.empty
     assert alarms / 40 <= 0.32  # stated .15, three standard errors above; benchmarks/charts.py measures it closely
+
+
+def test_a_seam_may_be_told_as_text_and_moves_the_centre_from_there_on():
+    stream = score_windows(20, seed=24, fall=0.5, since=8)
+    at = stream["window_start"].iloc[8]
+    chart = ControlChart().fit(score_windows(28, seed=25))
+    told = chart.monitor(stream, seams=[{"time": at.isoformat(), "offset": -0.5, "se": 0.02}])
+    assert told.alarms.empty
+    assert told.seams["time"].tolist() == [at]
+    assert not chart.monitor(stream).alarms.empty
+
+
+def test_a_rate_near_one_is_charted_as_its_complement():
+    flags = share_windows(48, np.r_[[0.04] * 38, [0.12] * 10], n=150, seed=26)
+    successes = flags.assign(value=1 - flags["value"])
+    one = ControlChart(kind="proportion").fit(flags[:28])
+    two = ControlChart(kind="proportion").fit(successes[:28])
+    assert two.limit_ == pytest.approx(one.limit_, rel=1e-6)
+    assert two.detectable_ == pytest.approx(one.detectable_, rel=0.3)
+    alarms = [chart.monitor(table[28:]) for chart, table in ((one, flags), (two, successes))]
+    assert (alarms[0].to_frame()["alarm"] == alarms[1].to_frame()["alarm"]).all()
+    assert alarms[0].alarms["direction"].tolist() == ["up"]
+    assert alarms[1].alarms["direction"].tolist() == ["down"]
+
+
+def test_a_fall_from_no_failure_at_all_is_seen():
+    chart = ControlChart(kind="proportion").fit(pd.DataFrame({"value": [1.0] * 14, "n": 50}))
+    assert chart.monitor(pd.DataFrame({"value": [1.0, 0.5], "n": 50})).to_frame()["alarm"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["mean", "proportion"])
+def test_simulated_streams_go_through_the_rule_that_judges_the_real_one(kind):
+    from dataclasses import replace
+
+    from llm_monitoring.charts import calibration, running
+    from llm_monitoring.charts.posterior import DayEffect
+    from llm_monitoring.charts.rate_model import RateEvidence
+    from llm_monitoring.charts.score_model import ScoreEvidence, Scores
+
+    rng, n, place, lambdas = np.random.default_rng(27), np.full(28, 50.0), np.arange(28) % 7, (0.15, 0.5)
+    if kind == "mean":
+        weekday = DayEffect.default(0.08)
+        model = Scores(4 + 0.1 * rng.standard_normal(28), n, place, 7, 1.0, 1000.0, True, 1.0, 5.0)
+        evidence = ScoreEvidence(model, DayEffect.default(0.08), weekday)
+    else:
+        evidence = RateEvidence(rng.binomial(50, 0.1, 28).astype(float), n, DayEffect.default(0.25))
+    found = evidence.posterior(evidence.day, 500, rng)
+    stream = (0.1 * rng.standard_normal((28, 1)) - 0.2 * (np.arange(28) > 15)[:, None]).astype(np.float32)
+    one = replace(found, deviations=lambda *_: stream, draws=1)
+    sums, scale, _ = calibration.simulate(one, lambdas, n, place, 0)
+    state, rows = running.blank(lambdas, len(found.center)), []
+    for t, error in enumerate(stream[:, 0]):
+        rows.append(running.advance(state, found.yardstick, lambdas, t, float(error), 50.0, []))
+    assert [[row[k][0] for row in rows] for k in (0, 1)] == pytest.approx(sums[:, :, 0], rel=1e-4, abs=1e-4)
+    assert [[row[k][2] for row in rows] for k in (0, 1)] == pytest.approx(scale[:, :, 0], rel=1e-3)
+
+
+@pytest.mark.parametrize(("p", "n"), [(0.001, 2000), (0.05, 20), (0.3, 20), (0.05, 200), (0.4, 400)])
+def test_simulated_events_are_those_of_the_binomial(p, n):
+    from scipy.stats import binom
+
+    from llm_monitoring.charts.calibration import _noise
+    from llm_monitoring.charts.rate_model import _events
+
+    noise = _noise(60, 500, 0)
+    level, size = np.full((60, 500), p, np.float32), np.full((60, 1), n, np.float32)
+    exact = binom.ppf(noise.uniform.astype(float), n, p)
+    found = _events(level, size, noise, False)
+    assert np.abs(found - exact).max() <= 1
+    assert (found != exact).mean() <= 0.03
+
+
+def test_the_quicker_of_two_averages_has_the_wider_limits():
+    from llm_monitoring.charts.calibration import allowance
+
+    assert allowance((0.15, 0.5)) == (1.0, 1.2)
+    assert allowance((0.2,)) == (1.0,)
