@@ -66,7 +66,7 @@ def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.
     """Events in windows of n: exact where fewer than `EXACT` are expected, a corrected and rounded normal above
     (it differs in 2 of 100 windows, by one).
     """
-    level = level if counts else np.minimum(level, 1)
+    level = level if counts else np.minimum(level, np.float32(1 - 1e-6))
     mean = level * n
     variance = mean if counts else np.maximum(mean * (1 - level), 1e-12)
     skew = (1 if counts else 1 - 2 * level) / 6

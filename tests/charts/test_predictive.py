@@ -384,3 +384,13 @@ def test_the_quicker_of_two_averages_has_the_wider_limits():
 
     assert allowance((0.15, 0.5)) == (1.0, 1.2)
     assert allowance((0.2,)) == (1.0,)
+
+
+def test_windows_of_two_or_of_half_an_answer_are_charted_without_a_warning():
+    rng = np.random.default_rng(28)
+    for n in (2.0, 0.4):
+        baseline = pd.DataFrame({"value": rng.binomial(2, 0.45, 14) / 2, "n": n})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            chart = ControlChart(kind="proportion").fit(baseline)
+        assert 1 < chart.limit_ < 20
