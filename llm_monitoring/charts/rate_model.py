@@ -80,7 +80,7 @@ def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.
 
 def _inverted(u: np.ndarray, mean: np.ndarray, n: np.ndarray, counts: bool) -> np.ndarray:
     """Smallest k with P(X <= k) >= u for Poisson or binomial X, all at once, the sums built up term by term."""
-    size = np.round(n)
+    size = np.maximum(np.round(n), 1)
     odds = mean if counts else mean / np.maximum(n - mean, 1e-6)
     term = np.exp(-mean) if counts else np.exp(size * np.log1p(-mean / n))
     rest = u - term
