@@ -130,9 +130,11 @@ class ChartResult(Result):
 def _name_event(ax: Axes, frame: pd.DataFrame, at: pd.Series, event: Any) -> None:
     row = frame.index[frame["window"] == event.first_window][0]
     value, n = frame["value"][row], frame["n"][row]
+    early = row - frame.index[0] < len(frame) / 5  # beside the axis there is no room to the left
     words = f"alarm: {value:.3g}" + ("" if n != n else f"\nn = {n:.0f}")
     ax.annotate(
-        words, (at[row], value), xytext=(-12, 0), textcoords="offset points", ha="right", va="center",
+        words, (at[row], value), xytext=(12 if early else -12, 0), textcoords="offset points",
+        ha="left" if early else "right", va="center",
         color=plotting.VERMILION, weight="bold",
     )  # fmt: skip
 
