@@ -252,14 +252,17 @@ def main():
     if given.table == "null":
         table = null_table(given.chart, given.reps, given.seed, given.cells)
         if given.markdown:
-            found = table.groupby(["family", "m"], sort=False)["realised"].agg(["min", "max"]).reset_index()
-            for row in found.itertuples():
-                print(f"| {row.family} | {row.m} | {row.min:.2f}-{row.max:.2f} |")
+            found = table.pivot_table(index="cell", columns="m", values="realised", sort=False)
+            print("| world | " + " | ".join(f"m = {m}" for m in found) + " |")
+            for cell, row in found.iterrows():
+                print(f"| {cell} | " + " | ".join("" if x != x else f"{x:.3f}" for x in row) + " |")
     elif given.table == "power":
         table = power_table(given.chart, given.reps, given.seed, given.cells)
         if given.markdown:
             for row in table.itertuples():
-                print(f"| {row.change} | {row.m} | {row.delay:g} | {row.in_7:.2f} | {row.early:.2f} |")
+                print(
+                    f"| {row.change} | {row.m} | {row.delay:g} | {row.in_7:.2f} | {row.early:.2f} | {row.lasting:.2f} |"
+                )
     elif given.table == "portfolio":
         portfolio_table(given.reps, given.seed)
     else:
