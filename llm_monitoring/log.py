@@ -161,6 +161,12 @@ class Log:
         """The rows of every table from `start` on and before `end`."""
         return self._cut(_moment(start), _moment(end), closed=False)
 
+    def with_reviews(self, reviews: pd.DataFrame) -> Log:
+        """The same log with these verdicts in place of its own, as every incident stage then reads them."""
+        log = self._cut(None, None, closed=False)
+        log._frames["reviews"] = reviews.reset_index(drop=True)
+        return log
+
     @property
     def notices(self) -> list[str]:
         """What was mended, mapped or looks odd without being wrong, a sentence each. Counts rows on first use."""

@@ -407,3 +407,21 @@ def test_frames_are_left_as_they_were():
     lm.window_metrics(frame)
     assert lm.open_log({"requests": frame}).requests is not frame
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_verdicts_of_a_file_take_the_place_of_the_logs_own_and_are_cut_with_it():
+    when = pd.Timestamp("2026-05-01T12:00Z")
+    log = lm.open_log({"requests": make_requests(3)})
+    verdicts = pd.DataFrame(
+        {
+            "request_id": ["req-0", "req-1"],
+            "verdict": ["real", "unsure"],
+            "reviewer": "a",
+            "reviewed_at": [when, when + pd.Timedelta("1D")],
+        }
+    )
+    read = log.with_reviews(verdicts)
+    assert read.reviews["verdict"].tolist() == ["real", "unsure"]
+    assert read.until(when).reviews["request_id"].tolist() == ["req-0"]
+    assert len(read.requests) == 3
+    assert log.reviews.empty

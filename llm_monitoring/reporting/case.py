@@ -121,7 +121,8 @@ def open_case(log: Any = "sample_data", until=None, alert=None, reviews=None, ou
         )
     )
     folder = Path(out) if out else Path("reports") / f"{name}-draft"
-    return Case(opened, chosen, others, read_reviews(opened, reviews, when), folder, name)
+    verdicts = read_reviews(opened, reviews, when)
+    return Case(opened.with_reviews(verdicts), chosen, others, verdicts, folder, name)
 
 
 def read_log(log: Any, when: pd.Timestamp | None = None) -> Log:

@@ -38,7 +38,8 @@ def known_before(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame) -> l
     fired = pd.Timestamp(alert["fired_at"])
     read = reviews["reviewed_at"].max() if len(reviews) else pd.NaT
     moments = [(fired, "alert"), (read, "after the reviews")]
-    return [_then(log, alert, reviews, when, what) for when, what in moments if pd.notna(when) and fired <= when < last]
+    log = log.with_reviews(reviews)
+    return [_then(log, alert, when, what) for when, what in moments if pd.notna(when) and fired <= when < last]
 
 
 def known_now(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,13 +80,12 @@ def add_moments(earlier: list[dict[str, Any]], found: list[dict[str, Any]]) -> l
     return sorted([*earlier, *({**row, "run": run} for row in new)], key=lambda row: (row["at"], row.get("run", 1)))
 
 
-def _then(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame, when: pd.Timestamp, what: str) -> dict[str, Any]:
+def _then(log: Log, alert: Mapping[str, Any], when: pd.Timestamp, what: str) -> dict[str, Any]:
     from llm_monitoring import incident
 
     cut = log.until(when)
-    read = reviews[reviews["reviewed_at"] <= when]
     scope = incident.scope(cut, alert)
-    found = incident.triage(cut, alert, read), scope, incident.isolate(cut, alert, scope)
+    found = incident.triage(cut, alert), scope, incident.isolate(cut, alert, scope)
     return _row(iso(when), what, *(jsonable(result) for result in found))
 
 

@@ -175,6 +175,7 @@ def run_case(
     where = _keep_log(log, case, folder)
     if where == "log":  # the copy is what the notebooks read, and what can be read again
         case = replace(case, log=open_log(folder / where))
+    case = replace(case, log=case.log.with_reviews(case.reviews))
     incident = _incident(case, parameters) | {"known_when": earlier, "torn_verdicts": torn}
     files.save_result(incident, folder, "incident")
     given = {"log": where, "until": iso(until) if until is not None else parameters["until"] or ""}

@@ -104,7 +104,7 @@ def steered():
     from llm_monitoring.judging.canaries import Steering
 
     rows = {"question": ["q"], "attempt": ["a"], "without": [2.0], "with_attempt": [2.5], "rise": [0.5]}
-    return Steering(0.5, 0.1, 0.9, 1, 0, True, 0.3, pd.DataFrame(rows))
+    return Steering(0.5, 0.1, 0.9, 1, 0, "a", 0.5, True, 0.3, pd.DataFrame(rows))
 
 
 def reported():
