@@ -34,7 +34,8 @@ class IsolateResult(Result):
     onset : dict
         at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone.
     verdict : str
-        A cause (probability 0.8 or more), ``no recorded change fits`` or ``cannot tell apart``.
+        A cause (probability 0.8 or more), ``no recorded change fits`` (something unrecorded, from 0.5 on where the
+        judge is no candidate) or ``cannot tell apart``.
     candidates : list of str
         The smallest set of causes that holds 0.9.
     answers : list of dict
@@ -147,8 +148,9 @@ def _verdict(ranking: list[dict], candidates: list[str]) -> str:
     first = ranking[0]
     if first["probability"] >= NAMED or len(candidates) == 1:
         return "no recorded change fits" if first["cause"] == "silent" else first["cause"]
-    unrecorded = sum(row["probability"] for row in ranking if row["cause"] == "silent")
-    return "no recorded change fits" if unrecorded >= 0.5 else "cannot tell apart"
+    if first["cause"] == "silent" and first["probability"] >= 0.5 and "judge" not in candidates:
+        return "no recorded change fits"
+    return "cannot tell apart"
 
 
 def _rank(inquiry: Inquiry, cause: Cause, probability: float) -> dict[str, Any]:

@@ -69,10 +69,11 @@ def on_grid(times: pd.DatetimeIndex) -> np.ndarray:
 
 
 def _silent_prior(slices: list[Slice]) -> np.ndarray:
-    """What changes without a record is in half of the cases the model of one provider, where there are several."""
+    """What changes without a record is in half of the cases the model of a provider: one of several, or the only one."""
     anything = _slice_prior(slices, np.ones(len(slices), bool))
     models = np.array([[column for column, _ in found.where] == ["model"] for found in slices])
-    return (anything + models / models.sum()) / 2 if models.any() else anything
+    provider = models / models.sum() if models.any() else _only(len(slices), 0)
+    return (anything + provider) / 2
 
 
 def _slice_prior(slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None) -> np.ndarray:
