@@ -100,8 +100,8 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     Notes
     -----
     Belief = prior x Bayes factor, summed over the slices that a cause can have hit and the times it can have begun.
-    Recorded changes share a prior of 0.25 (those older than eight days count 0.15 of a recent one), something
-    unrecorded has 0.06, the judge 0.04, nothing 0.65: those of any week, since the alarm is part of the evidence. A
+    Recorded changes share a prior of 0.21 (those older than eight days count 0.15 of a recent one), something
+    unrecorded has 0.05, the judge 0.04, nothing 0.70: those of any week, since the alarm is part of the evidence. A
     recorded change starts when its version is first seen, else at its logged time, and hit those answers that carry its
     version; a scope that nobody wrote down may be any slice. Probes, users and people who read answers speak beside the
     metric (`incident.witnesses`). Nearness in time to the alert counts for nothing.
