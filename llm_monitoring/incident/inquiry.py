@@ -21,7 +21,7 @@ from llm_monitoring.incident.onset import onset_of
 from llm_monitoring.incident.reviewed import log_judge_moved
 from llm_monitoring.incident.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.slices import Slice, candidates
-from llm_monitoring.incident.weighing import PRIOR, STEP, weigh
+from llm_monitoring.incident.weighing import PRIOR, STEP, Grouping, weigh
 from llm_monitoring.incident.witnesses import MOST, Testimony, probes, users
 
 if TYPE_CHECKING:
@@ -101,27 +101,27 @@ def _inquire(log: Log, alert: Alert, reviews: Any) -> Inquiry | None:
     causes = possible_causes(log, alert, seen)
     declared = [cause.declared for cause in causes if cause.declared is not None]
     slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
-    masks = np.array([found.mask(seen.frame) for found in slices])
+    grouping = Grouping.of(seen, slices)
     ways = [arrivals(cause, seen) for cause in causes]
     columns = np.split(np.arange(sum(map(len, ways))), np.cumsum([len(way) for way in ways])[:-1])
     shifts = shift_evidence(seen, slices, _times(alert, seen, causes), [dose for way in ways for dose in way])
-    fits = [weigh(cause, seen, shifts, masks, k) for cause, k in zip(causes, columns)]
-    belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, masks)
+    fits = [weigh(cause, seen, shifts, grouping, k) for cause, k in zip(causes, columns)]
+    belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
     told = _testimonies(log, seen, causes, slices, chosen, since, reviews)
     if any(len(t) for t in told):
         fits = [fit + sum(odds for odds, _ in t) for fit, t in zip(fits, told)]
         causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
-        belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, masks)
+        belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
     mix = decompose(seen, since)
     causes, belief = _name_mix(causes, belief, mix)
     order = np.argsort(-belief, kind="stable")
     return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix)
 
 
-def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, shifts: Shifts, masks: np.ndarray):
+def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, shifts: Shifts, grouping: Grouping):
     """Belief in each cause and slice, the slice that was hit, the start, and where before ends and now begins."""
     belief, share = _believe(causes, fits)
-    chosen = shifts.slices[_most_overlap(masks, share)]
+    chosen = shifts.slices[_most_overlap(grouping, share)]
     onset = onset_of(seen, causes, belief, share, shifts)
     best = causes[int(np.argmax(belief))]
     since = best.at if best.recorded and belief.max() >= 0.5 else onset["at"]
@@ -180,10 +180,10 @@ def _times(alert: Alert, seen: Observations, causes: list[Cause]) -> pd.Datetime
     return times[times > seen.frame["timestamp"].min()]
 
 
-def _most_overlap(masks: np.ndarray, share: np.ndarray) -> int:
-    inside = masks.astype(np.float32)
-    both = inside @ inside.T
-    sizes = inside.sum(1)
+def _most_overlap(grouping: Grouping, share: np.ndarray) -> int:
+    inside = grouping.masks.astype(float)
+    both = (inside * grouping.rows) @ inside.T
+    sizes = np.diag(both)
     jaccard = both / (sizes[:, None] + sizes[None, :] - both)
     return int(np.argmax(jaccard @ share))
 

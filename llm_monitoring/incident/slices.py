@@ -60,13 +60,15 @@ def candidates(
     >>> [s.label for s in candidates(frame, ("feature_id", "category"), "a")]
     ['all answers', 'a', 'x', 'y', 'a, x', 'a, y']
     """
+    code, values = leaves(frame, columns)
+    rows = np.bincount(code, minlength=len(values))
+    of_feature = rows if feature_id is None else np.bincount(code, frame["feature_id"] == feature_id, len(values))
     least = max(LEAST_ROWS, LEAST_SHARE * len(frame))
-    of_feature = np.ones(len(frame), bool) if feature_id is None else (frame["feature_id"] == feature_id).to_numpy(bool)
-    kept: dict[bytes, Slice] = {}
     several = [found for found in declared if any(isinstance(value, tuple) for _, value in found.where)]
+    kept: dict[bytes, Slice] = {}
     for found in chain([ALL], several, _named(frame, columns)):
-        mask = found.mask(frame)
-        if mask.sum() >= least and (mask & of_feature).any():
+        mask = found.mask(values)
+        if rows[mask].sum() >= least and of_feature[mask].any():
             kept.setdefault(np.packbits(mask).tobytes(), found)
         if len(kept) >= MOST_SLICES:
             break

@@ -5,6 +5,8 @@ Nearness in time to the alert counts for nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
@@ -12,13 +14,44 @@ from scipy.special import logsumexp
 from llm_monitoring.incident.causes import Cause, reach
 from llm_monitoring.incident.observations import Observations
 from llm_monitoring.incident.shifts import Shifts
-from llm_monitoring.incident.slices import Slice
+from llm_monitoring.incident.slices import Slice, leaves
 
 PRIOR = {"recorded": 0.21, "silent": 0.05, "judge": 0.04, "none": 0.70}  # of any week: the alarm is in the evidence
 STEP = pd.Timedelta("3h")
 
 
-def weigh(cause: Cause, seen: Observations, shifts: Shifts, masks: np.ndarray, columns: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """The slices as sets of finest groups, so that nothing is as long as the log.
+
+    Attributes
+    ----------
+    leaf : ndarray
+        The finest group of each row.
+    rows : ndarray
+        Rows of each group.
+    masks : ndarray of bool, slices x groups
+    """
+
+    leaf: np.ndarray
+    rows: np.ndarray
+    masks: np.ndarray
+
+    @classmethod
+    def of(cls, seen: Observations, slices: list[Slice]) -> Grouping:
+        """The groups of the rows of a metric."""
+        leaf, values = leaves(seen.frame, seen.columns)
+        return cls(leaf, np.bincount(leaf, minlength=len(values)), np.array([found.mask(values) for found in slices]))
+
+    def reached(self, inside: np.ndarray) -> tuple[np.ndarray, int | None]:
+        """The slices whose rows are all inside a reach, and the one that is all of it."""
+        outside = np.bincount(self.leaf, ~inside, len(self.rows))
+        allowed = self.masks @ outside == 0
+        whole = np.flatnonzero(allowed & (self.masks @ self.rows == inside.sum()))
+        return allowed, int(whole[0]) if len(whole) else None
+
+
+def weigh(cause: Cause, seen: Observations, shifts: Shifts, grouping: Grouping, columns: np.ndarray) -> np.ndarray:
     """Log (prior x fit) of a cause with each slice; `columns` are its own of `log_arrivals`."""
     n = len(shifts.slices)
     arrived = shifts.log_arrivals[:, columns]
@@ -31,11 +64,11 @@ def weigh(cause: Cause, seen: Observations, shifts: Shifts, masks: np.ndarray, c
         )
     if cause.kind == "silent":
         traced = [
-            (_slice_prior(shifts.slices, *_reached(trace.reach, masks)), arrived[:, [k]])
+            (_slice_prior(shifts.slices, *grouping.reached(trace.reach)), arrived[:, [k]])
             for k, trace in enumerate(cause.traces)
         ]
         return np.log(PRIOR["silent"]) + _at_some_time(shifts, _silent_prior(shifts.slices), traced)
-    allowed, all_of_it = _reached(reach(cause, seen), masks)
+    allowed, all_of_it = grouping.reached(reach(cause, seen))
     step = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
     if not allowed.any() or (step < 0 and not len(columns)):
         return np.full(n, np.log(PRIOR["recorded"] * cause.weight / n) - 20.0)
@@ -45,13 +78,6 @@ def weigh(cause: Cause, seen: Observations, shifts: Shifts, masks: np.ndarray, c
     ways = np.column_stack([at_once, arrived])
     prior = _slice_prior(shifts.slices, allowed, all_of_it if cause.kind == "model_version" else None)
     return np.log(PRIOR["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
-
-
-def _reached(inside: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """The slices inside a reach, and the one that is all of it."""
-    allowed = ~(masks & ~inside).any(axis=1)
-    whole = np.flatnonzero(allowed & (masks.sum(axis=1) == inside.sum()))
-    return allowed, int(whole[0]) if len(whole) else None
 
 
 def _at_some_time(shifts: Shifts, prior: np.ndarray, traced: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
