@@ -77,6 +77,7 @@ class _Server:
         self.settings = {
             "mode": "ok",
             "latency": 0.0,
+            "answers": None,  # how many calls get an answer; later ones hang until the next configure
             "limit_per_s": None,
             "burst": 1,
             "retry_after": "seconds",
@@ -118,6 +119,7 @@ class _Server:
     async def complete(self, body, writer):
         said = body["messages"][-1]["content"]
         self.calls += 1
+        held = self.settings["answers"] is not None and self.calls > self.settings["answers"]
         self.times.append(time.time())
         if self.settings["keep_bodies"]:
             self.bodies.append(body)
@@ -139,6 +141,9 @@ class _Server:
         mode = mode.removeprefix("once_")
         if mode == "hang":
             await asyncio.sleep(3600)
+        settings = self.settings
+        while held and self.settings is settings:
+            await asyncio.sleep(0.02)
         if self.settings["latency"]:
             await asyncio.sleep(self.settings["latency"])
         if mode == "disconnect":
