@@ -54,6 +54,11 @@ class Alert:
         return (self.direction == "down") == fell_is_bad
 
     @property
+    def judged(self) -> bool:
+        """Whether a judge's scores are what moved: then it may be the judge that changed."""
+        return self.metric.startswith("mean_") or self.metric == "flagged_rate"
+
+    @property
     def of(self) -> str:
         """The feature in words."""
         return self.feature_id if self.feature_id is not None else "all features"

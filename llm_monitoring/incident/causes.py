@@ -78,8 +78,7 @@ def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     unrecorded = [trace for trace in recent if trace.column not in OF_JUDGE]
     silent = Cause("silent", "silent", "something that nobody recorded", traces=unrecorded)
     none = Cause("none", "none", "nothing changed; chance")
-    judged = alert.metric.startswith("mean_") or alert.metric == "flagged_rate"
-    judge = [Cause("judge", "judge", "the judge changed, not the answers", traces=of_judge)] if judged else []
+    judge = [Cause("judge", "judge", "the judge changed, not the answers", traces=of_judge)] if alert.judged else []
     return [*found, silent, *judge, none]
 
 

@@ -132,7 +132,7 @@ def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, s
 
 def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, since, reviews) -> list[list]:
     """For each cause what other witnesses say of it: log odds for each slice, and a sentence."""
-    n, judged = len(slices), any(cause.kind == "judge" for cause in causes)
+    n, judged = len(slices), seen.alert.judged
     people = users(log, seen, chosen, since) if judged else Testimony()
     moved = float(np.clip(log_judge_moved(log, since, reviews), -MOST, MOST)) if judged else 0.0
     only_model = [i for i, found in enumerate(slices) if {column for column, _ in found.where} <= {"model"}]

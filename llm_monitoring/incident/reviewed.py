@@ -44,8 +44,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
     Two hypotheses for the share of deserved flags: as before (p_real), or only the flags that there were before are
     deserved (p_false = p_real x flag rate before / now).
     """
-    judged = alert.metric.startswith("mean_") or alert.metric == "flagged_rate"
-    if not judged:
+    if not alert.judged:
         nothing: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
         return Reviewed(False, 0, 0, nothing, 1.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
     now, before = _split(log, alert, since, reviews)

@@ -58,7 +58,6 @@ def find_traces(frame: pd.DataFrame, requests: pd.DataFrame | None = None) -> li
 
     Examples
     --------
-
     >>> times = pd.date_range("2026-05-01", periods=40, freq="h", tz="UTC")
     >>> versions = ["v7"] * 20 + ["v8"] * 20
     >>> frame = pd.DataFrame({"timestamp": times, "feature_id": "support", "prompt_version": versions})

@@ -1,7 +1,7 @@
 """What speaks beside the alert's own metric: fixed probes, what users do, and people who read flagged answers.
 
-Each witness gives log odds for the causes that it can tell apart, and the sentence with its numbers. None but people who
-read the answers counts for more than thirty to one: probes repeat themselves, and users complain in waves.
+Each witness gives log odds for the causes that it can tell apart, and the sentence with its numbers. None counts
+for more than thirty to one: probes repeat themselves, and users complain in waves.
 """
 
 from __future__ import annotations
