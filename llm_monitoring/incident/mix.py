@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.incident.observations import Observations
+from llm_monitoring.incident.observations import Observations, weights_of
 from llm_monitoring.incident.slices import leaves
 
 
@@ -49,7 +49,7 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     weight: list[np.ndarray] = []
     count: list[float] = []
     y = frame["value"].to_numpy(float)
-    worth = frame["weight"].to_numpy(float) if "weight" in frame else np.ones(len(frame))
+    worth = weights_of(frame)
     usual = _shrunk(rows, y, worth, np.full(size, np.average(y, weights=worth) if len(y) else 0.0))[0]
     for after in (False, True):
         chosen = since_then == after

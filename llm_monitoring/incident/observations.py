@@ -100,6 +100,11 @@ class Observations:
         return Interval(change, low, change + np.hypot(now.high - now.estimate, base.estimate - base.low))
 
 
+def weights_of(frame: pd.DataFrame) -> np.ndarray:
+    """How many answers each row stands for; one where all were as likely to be judged."""
+    return frame["weight"].to_numpy(float) if "weight" in frame else np.ones(len(frame))
+
+
 def _values_and_weights(rows) -> tuple[np.ndarray, np.ndarray | None]:
     if not isinstance(rows, pd.DataFrame):
         return np.asarray(rows, float), None

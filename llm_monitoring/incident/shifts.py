@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import linalg, sparse
 from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
 
-from llm_monitoring.incident.observations import Observations
+from llm_monitoring.incident.observations import Observations, weights_of
 from llm_monitoring.incident.slices import Slice, leaves
 
 EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.03, 0.1, 0.4), "log": (0.1, 0.3, 0.8)}
@@ -104,7 +104,7 @@ def _cells(seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray) -> tup
     frame = seen.frame
     leaf, values = leaves(frame, seen.columns)
     y = seen.model_values()
-    weight = frame["weight"].to_numpy(float) if "weight" in frame else np.ones(len(frame))
+    weight = weights_of(frame)
     sharp = dose[:, np.isin(dose, (0.0, 1.0)).all(0)]
     rows = pd.DataFrame(
         {
@@ -265,8 +265,7 @@ def _counts(cells, inside, reached, weight, delta, variance, seen) -> tuple[np.n
     n = cells["n"].to_numpy()
     since = np.maximum(inside @ (n[:, None] * reached), 1e-9)
     before = np.maximum((inside @ n)[:, None] - since, 1e-9)
-    weights = seen.frame["weight"].to_numpy(float) if "weight" in seen.frame else None
-    value = cells["mean"].to_numpy() + np.average(seen.frame["value"].to_numpy(float), weights=weights)
+    value = cells["mean"].to_numpy() + np.average(seen.frame["value"].to_numpy(float), weights=weights_of(seen.frame))
     share = np.clip((inside @ ((n * value)[:, None] * reached)) / since, 0, 1)
     share = share if seen.sign > 0 else 1 - share
     arrived = np.maximum(inside @ (n[:, None] * reached**2), 1e-9) / since
