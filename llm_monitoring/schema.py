@@ -113,7 +113,8 @@ FINISH_REASON_MAP = {
 }
 
 SIGNAL_TYPES = ("thumbs_up", "thumbs_down", "correction", "follow_up", "retry", "abandoned")
-CHANGE_KINDS = ("deployment", "prompt", "model_version", "rag_index", "config")
+CHANGE_KINDS = ("deployment", "prompt", "model_version", "rag_index", "config", "routing", "judge")
+PROBE_KINDS = ("property", "border")
 VERDICTS = ("real", "false_positive", "unsure")
 
 REQUESTS = Table(
@@ -167,6 +168,7 @@ JUDGEMENTS = Table(
         Column("judge_model"),
         Column("rubric_version"),
         Column("status", choices=("ok", "failed")),
+        Column("scale"),
         Column("error"),
         Column("inclusion_probability", "number", low=0, high=1),
         _amount("cost_usd"),
@@ -204,6 +206,9 @@ PROBE_RESULTS = Table(
         _amount("latency_ms"),
         Column("response_model"),
         Column("system_fingerprint"),
+        Column("kind", choices=PROBE_KINDS),
+        Column("logprobs", "json"),
+        Column("feature_id"),
     ),
 )
 
@@ -217,6 +222,7 @@ REVIEWS = Table(
         _key("reviewed_at", kind="time"),
         Column("note"),
         _score("quality_score"),
+        Column("expected_output"),
     ),
 )
 
