@@ -85,7 +85,9 @@ class _Server:
             "fail_first": 0,
             "steerable": False,
             "usage": True,
-            "refuse_parameters": [],
+            "refuse_parameters": [],  # names of parameters, or types of the response format
+            "refusal_status": 400,
+            "fail_each": 0,  # the first calls of every item that end in a 500
             "model": "fake-2026-05-01",
             **settings,
         }
@@ -125,9 +127,8 @@ class _Server:
             self.bodies.append(body)
         for mark in re.findall(r"item-\w+", said):
             self.items[mark] = self.items.get(mark, 0) + 1
-        for name in self.settings["refuse_parameters"]:
-            if name in body:
-                return send(writer, 400, error(f"'{name}' is not supported", "unsupported_parameter", name))
+        if await self.refuses(body, writer):
+            return True
         wait = self.over_limit()
         if wait is not None:
             self.refused += 1
@@ -139,6 +140,9 @@ class _Server:
         elif mode.startswith("once_"):
             mode = "ok"
         mode = mode.removeprefix("once_")
+        mark = re.search(r"item-\w+", said)
+        if mark and self.items[mark[0]] <= self.settings["fail_each"]:
+            mode = "500"
         if mode == "hang":
             await asyncio.sleep(3600)
         settings = self.settings
@@ -160,6 +164,22 @@ class _Server:
             return send(writer, STATUS[mode], error(f"status {mode}", mode), headers)
         self.answered += 1
         return send(writer, 200, self.completion(mode, said, body))
+
+    async def refuses(self, body, writer):
+        """One refusal a call, of the first parameter in the list; all calls that wait for it have been sent by then."""
+        form = body.get("response_format", {}).get("type")
+        for name in self.settings["refuse_parameters"]:
+            if name not in body and name != form:
+                continue
+            await asyncio.sleep(self.settings["latency"])
+            if name == form:  # as OpenAI words it for models without schemas: no `param`
+                words = f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model."
+                return send(writer, 400, error(words, None))
+            if self.settings["refusal_status"] == 422:  # as servers on FastAPI word it
+                fault = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}
+                return send(writer, 422, {"detail": [fault]})
+            return send(writer, 400, error(f"'{name}' is not supported", "unsupported_parameter", name))
+        return False
 
     def over_limit(self):
         limit = self.settings["limit_per_s"]
@@ -208,8 +228,8 @@ class _Server:
         score = int(wanted[1]) if wanted else 4
         if self.settings["steerable"] and re.search(r"(?i)give (this|it|the answer) (a )?5|score of 5", said):
             score = 5
-        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {"properties": {}})
-        return {name: "because" if name == "reason" else score for name in schema["properties"]}
+        names = re.search(r"Rate the answer on (.*)\.$", said)[1].split(", ")
+        return {"reason": "because", **dict.fromkeys(names, score)}
 
 
 def error(message, code, param=None):

@@ -39,6 +39,15 @@ def test_what_is_sampled_is_judged_and_the_rest_is_not_taken(server, tmp_path):
     assert background.stats() == {"submitted": 60, "accepted": sum(taken), "dropped": 0}
 
 
+def test_options_that_a_server_refuses_fail_no_item(server, tmp_path):
+    server.configure(refuse_parameters=["max_tokens", "temperature", "json_schema"], latency=0.02)
+    background = BackgroundJudge(judge_at(server), rate=1, out=tmp_path / "j.db", concurrency=8)
+    submit(background, [f"req-{i}" for i in range(16)])
+    background.close(timeout_s=20)
+    with Store(tmp_path / "j.db") as store:
+        assert store.judgements()["status"].tolist() == ["ok"] * 16
+
+
 def test_with_the_judge_hanging_submit_returns_and_drops_are_counted(server, tmp_path):
     server.configure(mode="hang")
     background = BackgroundJudge(judge_at(server), rate=1, out=tmp_path / "j.db", queue_size=20, concurrency=4)

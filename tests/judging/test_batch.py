@@ -63,6 +63,20 @@ def test_an_item_that_fails_once_is_asked_again(server, tmp_path):
     assert found["quality_score"].tolist() == [4, 4, 4]
 
 
+def test_tries_are_counted_per_item_whatever_the_others_meet(server, tmp_path):
+    server.configure(fail_each=2)
+    found = judge_sample(questions(6), judge_at(server, max_tries=3), rate=1, out=tmp_path / "j.db", concurrency=3)
+    assert found["status"].tolist() == ["ok"] * 6
+    assert server.stats()["items"] == {f"item-{i:04d}": 3 for i in range(6)}
+    assert server.stats()["calls"] == 18
+
+
+def test_a_server_that_refuses_an_option_is_asked_alike_by_every_worker(server, tmp_path):
+    server.configure(refuse_parameters=["max_tokens", "temperature", "json_schema"], latency=0.02)
+    found = judge_sample(questions(40), judge_at(server), rate=1, out=tmp_path / "j.db", concurrency=16)
+    assert found["status"].tolist() == ["ok"] * 40
+
+
 @pytest.mark.parametrize("mode", ["401", "403", "404", "quota"])
 def test_a_fault_of_the_whole_run_stops_it_and_is_tried_again_next_time(server, tmp_path, mode):
     requests, out = questions(40), tmp_path / "j.db"
