@@ -18,7 +18,6 @@ from pathlib import Path
 
 BAD_CONTENT = {
     "prose": "I would give this answer a 4 out of 5.",
-    "fence": '```json\n{"reason": "r", "correctness": 5, "completeness": 5, "tone": 5}\n```',
     "float": '{"reason": "r", "correctness": 4.0, "completeness": 4, "tone": 4}',
     "out_of_range": '{"reason": "r", "correctness": 7, "completeness": 4, "tone": 4}',
     "zero": '{"reason": "r", "correctness": 0, "completeness": 4, "tone": 4}',
@@ -32,6 +31,10 @@ BAD_CONTENT = {
     "two_objects": '{"correctness": 5, "completeness": 5, "tone": 5} {"correctness": 1, "completeness": 1, "tone": 1}',
     "empty": "",
     "null": None,
+}
+CONTENT = {
+    **BAD_CONTENT,
+    "fence": '```json\n{"reason": "r", "correctness": 5, "completeness": 5, "tone": 5}\n```',
 }
 STATUS = {"400": 400, "401": 401, "403": 403, "404": 404, "408": 408, "429": 429, "500": 500, "503": 503}
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 429: "Too Many"}
@@ -204,11 +207,11 @@ class _Server:
         return {"retry-after": str(round(wait + 0.001, 3))} if form == "seconds" else {}
 
     def completion(self, mode, said, body):
-        message = {"role": "assistant", "content": BAD_CONTENT.get(mode), "refusal": None}
+        message = {"role": "assistant", "content": CONTENT.get(mode), "refusal": None}
         finish = {"length": "length", "content_filter": "content_filter"}.get(mode, "stop")
         if mode == "refusal":
             message |= {"refusal": "I cannot help with that."}
-        elif mode not in BAD_CONTENT:
+        elif mode not in CONTENT:
             message["content"] = json.dumps(self.scores(said, body))
         content = {
             "id": f"c-{self.calls}",

@@ -213,16 +213,19 @@ def _dated(outcome: Outcome) -> Outcome:
 
 def judgement(outcome: Outcome, judge: Any) -> QualityJudgement:
     """The outcome as a record: scores and flag, or None and the reason."""
-    scores, answer = outcome.answer.scores, outcome.answer
-    reason = judge.rubric.flag_reason(scores) if scores else None
+    answer, rubric = outcome.answer, judge.rubric
+    scores, ok = answer.scores or {}, answer.scores is not None
+    reason = rubric.flag_reason(scores) if scores else None
+    if answer.passed is False:
+        reason = "verdict fail"
     return QualityJudgement(
         request_id=outcome.item.request_id,
         feature_id=outcome.item.feature_id,
-        quality_score=judge.rubric.quality_score(scores) if scores else None,
-        dimensions=scores or {},
+        quality_score=rubric.quality_score(scores) if scores else None,
+        dimensions=scores,
         flagged=reason is not None,
         flag_reason=reason,
         judged_at=outcome.judged_at,
-        status="ok" if scores else "failed",
-        error=None if scores else ": ".join(part for part in (answer.error_kind, answer.error) if part),
+        status="ok" if ok else "failed",
+        error=None if ok else ": ".join(part for part in (answer.error_kind, answer.error) if part),
     )

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -392,7 +392,7 @@ def _as_reply(answer: Any) -> JudgeReply:
         return JudgeReply(answer)
     if isinstance(answer, Mapping):
         try:
-            return JudgeReply(json.dumps(dict(answer), default=_whole_number))
+            return JudgeReply(json.dumps(dict(answer), default=_plain_number))
         except (TypeError, ValueError):
             return JudgeReply(str(answer))
     if isinstance(answer, tuple) and 2 <= len(answer) <= len(JudgeReply._fields):
@@ -400,10 +400,12 @@ def _as_reply(answer: Any) -> JudgeReply:
     return JudgeReply(str(answer))
 
 
-def _whole_number(value: Any) -> int:
-    """A numpy integer as what it is; anything else has no place in JSON."""
+def _plain_number(value: Any) -> float:
+    """A numpy number as what it is; anything else has no place in JSON."""
     if isinstance(value, Integral):
         return int(value)
+    if isinstance(value, Real):
+        return float(value)
     raise TypeError
 
 

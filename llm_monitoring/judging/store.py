@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 TABLES = """
 create table if not exists judgement (
     request_id text not null, judge_model text not null, rubric_version text not null, feature_id text,
-    status text not null, quality_score integer, dimensions text not null, flagged integer not null, flag_reason text,
+    status text not null, quality_score real, dimensions text not null, flagged integer not null, flag_reason text,
     reason text, error_kind text, error text, attempts integer not null, cost_usd real, inclusion_probability real,
     reported_model text, fingerprint text, prompt_hash text not null, input_hash text not null, judged_at text not null,
-    run_id text not null, minute integer,
+    run_id text not null, minute integer, scale text, unwrapped text,
     primary key (request_id, judge_model, rubric_version)) without rowid;
 create table if not exists claim (
     request_id text not null, judge_model text not null, rubric_version text not null, run_id text not null,
@@ -57,10 +57,16 @@ COLUMNS = [
     "judge_model",
     "rubric_version",
     "status",
+    "scale",
     "error",
     "inclusion_probability",
     "cost_usd",
 ]
+WRITTEN = (
+    "request_id, judge_model, rubric_version, feature_id, status, quality_score, dimensions, flagged, flag_reason, reason, "
+    "error_kind, error, attempts, cost_usd, inclusion_probability, reported_model, fingerprint, prompt_hash, input_hash, "
+    "judged_at, run_id, minute, scale, unwrapped"
+)
 RETRIED = (
     "timeout",
     "connection",
@@ -116,6 +122,9 @@ class Store:
             with self.writing():
                 for statement in TABLES.strip().split(";\n"):
                     self.db.execute(statement)
+                known = {row[1] for row in self.db.execute("pragma table_info(judgement)")}
+                for name in {"scale", "unwrapped"} - known:  # a file of an earlier version
+                    self.db.execute(f"alter table judgement add column {name} text")
         except sqlite3.DatabaseError as error:
             self.db.close()
             written = "that may be written" if isinstance(error, sqlite3.OperationalError) else "or none yet"
@@ -285,10 +294,11 @@ class Store:
             *(json.dumps(found.dimensions), found.flagged, found.flag_reason, outcome.answer.reason),
             *(outcome.answer.error_kind, found.error, outcome.attempts, cost_usd, inclusion_probability),
             *(outcome.model, outcome.fingerprint, self._prompt_hash(judge.rubric), _input_hash(item), found.judged_at),
-            *(self.run_id, minute),
+            *(self.run_id, minute, judge.rubric.scale_label, outcome.answer.unwrapped),
         )
+        places = ", ".join("?" * len(row))
         with self.writing():
-            self.db.execute(f"insert or replace into judgement values ({', '.join('?' * len(row))})", _storable(row))
+            self.db.execute(f"insert or replace into judgement ({WRITTEN}) values ({places})", _storable(row))
             self.release(item.request_id, judge)
 
     def _prompt_hash(self, rubric: Any) -> str:
@@ -318,14 +328,15 @@ class Store:
         -------
         DataFrame
             Columns of the `judgements` table. `inclusion_probability` of rows from a serving process is the sampling
-            rate times the share of the minute's sampled requests that was judged and not dropped.
+            rate times the share of the minute's sampled requests that was judged and not dropped. In
+            ``.attrs["unwrapped"]`` how many answers came in a code fence or after thinking, by what was taken off.
         """
         import pandas as pd
 
         where = " where j.judge_model = ? and j.rubric_version = ?" if judge else ""
         rows = self.db.execute(
             "with judged as (select run_id, minute, count(*) as n from judgement where minute is not null group by 1, 2)"
-            f" select {', '.join(f'j.{name}' for name in COLUMNS)}, judged.n, intake.offered from judgement j "
+            f" select {', '.join(f'j.{name}' for name in [*COLUMNS, 'unwrapped'])}, judged.n, intake.offered from judgement j "
             "left join judged on judged.run_id = j.run_id and judged.minute = j.minute "
             f"left join intake on intake.run_id = j.run_id and intake.minute = j.minute{where} order by j.request_id",
             (judge.model, judge.rubric.label) if judge else (),
@@ -333,7 +344,9 @@ class Store:
         if ids is not None:
             wanted = set(ids)
             rows = [row for row in rows if row[0] in wanted]
-        frame = pd.DataFrame.from_records(rows, columns=[*COLUMNS, "n", "offered"])
+        frame = pd.DataFrame.from_records(rows, columns=[*COLUMNS, "unwrapped", "n", "offered"])
+        unwrapped = frame.pop("unwrapped").dropna()
+        frame["scale"] = frame["scale"].fillna("1..5")  # rows of an earlier version
         kept = (frame.pop("n").astype(float) / frame.pop("offered").astype(float)).clip(upper=1).fillna(1.0)
         frame["inclusion_probability"] = frame["inclusion_probability"].astype(float) * kept
         frame["dimensions"] = [json.loads(text) for text in frame["dimensions"]]
@@ -341,6 +354,7 @@ class Store:
         frame["judged_at"] = pd.to_datetime(frame["judged_at"], utc=True, format="ISO8601")
         for name in ("quality_score", "cost_usd"):
             frame[name] = frame[name].astype(float)
+        frame.attrs["unwrapped"] = {str(what): int(n) for what, n in unwrapped.value_counts().items()}
         return frame
 
 
