@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,27 @@ def test_a_web_service_judges_a_share_of_its_answers(tmp_path):
         assert json.loads(answer.text)["answer"]
     with Store(tmp_path / "j.db") as store:
         assert store.judgements()["quality_score"].tolist() == [4]
+
+
+def test_submissions_of_many_threads_are_all_counted(tmp_path):
+    background = BackgroundJudge(lambda user_input: SCORES, rate=0.5, out=tmp_path / "j.db", queue_size=3000)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            taken = list(pool.map(lambda k: submit(background, [f"req-{k}-{i}" for i in range(100)]), range(16)))
+    finally:
+        sys.setswitchinterval(before)
+    counts = background.stats()
+    assert counts == {"submitted": 1600, "accepted": sum(map(sum, taken)), "dropped": 0}
+    background.close(timeout_s=0.1)
+
+
+def test_the_reason_why_an_answer_could_not_be_taken_is_kept_and_logged_once(tmp_path, caplog):
+    background = BackgroundJudge(lambda user_input: SCORES, rate=0.5, out=tmp_path / "j.db")
+    background._take = None
+    assert submit(background, ["req-1", "req-2"]) == [False, False]
+    background.close(timeout_s=1)
+    assert background.error == "TypeError: 'NoneType' object is not callable"
+    assert [record.getMessage() for record in caplog.records].count(background.error) == 1
+    assert set(background.stats()) == {"submitted", "accepted", "dropped"}

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +52,3 @@ def test_an_offset_covers_and_leaves_the_windows_before_the_seam_alone():
         {"window_start": pd.date_range("2026-05-11", periods=1, tz="UTC"), "mean_quality": [4.0], "se_quality": [0.1]}
     )
     assert splice(quality, link, "2026-05-12")[["mean_quality", "se_quality"]].iloc[0].tolist() == [4.0, 0.1]
-
-
-FOLDER = Path(__file__).parents[2] / "shared" / "data" / "judge_agreement"

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,6 +86,9 @@ def test_labelled_items_have_to_be_among_all():
         "corrected_mean(judge_all): lacks some of the scores in judge_labelled; "
         "expected the scores of all judged items, the labelled ones among them"
     )
+
+
+FOLDER = Path(__file__).parents[3] / "shared" / "data" / "judge_agreement"
 
 
 @pytest.mark.skipif(not FOLDER.exists(), reason="the data folder beside the repository is not there")
