@@ -100,6 +100,7 @@ class Log:
         self._aside: dict[str, pd.DataFrame] = {}
         self._written: dict[str, Path | None] = {}
         self._whole: Log | None = None
+        self._measures: tuple = ()
         self._from: pd.Timestamp | None = None
         self._to: pd.Timestamp | None = None
 
@@ -129,6 +130,16 @@ class Log:
     @property
     def reviews(self) -> pd.DataFrame:
         return self._frame("reviews")
+
+    @property
+    def measures(self) -> tuple:
+        """Measures of one's own, as `open_log` was given them."""
+        return (self._whole or self)._measures
+
+    @property
+    def known_until(self) -> pd.Timestamp | None:
+        """The moment that the log was cut at; None for a log as it was opened."""
+        return self._to if self._to is not None or self._whole is None else self._whole.known_until
 
     @property
     def opening(self) -> dict[str, str]:

@@ -60,7 +60,8 @@ def floor(timestamps: pd.Series, window: str) -> pd.Series:
 def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple[ir.Table, list[str]]:
     """Rows with the number of their window (counted from the anchor) as ``_window``, and the keys to group by."""
     for column in by:
-        one_of("by", column, tuple(name for name in rows.columns if name[0] != "_"))
+        if column not in rows.columns:
+            one_of("by", column, tuple(name for name in rows.columns if name[0] != "_"))
     if window is None:
         return rows, by
     size = int(width(window).total_seconds()) * 1_000_000

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llm_monitoring.alerts.events import Event, alerts_table
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.charting import PlanCharts, chart_events, charts
+from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
-from llm_monitoring.alerts.measurements import moment_of, request_hours, span_of
+from llm_monitoring.alerts.measurements import hourly, moment_of, span_of
 from llm_monitoring.alerts.plan import Plan, read_plan
-from llm_monitoring.alerts.quality import PlanCharts, chart_events, charts, leaving
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
+from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
         ``feature_id`` (null = all), ``fired_at`` (when it could have been known), ``window_start`` (of the window that
         fired), ``value`` (mean since the change began) with its 95 % interval ``low``, ``high``, ``expected`` (the
         baseline's), ``direction``, ``severity``, ``n`` (answers behind `value`),
-        ``designed_false_alarms_per_month`` (of this chart or rule alone), ``message``.
+        ``designed_false_alarms_per_month`` (of this chart or rule alone), ``kind`` (change, standing, better), ``rule``
+        (chart, test, limit), ``version`` and ``reopens`` (else null), ``message``.
 
     Raises
     ------
@@ -63,12 +66,13 @@ def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
     charted = charts(log, plan)
     total = round(charted.arl0 * plan.quality.false_alarms_per_month / 30)
     share = plan.quality.false_alarms_per_month / total
-    events: list[Event] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
+    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
     if plan.quality.enabled:
-        events += abandonment_events(leaving(log, request_hours(log)), plan, span)
+        leaving = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
+        events += abandonment_events(leaving, plan, span)
         events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
         events += probe_events(log, share) if plan.quality.probes else []
-    return alerts_table(events, plan, charts=total)
+    return alerts_table(events, plan)
 
 
 def detectable(charted: PlanCharts) -> str:

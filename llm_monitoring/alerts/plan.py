@@ -9,12 +9,16 @@ import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.measures import Measure, declared, together
 from llm_monitoring.windows import width
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
 
 Judged = Literal[
     "mean_quality",
@@ -130,6 +134,12 @@ class Plan(_Section):
     infrastructure: InfrastructurePlan = InfrastructurePlan()
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
+    measures: dict[str, dict[str, Any]] = Field(default={}, description="measures of your own")
+    scales: dict[str, Any] = Field(default={}, description="scale of a judge that is not 1 to 5")
+
+    def own_measures(self, log: Log) -> tuple[Measure, ...]:
+        """The measures of one's own that the log and this plan declare."""
+        return together(log.measures, declared(self.measures, "plan"))
 
 
 def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) -> Plan:

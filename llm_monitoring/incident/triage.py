@@ -186,7 +186,7 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
 
 def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
     """Windows of the alert's control chart as rows, empty where no chart can be fitted."""
-    from llm_monitoring.alerts.quality import chart_of
+    from llm_monitoring.alerts.charting import chart_of
 
     rate = alert.designed_false_alarms_per_month or USUAL_RATE
     chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)

@@ -71,7 +71,7 @@ def watched(log: Log) -> QuietResult:
     -------
     QuietResult
     """
-    from llm_monitoring.alerts.quality import charts
+    from llm_monitoring.alerts.charting import charts
     from llm_monitoring.incident import read_alert
 
     found = charts(log)

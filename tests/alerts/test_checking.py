@@ -8,8 +8,8 @@ import pytest
 
 import llm_monitoring as lm
 from llm_monitoring.alerts.checking import check, detectable
-from llm_monitoring.alerts.events import COLUMNS
-from llm_monitoring.alerts.quality import chart_of, charts
+from llm_monitoring.alerts.grouping import COLUMNS
+from llm_monitoring.alerts.charting import chart_of, charts
 from tests.builders import START, make_judgements, make_requests
 
 ROOT = Path(__file__).parents[2]

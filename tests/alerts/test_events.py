@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from llm_monitoring.alerts.events import COLUMNS, Event, alerts_table, same_cause, severity
+from llm_monitoring.alerts.grouping import COLUMNS, Event, alerts_table, same_cause, severity
 from llm_monitoring.alerts.plan import Plan
 
 DAY = pd.Timedelta("1D")

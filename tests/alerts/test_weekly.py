@@ -6,7 +6,7 @@ import pandas as pd
 import llm_monitoring as lm
 from llm_monitoring.alerts.measurements import request_hours, span_of
 from llm_monitoring.alerts.plan import Plan
-from llm_monitoring.alerts.quality import leaving
+from llm_monitoring.alerts.charting import leaving
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from tests.builders import START, make_probe_results, make_requests, make_signals
 

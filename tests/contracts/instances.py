@@ -95,7 +95,7 @@ def quiet():
 
 
 def charted():
-    from llm_monitoring.alerts.quality import charts
+    from llm_monitoring.alerts.charting import charts
 
     return charts(lm.open_log(make_log(400)))
 
