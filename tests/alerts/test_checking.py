@@ -97,11 +97,13 @@ def test_a_log_of_a_few_rows_gives_no_alert_and_says_what_is_not_charted():
     )
 
 
-def test_judgements_of_requests_that_are_nowhere_count_at_their_own_time():
+def test_judgements_of_requests_that_are_nowhere_count_in_no_room_and_a_notice_says_so():
     tables = scored(fall=1.5)
     tables["judgements"]["request_id"] = "gone-" + tables["judgements"]["request_id"]
-    found = check(lm.open_log(tables), PLAN)
-    assert found[["feature_id", "severity"]].values.tolist() == [["search", "critical"]]
+    log = lm.open_log(tables)
+    assert check(log, PLAN).empty
+    assert lm.quality_metrics(log).empty
+    assert any("whose request_id is not in requests" in notice for notice in log.notices)
 
 
 def test_every_layer_can_be_switched_off(fallen):
