@@ -149,6 +149,12 @@ TAKEN = frozenset(
 )
 
 
+def is_known(name: str) -> bool:
+    """Whether a name is that of a measure of this package, a dimension's mean included."""
+    base = _split(name)[0]
+    return base in BUILT_IN or (base.startswith("mean_") and len(base) > len("mean_"))
+
+
 def measure(name: str, own: Iterable[Measure] = ()) -> Measure:
     """The measure of a name: one of section 5, one of the user's, a dimension of the rubric, or either by a second judge.
 
