@@ -29,11 +29,13 @@ from llm_monitoring.charts.portfolio import ChartPortfolio, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Log
+from llm_monitoring.log import Log, open_log
 from llm_monitoring.measures import Measure, measure
 from llm_monitoring.metrics import window_metrics
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from llm_monitoring.charts.result import ChartResult
 
 MONTH = pd.Timedelta("30D")
@@ -61,13 +63,59 @@ class PlanCharts(PortfolioResult):
     fitted: dict[tuple[Any, Any], ControlChart] = field(default_factory=dict)
     measures: dict[str, Measure] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.results)
 
-def charts(log: Log, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
-    """Every chart of the plan over a log, alarm or not.
+    def to_frame(self) -> pd.DataFrame:
+        """One row per chart and window.
+
+        `feature_id`, `metric`, `layer`, `window_start`, `window_end`, `value`, `n`, `center`, `lower`, `upper` (null in
+        the baseline), `alarm` and `baseline` (whether the limits were taken from this window).
+        """
+        parts = [self._charted(key) for key in self.results]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(FRAME)).astype(FRAME)
+
+    def _charted(self, key: tuple) -> pd.DataFrame:
+        own, split = self.windows, self.span.split  # type: ignore[union-attr]
+        own = own[(own["feature_id"] == key[0]) & (own["metric"] == key[1]) & (own["window_start"] < split)]
+        watched = self.results[key].windows
+        table = pd.concat([own.assign(baseline=True), watched.assign(baseline=False)], ignore_index=True)
+        named = table.assign(feature_id=key[0], metric=key[1], layer=self.measures[key[1]].layer)
+        return named.assign(alarm=named["alarm"].fillna(False).astype(bool))[list(FRAME)].astype(FRAME)
+
+    def plot(
+        self, ax: Axes | None = None, *, feature: str | None = None, metric: str | None = None, **options: Any
+    ) -> Axes:
+        """Small multiples, the charts with alarms first; of one feature or one metric where it is named."""
+        chosen = {
+            key: one
+            for key, one in self.results.items()
+            if (feature is None or key[0] == feature) and (metric is None or key[1] == metric)
+        }
+        if self.results and not chosen:
+            raise ConfigError(f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are")
+        if len(chosen) == 1:
+            return next(iter(chosen.values())).plot(ax)
+        return PortfolioResult.plot(replace(self, results=chosen), ax, **options)
+
+
+FRAME = {
+    "feature_id": object,
+    "metric": object,
+    "layer": object,
+    "window_start": "datetime64[us, UTC]",
+    "window_end": "datetime64[us, UTC]",
+    **dict.fromkeys(["value", "n", "center", "lower", "upper"], "float64"),
+    **dict.fromkeys(["alarm", "baseline"], bool),
+}
+
+
+def control_charts(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
+    """Every control chart that `check` looks at, alarm or not.
 
     Parameters
     ----------
-    log : Log
+    log : Log, path, URL or dict of DataFrames
     plan : path, dict, Plan, optional
     until : time, optional
         The log as it was known then.
@@ -75,8 +123,22 @@ def charts(log: Log, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
     Returns
     -------
     PlanCharts
-        `.to_frame()` one row per chart and window, `.plot()` small multiples, `.not_charted` with reasons.
+        ``len()`` charts; ``.to_frame()`` one row per chart and window, those of the baseline too; ``.not_charted`` with
+        reasons; ``.plot(feature=None, metric=None)``.
+
+    Raises
+    ------
+    LogError, ConfigError
+        The log or the plan cannot be used as it stands.
+
+    Examples
+    --------
+    >>> import llm_monitoring as lm
+    >>> charts = lm.control_charts("sample_data")
+    >>> charts.to_frame().columns[:3].tolist()
+    ['feature_id', 'metric', 'layer']
     """
+    log = open_log(log)
     plan, when = read_plan(plan), moment_of(until)
     log = log if when is None else log.until(when)
     span = span_of(log, plan, when)

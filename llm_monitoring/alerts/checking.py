@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.charting import PlanCharts, chart_events, charts
+from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly, moment_of, span_of
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
+from llm_monitoring.log import Log, open_log
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
 
-if TYPE_CHECKING:
-    from llm_monitoring.log import Log
 
 
-def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
+def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
     """The alerts of a log, of all three layers, each with the false-alarm rate that it was designed for.
 
     Parameters
     ----------
-    log : Log
+    log : Log, path, URL or dict of DataFrames
     plan : path of a TOML file, dict or Plan, optional
         What is watched and how closely; see docs/alerts.md. The default plan needs nothing.
     until : time, optional
@@ -58,12 +57,13 @@ def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
     [['infrastructure', 'error_rate', 'search', 'critical']]
     """
     plan, when = read_plan(plan), moment_of(until)
+    log = open_log(log)
     log.validate()
     log = log if when is None else log.until(when)
     span = span_of(log, plan, when)
     if span is None:
         return alerts_table([], plan)
-    charted = charts(log, plan)
+    charted = control_charts(log, plan)
     total = round(charted.arl0 * plan.quality.false_alarms_per_month / 30)
     share = plan.quality.false_alarms_per_month / total
     events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
@@ -81,7 +81,7 @@ def detectable(charted: PlanCharts) -> str:
     Parameters
     ----------
     charted : PlanCharts
-        As `quality.charts` gives it.
+        As `control_charts` gives it.
 
     Returns
     -------
