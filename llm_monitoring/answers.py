@@ -252,9 +252,7 @@ def signals_view(signals: ir.Table) -> ir.Table:
     import ibis
 
     kind, at = signals["signal_type"], engines.microseconds(signals["timestamp"])
-    last = {
-        thumb: ibis.ifelse(kind == thumb, at, ibis.null("int64")).max() for thumb in ("thumbs_up", "thumbs_down")
-    }
+    last = {thumb: ibis.ifelse(kind == thumb, at, ibis.null("int64")).max() for thumb in ("thumbs_up", "thumbs_down")}
     marks = {f"__lm_{name}": (kind == name).ifelse(1, 0).max() for name in SIGNALS}
     if "_bad" in signals.columns:
         marks["__lm_wrong_signal"] = signals["_bad"].ifelse(1, 0).max()
@@ -321,7 +319,8 @@ def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFr
     Returns
     -------
     DataFrame
-        `request_id`, `value`, and for judged measures `weight`, `judge_model`, `rubric_version`, sorted by id.
+        `request_id`, `value`, and for judged measures `weight`, `judge_model`, `rubric_version`, for scores `scale`,
+        sorted by id.
 
     Raises
     ------
@@ -336,6 +335,7 @@ def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFr
         rows = rows.filter(rows["__lm_series"] == (measure.judge or ""))
         kept = {"request_id": rows["request_id"], "value": value(rows, measure).cast("float64")}
         kept |= {"weight": rows["__lm_weight"], **{name: rows[name] for name in OF_JUDGE}}
+        kept |= {} if measure.kind == "proportion" else {"scale": rows["scale"]}
     known = rows.select(**kept).filter(lambda t: t["value"].notnull()).order_by("request_id")
     return engines.run(known).to_pandas()
 

@@ -101,6 +101,7 @@ class Log:
         self._written: dict[str, Path | None] = {}
         self._whole: Log | None = None
         self._measures: tuple = ()
+        self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
         self._from: pd.Timestamp | None = None
         self._to: pd.Timestamp | None = None
 

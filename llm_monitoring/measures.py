@@ -213,13 +213,17 @@ def declared(given: Any, of: str = "measures") -> tuple[Measure, ...]:
     found: dict[str, Measure] = {}
     for each in listed:
         if not isinstance(each, Measure):
-            raise ConfigError(f"{of}: {quote(each)}; expected Measure objects, such as Measure('ttft', column='ttft_ms')")
+            raise ConfigError(
+                f"{of}: {quote(each)}; expected Measure objects, such as Measure('ttft', column='ttft_ms')"
+            )
         if not isinstance(each.name, str) or not re.fullmatch(r"[^\W\d][\w.-]*", each.name):
             raise ConfigError(f"{of}: {quote(each.name)!s} is no name of a measure; expected one such as 'ttft'")
         if each.name in TAKEN or each.name.startswith(("mean_", "n_")):
             raise ConfigError(f"{of}: {each.name!r} is the name of a metric of this package; choose another name")
         if (each.column is None) == (each.sql is None):
-            raise ConfigError(f"{of}: {each.name!r} has {'both' if each.sql else 'neither'} column and sql; expected one")
+            raise ConfigError(
+                f"{of}: {each.name!r} has {'both' if each.sql else 'neither'} column and sql; expected one"
+            )
         if found.setdefault(each.name, each) != each:
             raise ConfigError(f"{of}: {each.name!r} is declared twice, differently; keep one of them")
     return tuple(found.values())

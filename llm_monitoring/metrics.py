@@ -101,7 +101,9 @@ def window_metrics(
     frame = engines.run(_unpacked(cells, own)).to_pandas()
     if frame["__lm_wrong"].sum():
         door.refuse()
-    frame = windows.filled(windows.labelled(frame, window, by), window, by) if fill else windows.labelled(frame, window, by)
+    frame = (
+        windows.filled(windows.labelled(frame, window, by), window, by) if fill else windows.labelled(frame, window, by)
+    )
     frame = _rates(frame, own)
     names = ["window_start", "window_end", *by, "request_count", *MEASURES, *ROWS_BEHIND]
     for rate in RATES if intervals else ():
@@ -153,7 +155,9 @@ def _aggregates(rows: ir.Table, quantiles: str, own: Sequence[Measure], ends: bo
 def _unpacked(cells: ir.Table, own: Sequence[Measure]) -> ir.Table:
     """The cells with a column for each quantile of the lists."""
     lists = {"__lm_latencies": list(LATENCIES)}
-    lists |= {f"__lm_{each.name}_q": [f"{each.name}_p50", f"{each.name}_p95"] for each in own if each.kind == "positive"}
+    lists |= {
+        f"__lm_{each.name}_q": [f"{each.name}_p50", f"{each.name}_p95"] for each in own if each.kind == "positive"
+    }
     found = {name: cells[column][i] for column, names in lists.items() for i, name in enumerate(names)}
     return cells.mutate(**found).drop(*lists)
 
@@ -232,7 +236,15 @@ def quality_metrics(
     by = columns(by, QUALITY)
     if isinstance(judgements, Log) and requests is None and judgements.has("requests"):
         requests = judgements
-    checked = {"request_id", "feature_id", "quality_score", "dimensions", "flagged", "judged_at", "inclusion_probability"}
+    checked = {
+        "request_id",
+        "feature_id",
+        "quality_score",
+        "dimensions",
+        "flagged",
+        "judged_at",
+        "inclusion_probability",
+    }
     door = as_table(judgements, "judgements", check=checked)
     asked = None if requests is None else as_table(requests, "requests").rows
     time = "judged_at" if requests is None else "timestamp"

@@ -73,7 +73,10 @@ def derive_signals(
     door = as_table(requests, "requests", check={"request_id", "timestamp", "latency_ms", "finish_reason"})
     steps = _steps(answers.requests_view(door.rows, door.present), abandoned_if)
     quick, slow = (int(windows.width(each).total_seconds() * 1e6) for each in (retry_within, follow_up_within))
-    found = [*_repeats(steps, quick, slow, similarity, door), *_endings(steps, slow, door, _known_until(requests, steps))]
+    found = [
+        *_repeats(steps, quick, slow, similarity, door),
+        *_endings(steps, slow, door, _known_until(requests, steps)),
+    ]
     frame = pd.DataFrame(found, columns=["request_id", "session_id", "signal_type", "timestamp", "metadata"])
     if signals is not None and len(frame):
         frame = frame[~frame["request_id"].isin(_logged(signals))]
@@ -96,7 +99,9 @@ def _steps(rows: ir.Table, abandoned_if) -> ir.Table:
     ]
     if abandoned_if is not None:
         cases.append((abandoned_if(joined), "the caller's rule"))
-    marked = joined.mutate(__lm_failed=failed, __lm_why=ibis.cases(*cases), __lm_at=engines.microseconds(joined["timestamp"]))
+    marked = joined.mutate(
+        __lm_failed=failed, __lm_why=ibis.cases(*cases), __lm_at=engines.microseconds(joined["timestamp"])
+    )
     session = ibis.window(group_by="session_id", order_by=["__lm_at", "request_id"])
     ordered = marked.filter(marked["session_id"].notnull())
     return ordered.select(
@@ -119,7 +124,9 @@ def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: Do
 
     gap = steps["__lm_next_at"] - steps["__lm_at"]
     compared = (gap <= quick) & ~steps["__lm_failed"]
-    texts = {name: ibis.ifelse(compared, steps[name], ibis.null("string")) for name in ("user_input", "__lm_next_input")}
+    texts = {
+        name: ibis.ifelse(compared, steps[name], ibis.null("string")) for name in ("user_input", "__lm_next_input")
+    }
     pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps["_bad"])
     found = []
     for batch in engines.run(pairs).to_batches(max_chunksize=50_000):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import pandas as pd
@@ -76,6 +76,10 @@ class Alert:
             object.__setattr__(self, "measure", measure(self.metric))
         if self.kind is None:
             object.__setattr__(self, "kind", "change" if self.harmful else "better")
+
+    def about(self, metric: str, direction: str) -> Alert:
+        """An alert on another metric at the same moment, for a look at what moved beside."""
+        return replace(self, metric=metric, direction=direction, kind=None, measure=None)  # type: ignore[arg-type]
 
     @property
     def unit(self) -> str:

@@ -93,7 +93,9 @@ class PlanCharts(PortfolioResult):
             if (feature is None or key[0] == feature) and (metric is None or key[1] == metric)
         }
         if self.results and not chosen:
-            raise ConfigError(f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are")
+            raise ConfigError(
+                f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are"
+            )
         if len(chosen) == 1:
             return next(iter(chosen.values())).plot(ax)
         return PortfolioResult.plot(replace(self, results=chosen), ax, **options)
