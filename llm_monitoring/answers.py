@@ -190,6 +190,7 @@ def by_series(rows: ir.Table, per_feature: bool = True) -> ir.Table:
     judge that took over from it on the same scale goes on with its series, one that judges beside it has its own.
     """
     import ibis
+    import pyarrow as pa
 
     named = _series(_days_of_judges(rows, per_feature))
     if not any(named.values()):
@@ -197,7 +198,8 @@ def by_series(rows: ir.Table, per_feature: bool = True) -> ir.Table:
     else:
         listed = [(*key, name) for key, name in sorted(named.items())]
         columns = ("__lm_f", "__lm_j", "__lm_s", "__lm_series")
-        table = ibis.memtable({name: [row[i] for row in listed] for i, name in enumerate(columns)})
+        named_rows = {name: pa.array([row[i] for row in listed], pa.string()) for i, name in enumerate(columns)}
+        table = ibis.memtable(pa.table(named_rows))
         feature = rows["feature_id"] if per_feature else ibis.literal("")
         keyed = rows.mutate(__lm_of=feature)
         series = keyed.inner_join(
@@ -223,10 +225,13 @@ def _days_of_judges(rows: ir.Table, per_feature: bool) -> pd.DataFrame:
     return frame.sort_values(["feature_id", "judge", "scale", "day"], ignore_index=True)
 
 
-def _series(days: pd.DataFrame) -> dict[tuple[str, str, str], str]:
-    named: dict[tuple[str, str, str], str] = {}
+def _series(days: pd.DataFrame) -> dict[tuple[Any, ...], str]:
+    named: dict[tuple[Any, ...], str] = {}
     for feature, own in days.groupby("feature_id", sort=True):
-        judges = {key: part.set_index("day")["n"] for key, part in own.groupby(["judge", "scale"], sort=True)}
+        judges: dict[tuple[Any, ...], pd.Series] = {
+            key: part.set_index("day")["n"]  # type: ignore[misc]
+            for key, part in own.groupby(["judge", "scale"], sort=True)
+        }
         early = own["day"].min() + EARLY_DAYS
         first = min(judges, key=lambda key: (-judges[key][judges[key].index < early].sum(), key))
         together = judges[first]

@@ -190,6 +190,19 @@ def _split(name: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (str(name), None)
 
 
+NO_ERROR = frozenset({"", "false", "0", "no", "none", "null", "nan"})
+
+
+def failed(error: object, finish_reason: str | None) -> bool:
+    """Whether one request is an error: where `error` says so, or its finish reason does.
+
+    >>> failed(None, "error"), failed("false", "end_turn"), failed("timeout", None)
+    (True, False, True)
+    """
+    told = error is not None and error is not False and str(error).strip().lower() not in NO_ERROR
+    return told or finish_reason == "error"
+
+
 def of_judge(name: str, judge: str) -> str:
     """The name of a metric as a second judge gives it; the first judge's has no addition.
 
