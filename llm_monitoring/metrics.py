@@ -10,6 +10,7 @@ from llm_monitoring import engines, windows
 from llm_monitoring.errors import one_of
 from llm_monitoring.intervals import wilson
 from llm_monitoring.log import Log, as_table
+from llm_monitoring.schema import FLAG
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -128,7 +129,7 @@ def _aggregates(rows: ir.Table, quantiles: str, time: str | None) -> dict[str, i
         "n_cost": rows["cost_usd"].count(),
         "n_input_tokens": rows["input_tokens"].count(),
         "n_output_tokens": rows["output_tokens"].count(),
-        "bad": rows.count(where=rows["_bad"]),
+        "bad": rows.count(where=rows[FLAG]),
         **({} if time else {"first": rows["timestamp"].min(), "last": rows["timestamp"].max()}),
     }
 
@@ -262,7 +263,7 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
         "wwy": (weight * weight * score).sum(),
         "wwyy": (weight * weight * score * score).sum(),
         "wf": (weight * flagged).sum(),
-        "bad": rows["_bad"].sum(),
+        "bad": rows[FLAG].sum(),
         **({"first": rows[time].min(), "last": rows[time].max()} if time else {}),
     }
     for i in range(dimensions):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from llm_monitoring import engines, frames, windows
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Door, Log, as_table
+from llm_monitoring.log import Log, as_table
 from llm_monitoring.metrics import columns, share
-from llm_monitoring.schema import SIGNALS
+from llm_monitoring.schema import FLAG, SIGNALS
+from llm_monitoring.validation import CleanTable
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -105,21 +106,21 @@ def _steps(rows: ir.Table, abandoned_if) -> ir.Table:
         "_failed",
         "_why",
         "_at",
-        "_bad",
+        FLAG,
         _place=ibis.row_number().over(session),
         _next_at=ordered["_at"].lead().over(session),
         _next_input=ordered["user_input"].lead().over(session),
     )
 
 
-def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: Door) -> list[tuple]:
+def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: CleanTable) -> list[tuple]:
     import ibis
     from rapidfuzz import fuzz, process, utils
 
     gap = steps["_next_at"] - steps["_at"]
     compared = (gap <= quick) & ~steps["_failed"]
     texts = {name: ibis.ifelse(compared, steps[name], ibis.null("string")) for name in ("user_input", "_next_input")}
-    pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps["_bad"])
+    pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps[FLAG])
     found = []
     for batch in engines.run(pairs).to_batches(max_chunksize=50_000):
         rows = batch.to_pandas()
@@ -137,9 +138,9 @@ def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: Do
     return found
 
 
-def _endings(steps: ir.Table, slow: int, door: Door) -> list[tuple]:
-    last = steps.filter((steps["_place"] == 0) & steps["_next_at"].isnull() & steps["_why"].notnull() | steps["_bad"])
-    rows = engines.run(last.select("request_id", "session_id", "_at", "_why", "_bad")).to_pandas()
+def _endings(steps: ir.Table, slow: int, door: CleanTable) -> list[tuple]:
+    last = steps.filter((steps["_place"] == 0) & steps["_next_at"].isnull() & steps["_why"].notnull() | steps[FLAG])
+    rows = engines.run(last.select("request_id", "session_id", "_at", "_why", FLAG)).to_pandas()
     _refuse(rows, door)
     return [
         (request, session, "abandoned", at + slow, _why(f"the session ended after: {why}"))
@@ -151,8 +152,8 @@ def _why(rule: str) -> dict[str, str]:
     return {"source": "derived", "rule": rule}
 
 
-def _refuse(rows: pd.DataFrame, door: Door) -> None:
-    if rows["_bad"].any():
+def _refuse(rows: pd.DataFrame, door: CleanTable) -> None:
+    if rows[FLAG].any():
         door.refuse()
 
 
@@ -256,7 +257,7 @@ SHARES = (
 WARNINGS = ("survivorship_bias_risk", "abandonment_risk")
 
 
-def said(signals, check: bool = True) -> tuple[ir.Table, Door]:
+def said(signals, check: bool = True) -> tuple[ir.Table, CleanTable]:
     """One row for each request that has signals: its last thumb, and which implicit ones it has."""
     import ibis
 
@@ -267,7 +268,7 @@ def said(signals, check: bool = True) -> tuple[ir.Table, Door]:
         f"_{thumb}": ibis.ifelse(kind == thumb, at, ibis.null("int64")).max() for thumb in ("thumbs_up", "thumbs_down")
     }
     implicit = {f"_{name}": (kind == name).ifelse(1, 0).max() for name in IMPLICIT}
-    marked = rows.group_by("request_id").aggregate(**last, **implicit, _wrong=rows["_bad"].ifelse(1, 0).max())
+    marked = rows.group_by("request_id").aggregate(**last, **implicit, _wrong=rows[FLAG].ifelse(1, 0).max())
     down = marked["_thumbs_down"].notnull() & (
         marked["_thumbs_up"].isnull() | (marked["_thumbs_down"] >= marked["_thumbs_up"])
     )
@@ -294,7 +295,7 @@ def _cells(signals, requests, window: str | None, by: list[str]) -> pd.DataFrame
         n=joined.count(),
         up=joined["_up"].sum(),
         down=joined["_down"].sum(),
-        bad=joined["_bad"].sum(),
+        bad=joined[FLAG].sum(),
         wrong=joined["_wrong"].fill_null(0).sum(),
         **{name: joined[f"_{name}"].fill_null(0).sum() for name in IMPLICIT},
         **ends,
@@ -405,7 +406,7 @@ def session_metrics(requests, signals=None, by: Sequence[str] = ("feature_id",))
         signals = requests
     door = as_table(requests, "requests", check={"request_id", "timestamp", *by})
     rows, _ = windows.keyed(door.rows, "timestamp", None, by)
-    rows = rows.filter(rows["session_id"].notnull() | rows["_bad"])
+    rows = rows.filter(rows["session_id"].notnull() | rows[FLAG])
     marks = _marks(requests, signals)
     rows = rows.left_join(marks, rows["request_id"] == marks["_of"])
     frame = engines.run(_by_session(rows, by)).to_pandas()
@@ -436,7 +437,7 @@ def _by_session(rows: ir.Table, by: list[str]) -> ir.Table:
     at = engines.microseconds(rows["timestamp"])
     marks = {kind: rows[kind].fill_null(0).max() for kind in ("retry", "abandoned")}
     sessions = rows.group_by([*by, "session_id"]).aggregate(
-        n=rows.count(), minutes=(at.max() - at.min()) / 60e6, bad=rows["_bad"].sum(), **marks
+        n=rows.count(), minutes=(at.max() - at.min()) / 60e6, bad=rows[FLAG].sum(), **marks
     )
     counted = {
         "session_count": sessions.count(),

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, textfiles
-from llm_monitoring.engines import engine
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.schema import TABLES, Table
+from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -38,7 +38,7 @@ WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through t
 class RawTable:
     """One table as its source holds it, nothing converted.
 
-    `located` gives the same rows with ``_file`` and ``_row`` (from 0), for the errors only: it may be slower.
+    `located` gives the same rows with their file and row (from 0), for the errors only: it may be slower.
     """
 
     schema: Table
@@ -49,6 +49,23 @@ class RawTable:
     format: str = "database"
     notices: tuple[str, ...] = ()
     broken: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def absent(cls, schema: Table) -> RawTable:
+        """The table of a source that does not have it: no rows, no columns."""
+        import pyarrow as pa
+
+        rows = engines.in_memory(pa.table({ROW: pa.array([], pa.int64())}))
+        return cls(schema, schema.name, rows, lambda: rows)
+
+    def first(self, column: str) -> tuple[Any, str, str | None]:
+        """The first known value of a column, with its file and place."""
+        located = self.located()
+        rows = located.select(located[FILE], located[ROW], shown=located[column].cast("string"))
+        found = engines.run(rows.filter(rows["shown"].notnull()).order_by([FILE, ROW]).limit(1)).to_pylist()
+        if not found:
+            return None, self.label, None
+        return found[0]["shown"], *self.places([(found[0][FILE], found[0][ROW])])[0]
 
     @property
     def call(self) -> str:
@@ -72,16 +89,11 @@ class RawTable:
         return told
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a log was opened from: its tables, and the words that name it to people."""
-
-    name: str
-    tables: dict[str, RawTable] = field(default_factory=dict)
-    folder: Path | None = None
+#: The words that name a source to people, its tables, and the folder that it lies in.
+Found = tuple[str, dict[str, RawTable], Path | None]
 
 
-def read_tables(source: Any, mend: bool = False) -> Source:
+def read_tables(source: Any, mend: bool = False) -> Found:
     """Find the tables of a log in a folder, a single file, a database or a dict of DataFrames.
 
     Parameters
@@ -92,7 +104,11 @@ def read_tables(source: Any, mend: bool = False) -> Source:
 
     Returns
     -------
-    Source
+    name : str
+        The words that name the source to people.
+    tables : dict of str to RawTable
+    folder : Path or None
+        Where its files lie.
 
     Raises
     ------
@@ -105,12 +121,12 @@ def read_tables(source: Any, mend: bool = False) -> Source:
     if isinstance(source, ibis.BaseBackend):
         return _database(source, f"{source.name} connection")
     if isinstance(source, Mapping):
-        return Source("DataFrames", {name: _given(name, table) for name, table in source.items()})
+        return "DataFrames", {name: given(name, table) for name, table in source.items()}, None
     if isinstance(source, pd.DataFrame | ibis.Table):
-        return Source("DataFrames", {"requests": _given("requests", source)})
-    if not isinstance(source, str | Path):
+        return "DataFrames", {"requests": given("requests", source)}, None
+    if not isinstance(source, str | os.PathLike) or not str(source).strip():
         words = "expected a path, a URL, an Ibis connection, DataFrames by table, or one DataFrame of requests"
-        raise LogError(Fault("log", value=type(source).__name__, expected=words))
+        raise LogError(Fault("log", value=source if isinstance(source, str) else type(source).__name__, expected=words))
     text = str(source)
     if "://" in text:
         return _database(_connected(text), text.split("@")[-1])
@@ -121,20 +137,19 @@ def read_tables(source: Any, mend: bool = False) -> Source:
 
 
 def frame_table(frame: pd.DataFrame) -> ir.Table:
-    """The frame as an Ibis table: nested values as JSON text, times in UTC to the microsecond, ``_row`` counted from 0.
+    """The frame as an Ibis table: nested values as JSON text, times in UTC to the microsecond, rows counted from 0.
 
     Columns whose values cannot be stored as one type become text, for `validation` to judge one by one.
     """
-    import ibis
     import pyarrow as pa
 
     columns = {str(name): frame[name].reset_index(drop=True) for name in frame.columns}
-    arrays = {name: _array(column) for name, column in columns.items()}
-    arrays["_row"] = pa.array(range(len(frame)), pa.int64())
-    return ibis.memtable(pa.table(arrays))
+    arrays = {name: _array(column, name) for name, column in columns.items()}
+    arrays[ROW] = pa.array(range(len(frame)), pa.int64())
+    return engines.in_memory(pa.table(arrays))
 
 
-def _array(column: pd.Series):
+def _array(column: pd.Series, name: str):
     import pandas as pd
     import pyarrow as pa
 
@@ -142,13 +157,16 @@ def _array(column: pd.Series):
         return pa.array(column.dt.tz_convert("UTC").dt.floor("us"), pa.timestamp("us", "UTC"))
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return pa.array(column.dt.floor("us"), pa.timestamp("us"))
+    if pd.api.types.is_timedelta64_dtype(column.dtype) and name.endswith("_ms"):
+        return pa.array(column / pd.Timedelta("1ms"), pa.float64(), from_pandas=True)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     if column.dtype == object:
         kinds = {type(value) for value in column if not _unknown(value)}
         if not kinds or kinds - {bool}:
             return pa.array([_text(value) for value in column], pa.string())
-    return pa.array(column, from_pandas=True)
+    array = pa.array(column, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _unknown(value: Any) -> bool:
@@ -170,7 +188,8 @@ def _text(value: Any) -> str | None:
     return text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
 
 
-def _given(name: str, table: Any) -> RawTable:
+def given(name: str, table: Any) -> RawTable:
+    """A DataFrame or an Ibis table as a table of the log."""
     import ibis
     import pandas as pd
 
@@ -180,7 +199,8 @@ def _given(name: str, table: Any) -> RawTable:
         if len(doubled):
             raise LogError(Fault(name, column=str(doubled[0]), expected="expected one column of this name, found more"))
         rows = frame_table(table)
-        return RawTable(schema, name, rows.drop("_row"), lambda: rows.mutate(_file=ibis.null("string")), format="frame")
+        _own_names(schema, name, [str(column) for column in table.columns])
+        return RawTable(schema, name, rows, lambda: rows.mutate(**{FILE: ibis.null("string")}), format="frame")
     if isinstance(table, ibis.Table):
         return _stored(schema, table)
     expected = "expected a pandas DataFrame or an Ibis table"
@@ -190,8 +210,24 @@ def _given(name: str, table: Any) -> RawTable:
 def _stored(schema: Table, rows: ir.Table) -> RawTable:
     import ibis
 
-    nowhere = rows.mutate(_file=ibis.null("string"), _row=ibis.null("int64"))
+    _own_names(schema, schema.name, rows.columns)
+    nowhere = rows.mutate(**{FILE: ibis.null("string"), ROW: ibis.null("int64")})
     return RawTable(schema, schema.name, rows, lambda: nowhere)
+
+
+def _own_names(schema: Table, label: str, names: Iterable[str]) -> None:
+    """Refuse columns that a log may not have: with the reserved prefix, or that differ from another in case only."""
+    seen = {name.lower(): name for name in schema.names}
+    faults = []
+    for name in names:
+        if name.lower().startswith(RESERVED):
+            expected = f"names that start with {RESERVED!r} are kept for the package's own columns"
+            faults.append(Fault(schema.name, label, column=name, expected=expected, remedy="Rename it"))
+        elif seen.setdefault(name.lower(), name) != name:
+            expected = f"differs from {seen[name.lower()]} in the case of its letters only"
+            faults.append(Fault(schema.name, label, column=name, expected=expected, remedy="Rename it"))
+    if faults:
+        raise LogError(faults)
 
 
 def _known(name: str) -> Table:
@@ -213,12 +249,12 @@ def _connected(url: str):
         raise LogError(Fault(label, expected=expected)) from error
 
 
-def _database(connection, label: str) -> Source:
+def _database(connection, label: str) -> Found:
     there = set(connection.list_tables())
     found = {name: _stored(schema, _moments(connection, name)) for name, schema in TABLES.items() if name in there}
     if not found:
         raise LogError(Fault(label, expected=f"expected tables named {', '.join(TABLES)}; none of them is there"))
-    return Source(label, found)
+    return label, found, None
 
 
 def _moments(connection, name: str) -> ir.Table:
@@ -232,7 +268,7 @@ def _moments(connection, name: str) -> ir.Table:
     )
 
 
-def _files(path: Path, mend: bool) -> Source:
+def _files(path: Path, mend: bool) -> Found:
     if not path.exists():
         raise LogError(
             Fault(str(path), expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv")
@@ -240,7 +276,7 @@ def _files(path: Path, mend: bool) -> Source:
     if path.is_file():
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
-        return Source(str(path), {schema.name: _table(schema, (path,), path.name, mend)}, path.parent)
+        return str(path), {schema.name: _table(schema, (path,), path.name, mend)}, path.parent
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]
@@ -255,7 +291,7 @@ def _files(path: Path, mend: bool) -> Source:
     if not found:
         expected = f"expected files named {', '.join(TABLES)} (.parquet, .jsonl, .csv); none is there"
         raise LogError(Fault(str(path), expected=expected))
-    return Source(str(path), found, path)
+    return str(path), found, path
 
 
 def _holds_rows(place: Path) -> bool:
@@ -299,7 +335,8 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
         if len(parts) == 1
         else " UNION ALL BY NAME ".join(f"SELECT COLUMNS(*)::VARCHAR FROM ({part})" for part in parts)
     )
-    rows = engine().sql(f"SELECT * EXCLUDE (_file) FROM ({sql})")
+    rows = engines.stored(f"SELECT * EXCLUDE ({FILE}) FROM ({sql})")
+    _own_names(schema, label, rows.columns)
     located = functools.partial(_with_rows, sql, kinds[0] if len(kinds) == 1 else "mixed")
     return RawTable(schema, label, rows, located, tuple(full), kinds[0], tuple(notices), tuple(broken))
 
@@ -319,14 +356,18 @@ def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) ->
 
 def _with_rows(sql: str, kind: str):
     if kind == "parquet":
-        plain = sql.replace("filename='_file'", "filename='_file', file_row_number=true")
-        return engine().sql(f"SELECT * EXCLUDE (file_row_number), file_row_number AS _row FROM ({plain})")
-    numbered = f"SELECT *, row_number() OVER () AS _n FROM ({sql})"
-    return engine().sql(f"SELECT * EXCLUDE (_n), _n - min(_n) OVER (PARTITION BY _file) AS _row FROM ({numbered})")
+        plain = sql.replace(f"filename='{FILE}'", f"filename='{FILE}', file_row_number=true")
+        return engines.stored(f"SELECT * EXCLUDE (file_row_number), file_row_number AS {ROW} FROM ({plain})")
+    numbered = f"SELECT *, row_number() OVER () AS {_PLACE} FROM ({sql})"
+    row = f"{_PLACE} - min({_PLACE}) OVER (PARTITION BY {FILE}) AS {ROW}"
+    return engines.stored(f"SELECT * EXCLUDE ({_PLACE}), {row} FROM ({numbered})")
+
+
+_PLACE = f"{RESERVED}place"
 
 
 def _parquet(schema: Table, files: list[str]) -> str:
-    return f"SELECT * FROM read_parquet({_list(files)}, union_by_name=true, filename='_file')"
+    return f"SELECT * FROM read_parquet({_list(files)}, union_by_name=true, filename='{FILE}')"
 
 
 def _csv(schema: Table, files: list[str]) -> str:
@@ -338,7 +379,7 @@ def _csv(schema: Table, files: list[str]) -> str:
         columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
         parts.append(
             f"SELECT * FROM read_csv({_list(group)}, auto_detect=false, header=true, delim={_quoted(delimiter)}, "
-            f"quote='\"', escape='\"', columns={{{columns}}}, filename='_file', max_line_size=67108864)"
+            f"quote='\"', escape='\"', columns={{{columns}}}, filename='{FILE}', max_line_size=67108864)"
         )
     return " UNION ALL BY NAME ".join(parts)
 
@@ -347,13 +388,13 @@ def _json_lines(schema: Table, files: list[str]) -> str:
     size = sum(Path(file).stat().st_size for file in files)
     sample = -1 if size <= WHOLE_SAMPLE_BYTES else 200_000
     lines = "auto" if all(file.endswith((".json", ".json.gz", ".json.zst")) for file in files) else "newline_delimited"
-    options = f"format='{lines}', records='true', maximum_depth=1, filename='_file', maximum_object_size=67108864"
+    options = f"format='{lines}', records='true', maximum_depth=1, filename='{FILE}', maximum_object_size=67108864"
     described = (
         f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, sample_size={sample}, "
         "union_by_name=true, maximum_sample_files=100000, ignore_errors=true)"
     ).replace("ignore_errors=true", "ignore_errors=" + ("true" if lines != "auto" else "false"))
     found = _described(described, schema, files)
-    sniffed = {name: kind for name, kind in found if name not in ("_file", "json")}
+    sniffed = {name: kind for name, kind in found if name not in (FILE, "json")}
     kinds = {column.name: column.kind for column in schema.columns}
     types = {
         name: {"flag": "JSON", "json": "JSON"}.get(kinds[name], "VARCHAR")
@@ -370,7 +411,7 @@ def _described(sql: str, schema: Table, files: list[str]) -> list[tuple[str, str
     import duckdb
 
     try:
-        return [(row[0], row[1]) for row in engine().raw_sql(sql).fetchall()]
+        return [(row[0], row[1]) for row in engines.fetched(sql)]
     except duckdb.Error as error:
         faults: list[Fault] = []
         for file in map(Path, files):
