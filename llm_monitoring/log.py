@@ -177,6 +177,16 @@ class Log:
         return self._frame("reviews")
 
     @property
+    def measures(self) -> tuple:
+        """Measures of one's own, as `open_log` was given them."""
+        return self._measures
+
+    @property
+    def known_until(self) -> pd.Timestamp | None:
+        """The moment that the log was cut at; None for a log as it was opened."""
+        return min((cut.end for cut in self._cuts), default=None)
+
+    @property
     def opening(self) -> dict[str, Any]:
         """What opens the same log again: ``source`` and the options given; empty for a cut, a database and tables in memory."""
         if self._cuts or self._overlaid or self._folder is None:

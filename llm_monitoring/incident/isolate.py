@@ -10,10 +10,10 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.causes import Cause, in_scope
-from llm_monitoring.incident.inquiry import NAMED, Inquiry, inquire
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.separating import separating_step
+from llm_monitoring.incident.inference.causes import Cause, in_scope
+from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.separating import separating_step
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     unrecorded has 0.05, the judge 0.04, nothing 0.70: those of any week, since the alarm is part of the evidence. A
     recorded change starts when its version is first seen, else at its logged time, and hit those answers that carry its
     version; a scope that nobody wrote down may be any slice. Probes, users and people who read answers speak beside the
-    metric (`incident.witnesses`). Nearness in time to the alert counts for nothing.
+    metric (`incident.inference.witnesses`). Nearness in time to the alert counts for nothing.
 
     Examples
     --------

@@ -13,9 +13,9 @@ import pandas as pd
 
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.incident.alert import Alert, read_alert
-from llm_monitoring.incident.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.recovery import recovery
-from llm_monitoring.incident.reviewed import read_reviews
+from llm_monitoring.incident.inference.reviewed import read_reviews
 from llm_monitoring.incident.suites import FORMATS, append_cases, same_question, write_cases
 from llm_monitoring.judging.redaction import redact
 from llm_monitoring.results import Result, jsonable

@@ -16,11 +16,11 @@ import pandas as pd
 from scipy import stats
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.causes import VERSION_OF, declared_scope, in_scope
-from llm_monitoring.incident.comparison import FEWEST
-from llm_monitoring.incident.inquiry import Inquiry
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.slices import Slice
+from llm_monitoring.incident.inference.causes import VERSION_OF, declared_scope, in_scope
+from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
+from llm_monitoring.incident.inference.inquiry import Inquiry
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.slices import Slice
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -152,7 +152,7 @@ def _wider(harm: np.ndarray, known: float) -> np.ndarray:
     n = np.arange(1, len(harm) + 1)
     off = harm - harm[0]
     so_far = (np.cumsum(off**2) - np.cumsum(off) ** 2 / n) / np.maximum(n - 1, 1)
-    return np.where(n >= FEWEST, np.maximum(so_far / known, 1.0), 1.0)
+    return np.where(n >= LEAST_TO_TELL, np.maximum(so_far / known, 1.0), 1.0)
 
 
 def _decide(
@@ -166,8 +166,8 @@ def _decide(
     if not len(after):
         return {**unknown, "because": f"No answer {since} yet.{other}"}
     change, variance, ratio = log_ratios(after, base)
-    passed = (ratio >= np.log(1 / FALSELY)) & (np.arange(1, len(ratio) + 1) >= FEWEST)
-    worse = bool(ratio[-1] <= np.log(MISSED)) and len(ratio) >= FEWEST
+    passed = (ratio >= np.log(1 / FALSELY)) & (np.arange(1, len(ratio) + 1) >= LEAST_TO_TELL)
+    worse = bool(ratio[-1] <= np.log(MISSED)) and len(ratio) >= LEAST_TO_TELL
     recovered = False if worse else True if passed.any() else None
     low, high = (change[-1] + side * _reach(variance[-1], base.margin) for side in (-1, 1))
     decided = after["timestamp"].iloc[int(np.argmax(passed))] if passed.any() else None
@@ -213,7 +213,7 @@ def _planned(base: Baseline, per_day: float, information: float) -> int | None:
     n = (per_day * base.day_variance + base.row_variance) / left
     if n < per_day:  # within a day: its effect stands whole
         n = base.row_variance / (left - base.day_variance)
-    return max(int(np.ceil(n)), FEWEST)
+    return max(int(np.ceil(n)), LEAST_TO_TELL)
 
 
 def _baseline(before: pd.DataFrame, hit: pd.DataFrame, scale: str) -> Baseline:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import Alert, read_alert
-from llm_monitoring.incident.causes import in_scope
-from llm_monitoring.incident.comparison import compare
-from llm_monitoring.incident.inquiry import Inquiry, inquire
-from llm_monitoring.incident.observations import Observations, observe
+from llm_monitoring.incident.inference.causes import in_scope
+from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.recovery import recovery, untested
-from llm_monitoring.incident.slices import Slice
+from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
         row = compare(_before(seen, fix), group, inquiry.since, len(names))
         if row["n_before"] and row["n_after"]:
             kept = ("before", "before_low", "before_high", "after", "after_low", "after_high", "n_before", "n_after")
-            reading = _reading(name, row["verdict"], row["change"])
+            reading = _gain_or_loss(name, row["reading"], row["change"])
             rows.append({"measure": name, "unit": seen.alert.unit, **{k: row[k] for k in kept}, "reading": reading})
     worse = [row for row in rows if row["reading"] == "worse"]
     for row in rows:
@@ -230,14 +230,14 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
     return rows
 
 
-def _reading(name: str, verdict: str, change: float) -> str:
+def _gain_or_loss(name: str, reading: str, change: float) -> str:
     words = {
         "latency_p50_ms": ("slower", "faster"),
         "avg_cost_per_request_usd": ("dearer", "cheaper"),
         "avg_output_tokens": ("longer", "shorter"),
     }
-    if verdict not in ("worse", "better") or name not in words:
-        return verdict
+    if reading not in ("worse", "better") or name not in words:
+        return reading
     return words[name][0 if change > 0 else 1]
 
 

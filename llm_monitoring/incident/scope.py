@@ -9,10 +9,10 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.causes import whole
-from llm_monitoring.incident.comparison import compare
-from llm_monitoring.incident.inquiry import Inquiry, inquire
-from llm_monitoring.incident.slices import ALL, Slice
+from llm_monitoring.incident.inference.causes import whole
+from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.slices import ALL, Slice
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_LEAVES = 12
 SLICE_FIELDS = (
-    "label", "verdict", "before", "before_low", "before_high", "after", "after_low", "after_high", "change", "low", "high",
+    "label", "reading", "before", "before_low", "before_high", "after", "after_low", "after_high", "change", "low", "high",
     "n_before", "n_after",
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ class ScopeResult(Result):
     kind : str
         all (every answer), slice, mix (no answer got worse, other questions came) or none (no slice can be named).
     slices : list of dict
-        `where`, label, verdict, levels before and since with intervals, change, low, high, n_before, n_after,
+        `where`, label, reading, levels before and since with intervals, change, low, high, n_before, n_after,
         share_of_change, probability. The first is the answer, the rest are runners-up and other slices that got worse.
     leaves : list of dict
         The same for the plain parts of the traffic (feature x category or model), for the figure.
@@ -74,7 +74,7 @@ class ScopeResult(Result):
         """All slices, the answer first, then the plain parts of the traffic."""
         columns = [
             "label",
-            "verdict",
+            "reading",
             "before",
             "after",
             "change",
@@ -115,7 +115,7 @@ def scope(log: Log, alert) -> ScopeResult:
 
     Notes
     -----
-    Verdicts of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``.
+    Readings of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def scope(log: Log, alert) -> ScopeResult:
         return _nothing(alert, log)
     leaves = _leaves(inquiry)
     rows = [_row(inquiry, found, len(leaves)) for found in _shown(inquiry)]
-    also = [leaf for leaf in leaves if leaf["verdict"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
+    also = [leaf for leaf in leaves if leaf["reading"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
     return ScopeResult(
         **jsonable(
@@ -198,7 +198,7 @@ def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
     parts = (inside + [p for p in parts if p not in inside])[:MOST_LEAVES]
     rows = [{**_row(inquiry, part, len(parts)), "probability": None} for part in parts]
     rank = {"worse": 0, "better": 1, "no change seen": 2, "too few to tell": 3}
-    return sorted(rows, key=lambda row: (rank[row["verdict"]], -row["n_after"], row["label"]))
+    return sorted(rows, key=lambda row: (rank[row["reading"]], -row["n_after"], row["label"]))
 
 
 def _reasons(inquiry: Inquiry, kind: str, rows: list[dict], also: list[dict]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.incident.alert import Alert
-from llm_monitoring.incident.traces import OF_JUDGE, VERSIONS
+from llm_monitoring.incident.inference.traces import OF_JUDGE, VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def observe(log: Log, alert: Alert) -> Observations | None:
 def _values(log: Log, metric: str, requests: pd.DataFrame) -> pd.DataFrame | None:
     ids = requests["request_id"]
     if metric == "mean_quality" or metric == "flagged_rate" or metric.startswith("mean_") or metric == "failed_rate":
-        return _judged(log.judgements, metric)
+        return _of_judge(log.judgements, metric)
     if metric in SIGNAL_OF:
         hit = log.signals.loc[log.signals["signal_type"] == SIGNAL_OF[metric], "request_id"]
         return pd.DataFrame({"request_id": ids, "value": ids.isin(set(hit)).astype(float)})
@@ -168,7 +168,7 @@ def _request_value(metric: str, requests: pd.DataFrame) -> pd.Series | None:
     }.get(metric)
 
 
-def _judged(judgements: pd.DataFrame, metric: str) -> pd.DataFrame:
+def _of_judge(judgements: pd.DataFrame, metric: str) -> pd.DataFrame:
     j = judgements.drop_duplicates("request_id", keep="last")
     if metric == "failed_rate":
         value = j["quality_score"].isna().astype(float)

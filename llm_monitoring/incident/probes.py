@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.incident.observations import lineage
+from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
+from llm_monitoring.incident.inference.observations import lineage
 from llm_monitoring.intervals import wilson
 from llm_monitoring.probes.comparison import compare_probes
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     "label", "feature_id", "check", "model", "before", "before_low", "before_high", "after", "after_low", "after_high",
-    "change", "low", "high", "n_before", "n_after", "p_value", "verdict",
+    "change", "low", "high", "n_before", "n_after", "p_value", "reading",
 ]  # fmt: skip
-FEWEST, ALPHA = 20, 0.05
+ALPHA = 0.05
 
 
 def probes_since(log: Log, since: Any) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def probes_since(log: Log, since: Any) -> pd.DataFrame:
     -------
     DataFrame
         label, feature_id, check, model, before, after (shares passed, with Wilson intervals), change with low and high
-        (95 %, paired by probe), n_before, n_after, p_value (exact, paired) and verdict: passes less, passes more, no
+        (95 %, paired by probe), n_before, n_after, p_value (exact, paired) and reading: passes less, passes more, no
         change seen, or too few to tell (below 20 answers). Less and more are held to a false discovery rate of 0.05
         over all rows (Benjamini and Hochberg). Largest loss first; empty where no probe has answers on both sides.
 
@@ -59,7 +60,7 @@ def probes_since(log: Log, since: Any) -> pd.DataFrame:
             where = {name: None if pd.isna(value) else value for name, value in zip([*columns, "model"], values)}
             found.append(_row(where, part, late))
     frame = pd.DataFrame([row for row in found if row is not None], columns=COLUMNS)
-    frame["verdict"] = _verdicts(frame)
+    frame["reading"] = _readings(frame)
     return frame.sort_values(["change", "label"], ignore_index=True)
 
 
@@ -88,7 +89,7 @@ def _label(where: dict[str, Any]) -> str:
     return f"{of}: {str(check).replace('_', ' ')}" if check is not None else of
 
 
-def _verdicts(frame: pd.DataFrame) -> list[str]:
+def _readings(frame: pd.DataFrame) -> list[str]:
     p = frame["p_value"].to_numpy(float)
     order = np.argsort(p)
     limit = ALPHA * (np.arange(len(p)) + 1) / max(np.isfinite(p).sum(), 1)
@@ -96,7 +97,7 @@ def _verdicts(frame: pd.DataFrame) -> list[str]:
     shown = set(order[: passing[-1] + 1]) if len(passing) else set()
     told = []
     for i, row in enumerate(frame.to_dict("records")):
-        if min(row["n_before"], row["n_after"]) < FEWEST:
+        if min(row["n_before"], row["n_after"]) < LEAST_TO_TELL:
             told.append("too few to tell")
         else:
             told.append("no change seen" if i not in shown else "passes less" if row["change"] < 0 else "passes more")
