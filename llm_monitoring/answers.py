@@ -14,6 +14,7 @@ from llm_monitoring import engines, windows
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.log import Log, as_table
 from llm_monitoring.measures import BUILT_IN, Measure, of_judge
+from llm_monitoring.schema import FLAG
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -259,8 +260,8 @@ def signals_view(signals: ir.Table) -> ir.Table:
     kind, at = signals["signal_type"], engines.microseconds(signals["timestamp"])
     last = {thumb: ibis.ifelse(kind == thumb, at, ibis.null("int64")).max() for thumb in ("thumbs_up", "thumbs_down")}
     marks = {f"__lm_{name}": (kind == name).ifelse(1, 0).max() for name in SIGNALS}
-    if "_bad" in signals.columns:
-        marks["__lm_wrong_signal"] = signals["_bad"].ifelse(1, 0).max()
+    if FLAG in signals.columns:
+        marks["__lm_wrong_signal"] = signals[FLAG].ifelse(1, 0).max()
     grouped = signals.group_by("request_id").aggregate(**last, **marks, __lm_last=signals["timestamp"].max())
     up, down = grouped["thumbs_up"], grouped["thumbs_down"]
     thumb = ibis.cases((up.isnull() & down.isnull(), ibis.null("int64")), (down.isnull() | (up > down), 1), else_=0)

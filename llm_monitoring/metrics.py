@@ -10,6 +10,7 @@ from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import mean_from_sums, wilson
 from llm_monitoring.log import Log, as_table
 from llm_monitoring.measures import Measure, declared
+from llm_monitoring.schema import FLAG
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -138,7 +139,7 @@ def _aggregates(rows: ir.Table, quantiles: str, own: Sequence[Measure], ends: bo
         "request_count": rows.count(),
         "__lm_latencies": latency.quantile(shares) if quantiles == "exact" else latency.approx_quantile(shares),
         "n_latency": latency.count(),
-        "__lm_wrong": rows.count(where=rows["_bad"]),
+        "__lm_wrong": rows.count(where=rows[FLAG]),
     }
     for rate, flag in RATES.items():
         found |= {f"__lm_{rate}": rows[flag].sum(), f"__lm_{rate}_n": rows[flag].count()}
@@ -149,7 +150,7 @@ def _aggregates(rows: ir.Table, quantiles: str, own: Sequence[Measure], ends: bo
         found |= {f"__lm_{each.name}": value.sum(), f"__lm_{each.name}2": (value * value).sum()}
         found |= {f"{each.name}_n": value.count()}
         found |= {f"__lm_{each.name}_q": value.quantile([0.5, 0.95])} if each.kind == "positive" else {}
-    return found | ({"first": rows["timestamp"].min(), "last": rows["timestamp"].max()} if ends else {})
+    return found | ({windows.FIRST: rows["timestamp"].min(), windows.LAST: rows["timestamp"].max()} if ends else {})
 
 
 def _unpacked(cells: ir.Table, own: Sequence[Measure]) -> ir.Table:
@@ -251,7 +252,7 @@ def quality_metrics(
     rows = answers.judged_view(door.rows, asked, by)
     if "judge_model" not in by:
         rows = answers.by_series(rows, per_feature="feature_id" in by)
-        rows = rows.filter((rows["__lm_series"] == "") | rows["_bad"])
+        rows = rows.filter((rows["__lm_series"] == "") | rows[FLAG])
     names = answers.dimension_names(rows)
     scored = rows.mutate(
         **{f"__lm_value_{i}": engines.json_number(rows["dimensions"], name) for i, name in enumerate(names)}
@@ -284,8 +285,8 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
         "__lm_wwyy": (own * own * score * score).sum(),
         "__lm_wf": (weight * flag).sum(),
         "__lm_w_flag": ibis.ifelse(flag.notnull(), weight, ibis.null("float64")).sum(),
-        "__lm_wrong": rows["_bad"].sum(),
-        **({"first": rows[time].min(), "last": rows[time].max()} if time else {}),
+        "__lm_wrong": rows[FLAG].sum(),
+        **({windows.FIRST: rows[time].min(), windows.LAST: rows[time].max()} if time else {}),
     }
     for i in range(dimensions):
         found = rows[f"__lm_value_{i}"]

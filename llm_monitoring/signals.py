@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from llm_monitoring import answers, engines, frames, windows
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Door, Log, as_table
+from llm_monitoring.log import Log, as_table
 from llm_monitoring.metrics import columns, share
-from llm_monitoring.schema import SIGNALS
+from llm_monitoring.schema import FLAG, SIGNALS
+from llm_monitoring.validation import CleanTable
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -111,14 +112,14 @@ def _steps(rows: ir.Table, abandoned_if) -> ir.Table:
         "__lm_failed",
         "__lm_why",
         "__lm_at",
-        "_bad",
+        FLAG,
         __lm_place=ibis.row_number().over(session),
         __lm_next_at=ordered["__lm_at"].lead().over(session),
         __lm_next_input=ordered["user_input"].lead().over(session),
     )
 
 
-def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: Door) -> list[tuple]:
+def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: CleanTable) -> list[tuple]:
     import ibis
     from rapidfuzz import fuzz, process, utils
 
@@ -127,7 +128,7 @@ def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: Do
     texts = {
         name: ibis.ifelse(compared, steps[name], ibis.null("string")) for name in ("user_input", "__lm_next_input")
     }
-    pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps["_bad"])
+    pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps[FLAG])
     found = []
     for batch in engines.run(pairs).to_batches(max_chunksize=50_000):
         rows = batch.to_pandas()
@@ -153,11 +154,11 @@ def _known_until(requests, steps: ir.Table) -> int:
     return last if cut is None else max(last, cut.value // 1000)
 
 
-def _endings(steps: ir.Table, slow: int, door: Door, end: int) -> list[tuple]:
+def _endings(steps: ir.Table, slow: int, door: CleanTable, end: int) -> list[tuple]:
     over = steps["__lm_at"] + slow <= end
     only = (steps["__lm_place"] == 0) & steps["__lm_next_at"].isnull() & steps["__lm_why"].notnull()
-    last = steps.filter((only & over) | steps["_bad"])
-    rows = engines.run(last.select("request_id", "session_id", "__lm_at", "__lm_why", "_bad")).to_pandas()
+    last = steps.filter((only & over) | steps[FLAG])
+    rows = engines.run(last.select("request_id", "session_id", "__lm_at", "__lm_why", FLAG)).to_pandas()
     _refuse(rows, door)
     return [
         (request, session, "abandoned", at + slow, _why(f"the session ended after: {why}"))
@@ -169,8 +170,8 @@ def _why(rule: str) -> dict[str, str]:
     return {"source": "derived", "rule": rule}
 
 
-def _refuse(rows: pd.DataFrame, door: Door) -> None:
-    if rows["_bad"].any():
+def _refuse(rows: pd.DataFrame, door: CleanTable) -> None:
+    if rows[FLAG].any():
         door.refuse()
 
 
@@ -243,7 +244,7 @@ def satisfaction_metrics(
     by = columns(by, ["request_count", "n_thumbs", *SHARES, *WARNINGS])
     cells = _cells(signals, requests, window, by)
     cells["__lm_propensity"] = _propensity(cells)
-    keys = by if window is None else ["_window", *by]
+    keys = by if window is None else [windows.WINDOW, *by]
     frame = _sums(cells, keys)
     frame = windows.labelled(frame, window, by)
     frame = _shares(frame, abandonment_limit, positive_limit)
@@ -288,12 +289,12 @@ def _cells(signals, requests, window: str | None, by: list[str]) -> pd.DataFrame
         **{f"__lm_{name}": joined[f"__lm_{name}"].fill_null(0) for name in IMPLICIT},
     )
     up = joined["__lm_up"]
-    ends = {"first": joined["timestamp"].min(), "last": joined["timestamp"].max()} if window is None else {}
+    ends = {windows.FIRST: joined["timestamp"].min(), windows.LAST: joined["timestamp"].max()} if window is None else {}
     cells = joined.group_by([*keys, *STRATA]).aggregate(
         __lm_n=joined.count(),
         __lm_ups=up.fill_null(0).sum(),
         __lm_thumbs=up.count(),
-        __lm_wrong=joined["_bad"].sum(),
+        __lm_wrong=joined[FLAG].sum(),
         __lm_wrong_signals=joined["__lm_wrong_signal"].fill_null(0).sum(),
         **{f"__lm_{name}_sum": joined[f"__lm_{name}"].sum() for name in IMPLICIT},
         **ends,
@@ -348,7 +349,9 @@ def _sums(cells: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         "__lm_responding": thumbs.where(cells["__lm_abandoned"] == 1, 0),
     }
     counted = ["__lm_n", "__lm_ups", "__lm_thumbs", *(f"__lm_{name}_sum" for name in IMPLICIT), *made]
-    how = dict.fromkeys(counted, "sum") | ({"first": "min", "last": "max"} if "first" in cells else {})
+    how = dict.fromkeys(counted, "sum") | (
+        {windows.FIRST: "min", windows.LAST: "max"} if windows.FIRST in cells else {}
+    )
     cells = cells.assign(**made)
     if keys:
         return cells.groupby(keys, dropna=False, as_index=False, sort=True).agg(how)
@@ -412,7 +415,7 @@ def session_metrics(requests, signals=None, by: Sequence[str] = ("feature_id",))
         signals = requests
     door = as_table(requests, "requests", check={"request_id", "timestamp", *by})
     rows, _ = windows.keyed(door.rows, "timestamp", None, by)
-    rows = rows.filter(rows["session_id"].notnull() | rows["_bad"])
+    rows = rows.filter(rows["session_id"].notnull() | rows[FLAG])
     marks = _marks(requests, signals)
     rows = rows.left_join(marks, rows["request_id"] == marks["__lm_of"])
     frame = engines.run(_by_session(rows, by)).to_pandas()
@@ -444,7 +447,7 @@ def _by_session(rows: ir.Table, by: list[str]) -> ir.Table:
     at = engines.microseconds(rows["timestamp"])
     marks = {f"__lm_{kind}": rows[f"__lm_{kind}"].fill_null(0).max() for kind in ("retry", "abandoned")}
     sessions = rows.group_by([*by, "session_id"]).aggregate(
-        __lm_n=rows.count(), __lm_minutes=(at.max() - at.min()) / 60e6, __lm_wrong=rows["_bad"].sum(), **marks
+        __lm_n=rows.count(), __lm_minutes=(at.max() - at.min()) / 60e6, __lm_wrong=rows[FLAG].sum(), **marks
     )
     counted = {
         "session_count": sessions.count(),

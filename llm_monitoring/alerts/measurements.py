@@ -171,7 +171,7 @@ def by_hour(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return (
         windows.labelled(found, "1h", by)
         .rename(columns={"window_start": "hour"})
-        .drop(columns=["window_end", "_window"])
+        .drop(columns=["window_end", windows.WINDOW])
     )
 
 
