@@ -10,11 +10,12 @@ import numpy as np
 
 from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.detectability import smallest_seen
-from llm_monitoring.drift.embedding import Embedder, default_embedder
 from llm_monitoring.drift.explanation import DriftExplanation, distances_to_reference, explain
+from llm_monitoring.drift.named_embedders import embedder_of
 from llm_monitoring.drift.queries import Queries, read_queries
 from llm_monitoring.drift.shape import ShapeResult, shape_of
 from llm_monitoring.drift.two_sample import METHODS, Permuted, permute
+from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.results import Result, jsonable
@@ -38,8 +39,9 @@ class DriftTest:
     reference : list or Series of str, array (n, d), DataFrame or log
         Queries of the time when all was well. A DataFrame needs `user_input`; with `session_id` near-duplicates of one
         session are merged and sessions are permuted as wholes.
-    embedder : callable, optional
-        list of texts -> array with one row per text; by default the one in the wordllama wheel.
+    embedder : callable or str, optional
+        list of texts -> array with one row per text, or a name such as ``"openai:MODEL"`` (`embedder_of`); by default
+        the one in the wordllama wheel.
     method : {"panel", "mmd", "energy", "knn", "c2st"}
     alpha : float
         Chance of an alarm where nothing changed.
@@ -62,7 +64,7 @@ class DriftTest:
     """
 
     reference: Any
-    embedder: Embedder | None = None
+    embedder: Embedder | str | None = None
     method: str = "panel"
     alpha: float = 0.05
     permutations: int = 300
@@ -79,7 +81,7 @@ class DriftTest:
                 f"DriftTest(permutations)={self.permutations}: its least p-value is {1 / (self.permutations + 1):.3g}, "
                 f"never at most alpha={self.alpha:g}; expected at least {needed}"
             )
-        self._embed = self.embedder or default_embedder()
+        self._embed = embedder_of(self.embedder)
         self.reference_ = read_queries(self.reference, self._embed, "reference")
 
     def test(self, current: Any) -> DriftResult:

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from llm_monitoring.charts.run_length import cusum_limit
 from llm_monitoring.drift.drift_test import DriftTest
-from llm_monitoring.drift.embedding import Embedder
+from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.plotting import BLUE, INK, VERMILION, axes, days
 from llm_monitoring.results import Result
@@ -69,7 +69,7 @@ class DriftMonitor:
     arl0: float = 100
     by: list[str] = field(default_factory=lambda: ["feature_id"])
     window: str = "1d"
-    embedder: Embedder | None = None
+    embedder: Embedder | str | None = None
     method: str = "panel"
     seed: int = 0
 

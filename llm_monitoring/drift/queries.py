@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_monitoring.drift.embedding import Embedder, checked_vectors
+from llm_monitoring.drift.vector_cache import Embedder, checked_vectors
 from llm_monitoring.errors import ConfigError, quote
 
 ALIKE = 85  # token-set ratio from which two texts of one session are the same question, as for retries
