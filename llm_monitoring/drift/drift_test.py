@@ -23,6 +23,7 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_ROWS = 100_000  # queries a side that are embedded and tested; of more a random sample
 FEWEST = 10  # queries (and sessions) on each side below which nothing is tested
 
 
@@ -30,9 +31,10 @@ FEWEST = 10  # queries (and sessions) on each side below which nothing is tested
 class DriftTest:
     """Permutation test whether current queries come from where the reference queries came.
 
-    The default, `panel`, joins six statistics (moves of the mean, lone queries, new or growing clumps, growth of
-    clusters) by Fisher's sum, and takes the p-value of the sum from one set of label permutations [1]_: exact for any
-    embedder as long as queries (sessions, where known) are exchangeable between the two periods without drift.
+    The default, `panel`, joins five statistics (moves of the mean, lone queries, queries far from the reference, dense
+    groups of current queries, growth of clusters) by the sum of the squared logarithms of their p-values, and takes the
+    p-value of the sum from one set of label permutations [1]_: exact for any embedder as long as queries (sessions,
+    where known) are exchangeable between the two periods without drift.
 
     Parameters
     ----------
@@ -81,8 +83,8 @@ class DriftTest:
                 f"DriftTest(permutations)={self.permutations}: its least p-value is {1 / (self.permutations + 1):.3g}, "
                 f"never at most alpha={self.alpha:g}; expected at least {needed}"
             )
-        self._embed = embedder_of(self.embedder)
-        self.reference_ = read_queries(self.reference, self._embed, "reference")
+        self.embed = embedder_of(self.embedder)
+        self.reference_ = read_queries(self.reference, self.embed, "reference", MOST_ROWS, self.seed)
 
     def test(self, current: Any) -> DriftResult:
         """Test the current queries against the reference.
@@ -97,16 +99,20 @@ class DriftTest:
         DriftResult
             With fewer than 10 queries (or sessions) on a side `p_value` and `drift` are null: too few to tell.
         """
-        now = read_queries(current, self._embed, "current")
-        before = self.reference_
+        return self.compare(self.reference_, read_queries(current, self.embed, "current", MOST_ROWS, self.seed))
+
+    def compare(self, before: Queries, now: Queries, permutations: int | None = None) -> DriftResult:
+        """Test queries that were read already; `DriftMonitor` calls it with one pool after the other."""
         known: dict[str, Any] = {
-            "n_reference": len(before),
-            "n_current": len(now),
+            "n_reference": before.count,
+            "n_current": now.count,
+            "used_reference": len(before),
+            "used_current": len(now),
             "alpha": self.alpha,
             "method": self.method,
             "left_out": before.left_out + now.left_out,
             "merged": before.merged + now.merged,
-            "embedder": getattr(self._embed, "version", None),
+            "embedder": getattr(self.embed, "version", None),
         }
         if len(before) and len(now) and before.vectors.shape[1] != now.vectors.shape[1]:
             raise ConfigError(
@@ -114,7 +120,7 @@ class DriftTest:
             )
         if min(len(np.unique(before.sessions)), len(np.unique(now.sessions))) < FEWEST:
             return DriftResult(None, None, None, **known)
-        comparison = Comparison.of(before, now, self.permutations, self.seed)
+        comparison = Comparison.of(before, now, permutations or self.permutations, self.seed)
         outcome = permute(comparison.pool, comparison.labels, METHODS[self.method])
         parts = [
             {"statistic": name, "value": float(values[0]), "p_value": float(p)}
@@ -145,7 +151,10 @@ class DriftResult(Result):
     statistic : float or None
         The joined statistic; only its p-value has a meaning.
     n_reference, n_current : int
-        Queries compared, near-duplicates of a session merged.
+        Queries, near-duplicates of a session merged.
+    used_reference, used_current : int
+        Queries that were embedded and compared: all, or a random sample of 100,000 (whole sessions). Statistics of
+        neighbours use 6,000 of them, the others all.
     parts : list of dict
         statistic, value, p_value: the single statistics. Their p-values are no tests of their own.
     left_out, merged : int
@@ -163,6 +172,8 @@ class DriftResult(Result):
     method: str = "panel"
     left_out: int = 0
     merged: int = 0
+    used_reference: int = 0
+    used_current: int = 0
     embedder: str | None = None
     parts: list[dict[str, Any]] = field(default_factory=list)
     comparison: Comparison | None = field(default=None, repr=False, compare=False)
@@ -173,6 +184,8 @@ class DriftResult(Result):
         sizes = f"{self.n_current:,} queries against {self.n_reference:,}"
         if self.drift is None:
             return f"Too few queries to tell: {sizes}, and each side needs {FEWEST} (in as many sessions)."
+        if self.used_reference < self.n_reference or self.used_current < self.n_current:
+            sizes += f", of which {self.used_current:,} and {self.used_reference:,} drawn at random were tested"
         p = f"p = {self.p_value:.3g}, {sizes}"
         if self.drift:
             return f"The queries changed ({p}; a false alarm has a chance of {self.alpha:g})."

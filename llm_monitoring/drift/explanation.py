@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import binom
 
 from llm_monitoring.drift.comparison import Comparison
-from llm_monitoring.drift.two_sample import NEAR, cluster_scores, neighbours
+from llm_monitoring.drift.two_sample import NEAR, cluster_scores
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.intervals import mean_t, newcombe
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
@@ -154,7 +154,7 @@ def _third(rows: np.ndarray, reference: np.ndarray, itself: int) -> np.ndarray:
 def _growth(comparison: Comparison) -> np.ndarray:
     """Share of current rows among the nearest others of every kept row: 10 and 20 of them, whitened and as given."""
     current = comparison.current[comparison.pool.kept]
-    spaces = comparison.pool.near[0], neighbours(comparison.pool.unit, NEAR)[0]
+    spaces = comparison.pool.near[0], comparison.pool.near_as_given[0]
     return np.mean([current[near[:, :most]].mean(axis=1) for near in spaces for most in (10, NEAR)], axis=0)
 
 
