@@ -55,7 +55,7 @@ _HOME = {
     "DriftMonitor": "drift.monitor",
     "DriftTest": "drift.drift_test",
     "CANARY_PROBES": "probes.suite",
-    "ModelBehaviorProbe": "probes.suite",
+    "ModelBehaviorProbe": "probes.probe",
     "compare_probes": "probes.comparison",
     "probe_check": "probes.checks",
     "run_probes": "probes.running",
