@@ -191,7 +191,7 @@ async def _complete(sdk: Any, judge: Any, call: Call, refused: set[str]) -> Answ
         )
     except openai.BadRequestError as error:
         named = {name for name in options if name in INSTEAD and name in f"{error.param} {error.message}"}
-        if not named - refused:
+        if not named:
             raise
         refused |= named | ({"top_logprobs"} if "logprobs" in named else set())
         return await _complete(sdk, judge, call, refused)

@@ -146,7 +146,9 @@ def discover_border_probes(
     calls = asked = unanswered = 0
     reason = None
     while len(found) < n and budget_calls - calls >= TRIES:
-        part = list(itertools.islice(candidates, min(max(concurrency, 4) * 4, (budget_calls - calls) // TRIES)))
+        left = budget_calls - calls
+        spare = left - CONFIRM * (n - len(found))  # kept back, so that what looks undecided can be asked more
+        part = list(itertools.islice(candidates, min(4 * max(concurrency, 4), max(spare, TRIES) // TRIES)))
         if not part:
             break
         replies = _ask(part, TRIES, client, timeout_s, concurrency)
