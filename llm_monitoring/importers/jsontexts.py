@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.importers.draft import Draft
 
-#: Tries to read a value over many lines cost at most so many times the length of the text.
-PATIENCE = 8
+#: Failed tries to read a value over many lines cost together at most so many times the length of the text.
+PATIENCE = 200
+MARKS = ("\n{", "\n[")
 DOUBLED = "a key that stands twice in one JSON object: the last value is read"
 
 
@@ -77,6 +78,7 @@ class _Reader:
     def __init__(self, text: str, draft: Draft):
         self.text, self.at, self.line, self.read = text, 0, 1, 0
         self.patience = PATIENCE * len(text)
+        self.marks = dict.fromkeys(MARKS, 0)
         self.draft = draft
         self.decoder = json.JSONDecoder(object_pairs_hook=self._object)
 
@@ -125,10 +127,9 @@ class _Reader:
                 return used, value, None
             except ValueError as error:
                 fault = error
-                self.patience -= getattr(error, "pos", len(self.text)) - self.at + len(line)
-        elif isinstance(fault, json.JSONDecodeError):
-            fault = json.JSONDecodeError(fault.msg, self.text, self.at + fault.pos)
-        return stop, None, fault
+                self.patience -= getattr(error, "pos", len(self.text))
+                return stop, None, error
+        return stop, None, ValueError(getattr(fault, "msg", str(fault)))
 
     def _decode(self, text: str, at: int) -> tuple[Any, int]:
         try:
@@ -141,5 +142,7 @@ class _Reader:
         start = self.at
         if self.text[start] not in "{[":
             return min(stop + 1, len(self.text))
-        ends = [place + 1 for mark in ("\n{", "\n[") if (place := self.text.find(mark, start)) >= 0]
-        return min(ends, default=len(self.text))
+        for mark, place in self.marks.items():
+            if 0 <= place < start:
+                self.marks[mark] = self.text.find(mark, start)
+        return min((place + 1 for place in self.marks.values() if place >= start), default=len(self.text))

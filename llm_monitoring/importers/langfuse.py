@@ -272,7 +272,7 @@ def _score(
     word = text(score.get("stringValue"))
     about: dict[str, Any] = {
         "name": name,
-        "value": (word or score.get("value")) if kind == "CATEGORICAL" else score.get("value"),
+        "value": word if kind == "CATEGORICAL" else score.get("value"),
         "at": moment(first(score, "timestamp", "createdAt"), draft, "a score's time"),
         "comment": text(score.get("comment")),
     }
