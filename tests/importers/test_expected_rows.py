@@ -60,7 +60,9 @@ def test_evaluation_events_become_judgements():
 
 
 def test_the_official_otlp_example_holds_no_request():
-    with pytest.raises(LogError, match=r"no request of the format 'otel' in 1 record \(1 x span without a model call\)$"):
+    with pytest.raises(
+        LogError, match=r"no request of the format 'otel' in 1 record \(1 x span without a model call\)$"
+    ):
         importers.otel(FORMATS / "otel_genai/otlp_trace_official_example.json")
 
 

@@ -163,7 +163,9 @@ def test_bytes_behind_the_end_of_a_gzip_are_left_out_and_told(tmp_path):
 
 
 def test_half_surrogates_stay_in_texts_and_in_the_report(tmp_path):
-    (tmp_path / "a.jsonl").write_text(json.dumps(SPAN | {"name": "x\ud800"}) + "\n" + json.dumps(SPAN | {"spanId": "s\udc00"}))
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps(SPAN | {"name": "x\ud800"}) + "\n" + json.dumps(SPAN | {"spanId": "s\udc00"})
+    )
     log, report = importers.otel(tmp_path / "a.jsonl")
     importers.write_log(log, report, tmp_path / "out")
     str(report).encode()

@@ -60,7 +60,9 @@ def test_a_mean_is_never_taken_over_two_scales():
 def test_booleans_and_pass_fail_scales_are_flags_without_a_score():
     rows, _ = judged(score("grounded", 0, "BOOLEAN", stringValue="False"))
     assert rows == [[None, {"grounded": 0.0}, True, "pass_fail", None, "ok"]]
-    rows, _ = judged(score("grounded", 1), score("polite", "pass", "CATEGORICAL", stringValue="pass"), scales={"*": "pass_fail"})
+    rows, _ = judged(
+        score("grounded", 1), score("polite", "pass", "CATEGORICAL", stringValue="pass"), scales={"*": "pass_fail"}
+    )
     assert rows == [[None, {"grounded": 1.0, "polite": 1.0}, False, "pass_fail", None, "ok"]]
 
 
@@ -84,7 +86,8 @@ def test_a_score_that_is_not_on_its_scale_is_set_aside_by_name():
 
 
 @pytest.mark.parametrize(
-    ("values", "fits"), [((0.2, 0.9), "0..1"), ((0, 7), "0..10"), ((0, 4), "0..5"), ((30, 95), "0..100"), ((-0.5, 1), "-1..1")]
+    ("values", "fits"),
+    [((0.2, 0.9), "0..1"), ((0, 7), "0..10"), ((0, 4), "0..5"), ((30, 95), "0..100"), ((-0.5, 1), "-1..1")],
 )
 def test_a_score_on_no_known_scale_names_the_option_that_reads_it(values, fits):
     source = export(*(score("x", value, on=on) for value, on in zip(values, ("o1", "o2"))), names=("o1", "o2"))

@@ -5,7 +5,17 @@ import pytest
 from llm_monitoring import importers
 from llm_monitoring.errors import LogError
 
-NAMES = ("request_id", "call_type", "spend", "prompt_tokens", "completion_tokens", "startTime", "endTime", "model", "status")
+NAMES = (
+    "request_id",
+    "call_type",
+    "spend",
+    "prompt_tokens",
+    "completion_tokens",
+    "startTime",
+    "endTime",
+    "model",
+    "status",
+)
 ROWS = (
     ("c1", "acompletion", "0.25", "10", "5", "2026-05-11 13:00:00.1", "2026-05-11 13:00:01.1", "small-1", "success"),
     ("c2", "acompletion", "0.5", "20", "5", "2026-05-11 13:01:00.1", "2026-05-11 13:01:01.1", "small-1", "success"),
