@@ -24,6 +24,12 @@ CALLS = (
     "generate_content",
     "pass_through_endpoint",
 )
+#: Of each of these a record of LiteLLM has one: its id, its start, and something that no other tool writes.
+MARKS = (
+    {"request_id", "id"},
+    {"startTime", "start_time"},
+    {"call_type", "spend", "response_cost", "request_tags", "model_group", "custom_llm_provider"},
+)
 
 
 def litellm(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log, ImportReport]:
@@ -61,8 +67,12 @@ def litellm(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[L
     for document in documents(source, draft):
         for place, call in _calls(document.place, document.value):
             kind = str(call.get("call_type") or "completion")
-            if not ({"request_id", "id"} & call.keys() and {"startTime", "start_time"} & call.keys()):
-                draft.aside(place, call.get("id"), "neither a spend log nor a logging payload: no id or no startTime")
+            if not all(call.keys() & names for names in MARKS):
+                draft.aside(
+                    place,
+                    call.get("id"),
+                    "neither a spend log nor a logging payload: no id, no startTime or no call_type",
+                )
             elif kind.removeprefix("a") not in CALLS and kind not in CALLS:
                 draft.other(kind)
             else:

@@ -82,7 +82,7 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
     given, written = known.get("llm.token_count.prompt"), known.get("llm.token_count.completion")
     counted = {"given": given, "written": written, "total": known.get("llm.token_count.total")}
     counted["cached"] = sum(number(known.get(name)) or 0 for name in CACHED)
-    came_in, came_out = tokens(counted if number(given) or number(written) else {**body, **_known(counted)}, draft)
+    came_in, came_out = tokens(_counted(counted, body), draft)
     reason = ending(first(known, *ENDINGS)) or text(body.get("finish_reason")) or split.ending
     return {
         "request_id": span.span_id,
@@ -104,8 +104,10 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
     }
 
 
-def _known(counted: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in counted.items() if number(value)}
+def _counted(counted: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of the span, else those of the answer inside it."""
+    own, inside = ([number(each.get(name)) for name in ("given", "written")] for each in (counted, body))
+    return dict(body) if any(inside) and not any(own) else counted
 
 
 def _messages(known: Mapping[str, Any], prefix: str) -> list[dict[str, Any]] | None:
