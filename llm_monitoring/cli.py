@@ -25,6 +25,7 @@ REMEDIES = {
     r'\btz="([^"]+)"': "--tz",
     r'timestamp_unit="([^"]+)"': "--timestamp-unit",
     r'on_error="([^"]+)"': "--on-error",
+    r"lm\.importers\.(\w+)\(": "llm-monitoring import",
 }
 
 
@@ -334,19 +335,22 @@ def _finish(lines: Iterable[str], code: int) -> None:
 @click.option(
     "--column", "columns", metavar="NAME=FIELD", multiple=True, help="Column of the log and the field that holds it."
 )
+@click.option(
+    "--scale", "scales", metavar="NAME=LOW..HIGH", multiple=True, help="Scale of a score: 0..1, 0..10, pass_fail."
+)
 @click.option("--timestamp", metavar="TIME", help="When the requests of a batch were made, without its batch object.")
 @click.option("--force", is_flag=True, help="Write over a log that stands there.")
-def import_(
-    format: str, source: tuple[str, ...], out: str, columns: tuple[str, ...], timestamp: str | None, force: bool
-) -> None:
+def import_(format: str, source: tuple[str, ...], out: str, force: bool, **options: Any) -> None:
     """Make a log of another tool's files, and say what was guessed.
 
     FORMAT is otel, openinference, vercel, langfuse, langsmith, litellm, openai_batch or anthropic_batch. Files that
     belong together (traces and scores, a batch's input and output) go into one call.
+
+    Exit code: 0 a log was written; 2 the call is wrong, or SOURCE holds no request of FORMAT: then nothing is written.
     """
     from llm_monitoring import importers
 
-    log, report = importers.read(format, list(source), columns, timestamp)
+    log, report = importers.read(format, list(source), **options)
     folder = importers.write_log(log, report, out, force=force)
     click.echo(str(report))
     click.echo(folder)
