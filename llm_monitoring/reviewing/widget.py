@@ -164,7 +164,8 @@ class ReviewWidget(anywidget.AnyWidget):
     def _table(self) -> str:
         shown = self._draw[["request_id", "timestamp", "user_input", "system_output"]]
         stands = self.to_frame()
-        stands = stands[[reader == self._reviewer for reader in stands["reviewer"]]][["request_id", "verdict", "note"]]
+        mine = pd.Series([reader == self._reviewer for reader in stands["reviewer"]], dtype=bool)
+        stands = stands.loc[mine, ["request_id", "verdict", "note"]]
         table = table_html(shown.merge(stands, on="request_id", how="left"))
         read = stands["request_id"].isin(shown["request_id"]).sum()
         return f"<p><b>{escape(f'{len(shown)} flagged answers drawn, {read} read')}</b></p>{table}"
