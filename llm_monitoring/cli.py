@@ -368,6 +368,7 @@ def review(log: str, opening: dict[str, str], alert: str | None, until: str | No
     import shlex
 
     import llm_monitoring as lm
+    from llm_monitoring import addresses
     from llm_monitoring.reporting.case import describe, find_log, open_case
     from llm_monitoring.reviewing import verdicts
 
@@ -380,6 +381,7 @@ def review(log: str, opening: dict[str, str], alert: str | None, until: str | No
     tell(verdicts.notices(read, out))
     given = "".join(f", {name}={value!r}" for name, value in (("until", until), ("alert", alert)) if value)
     named = "".join(f", {name}={value!r}" for name, value in opening.items())
+    log = addresses.masked(log)
     opened_by = f"lm.open_log({log!r}{named})" if opening else repr(log)
     click.echo("Read on in JupyterLab (jupyter lab), in a cell:")
     click.echo("  import llm_monitoring as lm\n  from llm_monitoring.reporting.case import open_case")
