@@ -119,7 +119,8 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
     place = log if log is not None else _place(folder, recorded)
     try:
         when = files.read_time("until", until or recorded["parameters"]["until"])
-        opened = read_log(place, when)
+        watched = read_plan(kept_plan(folder))
+        opened = read_log(place, when, watched)
         opened.validate()
     except LogError as error:
         if log is not None or "://" in str(place):
@@ -133,7 +134,9 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
         return Verification(folder, False, [*jsonable(altered), found], ["not run again: the log cannot be read"])
     with TemporaryDirectory() as made, Kernels(address=_whole(place)) as kernels:
         given = recorded["parameters"]
-        case = open_case(opened, given["until"], given["alert"], folder / "reviews.jsonl")
+        case = open_case(
+            opened, until=given["until"], alert=given["alert"], reviews=folder / "reviews.jsonl", plan=watched
+        )
         case.reviews.attrs["torn"] = recorded.get("torn_verdicts", 0)
         again = Path(made) / folder.resolve().name
         disk.make_folder(again / "results")
