@@ -517,28 +517,25 @@ def _csv(schema: Table, files: list[Path]) -> list[_Part]:
 def _json_lines(schema: Table, files: list[Path]) -> list[_Part]:
     size = sum(file.stat().st_size for file in files)
     sample = -1 if size <= WHOLE_SAMPLE_BYTES else 200_000
-    lines = (
-        "auto"
-        if all(file.name.lower().endswith((".json", ".json.gz", ".json.zst")) for file in files)
-        else "newline_delimited"
-    )
-    options = f"format='{lines}', records='true', maximum_depth=1, filename='{FILE}', maximum_object_size=67108864"
-    described = (
-        f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, sample_size={sample}, "
-        "union_by_name=true, maximum_sample_files=100000, ignore_errors=true)"
-    ).replace("ignore_errors=true", "ignore_errors=" + ("true" if lines != "auto" else "false"))
-    found = _described(described, schema, files)
-    _true_names(schema, [name for name, _ in found], files)
-    sniffed = {name: kind for name, kind in found if name not in (FILE, "json")}
+    lists = all(file.name.lower().endswith((".json", ".json.gz", ".json.zst")) for file in files)
+    lines, ignored = ("auto", "false") if lists else ("newline_delimited", "true")
+    options = f"format='{lines}', records='true', filename='{FILE}', maximum_object_size=67108864"
+    sampled = f"sample_size={sample}, union_by_name=true, maximum_sample_files=100000, ignore_errors={ignored}"
+    described = f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, maximum_depth=2, {sampled})"
+    found = {name: kind for name, kind in _described(described, schema, files) if name != FILE}
+    found = {} if list(found) == ["json"] else found  # no line of an object: the engine's word for the whole line
+    _true_names(schema, list(found), files)
     kinds = {column.name: column.kind for column in schema.columns}
-    types = {
-        name: {"flag": "JSON", "json": "JSON"}.get(kinds[name], "VARCHAR")
-        if name in kinds
-        else (kind if sample == -1 else "VARCHAR")
-        for name, kind in sniffed.items()
-    }
+    types = {name: _json_type(kinds.get(name), kind, whole=sample == -1) for name, kind in found.items()}
     columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
     return [_Part("jsonl", files, f"read_json({_list(files)}, {options}, columns={{{columns}}})", {})]
+
+
+def _json_type(ours: str | None, found: str, whole: bool) -> str:
+    """How to read a key: those of the schema as text, or JSON where quotes matter; own numbers as such, if all were seen."""
+    if ours is not None:
+        return "JSON" if ours in ("flag", "json") else "VARCHAR"
+    return found if whole and found in ("BIGINT", "DOUBLE", "BOOLEAN") else "VARCHAR"
 
 
 def _true_names(schema: Table, names: list[str], files: list[Path]) -> None:
