@@ -191,6 +191,7 @@ def by_series(rows: ir.Table, per_feature: bool = True) -> ir.Table:
     judge that took over from it on the same scale goes on with its series, one that judges beside it has its own.
     """
     import ibis
+    import pyarrow as pa
 
     named = _series(_days_of_judges(rows, per_feature))
     if not any(named.values()):
@@ -198,7 +199,8 @@ def by_series(rows: ir.Table, per_feature: bool = True) -> ir.Table:
     else:
         listed = [(*key, name) for key, name in sorted(named.items())]
         columns = ("__lm_f", "__lm_j", "__lm_s", "__lm_series")
-        table = ibis.memtable({name: [row[i] for row in listed] for i, name in enumerate(columns)})
+        named_rows = {name: pa.array([row[i] for row in listed], pa.string()) for i, name in enumerate(columns)}
+        table = ibis.memtable(pa.table(named_rows))
         feature = rows["feature_id"] if per_feature else ibis.literal("")
         keyed = rows.mutate(__lm_of=feature)
         series = keyed.inner_join(
@@ -224,10 +226,13 @@ def _days_of_judges(rows: ir.Table, per_feature: bool) -> pd.DataFrame:
     return frame.sort_values(["feature_id", "judge", "scale", "day"], ignore_index=True)
 
 
-def _series(days: pd.DataFrame) -> dict[tuple[str, str, str], str]:
-    named: dict[tuple[str, str, str], str] = {}
+def _series(days: pd.DataFrame) -> dict[tuple[Any, ...], str]:
+    named: dict[tuple[Any, ...], str] = {}
     for feature, own in days.groupby("feature_id", sort=True):
-        judges = {key: part.set_index("day")["n"] for key, part in own.groupby(["judge", "scale"], sort=True)}
+        judges: dict[tuple[Any, ...], pd.Series] = {
+            key: part.set_index("day")["n"]  # type: ignore[misc]
+            for key, part in own.groupby(["judge", "scale"], sort=True)
+        }
         early = own["day"].min() + EARLY_DAYS
         first = min(judges, key=lambda key: (-judges[key][judges[key].index < early].sum(), key))
         together = judges[first]
@@ -320,7 +325,8 @@ def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFr
     Returns
     -------
     DataFrame
-        `request_id`, `value`, and for judged measures `weight`, `judge_model`, `rubric_version`, sorted by id.
+        `request_id`, `value`, and for judged measures `weight`, `judge_model`, `rubric_version`, for scores `scale`,
+        sorted by id.
 
     Raises
     ------
@@ -335,6 +341,7 @@ def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFr
         rows = rows.filter(rows["__lm_series"] == (measure.judge or ""))
         kept = {"request_id": rows["request_id"], "value": value(rows, measure).cast("float64")}
         kept |= {"weight": rows["__lm_weight"], **{name: rows[name] for name in OF_JUDGE}}
+        kept |= {} if measure.kind == "proportion" else {"scale": rows["scale"]}
     known = rows.select(**kept).filter(lambda t: t["value"].notnull()).order_by("request_id")
     return engines.run(known).to_pandas()
 

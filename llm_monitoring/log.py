@@ -144,6 +144,7 @@ class Log:
         self._frames: dict[str, pd.DataFrame] = {}
         self._cuts: tuple[_Cut, ...] = ()
         self._overlaid = False
+        self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
 
     def __repr__(self) -> str:
         return f"Log({self.source!r}: {', '.join(name for name in TABLES if self.has(name))})"

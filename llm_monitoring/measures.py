@@ -190,6 +190,19 @@ def _split(name: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (str(name), None)
 
 
+NO_ERROR = frozenset({"", "false", "0", "no", "none", "null", "nan"})
+
+
+def failed(error: object, finish_reason: str | None) -> bool:
+    """Whether one request is an error: where `error` says so, or its finish reason does.
+
+    >>> failed(None, "error"), failed("false", "end_turn"), failed("timeout", None)
+    (True, False, True)
+    """
+    told = error is not None and error is not False and str(error).strip().lower() not in NO_ERROR
+    return told or finish_reason == "error"
+
+
 def of_judge(name: str, judge: str) -> str:
     """The name of a metric as a second judge gives it; the first judge's has no addition.
 
@@ -213,13 +226,17 @@ def declared(given: Any, of: str = "measures") -> tuple[Measure, ...]:
     found: dict[str, Measure] = {}
     for each in listed:
         if not isinstance(each, Measure):
-            raise ConfigError(f"{of}: {quote(each)}; expected Measure objects, such as Measure('ttft', column='ttft_ms')")
+            raise ConfigError(
+                f"{of}: {quote(each)}; expected Measure objects, such as Measure('ttft', column='ttft_ms')"
+            )
         if not isinstance(each.name, str) or not re.fullmatch(r"[^\W\d][\w.-]*", each.name):
             raise ConfigError(f"{of}: {quote(each.name)!s} is no name of a measure; expected one such as 'ttft'")
         if each.name in TAKEN or each.name.startswith(("mean_", "n_")):
             raise ConfigError(f"{of}: {each.name!r} is the name of a metric of this package; choose another name")
         if (each.column is None) == (each.sql is None):
-            raise ConfigError(f"{of}: {each.name!r} has {'both' if each.sql else 'neither'} column and sql; expected one")
+            raise ConfigError(
+                f"{of}: {each.name!r} has {'both' if each.sql else 'neither'} column and sql; expected one"
+            )
         if found.setdefault(each.name, each) != each:
             raise ConfigError(f"{of}: {each.name!r} is declared twice, differently; keep one of them")
     return tuple(found.values())

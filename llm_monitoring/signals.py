@@ -317,14 +317,14 @@ def _propensity(cells: pd.DataFrame) -> np.ndarray:
     n, k = cells["__lm_n"].to_numpy(float), cells["__lm_thumbs"].to_numpy(float)
     if not k.sum():
         return np.ones(len(cells))
-    design = [np.ones((len(cells), 1))]
+    parts = [np.ones((len(cells), 1))]
     for name in STRATA:
         levels = cells[name].astype("string").fillna("")
         frequent = cells.groupby(levels)["__lm_n"].sum().sort_values(ascending=False, kind="stable").index[:MOST_LEVELS]
         levels = levels.where(levels.isin(frequent), "\x00rare")
         if levels.nunique() > 1:
-            design.append(pd.get_dummies(levels, dtype=float).to_numpy())
-    design = np.column_stack(design)
+            parts.append(pd.get_dummies(levels, dtype=float).to_numpy())
+    design = np.column_stack(parts)
     ridge = np.diag([1e-9] + [1.0] * (design.shape[1] - 1))
     weights = np.zeros(design.shape[1])
     weights[0] = np.log(k.sum() / max(n.sum() - k.sum(), 0.5))

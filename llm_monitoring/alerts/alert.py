@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import pandas as pd
@@ -51,10 +51,10 @@ class Alert:
     window_start: pd.Timestamp | None = None
     alert_id: str | None = None
     layer: str | None = None
-    value: float | None = None
-    expected: float | None = None
-    low: float | None = None
-    high: float | None = None
+    value: Any = None
+    expected: Any = None
+    low: Any = None
+    high: Any = None
     severity: str | None = None
     n: int | None = None
     designed_false_alarms_per_month: float | None = None
@@ -63,11 +63,11 @@ class Alert:
     version: str | None = None
     reopens: str | None = None
     message: str | None = None
-    began: pd.Timestamp | None = None
-    began_low: pd.Timestamp | None = None
-    began_by: pd.Timestamp | None = None
-    ended: pd.Timestamp | None = None
-    limit: float | None = None
+    began: Any = None
+    began_low: Any = None
+    began_by: Any = None
+    ended: Any = None
+    limit: Any = None
     words: str | None = None
     measure: Measure = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
 
@@ -76,6 +76,10 @@ class Alert:
             object.__setattr__(self, "measure", measure(self.metric))
         if self.kind is None:
             object.__setattr__(self, "kind", "change" if self.harmful else "better")
+
+    def about(self, metric: str, direction: str) -> Alert:
+        """An alert on another metric at the same moment, for a look at what moved beside."""
+        return replace(self, metric=metric, direction=direction, kind=None, measure=None)  # type: ignore[arg-type]
 
     @property
     def unit(self) -> str:
@@ -129,7 +133,7 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measu
     if not isinstance(alert, Mapping | pd.Series):
         shape = "a table; take one row, such as alerts.iloc[0]" if isinstance(alert, pd.DataFrame) else quote(alert)
         raise ConfigError(f"alert: {shape}; expected a row of check(log), its alert_id, or a dict with the same names")
-    given = {key: None if _unknown(value) else value for key, value in dict(alert).items()}
+    given: dict[str, Any] = {key: None if _unknown(value) else value for key, value in dict(alert).items()}
     for name in ("metric", "fired_at", "direction"):
         if given.get(name) is None:
             raise ConfigError(f"alert: {name} is missing; an alert is a row of check(log), or a dict with this name")
@@ -137,7 +141,7 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measu
     for name in ("fired_at", "window_start", "began", "began_low", "began_by", "ended"):
         if given.get(name) is not None:
             given[name] = _utc(given[name], name)
-    given["measure"] = measure(given["metric"], own)
+    given["measure"] = measure(str(given["metric"]), own)
     return Alert(**{f.name: given[f.name] for f in fields(Alert) if given.get(f.name) is not None})
 
 

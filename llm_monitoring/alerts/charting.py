@@ -93,13 +93,15 @@ class PlanCharts(PortfolioResult):
             if (feature is None or key[0] == feature) and (metric is None or key[1] == metric)
         }
         if self.results and not chosen:
-            raise ConfigError(f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are")
+            raise ConfigError(
+                f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are"
+            )
         if len(chosen) == 1:
             return next(iter(chosen.values())).plot(ax)
         return PortfolioResult.plot(replace(self, results=chosen), ax, **options)
 
 
-FRAME = {
+FRAME: dict[str, Any] = {
     "feature_id": object,
     "metric": object,
     "layer": object,
@@ -224,8 +226,8 @@ def _layer(each: Measure, plan: Plan):
 def charted_measures(log: Log, plan: Plan) -> list[Measure]:
     """What the plan charts of a log, layer by layer; dimensions by their names."""
     own = plan.own_measures(log)
-    quality = [name for name in plan.quality.metrics if name != "dimensions"] if plan.quality.enabled else []
-    cost = list(plan.cost.metrics) if plan.cost.enabled else []
+    quality: list[str] = [name for name in plan.quality.metrics if name != "dimensions"] if plan.quality.enabled else []
+    cost: list[str] = list(plan.cost.metrics) if plan.cost.enabled else []
     if plan.quality.enabled and "dimensions" in plan.quality.metrics and log.has("judgements"):
         quality += [f"mean_{name}" for name in answers.dimension_names(log.table("judgements"))]
     mine = [each for each in own if _layer(each, plan).enabled]

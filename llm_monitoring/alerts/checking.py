@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.alert import Alert, read_alert
 from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly, moment_of, span_of
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
+from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log, open_log
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
-
 
 
 def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
@@ -73,6 +75,31 @@ def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.Data
         events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
         events += probe_events(log, share) if plan.quality.probes else []
     return alerts_table(events, plan)
+
+
+def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, plan: Plan | Any = None) -> Alert:
+    """The alert that a stage is asked about: by its id, as a row of `check`, as a dict, or as it is.
+
+    A log is checked once for each plan, and remembers what was found.
+
+    Raises
+    ------
+    ConfigError
+        The log has no alert of this id, or the row cannot be read; see `read_alert`.
+    """
+    plan = read_plan(plan)
+    if not isinstance(alert, str):
+        return read_alert(alert, plan.own_measures(log))
+    key = plan.model_dump_json()
+    if key not in log.checked:
+        log.checked[key] = check(log, plan)
+    found = log.checked[key]
+    mine = found[found["alert_id"] == alert]
+    if mine.empty:
+        near = difflib.get_close_matches(alert, found["alert_id"].tolist(), n=5, cutoff=0.0)
+        listed = ", ".join(repr(each) for each in near) or "none"
+        raise ConfigError(f"alert {quote(alert)}: the log has no such alert; it has {listed}")
+    return read_alert(mine.iloc[0], plan.own_measures(log))
 
 
 def detectable(charted: PlanCharts) -> str:

@@ -119,7 +119,13 @@ def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
     window = plan.infrastructure.window
     rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
     slow = {metric: (rows.latency_ms > rows[f"{metric}_limit"]).ifelse(1, 0).sum() for metric in QUANTILES}
-    sums = {"requests": rows.count(), "known": rows["__lm_error"].count(), "errors": rows["__lm_error"].sum(), "timed": rows.latency_ms.count(), **slow}
+    sums = {
+        "requests": rows.count(),
+        "known": rows["__lm_error"].count(),
+        "errors": rows["__lm_error"].sum(),
+        "timed": rows.latency_ms.count(),
+        **slow,
+    }
     found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas().fillna(dict.fromkeys(sums, 0))
     return windows.labelled(found, window, ["feature_id"]).sort_values(
         ["feature_id", "window_start"], ignore_index=True

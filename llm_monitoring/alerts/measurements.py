@@ -154,7 +154,12 @@ def _sums(rows: ir.Table, each: Measure) -> dict[str, Any]:
         value = ibis.ifelse(value > 0, value, ibis.null("float64")).ln()
     known = {"n": value.count()}
     if not each.judged:
-        sums = {"weight": value.count(), "weight2": value.count(), "total": value.sum(), "squares": (value * value).sum()}
+        sums = {
+            "weight": value.count(),
+            "weight2": value.count(),
+            "total": value.sum(),
+            "squares": (value * value).sum(),
+        }
         return known | sums | {"plain": plain.sum()}
     weight = ibis.ifelse(value.notnull(), rows["__lm_weight"], ibis.null("float64"))
     sums = {"weight": weight.sum(), "weight2": (weight * weight).sum(), "total": (weight * value).sum()}

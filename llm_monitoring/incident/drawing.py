@@ -90,7 +90,7 @@ def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = Fal
     Parameters
     ----------
     frame : DataFrame
-        label, reading, before, before_low, before_high, after, after_low, after_high, n_before, n_after; best first.
+        label, verdict, before, before_low, before_high, after, after_low, after_high, n_before, n_after; best first.
     """
     gap, middle = (0.1, -0.2) if narrow else (0.17, 0.0)
     with axes(ax, size=(8.4, 0.6 + 0.62 * max(len(frame), 1))) as ax:
@@ -98,8 +98,8 @@ def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = Fal
         low, high = _reach(rows, unit)
         for k, row in enumerate(rows.to_dict("records")):
             y = len(rows) - 1.0 - k
-            sure = row["reading"] in SURE
-            colour = TONE.get(row["reading"], MUTE)
+            sure = row["verdict"] in SURE
+            colour = TONE.get(row["verdict"], MUTE)
             if k % 2 == 0:
                 ax.axhspan(y - 0.5, y + 0.5, color=BAND, lw=0, zorder=0, alpha=0.6)
             _estimate(ax, row, "before", y + middle + gap, BLUE, "o", True, hollow=True)
@@ -174,7 +174,7 @@ def triage(
         ax.vlines(k, _numbers(frame, "low"), _numbers(frame, "high"), color=MUTE, lw=1)
         ax.plot(k, share, "o", color=INK, ms=5.5, clip_on=False)
         signs = {"real": ("D", VERMILION, VERMILION), "false_positive": ("o", PAPER, BLUE), "unsure": ("x", MUTE, MUTE)}
-        for i, reading in zip(k, frame["reading"], strict=True):
+        for i, verdict in zip(k, frame["verdict"], strict=True):
             marker, face, line = signs[verdict]
             ax.plot(i, -0.09, marker, ms=6, mfc=face, mec=line, mew=1.4, clip_on=False)
         if decided_at and decided_at <= len(frame):
@@ -218,10 +218,10 @@ def shares(frame: pd.DataFrame, ax=None, narrow: bool = False):
     Parameters
     ----------
     frame : DataFrame
-        label, reading (grew, shrank, no change seen), before, before_low, ..., after_high, n_before, n_after.
+        label, verdict (grew, shrank, no change seen), before, before_low, ..., after_high, n_before, n_after.
     """
-    words = frame["reading"].map({"grew": "worse", "shrank": "worse"}).fillna("no change seen")
-    drawn = slices(frame.assign(reading=words), ax, "share", narrow)
+    words = frame["verdict"].map({"grew": "worse", "shrank": "worse"}).fillna("no change seen")
+    drawn = slices(frame.assign(verdict=words), ax, "share", narrow)
     for text in drawn.texts:
         text.set_text(text.get_text().replace("worse", "moved"))
     return drawn
@@ -403,7 +403,7 @@ def _estimate(ax, row: Mapping, side: str, y: float, colour, marker: str, firm: 
 
 def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool) -> None:
     n = f"n {row['n_before']:,} → {row['n_after']:,}"
-    weight, tone = "bold" if sure else "normal", TONE.get(row["reading"], MUTE if narrow else INK)
+    weight, tone = "bold" if sure else "normal", TONE.get(row["verdict"], MUTE if narrow else INK)
     where = ax.get_yaxis_transform()
     if narrow:
         ax.text(0.0, y + 0.34, cut(row["label"], 48), transform=where, va="center", weight=weight)
@@ -411,7 +411,7 @@ def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool)
         return
     lines = textwrap.wrap(row["label"], 28, max_lines=2, placeholder="…") or [""]
     ax.text(-0.02, y, "\n".join(lines), transform=where, ha="right", va="center", weight=weight, linespacing=1.15)
-    ax.text(1.03, y + gap, row["reading"], transform=where, va="center", color=tone, weight=weight)
+    ax.text(1.03, y + gap, row["verdict"], transform=where, va="center", color=tone, weight=weight)
     ax.text(1.03, y - gap, n, transform=where, va="center", color=MUTE)
 
 
@@ -419,7 +419,7 @@ def _name_marks(ax, row, y: float, gap: float, low: float, high: float) -> None:
     """Say beside the first row's marks which is which, on the side that has room."""
     for side, words, level, colour in (
         ("before", "before", y + gap, BLUE),
-        ("after", "since", y - gap, TONE.get(row["reading"], MUTE)),
+        ("after", "since", y - gap, TONE.get(row["verdict"], MUTE)),
     ):
         ends = [row[k] for k in (side, f"{side}_low", f"{side}_high") if row[k] is not None and np.isfinite(row[k])]
         if not ends:

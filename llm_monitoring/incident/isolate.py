@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.alert import read_alert
+from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import Cause, in_scope
 from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
@@ -114,7 +114,7 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     >>> lm.incident.isolate(log, alert).verdict # doctest: +SKIP
     'chg-prompt-v8'
     """
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert)
     if inquiry is None:
         return _nothing(alert)
@@ -283,11 +283,13 @@ def _answers(inquiry: Inquiry) -> list[dict[str, Any]]:
 
 
 def _bad(seen: Observations, value: pd.Series) -> np.ndarray:
-    """Which single answers count as bad: 1 of a rate, a score of 2 or less, above the 95th percentile of latency or cost."""
+    """Which single answers count as bad: 1 of a rate, a score from 1 to 5 of 2 or less, else the worst 5 %."""
     if seen.scale == "share":
         return (value == (1 if seen.sign > 0 else 0)).to_numpy()
-    if seen.scale == "score":
+    if seen.alert.measure.unit == "score" and seen.step == 1:
         return (value <= 2).to_numpy()
+    if seen.sign < 0:
+        return (value < seen.frame["value"].quantile(0.05)).to_numpy()
     return (value > seen.frame["value"].quantile(0.95)).to_numpy()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     "label", "feature_id", "check", "model", "before", "before_low", "before_high", "after", "after_low", "after_high",
-    "change", "low", "high", "n_before", "n_after", "p_value", "reading",
+    "change", "low", "high", "n_before", "n_after", "p_value", "verdict",
 ]  # fmt: skip
 ALPHA = 0.05
 
@@ -37,7 +37,7 @@ def probes_since(log: Log, since: Any) -> pd.DataFrame:
     -------
     DataFrame
         label, feature_id, check, model, before, after (shares passed, with Wilson intervals), change with low and high
-        (95 %, paired by probe), n_before, n_after, p_value (exact, paired) and reading: passes less, passes more, no
+        (95 %, paired by probe), n_before, n_after, p_value (exact, paired) and verdict: passes less, passes more, no
         change seen, or too few to tell (below 20 answers). Less and more are held to a false discovery rate of 0.05
         over all rows (Benjamini and Hochberg). Largest loss first; empty where no probe has answers on both sides.
 
@@ -60,7 +60,7 @@ def probes_since(log: Log, since: Any) -> pd.DataFrame:
             where = {name: None if pd.isna(value) else value for name, value in zip([*columns, "model"], values)}
             found.append(_row(where, part, late))
     frame = pd.DataFrame([row for row in found if row is not None], columns=COLUMNS)
-    frame["reading"] = _readings(frame)
+    frame["verdict"] = _readings(frame)
     return frame.sort_values(["change", "label"], ignore_index=True)
 
 

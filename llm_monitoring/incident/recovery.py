@@ -98,7 +98,7 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     since = rows["timestamp"] >= inquiry.since
     hit = rows[since] if at is None else rows[since & (rows["timestamp"] < at)]
     after = rows.iloc[:0] if at is None else rows[rows["timestamp"] >= at]
-    base = _baseline(before, hit, scale)
+    base = _baseline(before, hit, scale, seen.step)
     per_day = _per_day(rows[since])
     needed = _planned(base, per_day, _information(POWER))
     state: dict[str, Any] = {
@@ -216,9 +216,9 @@ def _planned(base: Baseline, per_day: float, information: float) -> int | None:
     return max(int(np.ceil(n)), LEAST_TO_TELL)
 
 
-def _baseline(before: pd.DataFrame, hit: pd.DataFrame, scale: str) -> Baseline:
+def _baseline(before: pd.DataFrame, hit: pd.DataFrame, scale: str, step: float) -> Baseline:
     old = before["harm"].to_numpy(float)
-    low, high = MARGINS[scale]
+    low, high = (step * end for end in MARGINS[scale])
     fall = (hit["harm"].mean() - old.mean()) / 3 if len(hit) else 0.0
     margin = float(np.clip(fall, low, high))
     n, mean, within = _days(before)
@@ -228,7 +228,7 @@ def _baseline(before: pd.DataFrame, hit: pd.DataFrame, scale: str) -> Baseline:
         single, edge_variance = level * (1 - level), edge * (1 - edge)
     else:
         single = edge_variance = max(within, 1e-9)
-    day = _day_variance(n, mean, single, DAY_SCALE[scale])
+    day = _day_variance(n, mean, single, step * DAY_SCALE[scale])
     weight = 1 / (day + single / n)
     return Baseline(float(mean @ weight / weight.sum()), float(1 / weight.sum()), float(edge_variance), day, margin)
 
@@ -290,9 +290,8 @@ def _same_judge(
     log: Log, seen: Observations, rows: pd.DataFrame, since: pd.Timestamp
 ) -> tuple[pd.DataFrame, str, pd.DataFrame]:
     """The rows scored by the judge and rubric of before, in words which, and the rows of others."""
-    metric = seen.alert.metric
     columns = [name for name in ("judge_model", "rubric_version") if name in log.judgements]
-    if not (metric.startswith("mean_") or metric in ("flagged_rate", "failed_rate")) or not columns:
+    if not seen.alert.judged or not columns:
         return rows, "", rows.iloc[:0]
     j = log.judgements.drop_duplicates("request_id", keep="last").set_index("request_id")[columns]
     version = j.astype("string").fillna("").agg(", ".join, axis=1)

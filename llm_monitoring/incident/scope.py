@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.alert import read_alert
+from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import whole
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_LEAVES = 12
 SLICE_FIELDS = (
-    "label", "reading", "before", "before_low", "before_high", "after", "after_low", "after_high", "change", "low", "high",
+    "label", "verdict", "before", "before_low", "before_high", "after", "after_low", "after_high", "change", "low", "high",
     "n_before", "n_after",
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ class ScopeResult(Result):
     kind : str
         all (every answer), slice, mix (no answer got worse, other questions came) or none (no slice can be named).
     slices : list of dict
-        `where`, label, reading, levels before and since with intervals, change, low, high, n_before, n_after,
+        `where`, label, verdict, levels before and since with intervals, change, low, high, n_before, n_after,
         share_of_change, probability. The first is the answer, the rest are runners-up and other slices that got worse.
     leaves : list of dict
         The same for the plain parts of the traffic (feature x category or model), for the figure.
@@ -74,7 +74,7 @@ class ScopeResult(Result):
         """All slices, the answer first, then the plain parts of the traffic."""
         columns = [
             "label",
-            "reading",
+            "verdict",
             "before",
             "after",
             "change",
@@ -125,13 +125,13 @@ def scope(log: Log, alert) -> ScopeResult:
     >>> lm.incident.scope(log, alert).slices[0]["where"]  # doctest: +SKIP
     {'feature_id': 'support', 'category': 'returns'}
     """
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert)
     if inquiry is None:
         return _nothing(alert, log)
     leaves = _leaves(inquiry)
     rows = [_row(inquiry, found, len(leaves)) for found in _shown(inquiry)]
-    also = [leaf for leaf in leaves if leaf["reading"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
+    also = [leaf for leaf in leaves if leaf["verdict"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
     return ScopeResult(
         **jsonable(
@@ -198,7 +198,7 @@ def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
     parts = (inside + [p for p in parts if p not in inside])[:MOST_LEAVES]
     rows = [{**_row(inquiry, part, len(parts)), "probability": None} for part in parts]
     rank = {"worse": 0, "better": 1, "no change seen": 2, "too few to tell": 3}
-    return sorted(rows, key=lambda row: (rank[row["reading"]], -row["n_after"], row["label"]))
+    return sorted(rows, key=lambda row: (rank[row["verdict"]], -row["n_after"], row["label"]))
 
 
 def _reasons(inquiry: Inquiry, kind: str, rows: list[dict], also: list[dict]) -> list[str]:

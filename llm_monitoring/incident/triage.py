@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.alert import Alert, read_alert
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import Cause, whole
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
@@ -136,7 +137,7 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
     >>> lm.incident.triage(log, alert).verdict  # doctest: +SKIP
     'real'
     """
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert, reviews)
     if inquiry is None:
         return _undecided(log, alert)

@@ -120,7 +120,7 @@ def _who(results: Mapping[str, Any]) -> str:
     scope = results["scope"]
     rows = shown_slices(scope)
     words = "; ".join(
-        f"{row['label']}: {say.amount(row['before'], scope['unit'])} to {say.amount(row['after'], scope['unit'])}, {row['reading']}"
+        f"{row['label']}: {say.amount(row['before'], scope['unit'])} to {say.amount(row['after'], scope['unit'])}, {row['verdict']}"
         for row in rows
     )
     high = len(rows)
@@ -173,7 +173,7 @@ def mixed(scope: Mapping[str, Any]) -> list[dict[str, Any]]:
             low, high = wilson(n, total, level)
             one |= {side: n / total if total else None, f"{side}_low": float(low), f"{side}_high": float(high)}
         grew, shrank = one["after_low"] > one["before_high"], one["after_high"] < one["before_low"]
-        made.append({**one, "reading": "grew" if grew else "shrank" if shrank else "no change seen"})
+        made.append({**one, "verdict": "grew" if grew else "shrank" if shrank else "no change seen"})
     return sorted(made, key=lambda row: -abs((row["after"] or 0) - (row["before"] or 0)))[:MOST_SLICES]
 
 

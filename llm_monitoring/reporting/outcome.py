@@ -245,7 +245,7 @@ def _inconclusive(results: Mapping[str, Any]) -> str:
 def _mix(results: Mapping[str, Any]) -> str:
     scope = results["scope"]
     grown = grown_most(scope)
-    worse = [row for row in scope["leaves"] if row["reading"] == "worse"]
+    worse = [row for row in scope["leaves"] if row["verdict"] == "worse"]
     last = "no slice got worse" if not worse else f"{listed([row['label'] for row in worse])} got worse too"
     if grown is None:
         return f"{last}."

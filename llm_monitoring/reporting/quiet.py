@@ -72,6 +72,7 @@ def watched(log: Log) -> QuietResult:
     QuietResult
     """
     from llm_monitoring.alerts.charting import control_charts
+
     found = control_charts(log)
     frame = found.to_frame()
     frame = frame[~frame["baseline"]]

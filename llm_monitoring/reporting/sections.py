@@ -134,18 +134,18 @@ def _probes(results: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{say.amount(row['before'], 'share')} of {row['n_before']:,}",
             f"{say.amount(row['after'], 'share')} of {row['n_after']:,}",
             f"{say.difference(row['change'], 'share')} {say.span(row['low'], row['high'], 'share', sign=True)}",
-            row["reading"],
+            row["verdict"],
         ]
         for row in probes[:MOST_PROBES]
     ]
-    told = {name: [row["label"] for row in probes if row["reading"] == name] for name in ("passes less", "passes more")}
+    told = {name: [row["label"] for row in probes if row["verdict"] == name] for name in ("passes less", "passes more")}
     counted = [
         f"{len(labels)} of {count_words(len(probes), 'check')} {verb}" for verb, labels in told.items() if labels
     ]
     less = counted or [f"None of {count_words(len(probes), 'check')} passes more or less than before"]
     caption = f"Share passed, before and since {say.moment(results['scope']['since'])}; changes paired by probe, 95 %"
     left = f" The {MOST_PROBES} largest losses are shown." if len(probes) > MOST_PROBES else ""
-    hit = [i for i, row in enumerate(probes[:MOST_PROBES]) if row["reading"] == "passes less"]
+    hit = [i for i, row in enumerate(probes[:MOST_PROBES]) if row["verdict"] == "passes less"]
     shown = table(["Probe", "Before", "Since", "Change", "Verdict"], rows, caption, numeric=(1, 2, 3), hit=hit)
     answer = f"{capital('; '.join(less))}.{left}"
     return _section("probes", "Probes", "What the probes say", answer, [shown])
@@ -332,8 +332,8 @@ def other_slices(scope: Mapping[str, Any]) -> str:
     if not rest:
         return ""
     counts = {
-        reading: [row["label"] for row in rest if row["reading"] == reading]
-        for reading in ("worse", "better", "no change seen", "too few to tell")
+        verdict: [row["label"] for row in rest if row["verdict"] == verdict]
+        for verdict in ("worse", "better", "no change seen", "too few to tell")
     }
     told = []
     for verdict, labels in counts.items():

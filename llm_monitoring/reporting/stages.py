@@ -114,14 +114,14 @@ def _scope(scope: Mapping[str, Any]) -> tuple[str, list[Block]]:
             f"{say.amount(row['after'], unit)} of {row['n_after']:,}",
             f"{say.difference(row['change'], unit)} {say.span(row['low'], row['high'], unit, sign=True)}",
             "" if row["share_of_change"] is None else say.amount(row["share_of_change"], "share"),
-            row["reading"],
+            row["verdict"],
         ]
         for row in rows
     ]
     head = ["Slice", "Before", "Since", "Change (95 %)", "Part of the change", "Verdict"]
     blocks: list[Block] = [text("Question: whom does it hit? Input: every request, judged answers of both periods.")]
     if cells:
-        hit = [i for i, row in enumerate(rows) if row["reading"] == "worse"]
+        hit = [i for i, row in enumerate(rows) if row["verdict"] == "worse"]
         blocks.append(table(head, cells, say.metric_words(scope["metric"]), numeric=(1, 2, 3, 4), hit=hit))
     blocks += [bullets(scope["reasons"]), text(scope["next"], lead="Next:")]
     return _scope_says(scope), blocks

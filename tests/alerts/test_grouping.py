@@ -79,7 +79,13 @@ def test_severity_follows_the_documented_rule(given, expected):
 
 
 def test_a_change_whose_size_rounds_to_nothing_is_info():
-    tiny = {"metric": "avg_cost_per_request_usd", "layer": "cost", "direction": "up", "value": 0.00111, "expected": 0.00109}
+    tiny = {
+        "metric": "avg_cost_per_request_usd",
+        "layer": "cost",
+        "direction": "up",
+        "value": 0.00111,
+        "expected": 0.00109,
+    }
     assert severity(make_event(**tiny), Plan()) == "info"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.incident.alert import Alert
+from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.slices import ALL, Slice
 from llm_monitoring.incident.inference.traces import OF_JUDGE, Trace, find_traces

@@ -24,13 +24,13 @@ def compare(seen: Observations, group: Slice, since: pd.Timestamp, looks: int = 
     since : Timestamp
         First moment of now.
     looks : int
-        How many slices are looked at together: the reading (not the interval) is held to 0.05 over all of them.
+        How many slices are looked at together: the verdict (not the interval) is held to 0.05 over all of them.
 
     Returns
     -------
     dict
-        where, label, reading, before, before_low, before_high, after, after_low, after_high, change, low, high,
-        n_before, n_after. The reading is ``too few to tell`` below 20 answers on either side.
+        where, label, verdict, before, before_low, before_high, after, after_low, after_high, change, low, high,
+        n_before, n_after. The verdict is ``too few to tell`` below 20 answers on either side.
     """
     rows = seen.frame[group.mask(seen.frame)]
     late = rows["timestamp"] >= since
@@ -39,7 +39,7 @@ def compare(seen: Observations, group: Slice, since: pd.Timestamp, looks: int = 
     return {
         "where": group.to_dict(),
         "label": group.label,
-        "reading": _reading(seen, change, min(len(before), len(after)), looks),
+        "verdict": _reading(seen, change, min(len(before), len(after)), looks),
         "before": base.estimate,
         "before_low": base.low,
         "before_high": base.high,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from llm_monitoring.incident.alert import Alert
+from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations, observe

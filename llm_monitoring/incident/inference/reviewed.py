@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
+from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.incident.alert import Alert
 from llm_monitoring.intervals import anytime_share
 from llm_monitoring.schema import VERDICTS
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from llm_monitoring import incident, open_log
-from llm_monitoring.incident.alert import read_alert
+from llm_monitoring.alerts.alert import read_alert
 from llm_monitoring.incident.inference.inquiry import inquire
 from tests.incident.worlds import START, make_alert, make_world
 

@@ -1,7 +1,7 @@
 import pytest
 
 from llm_monitoring import incident
-from llm_monitoring.incident.alert import read_alert
+from llm_monitoring.alerts.alert import read_alert
 from llm_monitoring.incident.inference.inquiry import inquire
 from llm_monitoring.incident.inference.separating import separating_step
 from tests.incident.worlds import make_alert, make_world

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from llm_monitoring.charts.textbook import TextbookChart
+from llm_monitoring.charts.textbook.known_level import TextbookChart
 
 
 @dataclass

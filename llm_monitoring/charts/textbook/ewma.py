@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llm_monitoring.charts.run_length import ewma_limit, ewma_run_length
-from llm_monitoring.charts.textbook import TextbookChart
+from llm_monitoring.charts.textbook.known_level import TextbookChart
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_monitoring.charts.run_length import cusum_limit, cusum_run_length
-from llm_monitoring.charts.textbook import TextbookChart
+from llm_monitoring.charts.textbook.known_level import TextbookChart
 
 
 @dataclass
