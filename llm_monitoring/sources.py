@@ -150,7 +150,7 @@ def _array(column: pd.Series, name: str):
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return pa.array(column.dt.floor("us"), pa.timestamp("us"))
     if pd.api.types.is_timedelta64_dtype(column.dtype) and name.endswith("_ms"):
-        return pa.array(column / pd.Timedelta("1ms"), pa.float64(), from_pandas=True)
+        return pa.array(column.dt.total_seconds() * 1000, pa.float64(), from_pandas=True)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     if column.dtype == object:
