@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import addresses, disk
+from llm_monitoring.alerts.plan import read_plan
 from llm_monitoring.errors import Fault, LogError, quote
 from llm_monitoring.reporting import folder as files
-from llm_monitoring.reporting.case import open_case, read_log
+from llm_monitoring.reporting.case import kept_plan, open_case, read_log
 from llm_monitoring.reporting.moments import of_earlier_runs
 from llm_monitoring.reporting.notebooks import Kernels
 from llm_monitoring.reporting.run import run_case, write_page
