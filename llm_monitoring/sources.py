@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_monitoring import engines, textfiles
+from llm_monitoring import addresses, engines, textfiles
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 
@@ -31,6 +31,7 @@ FORMATS = {
     ".json": "jsonl",
     ".csv": "csv",
 }
+HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
 PACKED = (".gz", ".zst")
 UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
 WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through to find every column
@@ -131,7 +132,7 @@ def read_tables(source: Any, mend: bool = False) -> Found:
         raise LogError(Fault("log", value=source if isinstance(source, str) else type(source).__name__, expected=words))
     text = str(source)
     if "://" in text:
-        return _database(_connected(text), text.split("@")[-1])
+        return _database(_connected(text), addresses.place(text))
     path = Path(source)
     if path.suffix in (".duckdb", ".ddb") and path.is_file():
         return _database(ibis.duckdb.connect(path, read_only=True), text)
@@ -241,14 +242,14 @@ def _known(name: str) -> Table:
 def _connected(url: str):
     import ibis
 
+    url = addresses.whole(url)
     try:
         return ibis.connect(url)
     except Exception as error:  # each database has its own; none of them may show the password of the URL
-        hidden, label = url.split("://")[1].rpartition("@")[0], url.split("@")[-1]
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        shown = reason.replace(url, label).replace(hidden, "...") if hidden else reason
-        expected = f"cannot be opened ({shown}); expected a folder, a file or the URL of a database that can be reached"
-        raise LogError(Fault(label, expected=expected)) from error
+        reason = addresses.without_secrets((str(error).splitlines() or [type(error).__name__])[0], url)
+    expected = f"cannot be opened ({reason}); expected a folder, a file or the URL of a database that can be reached"
+    # out here, so that the driver's own error, which may hold the password, is not chained to this one
+    raise LogError(Fault(addresses.place(url), expected=expected))
 
 
 def _database(connection, label: str) -> Found:
@@ -273,7 +274,10 @@ def _moments(connection, name: str) -> ir.Table:
 def _files(path: Path, mend: bool) -> Found:
     if not path.exists():
         raise LogError(
-            Fault(str(path), expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv")
+            Fault(
+                addresses.masked(path),
+                expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv",
+            )
         )
     if path.is_file():
         name = path.name.split(".")[0]
@@ -315,7 +319,13 @@ def _holds_rows(place: Path) -> bool:
 
 def _table_files(folder: Path) -> Iterator[Path]:
     files = (file for file in sorted(folder.rglob("*")) if file.is_file() and _format(file))
-    return (file for file in files if file.name[0] not in "._" and file.parent.name != "quarantine")
+    shown = (file for file in files if file.name[0] not in "._" and file.parent.name != "quarantine")
+    return (file for file in shown if not _is_compacted(file))
+
+
+def _is_compacted(file: Path) -> bool:
+    """Whether these are lines of a recorded hour that stands beside them as Parquet: a compaction is about to remove them."""
+    return bool(HOUR_LINES.fullmatch(file.name)) and file.with_suffix(".parquet").exists()
 
 
 def _format(path: Path) -> str | None:

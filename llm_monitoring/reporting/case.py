@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring import addresses
 from llm_monitoring import wording as say
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.reporting.folder import incident_id, load_result, read_time
@@ -133,7 +134,7 @@ def read_log(log: Any, when: pd.Timestamp | None = None) -> Log:
     opened = opened if when is None else opened.until(when)
     if not len(opened.requests):
         until = "" if when is None else f" until {when}"
-        raise ConfigError(f"log {quote(str(log))}: no request{until}; a report needs some")
+        raise ConfigError(f"log {quote(addresses.masked(log))}: no request{until}; a report needs some")
     return opened
 
 
