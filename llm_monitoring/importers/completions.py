@@ -107,8 +107,7 @@ def _ending(body: Mapping[str, Any], layers: list[Mapping[str, Any]]) -> str | N
     if any(layer.get("refusal") for layer in layers):
         return "refusal"
     if body.get("object") == "response":
-        items = body.get("output")
-        parts = [part for item in items if isinstance(items, list) for part in _list(mapping(item).get("content"))]
+        parts = [part for item in _list(body.get("output")) for part in _list(mapping(item).get("content"))]
         if any(mapping(part).get("type") == "refusal" for part in parts):
             return "refusal"
         return text(mapping(body.get("incomplete_details")).get("reason")) or text(body.get("status"))

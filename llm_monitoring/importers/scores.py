@@ -88,8 +88,10 @@ class Scores:
     def judgements(self) -> None:
         """One judgement a request and scale; where a source has several scales, each names the judge it belongs to."""
         by_scale: dict[str, dict[str, list[Score]]] = {}
-        for name in dict.fromkeys(score.name for score in self.found):
-            scores = [score for score in self.found if score.name == name]
+        by_name: dict[str, list[Score]] = {}
+        for score in self.found:
+            by_name.setdefault(score.name, []).append(score)
+        for name, scores in by_name.items():
             for scale, known in self._on_their_scale(name, scores).items():
                 for score in known:
                     by_scale.setdefault(scale, {}).setdefault(score.request, []).append(score)

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llm_monitoring import textfiles
 from llm_monitoring.errors import Fault, LogError, quote
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.jsontexts import Document
@@ -18,7 +17,7 @@ from llm_monitoring.importers.values import CommaText
 DELIMITERS = (",", ";", "\t", "|")
 COMMA = re.compile(r"\s*-?\d[\d.]*,\d+\s*")
 END = "\0end of the file\0"
-assert textfiles.csv  # sets the csv module's limit for the size of a field
+csv.field_size_limit(2**31 - 1)
 
 
 def csv_rows(name: str, text: str, draft: Draft) -> Iterator[Document]:
