@@ -141,7 +141,7 @@ class DriftMonitor:
         table = pd.DataFrame(rows, columns=[*self.by, *(c for c in COLUMNS if c != "window_end")])
         numbers = ["p_value", "mix_p_value", "reference_p_value"]
         table = table.astype(dict.fromkeys(numbers, float) | {"alarm": bool})
-        table["rule"] = np.array([row["rule"] for row in rows], object)  # null stays None
+        table["rule"] = pd.Series([row["rule"] for row in rows], dtype=object)  # null stays None
         table.insert(len(self.by) + 1, "window_end", table["window_start"] + width(self.window))
         table = table.sort_values(["window_start", *self.by], ignore_index=True)
         return DriftMonitorResult(table, list(self.by), self.arl0, self.limit_, self.p_limit_, self.window, self.acts)
