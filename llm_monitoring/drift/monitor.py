@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from llm_monitoring.drift.drift_test import DriftTest
+from llm_monitoring.drift.mix import mix_p
 from llm_monitoring.drift.queries import Queries, join, read_queries, sample_places
 from llm_monitoring.drift.rhythm import KINDS, rhythm_of
 from llm_monitoring.drift.vector_cache import Embedder
@@ -378,19 +379,4 @@ def _groups(frame: pd.DataFrame, by: list[str]) -> dict[tuple, pd.DataFrame]:
 
 
 def _category(frame: pd.DataFrame) -> np.ndarray | None:
-    return frame["category"].dropna().astype(str).sort_values().to_numpy() if "category" in frame.columns else None
-
-
-def mix_p(before: np.ndarray | None, now: np.ndarray | None, seed: int, permutations: int = 999) -> float | None:
-    """Permutation p of Pearson's chi-square of the category shares."""
-    if before is None or now is None or not len(before) or not len(now):
-        return None
-    kinds, code = np.unique(np.concatenate([before, now]), return_inverse=True)
-    size = np.bincount(code)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multivariate_hypergeometric(size, len(now), size=permutations)
-    expected = size * len(now) / len(code)
-    chi = (
-        ((np.vstack([np.bincount(code[len(before) :], minlength=len(kinds)), drawn]) - expected) ** 2) / expected
-    ).sum(axis=1)
-    return float((chi >= chi[0] - 1e-9).mean())
+    return frame["category"].astype(object).to_numpy() if "category" in frame.columns else None
