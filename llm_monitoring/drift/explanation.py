@@ -134,7 +134,7 @@ class DriftExplanation(Result):
     def plot(self, ax=None, most: int = 8):
         """Share of each topic before (hollow circle) and now (diamond, with the 95 % interval of the change)."""
         shown = self.topics.head(most).iloc[::-1].reset_index(drop=True)
-        with axes(ax, size=(8.4, 1.4 + 0.5 * max(len(shown), 1))) as ax:
+        with axes(ax, size=(8.4, 1.7 + 0.5 * max(len(shown), 1))) as ax:
             for y, topic in shown.iterrows():
                 ends = [topic["share_before"] + topic["low"], topic["share_before"] + topic["high"]]
                 ax.plot(np.clip(ends, 0, 1), [y, y], color=VERMILION, lw=4, alpha=0.25, solid_capstyle="butt")
@@ -145,8 +145,8 @@ class DriftExplanation(Result):
             ax.set_ylim(-0.6, len(shown) - 0.4)
             percent(ax, "x")
             ax.set_xlabel(
-                f"share of the questions: circle = before (n = {self.looked_before:,}), "
-                f"diamond = now (n = {self.looked_after:,}), bar = 95 % interval"
+                f"share of the questions\ncircle: before (n = {self.looked_before:,}), "
+                f"diamond: now (n = {self.looked_after:,}), bar: 95 % interval"
             )
             ax.set_title("Topics that moved" if len(shown) else "No topic stands out")
         return ax
