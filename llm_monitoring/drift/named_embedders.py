@@ -56,7 +56,7 @@ def embedder_of(
     if kind == "wordllama":
         return default_embedder()
     if kind == "hashing":
-        return CachedEmbedder(hash_embed, version="hashing-1", path=path)
+        return CachedEmbedder(hash_embed, version="hashing-2", path=path)
     if kind == "openai":
         return endpoint_embedder(model, base_url=base_url, path=path)
     return sentence_transformer(model, path=path)
