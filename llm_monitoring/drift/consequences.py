@@ -81,7 +81,7 @@ def compared(values: dict[str, np.ndarray], places: np.ndarray) -> dict[str, Any
     return row
 
 
-def sentence(topic: dict[str, Any]) -> str:
+def sentence(topic: Any) -> str:
     """What a table row says of its queries, in words; nothing where too little is known."""
     said = []
     if topic.get("n_judged", 0) >= 5 and topic["quality_rest"] is not None:

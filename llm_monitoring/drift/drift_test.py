@@ -255,7 +255,8 @@ class DriftResult(Result):
                     label=f"{name}, n = {len(values):,}",
                 )
             percent(ax)
-            ax.set_xlabel("distance to the third nearest reference query")
+            ax.set_xlabel("how unlike the earlier questions (distance to the third nearest of them)")
+            ax.set_ylabel("share of the questions")
             ax.set_title(f"{'The queries changed' if self.drift else 'No change found'}, p = {self.p_value:.3g}")
             ax.legend(frameon=False)
         return ax

@@ -76,7 +76,7 @@ class DriftExplanation(Result):
             return f"No change found ({sizes}), so there is nothing to explain."
         if self.topics.empty:
             return f"The queries changed ({sizes}), but no topic stands out: the change is spread thin."
-        return self._said(self.topics.iloc[0].to_dict())
+        return self._said(self.topics.iloc[0])
 
     @property
     def paragraph(self) -> str:
@@ -85,14 +85,14 @@ class DriftExplanation(Result):
             return self.headline
         said = [self.headline]
         if len(self.topics):
-            first = self.topics.iloc[0].to_dict()
+            first = dict(self.topics.iloc[0])
             said[0] += _example(first) + sentence(first)
-            said += [f"Also: {self._said(row.to_dict())}{_example(row)}" for _, row in self.topics.iloc[1:3].iterrows()]
+            said += [f"Also: {self._said(row)}{_example(row)}" for _, row in self.topics.iloc[1:3].iterrows()]
             if len(self.topics) > 3:
                 said.append(f"{len(self.topics) - 3} more in the table.")
         return " ".join([*said, *self._mix_said()])
 
-    def _said(self, topic: dict[str, Any]) -> str:
+    def _said(self, topic: Any) -> str:
         n, share = topic["n_after"], f"{_percent(topic['share_after'])}, before: {_percent(topic['share_before'])}"
         counted = f"{n:,} of {self.looked_after:,} questions ({share})"
         name = ", ".join(topic["words"][:3])
@@ -188,13 +188,13 @@ def explain(
     found = [(topic, _row(comparison, topic, values)) for topic in topics]
     found = [(topic, row) for topic, row in found if row["low"] > 0 or row["high"] < 0]
     found.sort(key=lambda pair: -max(pair[1]["low"], -pair[1]["high"]))
-    categories = [side.details.get("category") for side in (comparison.before, comparison.now)]
+    before, now = (side.details.get("category") for side in (comparison.before, comparison.now))
     return DriftExplanation(
         topics=pd.DataFrame([row for _, row in found], columns=columns),
         grew=_ranking(comparison, kept[current], growth[current]),
         new=_ranking(comparison, kept[current], far, percentile=percentile),
-        mix=mix_table(*categories),
-        mix_p_value=mix_p(*categories, seed=comparison.pool.seed),
+        mix=mix_table(before, now),
+        mix_p_value=mix_p(before, now, seed=comparison.pool.seed),
         **sizes,
         looked_before=int((~current).sum()),
         looked_after=int(current.sum()),
