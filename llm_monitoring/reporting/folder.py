@@ -139,7 +139,8 @@ def hash_rows(frame: pd.DataFrame) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(jsonable(value), sort_keys=True)
-    return None if value is None or value != value else value
+    unknown = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    return None if unknown else value
 
 
 def inputs(parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path) -> dict[str, Any]:
