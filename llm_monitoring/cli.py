@@ -25,6 +25,7 @@ REMEDIES = {
     r'\btz="([^"]+)"': "--tz",
     r'timestamp_unit="([^"]+)"': "--timestamp-unit",
     r'on_error="([^"]+)"': "--on-error",
+    r"lm\.importers\.(\w+)\(": "llm-monitoring import",
 }
 
 
@@ -239,6 +240,94 @@ def judge(log: str, opening: dict[str, str], **options) -> None:
     sys.exit(code)
 
 
+@main.command(epilog=example("llm-monitoring probe --suite probes.yaml --model gpt-4o --log my_log --if-due 7d"))
+@click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
+@click.option("--suite", metavar="FILE", help="Probes in YAML or JSON Lines. Default: the 26 that are shipped.")
+@click.option(
+    "--log", metavar="FOLDER", default=".", show_default=True, help="Folder of the log that keeps the answers."
+)
+@click.option("--if-due", metavar="SPAN", help="Do nothing where the last run is younger, such as 7d; for cron.")
+@click.option(
+    "--discover", type=click.IntRange(1), metavar="N", help="Find N border probes instead of running a suite."
+)
+@click.option(
+    "--budget-calls",
+    type=click.IntRange(2),
+    metavar="M",
+    default=500,
+    show_default=True,
+    help="Calls that --discover may spend.",
+)
+@click.option("--out", metavar="FILE", help="Where --discover writes the suite.")
+@click.option(
+    "--tolerance", default=0.0, show_default=True, help="Change, as a share, that is not worth an alarm, such as 0.05."
+)
+@click.option("--alpha", default=0.05, show_default=True, help="Chance of a false alarm a run.")
+@click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for one answer.")
+@click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Calls at a time.")
+def probe(log: str, **options) -> None:
+    """Ask a model the probes of a suite, keep the answers in a log, and say whether the model changed.
+
+    The answers are added to probe_results.jsonl of the log, which check and watch read; the run is compared with all earlier
+    runs of the same model in it.
+
+    Exit code: 0 nothing found (also: not due, or the first run), 1 the model changed, 2 the call or the input is wrong, 3
+    could not be measured.
+    """
+    from llm_monitoring.probes.command import probe_model
+
+    _finish(*probe_model(log, **options))
+
+
+@main.command(epilog=example("llm-monitoring pins src config.toml .env my_log"))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all columns.")
+def pins(paths: tuple[str, ...], as_json: bool) -> None:
+    """Name the model ids in logs, source and configuration files that a provider may move to another model.
+
+    Exit code: 0 every model id is pinned, 1 an alias or an unknown id was found, 2 the call or the input is wrong, 3 no model
+    id was found.
+    """
+    from llm_monitoring.probes.command import find_pins
+
+    _finish(*find_pins(list(paths), as_json))
+
+
+@main.command(
+    epilog=example("llm-monitoring promote eval_cases.jsonl --old gpt-4o-2024-08-06 --new gpt-4.1-2025-04-14")
+)
+@click.argument("cases")
+@click.option(
+    "--old", required=True, metavar="MODEL", help="The model that serves now, at the server of OPENAI_BASE_URL."
+)
+@click.option("--new", required=True, metavar="MODEL", help="The model that may take its place.")
+@click.option("--margin", default=0.1, show_default=True, help="Share of cases by which the new one may be worse.")
+@click.option("--alpha", default=0.05, show_default=True, help="Chance of each wrong verdict.")
+@click.option("--judge-model", metavar="MODEL", help="Judges the answers. Default: LLM_MONITORING_JUDGE_MODEL.")
+@click.option("--rubric", metavar="FILE", help="A rubric in YAML. Default: correctness, completeness, tone.")
+@click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
+@click.option("--seed", default=0, show_default=True, help="Of the order in which cases are asked.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for one answer.")
+@click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Calls at a time.")
+def promote(cases: str, **options) -> None:
+    """Ask two models the eval cases that incidents left behind, and say whether the new one may take the old one's place.
+
+    CASES is the file that learn wrote, or the folder of an incident. The run stops as soon as the verdict is certain enough.
+
+    Exit code: 0 promote, 1 hold, 2 the call or the input is wrong, 3 not enough cases, or could not be measured.
+    """
+    from llm_monitoring.probes.command import promote_model
+
+    _finish(*promote_model(cases, **options))
+
+
+def _finish(lines: Iterable[str], code: int) -> None:
+    for line in lines:
+        click.echo(line)
+    sys.exit(code)
+
+
 @main.command("import", epilog=example("llm-monitoring import langfuse traces/ scores.json --out my_log"))
 @click.argument("format")
 @click.argument("source", nargs=-1, required=True)
@@ -246,19 +335,22 @@ def judge(log: str, opening: dict[str, str], **options) -> None:
 @click.option(
     "--column", "columns", metavar="NAME=FIELD", multiple=True, help="Column of the log and the field that holds it."
 )
+@click.option(
+    "--scale", "scales", metavar="NAME=LOW..HIGH", multiple=True, help="Scale of a score: 0..1, 0..10, pass_fail."
+)
 @click.option("--timestamp", metavar="TIME", help="When the requests of a batch were made, without its batch object.")
 @click.option("--force", is_flag=True, help="Write over a log that stands there.")
-def import_(
-    format: str, source: tuple[str, ...], out: str, columns: tuple[str, ...], timestamp: str | None, force: bool
-) -> None:
+def import_(format: str, source: tuple[str, ...], out: str, force: bool, **options: Any) -> None:
     """Make a log of another tool's files, and say what was guessed.
 
     FORMAT is otel, openinference, vercel, langfuse, langsmith, litellm, openai_batch or anthropic_batch. Files that
     belong together (traces and scores, a batch's input and output) go into one call.
+
+    Exit code: 0 a log was written; 2 the call is wrong, or SOURCE holds no request of FORMAT: then nothing is written.
     """
     from llm_monitoring import importers
 
-    log, report = importers.read(format, list(source), columns, timestamp)
+    log, report = importers.read(format, list(source), **options)
     folder = importers.write_log(log, report, out, force=force)
     click.echo(str(report))
     click.echo(folder)

@@ -190,6 +190,21 @@ def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) 
         raise ConfigError(f"{path.name}: not TOML: {fault}") from fault
 
 
+def open_with(log: Log | Any, plan: Plan) -> Log:
+    """A log opened with the measures and the scales that a plan declares.
+
+    Raises
+    ------
+    ConfigError
+        The log is open already, without the plan's scales.
+    """
+    from llm_monitoring.log import Log, open_log
+
+    if isinstance(log, Log):
+        return open_log(log, measures=plan.own_measures(log) or None, scales=plan.scales or None)
+    return open_log(log, measures=declared(plan.measures, "plan") or None, scales=plan.scales or None)
+
+
 def default_plan_text() -> str:
     """The whole plan with its defaults as TOML, each key with a word on what it does.
 

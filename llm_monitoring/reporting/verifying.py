@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import addresses, disk
+from llm_monitoring.alerts.plan import read_plan
 from llm_monitoring.errors import Fault, LogError, quote
 from llm_monitoring.reporting import folder as files
-from llm_monitoring.reporting.case import open_case, read_log
+from llm_monitoring.reporting.case import kept_plan, open_case, read_log
 from llm_monitoring.reporting.moments import of_earlier_runs
 from llm_monitoring.reporting.notebooks import Kernels
 from llm_monitoring.reporting.run import run_case, write_page
@@ -119,7 +120,8 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
     place = log if log is not None else _place(folder, recorded)
     try:
         when = files.read_time("until", until or recorded["parameters"]["until"])
-        opened = read_log(place, when)
+        watched = read_plan(kept_plan(folder))
+        opened = read_log(place, when, watched)
         opened.validate()
     except LogError as error:
         if log is not None or "://" in str(place):
@@ -133,7 +135,9 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
         return Verification(folder, False, [*jsonable(altered), found], ["not run again: the log cannot be read"])
     with TemporaryDirectory() as made, Kernels(address=_whole(place)) as kernels:
         given = recorded["parameters"]
-        case = open_case(opened, given["until"], given["alert"], folder / "reviews.jsonl")
+        case = open_case(
+            opened, until=given["until"], alert=given["alert"], reviews=folder / "reviews.jsonl", plan=watched
+        )
         case.reviews.attrs["torn"] = recorded.get("torn_verdicts", 0)
         again = Path(made) / folder.resolve().name
         disk.make_folder(again / "results")
