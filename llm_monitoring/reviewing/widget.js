@@ -126,6 +126,7 @@ function render({ model, el }) {
 
   const open = (index) => !done.has(items[index].request_id);
   const current = () => items[cursor];
+  const wordsOf = ({ note, score, expected }) => ({ note, score, expected });
   const said = (id) => ({ note: null, score: null, expected: null, ...done.get(id), ...drafts.get(id) });
 
   function show() {
@@ -241,6 +242,7 @@ function render({ model, el }) {
   function takeBack() {
     const last = undo.pop();
     if (!last) return;
+    if (!last.before) drafts.set(last.id, wordsOf(done.get(last.id))); // what was written is not lost
     write(last.id, last.before);
     cursor = items.findIndex((item) => item.request_id === last.id);
     finished = false;
