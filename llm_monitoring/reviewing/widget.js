@@ -86,12 +86,11 @@ function build(session) {
     row("lm-choices", ...parts.buttons),
     scores,
     row("lm-fields", label("note (n)", parts.note), parts.note, label("right answer (e)", parts.expected), parts.expected),
-    parts.judge,
+    parts.judge, parts.decided,
   );
   root.append(
     row("lm-head", parts.place, parts.where, parts.status),
     row("lm-body", main, parts.aside),
-    parts.decided,
     row("lm-foot", parts.strip, parts.count, parts.help),
     parts.keys, parts.trouble, parts.spoken,
   );
