@@ -67,6 +67,7 @@ _HOME = {
     "check": "alerts.checking",
     "control_charts": "alerts.charting",
     "review": "reviewing.widget",
+    "open_case": "reporting.case",
     "report": "reporting.run",
     "QualityControlChart": "online",
     "compute_user_satisfaction_metrics": "online",

@@ -259,3 +259,17 @@ def _of_keys(name: str, keys: Any, of: str) -> Measure:
 def together(*groups: Iterable[Measure]) -> tuple[Measure, ...]:
     """The measures of a log and of a plan as one list; the same name declared differently is refused."""
     return declared([each for group in groups for each in group])
+
+
+def as_table(own: Iterable[Measure]) -> dict[str, dict[str, Any]]:
+    """Measures of one's own as the table `[measures]` of a plan.
+
+    >>> as_table([Measure("ttft", column="ttft_ms", kind="positive", unit="ms")])
+    {'ttft': {'column': 'ttft_ms', 'kind': 'positive', 'worse': 'up', 'unit': 'ms'}}
+    """
+    keys = ("column", "kind", "worse", "unit", "sql")
+    table = {each.name: {key: getattr(each, key) for key in keys} for each in own}
+    return {
+        name: {k: v for k, v in row.items() if v is not None} | ({} if row["worse"] else {"worse": "both"})
+        for name, row in table.items()
+    }

@@ -74,7 +74,9 @@ def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.Data
         events += abandonment_events(leaving, plan, span)
         events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
         events += probe_events(log, share) if plan.quality.probes else []
-    return alerts_table(events, plan)
+    table = alerts_table(events, plan)
+    table.attrs |= {"charts": total, "false_alarms_per_month": plan.quality.false_alarms_per_month}
+    return table
 
 
 def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, plan: Plan | Any = None) -> Alert:

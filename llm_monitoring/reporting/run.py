@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import addresses, disk
+from llm_monitoring.alerts.plan import Plan, open_with, plan_text, read_plan
 from llm_monitoring.errors import LogError
 from llm_monitoring.incident.learn import check_override
 from llm_monitoring.incident.probes import probes_since
-from llm_monitoring.log import Log, open_log
+from llm_monitoring.log import Log
+from llm_monitoring.measures import as_table
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting import writing
-from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
+from llm_monitoring.reporting.case import PLAN, Case, find_log, open_case, read_log
 from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now, of_earlier_runs
 from llm_monitoring.reporting.notebooks import Failure, Kernels, execute, notebooks_folder
 from llm_monitoring.results import Result, iso, jsonable
@@ -75,7 +77,7 @@ class Report(Result):
 def report(
     log: Any, alert: Any = None, out: str | Path = "reports", until: Any = None, reviews: Any = None,
     force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True, suite: Any = None,
-    override: Mapping[str, str] | None = None,
+    override: Mapping[str, str] | None = None, plan: Any = None,
 ) -> Report:  # fmt: skip
     """Run the five stages on an alert of a log and write an incident folder with one page.
 
@@ -108,6 +110,8 @@ def report(
         An eval suite of yours: the failing cases that it lacks are appended.
     override : dict, optional
         ``by`` and ``because``: a named person closes the incident with points open. Kept by later runs.
+    plan : path, dict or Plan, optional
+        What is watched; the folder keeps it as ``monitoring.toml``.
 
     Returns
     -------
@@ -126,17 +130,21 @@ def report(
     Report: Real: ...
     """
     start = time.perf_counter()
-    opened = read_log(log, files.read_time("until", until))
+    watched = read_plan(plan)
+    opened = read_log(log, files.read_time("until", until), watched)
+    watched = watched.model_copy(update={"measures": as_table(watched.own_measures(opened))})
     with Kernels(isolated, _address(log)) as kernels:  # the first one starts up while the alerts are found
-        case = open_case(opened, until, alert, reviews)
+        case = open_case(opened, until=until, alert=alert, reviews=reviews, plan=watched)
         folder = Path(out).resolve() / case.incident_id
         _check_folder(folder, log, suite, force)
         earlier = earlier_moments(folder)
-        parameters = _parameters(log, until, alert, reviews, seed)
+        parameters = _parameters(log, until, alert, reviews, seed, plan)
         parameters |= {"suite": None if suite is None else str(suite), "override": override or _overridden(folder)}
         check_override(parameters["override"])
         into = "" if suite is None else str(Path(suite).resolve())
         with writing.draft(folder) as draft:
+            if watched != Plan():
+                disk.write(draft / PLAN, plan_text(watched))
             failure, seconds = run_case(case, log, draft, parameters, earlier, kernels, progress, suite=into)
             sentence = write_page(draft)
             files.write_json(draft / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
@@ -202,7 +210,7 @@ def run_case(
     case.reviews.attrs["torn"] = torn
     where = _keep_log(log, case, folder)
     if where == "log":  # the copy is what the notebooks read, and what can be read again
-        case = replace(case, log=open_log(folder / where))
+        case = replace(case, log=open_with(folder / where, case.plan or Plan()))
     case = replace(case, log=case.log.with_reviews(case.reviews))
     incident = _incident(case, parameters) | {"known_when": earlier, "torn_verdicts": torn}
     files.save_result(incident, folder, "incident")
@@ -271,7 +279,7 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
     return "log"
 
 
-def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> dict[str, Any]:
+def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int, plan: Any = None) -> dict[str, Any]:
     opening = log.opening if isinstance(log, Log) else {}
     named = {"log": opening.pop("source", log), "reviews": reviews}
     texts = {name: addresses.masked(one) if isinstance(one, str | Path) else None for name, one in named.items()}
@@ -279,7 +287,15 @@ def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> di
     wanted = (
         alert if isinstance(alert, str) and alert else jsonable(dict(alert)) if isinstance(alert, Mapping) else None
     )
-    return {**texts, **opening, "until": iso(when) if when is not None else None, "alert": wanted, "seed": seed}
+    named_plan = {"plan": str(plan)} if isinstance(plan, str | Path) else {}
+    return {
+        **texts,
+        **opening,
+        **named_plan,
+        "until": iso(when) if when is not None else None,
+        "alert": wanted,
+        "seed": seed,
+    }
 
 
 def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
