@@ -137,6 +137,7 @@ class ReviewWidget(anywidget.AnyWidget):
         self._rubric, self._around = rubric, around or {}
         self._lock = threading.Lock()  # messages may come over several threads
         self._mine: dict[str, dict[str, Any]] = {}  # request id -> this reader's line that stands
+        self._seq = 0
         self._read_file()  # a broken file is refused now, not at the first verdict
         self._latest: dict[tuple[str, str], int] = {}  # (session, request id) -> seq of the last line written
         super().__init__()
