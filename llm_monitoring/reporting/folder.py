@@ -140,8 +140,7 @@ def fingerprint(log: Log, source: str) -> dict[str, Any]:
 def hash_rows(frame: pd.DataFrame) -> str:
     """SHA-256 over the rows as sorted JSON lines: row and column order have no effect."""
     names = sorted(frame.columns)
-    known = frame[names].astype(object).where(frame[names].notna(), None)
-    rows = zip(*(known[name].tolist() for name in names), strict=True)
+    rows = zip(*(frame[name].tolist() for name in names), strict=True)
     lines = sorted(hashlib.sha256(repr(tuple(map(_plain, row))).encode("utf-8", "replace")).digest() for row in rows)
     return hashlib.sha256(repr(names).encode() + b"".join(lines)).hexdigest()
 
@@ -149,7 +148,8 @@ def hash_rows(frame: pd.DataFrame) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(jsonable(value), sort_keys=True)
-    return value
+    unknown = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    return None if unknown else value
 
 
 def inputs(parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path) -> dict[str, Any]:
