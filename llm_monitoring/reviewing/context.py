@@ -78,10 +78,11 @@ def beside(requests: pd.DataFrame, request_ids: Sequence[str], columns: Sequence
         `earlier` (how many there were) and `shown` (pairs of a column and its text).
     """
     drawn = requests[requests["request_id"].isin(list(request_ids))]
-    sessions: dict[str, pd.DataFrame] = {}
+    sessions: dict[Any, pd.DataFrame] = {}
     if "session_id" in requests.columns and drawn["session_id"].notna().any():
         same = requests[requests["session_id"].isin(drawn["session_id"].dropna())]
-        sessions = dict(iter(same.sort_values(["timestamp", "request_id"]).groupby("session_id")))
+        in_order = same.sort_values(["timestamp", "request_id"])
+        sessions = dict(iter(in_order.groupby("session_id")))
     return {
         row["request_id"]: {**_turns(row, sessions.get(row.get("session_id"))), "shown": _shown(row, columns)}
         for row in drawn.to_dict("records")
