@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 STAGES = ("triage", "scope", "isolate", "respond", "learn")
 REVIEWS = "reviews.jsonl"
 NOTEBOOKS = {stage: f"{number}_{stage}.ipynb" for number, stage in enumerate(STAGES, start=1)}
-WRITTEN = ("index.html", "run.json", REVIEWS, "eval_cases.jsonl", "results", "log", *NOTEBOOKS.values())
+WRITTEN = (
+    "index.html",
+    "run.json",
+    REVIEWS,
+    "eval_cases.jsonl",
+    "results",
+    "log",
+    "monitoring.toml",
+    *NOTEBOOKS.values(),
+)
 PACKAGES = ("pandas", "numpy", "scipy", "ibis-framework", "duckdb", "matplotlib")
 
 
