@@ -13,7 +13,15 @@ import pandas as pd
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.intervals import wilson
 from llm_monitoring.probes.comparison import compare_probes
-from llm_monitoring.probes.shares import Shares, batch_errors, batch_of, call_errors, token_shares, worth
+from llm_monitoring.probes.shares import (
+    Shares,
+    batch_errors,
+    batch_of,
+    call_errors,
+    tells_probabilities,
+    token_shares,
+    worth,
+)
 from llm_monitoring.windows import width
 
 if TYPE_CHECKING:
@@ -133,14 +141,19 @@ def probe_distances(
         first = set(own.loc[run.isin(batches[:reference]), "probe_id"])
         inside = own["probe_id"].isin(first) & run.notna()  # a probe that came later has no reference
         own, run = own[inside], run[inside]
-        for start, end in ended[reference:]:
-            seen, last = run <= start, run == start
-            if last.any():
-                shares = token_shares(own[seen], run[seen])
-                found = _look(shares, reference, alpha, tolerance, seed)
-                spanned = shares.batches[-found["batches"]]
-                times = {"window_start": spanned, "window_end": end, "run_at": own.loc[last, "run_at"].max()}
-                rows.append({"model_id": model, **times, **found, "baseline": reference})
+        known = dict(ended)
+        inside = run.isin(batches)
+        if len(batches) <= reference:
+            continue
+        quiet = run.isin(batches[:reference])
+        shares = token_shares(own[inside], run[inside], told=tells_probabilities(own[quiet]), most=None)
+        errors = batch_errors(shares, np.arange(reference), seed, DRAWS)
+        for count in range(reference + 1, len(shares.batches) + 1):
+            found = _look(shares.first(count), errors, reference, alpha, tolerance, seed)
+            this = shares.batches[count - 1]
+            times = {"window_start": shares.batches[count - found["batches"]], "window_end": known[this]}
+            last = own.loc[run == this, "run_at"].max()
+            rows.append({"model_id": model, **times, "run_at": last, **found, "baseline": reference})
     return pd.DataFrame(rows, columns=DISTANCE_COLUMNS)
 
 
@@ -160,10 +173,9 @@ def _ended(own: pd.DataFrame, run: pd.Series, batch: str, until: pd.Timestamp | 
     return [(start, end) for start, end in ends.items() if until is None or end <= until]
 
 
-def _look(shares: Shares, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
+def _look(shares: Shares, errors: np.ndarray | None, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
     """What the last batch says, with those just before it."""
     quiet, count = np.arange(reference), len(shares.batches)
-    errors = batch_errors(shares, quiet, seed, DRAWS)
     each = alpha / (len(SPANS) + 1)
     found = [
         _span(shares, quiet, np.arange(count - span, count), errors, each, seed)
