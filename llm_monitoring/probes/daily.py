@@ -169,7 +169,7 @@ def _by_model(results: pd.DataFrame, kind: str, batch: str) -> Iterator[tuple[st
 def _ended(own: pd.DataFrame, run: pd.Series, batch: str, until: pd.Timestamp | None) -> list[tuple[Any, pd.Timestamp]]:
     """The batches in their order, each with the moment at which it is over."""
     last = own["run_at"].groupby(run).max().sort_index()
-    ends = last if batch in own.columns else pd.Series(last.index + width(batch), index=last.index)
+    ends = last if batch in own.columns else pd.Series(pd.DatetimeIndex(last.index) + width(batch), index=last.index)
     return [(start, end) for start, end in ends.items() if until is None or end <= until]
 
 

@@ -168,3 +168,11 @@ def test_the_token_of_a_border_probe_is_its_first_word():
     assert run["passed"].tolist() == [True, pd.NA]
     assert run["kind"].tolist() == ["border", "border"]
     assert run["feature_id"].tolist()[0] == "search"
+
+
+@pytest.mark.parametrize(
+    "text", ["```" + "\n" * 50_000 + "x", "```json\n" + "`" * 100_000 + "x", "```" + " " * 100_000]
+)
+def test_hostile_fences_are_read_in_one_pass(text):
+    assert not checks.check_json_schema(text)
+    assert not checks.check_json_schema(text, allow_fence=True)
