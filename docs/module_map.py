@@ -38,7 +38,7 @@ def module_map() -> str:
 def layers() -> list[str]:
     """The layers of the import contract, highest first; parentheses (optional layers) taken off."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    contract, *_ = settings["tool"]["importlinter"]["contracts"]
     return [layer.strip("()") for layer in contract["layers"]]
 
 

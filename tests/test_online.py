@@ -9,7 +9,7 @@ from fake_judge_server import BAD_CONTENT, FakeJudgeServer
 
 import llm_monitoring as lm
 from llm_monitoring import online
-from llm_monitoring.charts.ewma import EWMAChart
+from llm_monitoring.charts.textbook.ewma import EWMAChart
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.online import RequestMetrics, UserSignal
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.measures import Measure, declared, together
 from llm_monitoring.windows import width
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
 
 Judged = Literal[
     "mean_quality",
@@ -130,6 +135,24 @@ class Plan(_Section):
     infrastructure: InfrastructurePlan = InfrastructurePlan()
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
+    measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")
+    scales: dict[str, Any] = Field(default={}, description="The scale of a judge that does not score from 1 to 5.")
+
+    def own_measures(self, log: Log) -> tuple[Measure, ...]:
+        """The measures of one's own that the log and this plan declare."""
+        return together(log.measures, declared(self.measures, "plan"))
+
+
+EXAMPLES = {
+    "measures": [
+        "# [measures.ttft]",
+        '# column = "ttft_ms"  # a column of requests with numbers; or sql = "output_tokens / latency_ms"',
+        '# kind = "positive"  # mean, proportion, positive (changes by factors), count',
+        '# worse = "up"  # up, down, or both',
+        '# unit = "ms"',
+    ],
+    "scales": ["# [scales]", '# my-judge = "0..10"  # LOW..HIGH or pass_fail; "*" is every other judge'],
+}
 
 
 def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) -> Plan:
@@ -168,22 +191,56 @@ def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) 
         raise ConfigError(f"{path.name}: not TOML: {fault}") from fault
 
 
+def open_with(log: Log | Any, plan: Plan) -> Log:
+    """A log opened with the measures and the scales that a plan declares.
+
+    Raises
+    ------
+    ConfigError
+        The log is open already, without the plan's scales.
+    """
+    from llm_monitoring.log import Log, open_log
+
+    if isinstance(log, Log):
+        return open_log(log, measures=plan.own_measures(log) or None, scales=plan.scales or None)
+    return open_log(log, measures=declared(plan.measures, "plan") or None, scales=plan.scales or None)
+
+
 def default_plan_text() -> str:
     """The whole plan with its defaults as TOML, each key with a word on what it does.
 
     >>> print(default_plan_text().splitlines()[3])
     [baseline]
     """
-    lines = ["# Monitoring plan. Every key may be left out: these are the defaults.", ""]
+    return plan_text(Plan())
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan as TOML, each key with a word on what it does; what is not set is a comment."""
+    lines = ["# Monitoring plan. Every key may be left out: the built-in plan then says what holds.", ""]
     for name, section in Plan.model_fields.items():
-        default = section.default
-        lines += [f"# {type(default).__doc__}", f"[{name}]"]
-        for key, field in type(default).model_fields.items():
-            value = field.default
-            shown = f"# {_key(key, field)} =" if value is None else f"{_key(key, field)} = {_toml(value)}"
+        value = getattr(plan, name)
+        if isinstance(value, dict):
+            lines += [f"# {section.description}", *(_tables(name, value) if value else EXAMPLES[name]), ""]
+            continue
+        lines += [f"# {type(value).__doc__}", f"[{name}]"]
+        for key, field in type(value).model_fields.items():
+            own = getattr(value, key)
+            shown = f"# {_key(key, field)} =" if own is None else f"{_key(key, field)} = {_toml(own)}"
             lines.append(f"{shown}  # {field.description}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _tables(name: str, value: Mapping[str, Any]) -> list[str]:
+    flat = [f"{_toml(key)} = {_toml(one)}" for key, one in value.items() if not isinstance(one, Mapping)]
+    nested = [
+        line
+        for key, one in value.items()
+        if isinstance(one, Mapping)
+        for line in (f"[{name}.{_toml(key)}]", *(f"{part} = {_toml(each)}" for part, each in one.items()))
+    ]
+    return [*([f"[{name}]", *flat] if flat else []), *nested]
 
 
 def _key(name: str, field) -> str:
@@ -193,9 +250,11 @@ def _key(name: str, field) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
 def _checked(given: dict, name: str, text: str) -> Plan:
@@ -203,7 +262,9 @@ def _checked(given: dict, name: str, text: str) -> Plan:
     if faults:
         raise ConfigError("\n".join(faults))
     try:
-        return Plan(**given)
+        plan = Plan(**given)
+        declared(plan.measures, f"{name}: measures")
+        return plan
     except ValidationError as error:
         raise ConfigError("\n".join(_wording(fault, name, text) for fault in error.errors())) from None
 
@@ -214,6 +275,8 @@ def _unknown_keys(given: dict, name: str, text: str) -> list[str]:
     for section, content in given.items():
         if section not in sections:
             faults.append(f"{_place(name, text, section, None)}: {_no_key(section, 'a plan', sections)}")
+            continue
+        if isinstance(Plan.model_fields[section].default, dict):
             continue
         fields = type(Plan.model_fields[section].default).model_fields
         known = [_key(key, field) for key, field in fields.items()]

@@ -24,7 +24,7 @@ def simulate(
     """Streams with nothing wrong: weighted EWMAs and their scale, (lambda, t, draw), and their rise per unit of shift."""
     charted = n > 0
     size, place, yardstick = n[charted], phase[charted] % len(posterior.center), posterior.yardstick
-    error = posterior.deviations(size, place, _noise(len(size), posterior.draws, seed))
+    error = posterior.deviations(size, place, _noise(len(n), posterior.draws, seed).first(len(size)))
     weigh = _kernel(lambdas, len(n))[:, charted][:, :, charted]
     weight = 1 / yardstick.variance(size)
     slope = weigh * weight

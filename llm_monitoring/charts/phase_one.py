@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import plotting
-from llm_monitoring.charts.change_point import change_point
 from llm_monitoring.charts.measurements import read_windows
+from llm_monitoring.charts.onset import change_point
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.results import Result
 

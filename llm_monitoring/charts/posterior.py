@@ -86,6 +86,10 @@ class Noise(NamedTuple):
     other: np.ndarray
     uniform: np.ndarray
 
+    def first(self, windows: int) -> Noise:
+        """That of the first so many windows."""
+        return Noise(*(part[:windows] for part in self))
+
 
 @dataclass(frozen=True)
 class Posterior:

@@ -480,8 +480,8 @@ _LEARNED = (
 
 
 def _draws(alpha: float) -> int:
-    """Streams to simulate for a probability of false alarm."""
-    return int(np.clip(round(50 / alpha, -2), 2000, 6000))
+    """Streams to simulate for a probability of false alarm: 25 exceedances, and the tail beyond them as fitted."""
+    return int(np.clip(round(25 / alpha, -2), 2000, 6000))
 
 
 def _seams(seams: Any, origin: pd.Timestamp | None) -> list[dict[str, Any]]:

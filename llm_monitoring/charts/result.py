@@ -167,7 +167,7 @@ def events_of(
     gap : int
         Quiet windows that do not end an event.
     """
-    from llm_monitoring.charts.change_point import change_point
+    from llm_monitoring.charts.onset import change_point
 
     rows: list[dict[str, Any]] = []
     begin = 0

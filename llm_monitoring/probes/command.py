@@ -128,7 +128,7 @@ def _earlier(folder: Path, model: str, probes: set[str]) -> pd.DataFrame:
 
 def _place(folder: Path) -> Path | None:
     """The file or folder of a log that holds its probe results."""
-    from llm_monitoring.sources import FORMATS
+    from llm_monitoring.datafiles import FORMATS
 
     if not folder.is_dir():
         return None

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llm_monitoring.charts.change_point import change_point
+from llm_monitoring.charts.onset import change_point
 from llm_monitoring.charts.phase_one import check_baseline
 from llm_monitoring.charts.predictive import ControlChart
 

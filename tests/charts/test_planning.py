@@ -1,7 +1,7 @@
 import pytest
 
-from llm_monitoring.charts.ewma import EWMAChart
 from llm_monitoring.charts.planning import plan_sampling
+from llm_monitoring.charts.textbook.ewma import EWMAChart
 from llm_monitoring.errors import ConfigError
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_monitoring.charts import run_length, shewhart
-from llm_monitoring.charts.discrete import binomial_window, ewma_arl_discrete, ordinal_window
+from llm_monitoring.charts import run_length
 from llm_monitoring.charts.run_length import (
     cusum_arl,
     cusum_limit,
@@ -16,6 +15,7 @@ from llm_monitoring.charts.run_length import (
     ewma_limit,
     ewma_run_length,
 )
+from llm_monitoring.charts.textbook import shewhart
 from llm_monitoring.errors import ConfigError
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "data" / "charts_reference.json"
@@ -102,26 +102,6 @@ def test_mean_sd_and_survival_agree_with_a_simulation_of_the_chart():
 def test_steady_state_of_a_cusum_is_shorter_than_its_zero_state():
     run = cusum_run_length(0.5, 4, 1.0)
     assert run.steady_state < run.mean
-
-
-def test_ewma_over_ordinal_and_binomial_windows_meets_the_exact_chain():
-    scores = [0.02, 0.05, 0.13, 0.35, 0.45]  # figures of an independent computation of the same chain
-    assert ewma_arl_discrete(*ordinal_window(scores, 20), 0.2, 2.962, states=2001) == pytest.approx(489, rel=0.015)
-    assert ewma_arl_discrete(*ordinal_window(scores, 1), 0.2, 2.962) == pytest.approx(300, rel=0.015)
-    assert ewma_arl_discrete(*binomial_window(0.05, 20), 0.2, 2.962, states=2001) == pytest.approx(366, rel=0.015)
-
-
-def test_shewhart_constants_meet_montgomery_appendix_vi():
-    found = shewhart.shewhart_constants(5)
-    published = {"A2": 0.577, "A3": 1.427, "c4": 0.9400, "B4": 2.089, "d2": 2.326, "d3": 0.864, "D3": 0, "D4": 2.114}
-    assert {k: found[k] for k in published} == pytest.approx(published, abs=6e-4)
-
-
-def test_laney_limits_are_those_of_the_p_chart_times_sigma_z():
-    events, n = [500, 560, 470, 540, 505], [10_000] * 5
-    plain, laney = shewhart.p_limits(events, n), shewhart.laney_limits(events, n)
-    ratio = (laney["upper"] - laney["center"]) / (plain["upper"] - plain["center"])
-    assert ratio.to_numpy() == pytest.approx(laney["sigma_z"].to_numpy())
 
 
 def test_parameters_out_of_range_are_named():

@@ -1,5 +1,6 @@
 """Checks of answers: what passes, what fails and why, and what cannot be told."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -170,9 +171,8 @@ def test_the_token_of_a_border_probe_is_its_first_word():
     assert run["feature_id"].tolist()[0] == "search"
 
 
-@pytest.mark.parametrize(
-    "text", ["```" + "\n" * 50_000 + "x", "```json\n" + "`" * 100_000 + "x", "```" + " " * 100_000]
-)
-def test_hostile_fences_are_read_in_one_pass(text):
-    assert not checks.check_json_schema(text)
-    assert not checks.check_json_schema(text, allow_fence=True)
+@pytest.mark.parametrize("piece", ["\n", "\r\n", " ", "\t\n", "1", "step "])
+@pytest.mark.parametrize("start", ["I'm sorry, I cannot help with that.", "```"])
+def test_a_run_of_blanks_does_not_hold_up_a_check(start, piece):
+    for check in (checks.check_safety_refusal, partial(checks.check_json_schema, allow_fence=True)):
+        check(start + piece * 200_000)  # took minutes where the work grew with its square

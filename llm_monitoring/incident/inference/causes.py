@@ -1,0 +1,161 @@
+"""What may have done it: every recorded change, something unrecorded, the judge, or nothing; who each reached, and how.
+
+Nothing is weighed here. A change went live when its version was first seen in the traffic, else at its logged time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.slices import ALL, Slice
+from llm_monitoring.incident.inference.traces import OF_JUDGE, Trace, find_traces
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+REACH, NEAR, TOGETHER = pd.Timedelta("8D"), pd.Timedelta("1D"), pd.Timedelta("3h")
+OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
+UNSEEN = 0.2  # a change that would have left a version in the traffic, and did not
+SLOW = {"rag_index": (pd.Timedelta("1D"), pd.Timedelta("3D"))}
+VERSION_OF = {"prompt": "prompt_version", "model_version": "model_id"}
+
+
+@dataclass(frozen=True, eq=False)
+class Cause:
+    """Something that may have done it.
+
+    Attributes
+    ----------
+    at : Timestamp
+        When it went live; None where it may have been any time.
+    declared : Slice
+        The scope that somebody wrote down.
+    traces : list of Trace
+        The versions in the traffic that came with it: who saw it, and since when, to the row.
+    until : Timestamp
+        The end of a roll-out that was recorded as gradual.
+    """
+
+    name: str
+    kind: str
+    description: str
+    at: pd.Timestamp | None = None
+    declared: Slice | None = None
+    weight: float = 1.0
+    recorded: bool = False
+    traces: list[Trace] = field(default_factory=list)
+    until: pd.Timestamp | None = None
+    testimony: list[str | None] = field(default_factory=list)
+
+
+def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
+    """All that may have done it, recorded changes first, with the versions that came with each."""
+    changes = log.changes[log.changes["timestamp"] <= alert.fired_at].sort_values(["timestamp", "change_id"])
+    rows, traces = changes.to_dict("records"), find_traces(seen.frame, seen.requests)
+    scopes = [declared_scope(row, seen) for row in rows]
+    own = _own_traces(rows, scopes, traces, seen)
+    found = []
+    for row, declared, came in zip(rows, scopes, own):
+        age = alert.fired_at - row["timestamp"]
+        reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
+        weight = (1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
+        if not came and _tracked(row["kind"], declared, seen):
+            weight *= UNSEEN
+        live = came[0].at if came else row["timestamp"]
+        until = row["ends_at"] if pd.notna(row.get("ends_at")) else None
+        found.append(Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, True, came, until))
+    total = max(sum(cause.weight for cause in found), 1.0)
+    found = [replace(cause, weight=cause.weight / total) for cause in found]
+    claimed = {id(trace) for cause in found for trace in cause.traces}
+    recent = [t for t in traces if id(t) not in claimed and alert.fired_at - REACH <= t.at <= alert.fired_at]
+    of_judge = [trace for trace in recent if trace.column in OF_JUDGE]
+    unrecorded = [trace for trace in recent if trace.column not in OF_JUDGE]
+    silent = Cause("silent", "silent", "something that nobody recorded", traces=unrecorded)
+    none = Cause("none", "none", "nothing changed; chance")
+    judge = [Cause("judge", "judge", "the judge changed, not the answers", traces=of_judge)] if alert.judged else []
+    return [*found, silent, *judge, none]
+
+
+def _text(row: dict) -> str:
+    return str(row.get("description") or row["kind"])
+
+
+def _own_traces(rows: list[dict], scopes: list, traces: list[Trace], seen: Observations) -> list[list[Trace]]:
+    """For each change the versions that first appear within a day of its logged time, in its scope.
+
+    A version belongs to the change logged nearest to its appearance; where two are equally near (within half an hour),
+    to both.
+    """
+    away = np.full((len(rows), len(traces)), np.inf)
+    for i, (row, declared) in enumerate(zip(rows, scopes)):
+        inside, column = in_scope(declared, seen.frame), VERSION_OF.get(row["kind"])
+        end = row["ends_at"] if pd.notna(row.get("ends_at")) else row["timestamp"]
+        for k, trace in enumerate(traces):
+            near = row["timestamp"] - NEAR <= trace.at <= end + NEAR
+            if trace.column == column and near and (trace.exposed & inside).any():
+                away[i, k] = abs((trace.at - row["timestamp"]).total_seconds())
+    nearest = away.min(axis=0, initial=np.inf)
+    mine = (
+        np.isfinite(away)
+        & (away <= nearest + 1800)
+        & (away <= away.min(axis=1, initial=np.inf, keepdims=True) + TOGETHER.total_seconds())
+    )
+    return [[trace for k, trace in enumerate(traces) if mine[i, k]] for i in range(len(rows))]
+
+
+def _tracked(kind: str, declared: Slice | None, seen: Observations) -> bool:
+    """Whether a change of this kind would have left a version in the traffic that it reaches."""
+    column = VERSION_OF.get(kind)
+    return column in seen.frame and bool(seen.frame.loc[in_scope(declared, seen.frame), column].notna().mean() > 0.5)
+
+
+def arrivals(cause: Cause, seen: Observations) -> list[np.ndarray]:
+    """How a cause reached each row, in other ways than all at once at one time."""
+    ways = [trace.exposed.astype(float) for trace in cause.traces]
+    if cause.recorded and len(ways) > 1:
+        ways = [np.max(ways, axis=0)]
+    if cause.at is None:
+        return ways
+    spans = [cause.until - cause.at] if cause.until is not None else list(SLOW.get(cause.kind, ()))
+    since = (seen.frame["timestamp"] - cause.at).to_numpy()
+    return ways + [np.clip(since / span.to_timedelta64(), 0, 1) for span in spans if span > pd.Timedelta(0)]
+
+
+def reach(cause: Cause, seen: Observations) -> np.ndarray:
+    """The rows that a recorded change could have reached: its scope, and there whoever got the new version."""
+    inside = in_scope(cause.declared, seen.frame)
+    return inside & np.any([trace.reach for trace in cause.traces], axis=0) if cause.traces else inside
+
+
+def declared_scope(row: dict, seen: Observations) -> Slice | None:
+    """The rows that a change names in its scope columns, as a slice with lists of values; None where it names none."""
+    where = []
+    for column in (*seen.columns, "model_id"):
+        value = row.get(column)
+        if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+            continue
+        values = [v.strip() for v in value.split(",")] if isinstance(value, str) else list(np.atleast_1d(value))
+        if column == "model_id":
+            family = dict(zip(seen.requests["model_id"], seen.requests["model"]))
+            column, values = "model", sorted({family[v] for v in values if v in family})
+            if "model" not in seen.columns:
+                continue
+        where.append((column, tuple(values) if len(values) != 1 else values[0]))
+    return Slice(tuple(where)) if where else None
+
+
+def in_scope(declared: Slice | None, frame: pd.DataFrame) -> np.ndarray:
+    """True for the rows that a declared scope reaches; all rows where nothing was declared."""
+    return np.ones(len(frame), bool) if declared is None else declared.mask(frame)
+
+
+def whole(seen: Observations) -> Slice:
+    """The rows of the feature that alerted, or all."""
+    feature = seen.alert.feature_id
+    return Slice((("feature_id", feature),)) if feature is not None and "feature_id" in seen.columns else ALL

@@ -1,0 +1,206 @@
+"""Belief over what did it: what the rows, the versions and other witnesses say of one alert, shared by all stages.
+
+Belief = prior x evidence, summed over the slices that a cause can have hit and the times at which it can have begun.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, possible_causes
+from llm_monitoring.incident.inference.mix import Mix, decompose
+from llm_monitoring.incident.inference.observations import Observations, observe
+from llm_monitoring.incident.inference.onset import onset_of
+from llm_monitoring.incident.inference.reviewed import log_judge_moved
+from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
+from llm_monitoring.incident.inference.slices import Slice, candidates
+from llm_monitoring.incident.inference.weighing import PRIOR, STEP, Grouping, weigh
+from llm_monitoring.incident.inference.witnesses import MOST, Testimony, probes, users
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+NAMED, UNALARMED = 0.8, 0.9
+_KNOWN: WeakKeyDictionary[Log, dict[Alert, Inquiry | None]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What the rows say of one alert, shared by the stages.
+
+    Attributes
+    ----------
+    seen : Observations
+    causes : list of Cause
+        Best first.
+    probability : ndarray
+        One for each cause, summing to 1.
+    slice_probability : ndarray
+        One for each slice of `shifts`, given that something hit.
+    slice : Slice
+        The slice with the largest expected overlap (Jaccard) with the one that was hit.
+    onset : dict
+        at (the median over the causes), low, high (90 %, from the rows).
+    since : Timestamp
+        Where before ends and now begins.
+    """
+
+    seen: Observations
+    causes: list[Cause]
+    probability: np.ndarray
+    shifts: Shifts
+    slice_probability: np.ndarray
+    slice: Slice
+    onset: dict[str, pd.Timestamp | None]
+    since: pd.Timestamp
+    mix: Mix
+
+    def chance_of(self, *kinds: str) -> float:
+        """Probability of the causes of these kinds together."""
+        return float(sum(p for cause, p in zip(self.causes, self.probability) if cause.kind in kinds))
+
+
+def inquire(log: Log, alert: Alert, reviews: Any = None) -> Inquiry | None:
+    """Weigh all causes of an alert; None where the metric has no single answers, or too few on either side.
+
+    Parameters
+    ----------
+    log : Log
+        Everything in it is used; cut it with `until` for the state of an earlier moment.
+    alert : Alert
+    reviews : DataFrame or path, optional
+        Verdicts of people; default the log's own.
+
+    Notes
+    -----
+    The stages of one incident ask the same of the same log: the answer is kept for as long as the log is.
+    """
+    if reviews is not None:
+        return _inquire(log, alert, reviews)
+    known = _KNOWN.setdefault(log, {})
+    if alert not in known:
+        known[alert] = _inquire(log, alert, None)
+    return known[alert]
+
+
+def _inquire(log: Log, alert: Alert, reviews: Any) -> Inquiry | None:
+    seen = observe(log, alert)
+    if (
+        seen is None
+        or len(seen.frame) < 20
+        or (seen.frame["timestamp"] < alert.fired_at - pd.Timedelta("1h")).sum() < 10
+    ):
+        return None
+    causes = possible_causes(log, alert, seen)
+    declared = [cause.declared for cause in causes if cause.declared is not None]
+    slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
+    grouping = Grouping.of(seen, slices)
+    ways = [arrivals(cause, seen) for cause in causes]
+    columns = np.split(np.arange(sum(map(len, ways))), np.cumsum([len(way) for way in ways])[:-1])
+    shifts = shift_evidence(seen, slices, _times(alert, seen, causes), [dose for way in ways for dose in way])
+    fits = [weigh(cause, seen, shifts, grouping, k) for cause, k in zip(causes, columns)]
+    belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
+    told = _testimonies(log, seen, causes, slices, chosen, since, reviews)
+    if any(len(t) for t in told):
+        fits = [fit + sum(odds for odds, _ in t) for fit, t in zip(fits, told)]
+        causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
+        belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
+    mix = decompose(seen, since)
+    causes, belief = _name_mix(causes, belief, mix)
+    order = np.argsort(-belief, kind="stable")
+    return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix)
+
+
+def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, shifts: Shifts, grouping: Grouping):
+    """Belief in each cause and slice, the slice that was hit, the start, and where before ends and now begins."""
+    belief, share = _believe(causes, fits)
+    chosen = shifts.slices[_most_overlap(grouping, share)]
+    onset = onset_of(seen, causes, belief, share, shifts)
+    best = causes[int(np.argmax(belief))]
+    since = best.at if best.recorded and belief.max() >= 0.5 else onset["at"]
+    if best.kind == "none" or since is None:
+        since = seen.alert.window_start if seen.alert.window_start is not None else seen.alert.fired_at
+    return belief, share, chosen, onset, since
+
+
+def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, since, reviews) -> list[list]:
+    """For each cause what other witnesses say of it: log odds for each slice, and a sentence."""
+    n, judged = len(slices), seen.alert.judged
+    people = users(log, seen, chosen, since) if judged else Testimony()
+    moved = float(np.clip(log_judge_moved(log, since, reviews), -MOST, MOST)) if judged else 0.0
+    only_model = [i for i, found in enumerate(slices) if {column for column, _ in found.where} <= {"model"}]
+    found: list[list] = [[] for _ in causes]
+    for cause, told in zip(causes, found):
+        if people.told and cause.kind not in ("none", "judge"):
+            told.append((np.full(n, people.log_odds), people.told))
+        if cause.kind == "judge" and moved:
+            told.append((np.full(n, moved), _of_people(moved)))
+        if cause.kind not in ("silent", "model_version"):
+            continue
+        odds, sentences = np.zeros(n), []
+        for i in only_model:
+            model = dict(slices[i].where).get("model")
+            heard = probes(log, seen, None if model is None else str(model), cause.at or since)
+            odds[i] = heard.log_odds
+            sentences += [heard.told] if heard.told and slices[i] == chosen else []
+        if odds.any():
+            told.append((odds, sentences[0] if sentences else None))
+    return found
+
+
+def _of_people(moved: float) -> str:
+    side = "for" if moved > 0 else "against"
+    return (
+        "What people find of the scores that they read, beside what they found of the same scores before, speaks "
+        f"{np.exp(abs(moved)):.1f} to 1 {side} a judge that moved."
+    )
+
+
+def _believe(causes: list[Cause], joint: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each cause, and of each slice given that something hit."""
+    log_odds = np.array([logsumexp(row) for row in joint])
+    belief = np.exp(log_odds - logsumexp(log_odds))
+    hit = np.vstack([row for cause, row in zip(causes, joint) if cause.kind not in ("none", "judge")])
+    share = np.exp(logsumexp(hit, axis=0) - logsumexp(hit))
+    return belief, share
+
+
+def _times(alert: Alert, seen: Observations, causes: list[Cause]) -> pd.DatetimeIndex:
+    end = alert.fired_at.floor(STEP)
+    grid = pd.date_range(end - REACH, end, freq=STEP)
+    live = pd.DatetimeIndex([cause.at for cause in causes if cause.at is not None], tz="UTC")
+    times = grid.as_unit("us").union(live.as_unit("us")).unique()
+    return times[times > seen.frame["timestamp"].min()]
+
+
+def _most_overlap(grouping: Grouping, share: np.ndarray) -> int:
+    inside = grouping.masks.astype(float)
+    both = (inside * grouping.rows) @ inside.T
+    sizes = np.diag(both)
+    jaccard = both / (sizes[:, None] + sizes[None, :] - both)
+    return int(np.argmax(jaccard @ share))
+
+
+def _name_mix(causes: list[Cause], belief: np.ndarray, mix: Mix) -> tuple[list[Cause], np.ndarray]:
+    """Give the part of `none` that the mix explains its own name.
+
+    An alert that other questions explain is no evidence for a second cause: the odds of `none` go to those of a week in
+    which nothing alarmed.
+    """
+    part = mix.explains if mix.moved else 0.0
+    i = next(k for k, cause in enumerate(causes) if cause.kind == "none")
+    if mix.moved:
+        odds = (UNALARMED / (1 - UNALARMED)) / (PRIOR["none"] / (1 - PRIOR["none"]))
+        belief = np.where(np.arange(len(belief)) == i, belief * odds, belief)
+        belief = belief / belief.sum()
+    moved = belief[i] * part
+    belief = np.append(belief, moved)
+    belief[i] -= moved
+    return [*causes, Cause("mix", "mix", "other questions came (mix), no slice changed")], belief

@@ -1,0 +1,85 @@
+"""Which part of a change is other questions (mix), and which is answers that changed (within): Kitagawa's two parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring.incident.inference.observations import Observations, weights_of
+from llm_monitoring.incident.inference.slices import leaves
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Both parts of the change of the alert's metric, in its own unit, with standard errors.
+
+    `explains` is the part of the harm that the mix accounts for, 0 to 1; `moved` says whether the mix part is more
+    than chance and the within part is not.
+    """
+
+    mix_effect: float
+    within_effect: float
+    mix_se: float
+    within_se: float
+    explains: float
+    moved: bool
+
+
+def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
+    """Kitagawa's decomposition over the finest slices, shares from all requests, judged or not [1]_.
+
+    The mix part moves the shares and holds the means; the within part is what is left of the change that was seen.
+    Means of small leaves are drawn towards the leaf's mean over both periods (ten rows' worth).
+
+    References
+    ----------
+    .. [1] Kitagawa, Components of a difference between two rates, JASA 50 (1955).
+    """
+    frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen)
+    late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
+    if any(side.all() or not side.any() for side in (late, since_then)):
+        return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
+    code, _ = leaves(pd.concat([frame[list(seen.columns)], requests[list(seen.columns)]]), seen.columns)
+    size = code.max() + 1 if len(code) else 1
+    rows, asked = code[: len(frame)], code[len(frame) :]
+    mean: list[np.ndarray] = []
+    variance: list[np.ndarray] = []
+    weight: list[np.ndarray] = []
+    count: list[float] = []
+    y = frame["value"].to_numpy(float)
+    worth = weights_of(frame)
+    usual = _shrunk(rows, y, worth, np.full(size, np.average(y, weights=worth) if len(y) else 0.0))[0]
+    for after in (False, True):
+        chosen = since_then == after
+        m, v = _shrunk(rows[chosen], y[chosen], worth[chosen], usual)
+        w = np.bincount(asked[late == after], minlength=size).astype(float)
+        mean, variance = [*mean, m], [*variance, v]
+        weight, count = [*weight, w / max(w.sum(), 1)], [*count, max(w.sum(), 1)]
+    w_bar, m_bar = (weight[0] + weight[1]) / 2, (mean[0] + mean[1]) / 2
+    mix = float(m_bar @ (weight[1] - weight[0]))
+    now, then = (np.average(y[part], weights=worth[part]) for part in (since_then, ~since_then))
+    within = float(now - then) - mix
+    within_se = float(np.sqrt(w_bar**2 @ (variance[0] + variance[1])))
+    mix_se = float(np.sqrt(sum((w @ m_bar**2 - (w @ m_bar) ** 2) / n for w, n in zip(weight, count))))
+    harm_mix, harm = seen.sign * mix, seen.sign * (mix + within)
+    explains = float(np.clip(harm_mix / harm, 0, 1)) if harm > 0 and harm_mix > 0 else 0.0
+    moved = harm_mix > 2 * mix_se and explains >= 0.5 and seen.sign * within < 2 * within_se
+    return Mix(mix, within, mix_se, within_se, explains, bool(moved))
+
+
+def _of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:
+    feature = seen.alert.feature_id
+    return frame if feature is None else frame[frame["feature_id"] == feature]
+
+
+def _shrunk(leaf, y, weight, towards, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each leaf, drawn towards a level by ten rows' worth, and the variance of that mean."""
+    if not len(y):
+        return towards, np.zeros(len(towards))
+    weight = weight / weight.mean()
+    n = np.bincount(leaf, weights=weight, minlength=len(towards))
+    mean = (np.bincount(leaf, weights=y * weight, minlength=len(towards)) + rows * towards) / (n + rows)
+    within = float(np.average((y - mean[leaf]) ** 2, weights=weight))
+    return mean, max(within, 1e-9) * n / (n + rows) ** 2

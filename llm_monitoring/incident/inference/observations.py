@@ -1,0 +1,250 @@
+"""What the alert's metric says of each single answer: one row an answer, with the columns that it can be sliced by.
+
+The stages compare these rows; the windows of `metrics` are for charts. A row whose value is unknown is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os.path import commonprefix
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring import answers
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.traces import VERSIONS
+from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+NOT_SLICED = {
+    "request_id", "timestamp", "session_id", "user_input", "system_output", "error", "latency_ms", "input_tokens",
+    "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "prompt_version", "system_fingerprint", "model_id",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Rows of one metric: `frame` with request_id, timestamp, value, the slice columns and `model` (the lineage).
+
+    Where the log has them, `frame` also holds the version columns (`traces.VERSIONS`) and, for judged metrics, `weight`:
+    one over the probability with which the answer was picked to be judged.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Sorted by timestamp and request_id.
+    requests : DataFrame
+        All requests with the same slice columns, judged or not: the mix is read from these.
+    columns : tuple of str
+        Names of the slice columns.
+    scale : str
+        share (0 or 1), score (1 to 5) or log (positive, skewed).
+    sign : int
+        +1 where a rise of the value is the harm that the alert speaks of, -1 where a fall is.
+    step : float
+        How much of the measure is worth one point of a score from 1 to 5: the sizes that are looked for are in points.
+    """
+
+    frame: pd.DataFrame
+    requests: pd.DataFrame
+    columns: tuple[str, ...]
+    scale: str
+    sign: int
+    alert: Alert
+    step: float = 1.0
+
+    def model_values(self) -> np.ndarray:
+        """The values on the scale on which effects add up.
+
+        Latency, cost and tokens: the logarithm, drawn in to three robust standard deviations around the median, so that
+        one request that waited for two hours does not carry the evidence.
+        """
+        value = self.frame["value"].to_numpy(float)
+        if self.scale != "log":
+            return value / self.step
+        log = np.log(np.maximum(value, 1e-12))
+        middle = np.median(log)
+        reach = 3 * 1.4826 * np.median(np.abs(log - middle))
+        return np.clip(log, middle - reach, middle + reach) if reach > 0 else log
+
+    def level(self, rows) -> Interval:
+        """Level of some rows with its 95 % interval: share (Wilson), mean (t) or quantile (order statistics).
+
+        `rows` are rows of `frame`, weighted where it is, or bare values.
+        """
+        x, weight = _values_and_weights(rows)
+        if self.scale == "share":
+            k, n = _counted(x, weight)
+            low, high = wilson(k, n)
+            return Interval(k / n if n else np.nan, float(low), float(high))
+        if self.alert.measure.quantile is not None:
+            return quantile(x, self.alert.measure.quantile)
+        return mean_t(x, weights=weight)
+
+    def change(self, before, after) -> Interval:
+        """Level of `after` minus level of `before`, with its 95 % interval."""
+        (a, weight_a), (b, weight_b) = _values_and_weights(before), _values_and_weights(after)
+        if self.scale == "share":
+            return newcombe(*_counted(a, weight_a), *_counted(b, weight_b))
+        if self.alert.measure.quantile is None:
+            return welch(a, b, weights=(weight_a, weight_b))
+        base, now = self.level(a), self.level(b)
+        change = now.estimate - base.estimate
+        low = change - np.hypot(now.estimate - now.low, base.high - base.estimate)
+        return Interval(change, low, change + np.hypot(now.high - now.estimate, base.estimate - base.low))
+
+
+def weights_of(frame: pd.DataFrame) -> np.ndarray:
+    """How many answers each row stands for; one where all were as likely to be judged."""
+    return frame["weight"].to_numpy(float) if "weight" in frame else np.ones(len(frame))
+
+
+def _values_and_weights(rows) -> tuple[np.ndarray, np.ndarray | None]:
+    if not isinstance(rows, pd.DataFrame):
+        return np.asarray(rows, float), None
+    weight = rows["weight"].to_numpy(float) if "weight" in rows else None
+    return rows["value"].to_numpy(float), weight
+
+
+def _counted(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
+    """How many of how many rows are 1; with weights of as many rows as they are worth."""
+    if weight is None or not len(x):
+        return float(x.sum()), float(len(x))
+    n = worth(weight)
+    return float(np.average(x, weights=weight)) * n, n
+
+
+def observe(log: Log, alert: Alert) -> Observations | None:
+    """The rows behind an alert's metric, or None where no single answer has it (request volume, query drift).
+
+    Judged metrics take the request's timestamp, so that the onset is when the answer was given, not when it was read.
+    """
+    requests = _with_lineage(log)
+    value = answers.values(log, alert.measure, log.measures)
+    if value is None:
+        return None
+    if "weight" in value and (value["weight"] == 1).all():
+        value = value.drop(columns="weight")
+    columns = slice_columns(requests)
+    versions = [name for name in VERSIONS if name in requests]
+    kept = dict.fromkeys(["request_id", "timestamp", "session_id", "feature_id", *columns, "model", *versions])
+    frame = requests[[*kept]].merge(value, on="request_id", how="inner")
+    frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
+    scale = {"proportion": "share", "positive": "log"}.get(alert.measure.kind, "score")
+    step = _step(frame) if scale == "score" else 1.0
+    frame = frame.drop(columns="scale", errors="ignore")
+    return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert, step)
+
+
+def _step(frame: pd.DataFrame) -> float:
+    """A quarter of the judge's scale; where no scale is known, the values' spread."""
+    ends = str(frame["scale"].iloc[0]).split("..") if "scale" in frame and len(frame) else []
+    if len(ends) == 2:
+        return (float(ends[1]) - float(ends[0])) / 4
+    spread = float(frame["value"].std()) if len(frame) > 1 else np.nan
+    return spread if spread > 0 else 1.0
+
+
+def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: int = 5) -> tuple[str, ...]:
+    """Columns by which answers are sliced: feature, category, model, then further dimensions of few values.
+
+    >>> rows = {"feature_id": ["a", "a", "b"], "model": ["m", "m", "m"], "region": ["eu", "us", "us"]}
+    >>> slice_columns(pd.DataFrame(rows))
+    ('feature_id', 'region')
+    """
+    first = ["feature_id", "category", "model"]
+    others = sorted(name for name in requests.columns if name not in NOT_SLICED and name not in first)
+    kept: list[str] = []
+    for name in [*(c for c in first if c in requests), *others]:
+        column = requests[name]
+        if name not in first and (column.map(type).isin([dict, list]).any() or pd.api.types.is_float_dtype(column)):
+            continue
+        values = column.nunique()
+        same = any(_same_partition(column, requests[other]) for other in kept)
+        lasting = name == "feature_id" or _lasting(column, requests)
+        if 2 <= values <= (most_values if name not in first else 200) and not same and lasting:
+            kept.append(name)
+    return tuple(kept[:most_columns])
+
+
+def _lasting(column: pd.Series, requests: pd.DataFrame) -> bool:
+    """Whether its values were there from the beginning to the end; those of a version column come and go."""
+    if "timestamp" not in requests:
+        return True
+    ordered = column.iloc[requests["timestamp"].argsort(kind="stable")]
+    first, last = ordered.iloc[: max(30, len(ordered) // 50)], ordered.iloc[-30:]
+    both = set(first) & set(last)
+    return bool(column.isin(both).mean() >= 0.5 and last.isin(both).mean() >= 0.5)
+
+
+def _same_partition(a: pd.Series, b: pd.Series) -> bool:
+    pairs = pd.DataFrame({"a": a.astype(str), "b": b.astype(str)}).drop_duplicates()
+    return len(pairs) == pairs["a"].nunique() == pairs["b"].nunique()
+
+
+def _with_lineage(log: Log) -> pd.DataFrame:
+    requests = log.requests
+    return requests.assign(model=requests["model_id"].map(lineage(requests, log.changes)).astype(object))
+
+
+def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:
+    """The family of each model id, so that a slice has a before and an after over a change of version.
+
+    A `model_version` change that lists old ids, then new ones, is taken at its word; else a model that appears while
+    the one with the most similar name vanishes (within a day) is its successor.
+
+    >>> times = pd.to_datetime(["2026-05-01", "2026-05-02"], utc=True)
+    >>> lineage(pd.DataFrame({"model_id": ["gpt-4-0314", "gpt-4-0613"], "timestamp": times}), pd.DataFrame())
+    {'gpt-4-0314': 'gpt-4', 'gpt-4-0613': 'gpt-4'}
+    """
+    seen = requests.groupby("model_id")["timestamp"].agg(["min", "max", "size"]).sort_values(["min"])
+    parent = {model: model for model in seen.index}
+    for old, new in [*_listed(changes, parent), *_successors(seen)]:
+        if parent[new] == new and old != new:
+            parent[new] = parent[old]
+    families: dict[str, list[str]] = {}
+    for model, root in parent.items():
+        families.setdefault(root, []).append(model)
+    return {model: _family_name(members) for members in families.values() for model in members}
+
+
+def _listed(changes: pd.DataFrame, known: dict) -> list[tuple[str, str]]:
+    if "model_id" not in changes or "kind" not in changes:
+        return []
+    pairs = []
+    for row in changes[changes["kind"] == "model_version"].itertuples():
+        given: Any = row.model_id
+        listed = given.split(",") if isinstance(given, str) else list(given) if isinstance(given, list | tuple) else []
+        ids = [name.strip() for name in listed if name.strip() in known]
+        pairs += list(zip(ids[: len(ids) // 2], ids[len(ids) // 2 :]))
+    return pairs
+
+
+def _successors(seen: pd.DataFrame) -> list[tuple[str, str]]:
+    from rapidfuzz import fuzz
+
+    first, last, day = seen["min"].min(), seen["max"].max(), pd.Timedelta("1D")
+    gap = ((seen["max"] - seen["min"]) / seen["size"] * 20).map(lambda g: min(max(g, pd.Timedelta("2h")), day))
+    gone, came = seen[last - seen["max"] > gap], seen[seen["min"] - first > gap]
+    pairs: list[tuple[str, str]] = []
+    used: set[str] = set()
+    for new, row in came.iterrows():
+        near = gone[((gone["max"] - row["min"]).abs() <= day) & ~gone.index.isin(used) & (gone.index != new)]
+        if len(near):
+            old = max(near.index, key=lambda name: (fuzz.ratio(name, new), name))
+            used.add(old)
+            pairs.append((old, new))
+    return pairs
+
+
+def _family_name(members: list[str]) -> str:
+    if len(members) == 1:
+        return members[0]
+    prefix = commonprefix(members)
+    if prefix not in members:  # cut inside a word or number: back to the last separator
+        prefix = prefix[: max((prefix.rfind(mark) for mark in "-_@:/. "), default=-1) + 1]
+    return prefix.rstrip("-_@:/. ") or " / ".join(sorted(members))
