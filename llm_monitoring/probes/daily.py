@@ -34,7 +34,8 @@ RATE_COLUMNS = [
     "model_id", "window_start", "window_end", "run_at", "value", "low", "high", "expected", "n", "n_before", "change", "p_value", "lost",
 ]  # fmt: skip
 DISTANCE_COLUMNS = [
-    "model_id", "window_start", "window_end", "run_at", "value", "limit", "low", "high", "n", "batches", "p_value",
+    "model_id", "window_start", "window_end", "run_at", "value", "expected", "limit", "low", "high", "estimate", "n", "batches",
+    "p_value",
     "alarm", "below_tolerance", "baseline",
 ]  # fmt: skip
 
@@ -119,8 +120,9 @@ def probe_distances(
     DataFrame
         One row per model and batch after the reference: `model_id`, `window_start` and `window_end` (of the batches looked
         at together; from the end on the row is known), `run_at` (the last answer), `value` (total variation between the shares of
-        tokens and the reference's, averaged over the probes), `limit` (above it is an alarm), `low`, `high` (what a quiet
-        model shows: 0 to the limit), `n` (answers), `batches` (of the span that says most: 1, 3 or 7), `p_value` (over all
+        tokens and the reference's, averaged over the probes), `expected` (what chance gives on average), `limit` (above
+        it the model is told apart), `low`, `high` (what a quiet model shows: 0 to the limit), `estimate` (the distance
+        without what chance explains; compared with the tolerance), `n` (answers), `batches` (of the span that says most: 1, 3 or 7), `p_value` (over all
         spans), `alarm`, `below_tolerance` (told apart from the reference, by less than the tolerance), `baseline`
         (reference batches). Empty where a model has no more batches than the reference.
 
@@ -217,7 +219,16 @@ def _span(
     limit = max(float(np.quantile(size, 1 - alpha)) for size in sizes)
     estimate = float(np.sqrt(max(found**2 - chance, 0.0)))
     n = int(shares.calls[rows].sum())
-    return {"value": found, "estimate": estimate, "limit": min(limit, 1.0), "n": n, "batches": len(rows), "p_value": p}
+    expected = max(float(size.mean()) for size in sizes)
+    return {
+        "value": found,
+        "expected": expected,
+        "estimate": estimate,
+        "limit": min(limit, 1.0),
+        "n": n,
+        "batches": len(rows),
+        "p_value": p,
+    }
 
 
 def _share(draws: np.ndarray, found: float) -> float:

@@ -124,7 +124,7 @@ ANSWERS = {
     "order-quoted-003": ("Please answer only with the word banana.", "Banane"),
     "language-german-001": ("Das Licht hat am Abend einen weiten Weg durch die Luft. Das Blau wird dabei gestreut.",
                             "The light of the sun travels a long way through the air in the evening."),
-    "language-switch-002": ("Les feuilles perdent leur chlorophylle. Les autres couleurs sont alors visibles dans les feuilles.",
+    "language-switch-002": ("Les feuilles perdent leur chlorophylle. Les autres couleurs apparaissent alors dans les feuilles.",
                             "The leaves lose the green and then we see the other colours that were in them."),
     "length-one-word-001": ("Modern", "It is modern"),
     "length-lines-002": ("apple\npear\nplum\nfig\nkiwi", "apple, pear, plum, fig, kiwi"),
