@@ -149,9 +149,9 @@ def probe_distances(
             continue
         quiet = run.isin(batches[:reference])
         shares = token_shares(own[inside], run[inside], told=tells_probabilities(own[quiet]), most=None)
-        errors = batch_errors(shares, np.arange(reference), seed, DRAWS)
+        quiet_norms = _QuietNorms(shares, np.arange(reference), seed)
         for count in range(reference + 1, len(shares.batches) + 1):
-            found = _look(shares.first(count), errors, reference, alpha, tolerance, seed)
+            found = _look(shares.first(count), quiet_norms, reference, alpha, tolerance, seed)
             this = shares.batches[count - 1]
             times = {"window_start": shares.batches[count - found["batches"]], "window_end": known[this]}
             last = own.loc[run == this, "run_at"].max()
@@ -175,12 +175,27 @@ def _ended(own: pd.DataFrame, run: pd.Series, batch: str, until: pd.Timestamp | 
     return [(start, end) for start, end in ends.items() if until is None or end <= until]
 
 
-def _look(shares: Shares, errors: np.ndarray | None, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
+class _QuietNorms:
+    """Sizes of the error of one batch, by the probes that were answered; the draws are made once for all days of a model."""
+
+    def __init__(self, shares: Shares, quiet: np.ndarray, seed: int):
+        self.shares, self.known = shares, dict[bytes, np.ndarray]()
+        self.errors = batch_errors(shares, quiet, seed, DRAWS)
+
+    def of(self, here: np.ndarray) -> np.ndarray:
+        key = here.tobytes()
+        if key not in self.known:
+            assert self.errors is not None  # the reference has five batches or more
+            self.known[key] = self.shares.only(here).norm(self.errors[:, here[self.shares.probe]])
+        return self.known[key]
+
+
+def _look(shares: Shares, norms: _QuietNorms, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
     """What the last batch says, with those just before it."""
     quiet, count = np.arange(reference), len(shares.batches)
     each = alpha / (len(SPANS) + 1)
     found = [
-        _span(shares, quiet, np.arange(count - span, count), errors, each, seed)
+        _span(shares, quiet, np.arange(count - span, count), norms, each, seed)
         for span in SPANS
         if count - span >= reference
     ]
@@ -200,17 +215,13 @@ def _look(shares: Shares, errors: np.ndarray | None, reference: int, alpha: floa
     }
 
 
-def _span(
-    shares: Shares, quiet: np.ndarray, rows: np.ndarray, errors: np.ndarray | None, alpha: float, seed: int
-) -> dict:
+def _span(shares: Shares, quiet: np.ndarray, rows: np.ndarray, norms: _QuietNorms, alpha: float, seed: int) -> dict:
     """The distance of some batches from the quiet ones; by calls too where the spread between batches says it moved."""
     here = shares.calls[rows].sum(axis=0) > 0
     shares_here = shares.only(here)
-    columns = here[shares.probe]
     found = float(shares_here.norm(shares_here.pooled(rows) - shares_here.pooled(quiet)))
-    assert errors is not None
     scale = np.sqrt(1 / worth(shares, quiet) + 1 / worth(shares, rows))
-    sizes = [shares_here.norm(errors[:, columns] * scale)]
+    sizes = [norms.of(here) * scale]
     p = _share(sizes[0], found)
     if p <= alpha and shares.counted:
         sizes.append(shares_here.norm(call_errors(shares_here, quiet, rows, seed, DRAWS)))
