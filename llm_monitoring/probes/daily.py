@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 REFERENCE = 14  # batches in which nothing happened, and against which later ones are held
 SPANS = (1, 3, 7)  # batches that are looked at together: a swap shows in one, a small shift in several
+TESTS = 3  # what the three spans, which overlap, and the new tokens are worth together; held by benchmarks/probes.py
 DRAWS = 20_000
 RATE_COLUMNS = [
     "model_id", "window_start", "window_end", "run_at", "value", "low", "high", "expected", "n", "n_before", "change", "p_value", "lost",
@@ -128,9 +129,9 @@ def probe_distances(
 
     Notes
     -----
-    `distance.compare_shares` with the reference frozen, for the last 1, 3 and 7 batches, with alpha / 4 each; the fourth
-    part goes to tokens that the reference never gave: the chance that so many probes do so on one day, each probe with
-    the share of its reference days that did.
+    `distance.compare_shares` with the reference frozen, for the last 1, 3 and 7 batches, and tokens that the
+    reference never gave: the chance that so many probes do so on one day, each probe with the share of its reference days
+    that did. Each of the four has alpha / 3: the spans overlap, and on simulated endpoints alarms stay below alpha.
     """
     if not 0 < alpha < 1:
         raise ConfigError(f"probe_distances(alpha={quote(alpha)}); expected a chance above 0 and below 1")
@@ -193,7 +194,7 @@ class _QuietNorms:
 def _look(shares: Shares, norms: _QuietNorms, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
     """What the last batch says, with those just before it."""
     quiet, count = np.arange(reference), len(shares.batches)
-    each = alpha / (len(SPANS) + 1)
+    each = alpha / TESTS
     found = [
         _span(shares, quiet, np.arange(count - span, count), norms, each, seed)
         for span in SPANS
@@ -205,7 +206,7 @@ def _look(shares: Shares, norms: _QuietNorms, reference: int, alpha: float, tole
         best = found[0] | {"p_value": new, "limit": min(found[0]["limit"], found[0]["value"])}
     told_apart = best["p_value"] <= each
     alarm = told_apart and best["estimate"] > tolerance
-    p = min(1.0, (len(SPANS) + 1) * best["p_value"])
+    p = min(1.0, TESTS * best["p_value"])
     return best | {
         "p_value": p,
         "low": 0.0,

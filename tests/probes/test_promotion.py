@@ -53,7 +53,7 @@ def test_a_model_that_loses_many_is_held_and_the_lost_cases_are_named():
     assert result.verdict == "hold"
     assert result.high < 0
     assert set(result.lost) <= {f"c{i:03d}" for i in range(30)}
-    assert result.headline.startswith("Hold: the new model passes -")
+    assert result.headline.startswith("Hold: the share of cases passed moves by -")
 
 
 def test_few_cases_are_not_enough_and_say_how_many_are_needed():
