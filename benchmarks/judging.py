@@ -29,7 +29,8 @@ from llm_monitoring.judging.batch import judge_sample  # noqa: E402
 from llm_monitoring.judging.prompt import messages  # noqa: E402
 from llm_monitoring.judging.rubric import DEFAULT_RUBRIC  # noqa: E402
 from llm_monitoring.judging.store import Store  # noqa: E402
-from llm_monitoring.raters import agreement, corrected_mean  # noqa: E402
+from llm_monitoring.raters.agreeing import agreement  # noqa: E402
+from llm_monitoring.raters.correcting import corrected_mean  # noqa: E402
 from llm_monitoring.sampling import should_sample  # noqa: E402
 
 

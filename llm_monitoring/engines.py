@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import operator
 import re
+import threading
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +20,43 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: One query at a time: neither Ibis nor a connection may be used by two threads at once.
+LOCK = threading.RLock()
+_unused: deque[str] = deque()  # names of tables in memory that nobody holds any more
+
+
 @functools.cache
-def engine():
-    """The DuckDB inside the process that reads files and DataFrames; made on first use."""
+def _connection():
     import ibis
 
     return ibis.duckdb.connect()
+
+
+def engine():
+    """The DuckDB inside the process that reads files and DataFrames; made on first use. Hold `LOCK` while it works."""
+    with LOCK:
+        return _connection()
+
+
+def in_memory(table: pa.Table) -> ir.Table:
+    """An Arrow table as an Ibis table, forgotten by the engine once nobody holds it."""
+    import ibis
+
+    rows = ibis.memtable(table)
+    weakref.finalize(rows.op(), _unused.append, rows.get_name())
+    return rows
+
+
+def stored(sql: str) -> ir.Table:
+    """What a SELECT of DuckDB's gives, as an Ibis table, nothing loaded."""
+    with LOCK:
+        return engine().sql(sql)
+
+
+def fetched(sql: str) -> list[tuple]:
+    """The rows of a SELECT of DuckDB's."""
+    with LOCK:
+        return engine().raw_sql(sql).fetchall()
 
 
 def name(expr) -> str:
@@ -35,11 +69,14 @@ def run(expr) -> pa.Table:
     """The rows of an expression, fetched as Arrow; a file that breaks on the way is named, line by line."""
     import duckdb
 
-    backends, _ = expr._find_backends()
-    try:
-        return (backends[0] if backends else engine()).to_pyarrow(expr)
-    except duckdb.Error as error:
-        raise _broken_file(error) from error
+    with LOCK:
+        while _unused:
+            engine().con.unregister(_unused.popleft())
+        backends, _ = expr._find_backends()
+        try:
+            return (backends[0] if backends else engine()).to_pyarrow(expr)
+        except duckdb.Error as error:
+            raise _broken_file(error) from error
 
 
 def _broken_file(error: Exception) -> Exception:
@@ -82,7 +119,7 @@ def known(value: ir.FloatingValue):
     """NaN as null: pandas and Polars write NaN where nothing is known."""
     import ibis
 
-    return value.nullif(ibis.literal("nan").cast("float64"))
+    return ibis.ifelse(value.isnan(), ibis.null("float64"), value)
 
 
 def infinity(sign: int = 1):
@@ -120,6 +157,23 @@ def instant(naive: ir.TimestampValue, zone: str):
 def relabel_utc(value: ir.TimestampValue):
     """A moment whose column is labelled with another zone; engines store moments in UTC already."""
     return _builtin("timezone", ("string", "timestamp"), "timestamp('UTC')")("UTC", value.cast("timestamp('UTC')"))
+
+
+def clock(moment: ir.TimestampValue, zone: str):
+    """What the clocks of a zone show at a moment; None where the engine has no word for it."""
+    if name(moment) not in ("duckdb", "postgres"):
+        return None
+    return _builtin("timezone", ("string", "timestamp('UTC')"), "timestamp")(zone, moment)
+
+
+def decoded(raw: ir.BinaryValue):
+    """Bytes as the UTF-8 text that they are; DuckDB writes letters beyond ASCII of a cast as codes."""
+    return _builtin("decode", ("binary",), "string")(raw) if name(raw) == "duckdb" else raw.cast("string")
+
+
+def hashes(value: ir.Value):
+    """A number of 64 bits in place of a value, for counting distinct ones in little memory; the value elsewhere."""
+    return _builtin("hash", ("string",), "uint64")(value) if name(value) == "duckdb" else value
 
 
 def moment(value: ir.TimestampValue):
@@ -175,7 +229,7 @@ def is_json_object(text: ir.StringValue):
     return ibis.ifelse(valid, kind == "OBJECT", False)
 
 
-def json_values_outside(text: ir.StringValue, low: float, high: float):
+def json_values_outside(text: ir.StringValue, low, high):
     """Whether a JSON object holds anything but nulls and numbers from `low` to `high`; None where the engine cannot say."""
     import ibis
 

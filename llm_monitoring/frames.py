@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
     """Times as UTC, numbers as floats, flags as booleans, JSON objects as dicts; sorted by time, then key."""
     import pandas as pd
 
+    unknown_text = "str" if int(pd.__version__.split(".")[0]) >= 3 else "object"
     for column in schema.columns:
         values = frame[column.name]
         if column.kind == "time":
@@ -30,14 +32,23 @@ def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
         elif column.kind == "number":
             frame[column.name] = values.astype("float64")
         elif column.kind == "flag":
-            known = values.fillna(False) if column.name == "flagged" else values
-            frame[column.name] = known.astype("bool" if known.notna().all() else "boolean")
+            frame[column.name] = values.astype("bool" if values.notna().all() else "boolean")
         elif column.kind == "json":
             frame[column.name] = _objects(values)
-        elif values.isna().all():
-            frame[column.name] = values.astype("str")
+        elif values.isna().all():  # of pandas 2, "str" would make the text "None" of null
+            frame[column.name] = values.astype(unknown_text)
     order = [schema.time, schema.columns[0].name]
     return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def copied(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    """A copy that may be edited, its JSON objects too, without changing the frame."""
+    copy = frame.copy()
+    for column in schema.columns:
+        if column.kind == "json":
+            copy[column.name] = [dict(each) for each in frame[column.name]]
+            copy[column.name] = copy[column.name].astype(object)
+    return copy
 
 
 def ordered(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
@@ -65,45 +76,13 @@ def empty(schema: Table) -> pd.DataFrame:
     return typed(pd.DataFrame({column.name: pd.Series(dtype="object") for column in schema.columns}), schema)
 
 
-def empty_table(schema: Table) -> ir.Table:
-    """The same as an Ibis table."""
-    import ibis
-    import pyarrow as pa
-
-    kinds = {
-        "text": pa.string(),
-        "number": pa.float64(),
-        "time": pa.timestamp("us", "UTC"),
-        "flag": pa.bool_(),
-        "json": pa.string(),
-    }
-    fields = [(column.name, kinds[column.kind]) for column in schema.columns]
-    return ibis.memtable(pa.schema(fields).empty_table())
-
-
 def small_table(frame: pd.DataFrame) -> ir.Table:
     """A frame of plain texts and whole numbers, made here, as an Ibis table."""
-    import ibis
     import pyarrow as pa
 
     kinds = {name: pa.string() if frame[name].dtype.kind not in "iu" else pa.int64() for name in frame.columns}
     arrays = {name: pa.array(frame[name].tolist(), kind) for name, kind in kinds.items()}
-    return ibis.memtable(pa.table(arrays))
-
-
-def without_repeats(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
-    """The frame with one row for each value of the unique key: the earliest, whatever the order of the rows."""
-    if schema.unique not in frame.columns or not (again := frame[schema.unique].duplicated(keep=False)).any():
-        return frame
-    known = again & frame[schema.unique].notna()
-    doubled = frame[known].assign(_text=frame[known].astype("string").fillna("").agg("|".join, axis=1))
-    order = [name for name in (schema.time, "_text") if name in doubled]
-    kept = doubled.sort_values(order).drop_duplicates(schema.unique).index
-    return (
-        frame[~known | frame.index.isin(kept)]
-        if frame.index.is_unique
-        else without_repeats(frame.reset_index(drop=True), schema)
-    )
+    return engines.in_memory(pa.table(arrays))
 
 
 def write_aside(rows: pd.DataFrame, folder: Path, name: str) -> Path | None:
@@ -115,3 +94,9 @@ def write_aside(rows: pd.DataFrame, folder: Path, name: str) -> Path | None:
     except OSError:
         return None
     return target
+
+
+def none_aside(folder: Path, name: str) -> None:
+    """Remove what an earlier opening set aside of a table that is sound now."""
+    with contextlib.suppress(OSError):
+        (folder / "quarantine" / f"{name}.jsonl").unlink(missing_ok=True)

@@ -128,6 +128,21 @@ def mean_t(values: ArrayLike, level: float = 0.95, weights: ArrayLike | None = N
     return Interval(mean, mean - half, mean + half)
 
 
+def mean_from_sums(n: ArrayLike, total: ArrayLike, squares: ArrayLike, level: float = 0.95):
+    """Ends of Student's t interval of means, from counts, sums and sums of squares; NaN below two values.
+
+    >>> low, high = mean_from_sums([4], [16], [66])
+    >>> print(f"{low[0]:.2f} {high[0]:.2f}")
+    2.70 5.30
+    """
+    count, sums, squared = (np.asarray(each, float) for each in (n, total, squares))
+    count = np.where(count > 1, count, np.nan)
+    mean = sums / count
+    variance = np.maximum(squared / count - mean**2, 0) / (count - 1)
+    half = stats.t.ppf((1 + level) / 2, count - 1) * np.sqrt(variance)
+    return mean - half, mean + half
+
+
 def welch(
     before: ArrayLike,
     after: ArrayLike,

@@ -1,16 +1,18 @@
-"""A log opened: its tables validated, loaded when touched, cut at a moment. And the one door of the table functions."""
+"""A log opened: its tables validated, loaded when touched, cut at a moment; and how every table function reads a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_monitoring import frames, notices, validation
+from llm_monitoring import engines, frames, notices, scales, times, validation
+from llm_monitoring.columns import Options
 from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
-from llm_monitoring.schema import TABLES
-from llm_monitoring.sources import Source, read_tables
-from llm_monitoring.validation import UNITS, Options, Reading
+from llm_monitoring.schema import FLAG, TABLES
+from llm_monitoring.sources import given, read_tables
+from llm_monitoring.validation import CleanTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,20 +21,32 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def open_log(source, tz: str | None = None, timestamp_unit: str | None = None, on_error: str = "raise") -> Log:
+def open_log(
+    source,
+    tz: str | None = None,
+    timestamp_unit: str | None = None,
+    on_error: str = "raise",
+    measures: Sequence[Any] | None = None,
+    scales: Mapping[str, Any] | None = None,
+) -> Log:
     """Open a log. Columns and types are checked at once, rows on the first touch of a table.
 
     Parameters
     ----------
     source : path, URL, Ibis connection, dict of DataFrames or Ibis tables, or one DataFrame of requests
         A folder with one file or one folder of files per table (Parquet, JSON Lines or CSV; ``.gz`` and ``.zst`` too),
-        a single such file, a DuckDB file, or a database that Ibis speaks.
+        a single such file, a DuckDB file, or a database that Ibis speaks. A log that is open already is given back.
     tz : str, optional
         Zone of times that name none, such as ``"Europe/Berlin"``; without it such times are refused.
     timestamp_unit : {"s", "ms", "us", "ns"}, optional
         Unit of times that are bare numbers (since 1970); without it such times are refused.
     on_error : {"raise", "quarantine"}
         Whether a broken row stops the reading, or is set aside, counted and written out with the reason.
+    measures : list of Measure, optional
+        Measures of one's own over columns of `requests`.
+    scales : dict, optional
+        Scales of judges by `judge_model`, ``"*"`` for all others: ``(0, 10)``, ``"0..10"`` or ``"pass_fail"``. The
+        column `scale` of the judgements wins; without either, scores run from 1 to 5.
 
     Returns
     -------
@@ -42,6 +56,8 @@ def open_log(source, tz: str | None = None, timestamp_unit: str | None = None, o
     ------
     LogError
         With every fault: file, row, column, value, what was expected.
+    ConfigError
+        For an option that says something that cannot be done, or another one than an open log was opened with.
 
     Examples
     --------
@@ -54,34 +70,52 @@ def open_log(source, tz: str | None = None, timestamp_unit: str | None = None, o
     """
     one_of("on_error", on_error, ("raise", "quarantine"))
     if timestamp_unit is not None:
-        one_of("timestamp_unit", timestamp_unit, tuple(UNITS))
-    if tz is not None:
-        _zone(tz)
+        one_of("timestamp_unit", timestamp_unit, tuple(times.UNITS))
+    options = Options(None if tz is None else times.zone(tz), timestamp_unit, _scales(scales))
+    own = tuple(measures or ())
     if isinstance(source, Log):
-        return source
-    found = read_tables(source, mend=on_error == "quarantine")
-    options = Options(tz, timestamp_unit)
-    readings: dict[str, Reading] = {}
+        return source._reopened(options, on_error, own)
+    label, tables, folder = read_tables(source, mend=on_error == "quarantine")
+    found: dict[str, CleanTable] = {}
     wrong: list[Fault] = []
-    for name, raw in found.tables.items():
+    for name, raw in tables.items():
         try:
-            readings[name] = validation.read(raw, options)
+            found[name] = validation.clean(raw, options)
         except LogError as error:
             wrong.extend(error.faults)
     if wrong:
         raise LogError(wrong)
-    return Log(found, readings, options, on_error)
+    return Log(label, folder, found, options, on_error, own)
+
+
+def _scales(given: Mapping[str, Any] | None) -> dict[str, str]:
+    return scales.texts(given)
+
+
+class _Cut(NamedTuple):
+    """The rows from a moment on and before another (up to and with it, where closed)."""
+
+    start: pd.Timestamp | None
+    end: pd.Timestamp
+    closed: bool
+
+    def keeps(self, at: Any) -> Any:
+        before = at <= self.end if self.closed else at < self.end
+        return before if self.start is None else (at >= self.start) & before
 
 
 class Log:
-    """The tables of a log, validated. Made by `open_log`, cut by `until` and `between`.
+    """The tables of a log, validated. Made by `open_log`, cut by `until` and `between`. Threads may share it.
 
     Attributes
     ----------
     requests, signals, judgements, changes, probe_results, reviews : DataFrame
         Loaded when touched; times in UTC, unknown numbers NaN, JSON objects as dicts; an absent table is empty.
+        Each is a copy: editing it leaves the log as it is.
     source : str
         What it was opened from, as people call it.
+    scales : dict of str to str
+        The scales of judges that it was opened with.
 
     Examples
     --------
@@ -92,19 +126,32 @@ class Log:
     (1, 0, False)
     """
 
-    def __init__(self, source: Source, readings: dict[str, Reading], options: Options, on_error: str):
-        self.source = source.name
-        self._source, self._readings, self._options, self._on_error = source, readings, options, on_error
+    def __init__(
+        self,
+        source: str,
+        folder: Path | None,
+        tables: Mapping[str, CleanTable],
+        options: Options,
+        on_error: str,
+        measures: tuple = (),
+    ):
+        self.source, self._folder = source, folder
+        self._tables, self._options, self._on_error, self._measures = dict(tables), options, on_error, measures
         self._found: dict[str, dict[str, Any]] = {}
-        self._frames: dict[str, pd.DataFrame] = {}
+        self._repeats: dict[str, int] = {}
         self._aside: dict[str, pd.DataFrame] = {}
         self._written: dict[str, Path | None] = {}
-        self._whole: Log | None = None
-        self._from: pd.Timestamp | None = None
-        self._to: pd.Timestamp | None = None
+        self._frames: dict[str, pd.DataFrame] = {}
+        self._cuts: tuple[_Cut, ...] = ()
+        self._overlaid = False
+        self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
 
     def __repr__(self) -> str:
         return f"Log({self.source!r}: {', '.join(name for name in TABLES if self.has(name))})"
+
+    @property
+    def scales(self) -> dict[str, str]:
+        return dict(self._options.scales)
 
     @property
     def requests(self) -> pd.DataFrame:
@@ -131,21 +178,48 @@ class Log:
         return self._frame("reviews")
 
     @property
-    def opening(self) -> dict[str, str]:
+    def measures(self) -> tuple:
+        """Measures of one's own, as `open_log` was given them."""
+        return self._measures
+
+    @property
+    def known_until(self) -> pd.Timestamp | None:
+        """The moment that the log was cut at; None for a log as it was opened."""
+        return min((cut.end for cut in self._cuts), default=None)
+
+    @property
+    def opening(self) -> dict[str, Any]:
         """What opens the same log again: ``source`` and the options given; empty for a cut, a database and tables in memory."""
-        if self._whole is not None or self._source.folder is None:
+        if self._cuts or self._overlaid or self._folder is None:
             return {}
-        options = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit}
-        named = {name: value for name, value in options.items() if value is not None}
+        options = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit, "scales": self.scales}
+        named = {name: value for name, value in options.items() if value}
         return {"source": self.source, **named, **({} if self._on_error == "raise" else {"on_error": self._on_error})}
 
     def has(self, name: str) -> bool:
         """Whether the source holds this table (an empty one counts)."""
-        return one_of("table", name, tuple(TABLES)) in self._readings
+        return _known(name) in self._tables
 
     def table(self, name: str) -> ir.Table:
         """A table as an Ibis expression, nothing loaded; rows set aside are left out of it."""
-        return self._rows(name, set()).drop("_bad")
+        return self._rows(name, ()).drop(FLAG)
+
+    def count(self, name: str) -> int:
+        """How many rows a table has, nothing loaded."""
+        rows = self._rows(name, ())
+        return int(engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"])
+
+    def span(self, name: str) -> tuple[pd.Timestamp, pd.Timestamp] | tuple[None, None]:
+        """First and last time of a table, nothing loaded; None twice where it has no row."""
+        import pandas as pd
+
+        rows = self._rows(name, ())
+        at = engines.microseconds(rows[TABLES[name].time])
+        found = engines.run(rows.aggregate(first=at.min(), last=at.max())).to_pylist()[0]
+        if found["first"] is None:
+            return None, None
+        first, last = (pd.Timestamp(int(found[end]), unit="us", tz="UTC") for end in ("first", "last"))
+        return first, last
 
     def until(self, when) -> Log:
         """The log as it was known at a moment: no row of any table from after it.
@@ -153,31 +227,42 @@ class Log:
         Parameters
         ----------
         when : str, datetime or Timestamp
-            With a zone, or in UTC. Judgements count by `judged_at`, probes by `run_at`, reviews by `reviewed_at`.
+            With a zone, unless the log was opened with `tz`. Judgements count by `judged_at`, probes by `run_at`,
+            reviews by `reviewed_at`.
+
+        Raises
+        ------
+        ConfigError
+            Where it is no time, or names no zone.
         """
-        return self._cut(None, _moment(when), closed=True)
+        return self._cut(_Cut(None, times.moment(when, "until", self._options.tz), closed=True))
 
     def between(self, start, end) -> Log:
         """The rows of every table from `start` on and before `end`."""
-        return self._cut(_moment(start), _moment(end), closed=False)
+        first, last = (times.moment(each, name, self._options.tz) for name, each in (("start", start), ("end", end)))
+        return self._cut(_Cut(first, last, closed=False))
 
     def with_reviews(self, reviews: pd.DataFrame) -> Log:
         """The same log with these verdicts in place of its own, as every incident stage then reads them."""
-        log = self._cut(None, None, closed=False)
-        log._frames["reviews"] = reviews.reset_index(drop=True)
+        log = copy.copy(self)
+        read = validation.clean(given("reviews", reviews), Options(), strict=False)
+        log._tables, log._overlaid = {**self._tables, "reviews": read}, True
+        for cache in ("_found", "_repeats", "_aside", "_written", "_frames"):
+            kept = {name: value for name, value in getattr(self, cache).items() if name != "reviews"}
+            setattr(log, cache, kept)
         return log
 
     @property
     def notices(self) -> list[str]:
         """What was mended, mapped or looks odd without being wrong, a sentence each. Counts rows on first use."""
-        log = self._whole or self
-        told = [notice for reading in log._readings.values() for notice in reading.raw.notices]
-        for name in log._readings:
-            log._set_aside(name)
-            told += notices.of_table(
-                log._readings[name], log._count(name), len(log._aside.get(name, ())), log._written.get(name)
-            )
-        return told + notices.orphans(log)
+        told = [notice for table in self._tables.values() for notice in table.raw.notices]
+        for name, table in self._tables.items():
+            self._set_aside(name)
+            aside = len(self._aside.get(name, ()))
+            told += notices.of_table(table, self._counts(name), aside, self._written.get(name))
+        whole = copy.copy(self)
+        whole._cuts = ()
+        return told + notices.orphans(whole)
 
     def validate(self) -> pd.DataFrame:
         """Check every row of every table.
@@ -194,84 +279,92 @@ class Log:
         """
         import pandas as pd
 
-        log = self._whole or self
         listed: list[Fault] = []
         total, rows = 0, []
-        for name, reading in log._readings.items():
-            faults, count = log._faults(name)
+        for name, table in self._tables.items():
+            faults, count = self._faults(name)
             listed, total = listed + faults, total + count
-            lost = len(reading.raw.broken)
-            rows.append((name, log._count(name)["rows"] + lost, count + lost, reading.raw.label))
-        if total and log._on_error == "raise":
+            lost = len(table.raw.broken)
+            rows.append((name, self._counts(name)["rows"] + lost, count + lost, table.raw.label))
+        if total and self._on_error == "raise":
             raise LogError(listed, total)
-        for name in log._readings:
-            log._set_aside(name)
+        for name in self._tables:
+            self._set_aside(name)
         return pd.DataFrame(rows, columns=["table", "rows", "faults", "source"])
 
     @property
     def set_aside(self) -> dict[str, pd.DataFrame]:
         """With ``on_error="quarantine"``: the rows left out, by table, as they were, with ``reason``."""
         self.validate()
-        return dict((self._whole or self)._aside)
+        return dict(self._aside)
 
-    def _cut(self, start, end, closed: bool) -> Log:
-        cut = Log(self._source, self._readings, self._options, self._on_error)
-        cut._whole, cut._from, cut._to, cut._closed = self, start, end, closed
-        return cut
+    def _reopened(self, options: Options, on_error: str, measures: tuple) -> Log:
+        """This log, for `open_log`: with other measures where they are given, never with other options in silence."""
+        asked = {"tz": options.tz, "timestamp_unit": options.timestamp_unit, "scales": dict(options.scales)}
+        own = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit, "scales": self.scales}
+        asked["on_error"], own["on_error"] = on_error if on_error != "raise" else None, self._on_error
+        other = [name for name, value in asked.items() if value and value != own[name]]
+        if other:
+            options_given = ", ".join(f"{name}={asked[name]!r}" for name in other)
+            raise ConfigError(
+                f"{options_given}: this log is open already, without it; give the option where it is opened"
+            )
+        if not measures or measures == self._measures:
+            return self
+        log = copy.copy(self)
+        log._measures, log._overlaid = measures, True
+        return log
 
-    _closed = False
-
-    def _before(self, times):
-        return times <= self._to if self._closed else times < self._to
+    def _cut(self, cut: _Cut) -> Log:
+        log = copy.copy(self)
+        log._cuts, log._frames = (*self._cuts, cut), {}
+        return log
 
     def _frame(self, name: str) -> pd.DataFrame:
-        if name not in self._frames:
-            self._frames[name] = self._load(name)
-        return self._frames[name].copy(deep=False)
+        with engines.LOCK:
+            if name not in self._frames:
+                self._frames[name] = self._load(name)
+        return frames.copied(self._frames[name], TABLES[name])
 
     def _load(self, name: str) -> pd.DataFrame:
-        schema = TABLES[name]
-        if self._whole is not None:
-            frame = self._whole._frame(name)
-            keep = frame[schema.time].notna()
-            keep &= True if self._from is None else frame[schema.time] >= self._from
-            keep &= True if self._to is None else self._before(frame[schema.time])
-            return frame[keep].reset_index(drop=True)
-        if name not in self._readings:
-            return frames.empty(schema)
+        if name not in self._tables:
+            return frames.empty(TABLES[name])
         faults, count = self._faults(name)
         if count and self._on_error == "raise":
             raise LogError(faults, count)
         self._set_aside(name)
-        return frames.load(self.table(name), schema)
+        return frames.load(self.table(name), TABLES[name])
 
-    def _count(self, name: str) -> dict[str, Any]:
-        if name not in self._found:
-            self._found[name] = validation.counts(self._readings[name])
+    def _counts(self, name: str) -> dict[str, Any]:
+        with engines.LOCK:
+            if name not in self._found:
+                self._found[name] = self._tables[name].counts()
+                self._repeats[name] = validation.repeated(self._found[name])
         return self._found[name]
 
     def _faults(self, name: str) -> tuple[list[Fault], int]:
-        return validation.faults(self._readings[name], self._count(name))
+        return self._tables[name].faults(self._counts(name))
 
-    def _rows(self, name: str, checked: set[str]) -> ir.Table:
-        """A table with ``_bad``, true where a rule about one of the columns to be checked is broken."""
-        import ibis
+    def _distinct(self, name: str) -> None:
+        """Refuse a table that repeats a key; looked for once."""
+        if self._on_error != "raise" or name not in self._tables:
+            return
+        with engines.LOCK:
+            if name not in self._repeats:
+                self._repeats[name] = self._tables[name].repeats()
+        if self._repeats[name]:
+            self._tables[name].refuse()
 
-        schema = TABLES[one_of("table", name, tuple(TABLES))]
-        if self._whole is not None:
-            rows = self._whole._rows(name, checked)
-            rows = rows if self._from is None else rows.filter(rows[schema.time] >= self._from)
-            return rows if self._to is None else rows.filter(self._before(rows[schema.time]))
-        if name not in self._readings:
-            return frames.empty_table(schema).mutate(_bad=ibis.literal(False))
-        reading = self._readings[name]
-        if self._on_error == "raise":
-            return reading.clean(_bad=reading.bad(checked))
-        keep = ~reading.bad()
-        if validation.repeated(self._count(name)):
-            keep = keep & ~validation.again(reading)
-        marked = reading.clean(_keep=keep)
-        return marked.filter(marked["_keep"]).drop("_keep").mutate(_bad=ibis.literal(False))
+    def _rows(self, name: str, checked: Iterable[str]) -> ir.Table:
+        """A table flagged where a rule about one of the columns to be checked is broken."""
+        table = self._tables.get(_known(name)) or validation.absent(TABLES[name])
+        if self._on_error == "raise" or name not in self._tables:
+            rows = table.checked(checked)
+        else:
+            rows = table.sound(validation.repeated(self._counts(name)) > 0)
+        for cut in self._cuts:
+            rows = rows.filter(cut.keeps(rows[TABLES[name].time]))
+        return rows
 
     def _set_aside(self, name: str) -> None:
         if self._on_error == "raise" or name in self._aside:
@@ -279,80 +372,57 @@ class Log:
         import pandas as pd
 
         _, count = self._faults(name)
-        reading = self._readings[name]
-        broken = pd.DataFrame(list(reading.raw.broken))
+        table = self._tables[name]
+        broken = pd.DataFrame(list(table.raw.broken))
         if not count and broken.empty:
+            if self._folder is not None:
+                frames.none_aside(self._folder, name)
             return
         rows = broken
         if count:
-            doubled = validation.repeated(self._count(name)) > 0
-            rows = pd.concat([broken, validation.quarantined(reading, doubled)], ignore_index=True)
+            repeats = validation.repeated(self._counts(name)) > 0
+            rows = pd.concat([broken, table.quarantined(repeats)], ignore_index=True)
         self._aside[name] = rows
-        if self._source.folder is not None:
-            self._written[name] = frames.write_aside(rows, self._source.folder, name)
+        if self._folder is not None:
+            self._written[name] = frames.write_aside(rows, self._folder, name)
 
 
-@dataclass(frozen=True)
-class Door:
-    """What came through `as_table`: clean rows with ``_bad``, the columns that the source really has, the rules."""
-
-    rows: ir.Table
-    present: frozenset[str]
-    reading: Reading | None
-
-    def refuse(self) -> NoReturn:
-        """Raise the faults of the rows that were found bad."""
-        if self.reading is None:
-            raise LogError(Fault("log", expected="the rows changed while they were read"))
-        faults, count = validation.faults(self.reading, validation.counts(self.reading))
-        raise LogError(faults, count)
+def _known(name: str) -> str:
+    return one_of("table", name, tuple(TABLES))
 
 
-def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Door:
-    """The one door of the table functions: a log, an Ibis table or a DataFrame as clean rows of a table of the schema.
+def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> CleanTable:
+    """Read a table for a table function: a log, an Ibis table or a DataFrame as clean rows of a table of the schema.
 
     Parameters
     ----------
     data : Log, Ibis table or DataFrame
-        Columns that are missing are unknown in every row. Of rows of a DataFrame that repeat a unique key one is kept.
+        Columns that are missing are unknown in every row.
     name : str
         Table of the schema.
     check : iterable of str
-        Columns whose rules matter to the caller: ``_bad`` is true where a row breaks one.
+        Columns whose rules matter to the caller: `schema.FLAG` is true where a row breaks one.
+
+    Returns
+    -------
+    CleanTable
+        Its `rows`, the columns `present`, and `refuse()`, which raises the faults of its rows.
+
+    Raises
+    ------
+    LogError
+        Where a row repeats a key that must be unique (`request_id` of requests, `change_id` of changes).
     """
     import ibis
     import pandas as pd
 
-    checked = set(check)
     if isinstance(data, Log):
-        reading = (data._whole or data)._readings.get(name)
-        present = frozenset(reading.rows.columns if reading else ())
-        return Door(data._rows(name, checked), present, reading)
+        data._distinct(name)
+        table = data._tables.get(_known(name)) or validation.absent(TABLES[name])
+        return replace(table, rows=data._rows(name, check))
     if not isinstance(data, pd.DataFrame | ibis.Table):
         raise ConfigError(f"{name}: {type(data).__name__}; expected a log, a pandas DataFrame or an Ibis table")
-    if isinstance(data, pd.DataFrame):
-        data = frames.without_repeats(data, TABLES[name])
-    raw = read_tables({name: data}).tables[name]
-    reading = validation.read(raw, strict=False)
-    return Door(reading.clean(_bad=reading.bad(checked)), frozenset(reading.rows.columns), reading)
-
-
-def _zone(tz: str) -> None:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        ZoneInfo(tz)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError(f"tz={tz!r}; expected the name of a time zone, such as 'Europe/Berlin' or 'UTC'") from error
-
-
-def _moment(when) -> pd.Timestamp:
-    import pandas as pd
-
-    try:
-        moment = pd.Timestamp(when)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{when!r} is no time; expected one such as '2026-05-12T09:31Z'") from error
-    if moment is pd.NaT:
-        raise ConfigError(f"{when!r} is no time; expected one such as '2026-05-12T09:31Z'")
-    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+    table = validation.clean(given(name, data), strict=False)
+    if table.repeats():
+        table.refuse()
+    return replace(table, rows=table.checked(check))

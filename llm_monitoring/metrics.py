@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llm_monitoring import engines, windows
-from llm_monitoring.errors import one_of
-from llm_monitoring.intervals import wilson
+from llm_monitoring import answers, engines, windows
+from llm_monitoring.errors import ConfigError, one_of
+from llm_monitoring.intervals import mean_from_sums, wilson
 from llm_monitoring.log import Log, as_table
+from llm_monitoring.measures import Measure, declared
+from llm_monitoring.schema import FLAG
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
 
-RATES = ("error_rate", "refusal_rate", "truncation_rate")
+RATES = {"error_rate": "__lm_error", "refusal_rate": "__lm_refusal", "truncation_rate": "__lm_truncation"}
 LATENCIES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
+SUMS = {"cost_usd": "n_cost", "input_tokens": "n_input_tokens", "output_tokens": "n_output_tokens"}
 MEASURES = (
     *RATES,
     *LATENCIES,
@@ -27,6 +29,7 @@ MEASURES = (
 )
 MEASURED = ("finish_reason", "latency_ms", "input_tokens", "output_tokens", "cost_usd")
 ROWS_BEHIND = ("n_finish_reason", "n_latency", "n_cost", "n_input_tokens", "n_output_tokens")
+QUALITY = ("n_judged", "n_failed", "mean_quality", "sd_quality", "se_quality", "flagged_rate")
 
 
 def window_metrics(
@@ -37,6 +40,7 @@ def window_metrics(
     intervals: bool = False,
     fill: bool = False,
     quantiles: str = "exact",
+    measures: Sequence[str | Measure] = (),
 ) -> pd.DataFrame:
     """Volume, errors, latency, cost and tokens per window.
 
@@ -54,21 +58,27 @@ def window_metrics(
         Add the empty windows between the first and the last, with count 0 and nulls.
     quantiles : {"exact", "approximate"}
         Linear interpolation between order statistics, or the engine's sketch.
+    measures : sequence of str or Measure
+        Measures of one's own: names declared with the log (``open_log(..., measures=[...])``), or `Measure` objects.
 
     Returns
     -------
     DataFrame
         ``window_start``, ``window_end`` (UTC, left-closed; the first and last request where `window` is None), the
-        `by` columns, ``request_count``, ``error_rate`` (a non-null error), ``refusal_rate``, ``truncation_rate`` (over
+        `by` columns, ``request_count``, ``error_rate`` (an error, or the finish reason ``error``), ``refusal_rate``, ``truncation_rate`` (over
         requests whose finish reason is known), ``latency_p50_ms``, ``latency_p95_ms``, ``latency_p99_ms``,
         ``total_cost_usd``, ``avg_cost_per_request_usd``, ``avg_input_tokens``, ``avg_output_tokens`` (over the requests
         where they are known), and how many those are: ``n_finish_reason``, ``n_latency``, ``n_cost``,
-        ``n_input_tokens``, ``n_output_tokens``. Nothing is rounded; unknown is NaN.
+        ``n_input_tokens``, ``n_output_tokens``. For each of `measures` its mean or share, ``<name>_n``, with
+        `intervals` ``<name>_low``, ``<name>_high`` (95 %: Wilson, or Student's t), and for kind "positive"
+        ``<name>_p50``, ``<name>_p95``. Nothing is rounded; unknown is NaN.
 
     Raises
     ------
     LogError
-        Where a row would spoil a figure: a null key, a negative or infinite number.
+        Where a row would spoil a figure: a null key, a repeated request id, a negative or infinite number.
+    ConfigError
+        An unknown measure or column.
 
     Examples
     --------
@@ -82,68 +92,103 @@ def window_metrics(
     1 2026-05-11 10:00:00+00:00              1         0.0             NaN
     """
     one_of("quantiles", quantiles, ("exact", "approximate"))
-    by = columns(by)
-    door = as_table(requests, "requests", check={"timestamp", *MEASURED, *by})
-    rows, keys = windows.keyed(door.rows, "timestamp", window, by)
-    aggregates = _aggregates(rows, quantiles, None if window is None else "timestamp")
+    by = columns(by, ["request_count", *MEASURES, *ROWS_BEHIND])
+    own = _own(requests, measures)
+    door = as_table(requests, "requests", check={"timestamp", *MEASURED, *by, *(each.column or "" for each in own)})
+    rows = answers.own_values(answers.requests_view(door.rows, door.present), own)
+    rows, keys = windows.keyed(rows, "timestamp", window, by)
+    aggregates = _aggregates(rows, quantiles, own, ends=window is None)
     cells = rows.group_by(keys).aggregate(**aggregates) if keys else rows.aggregate(**aggregates)
-    latencies = {name: cells["latencies"][i] for i, name in enumerate(LATENCIES)}
-    frame = engines.run(cells.mutate(**latencies).drop("latencies")).to_pandas()
-    if frame["bad"].sum():
+    frame = engines.run(_unpacked(cells, own)).to_pandas()
+    if frame["__lm_wrong"].sum():
         door.refuse()
-    frame = windows.labelled(frame, window, by)
-    frame = windows.filled(frame, window, by) if fill else frame
-    frame = _rates(frame, door.present)
+    frame = (
+        windows.filled(windows.labelled(frame, window, by), window, by) if fill else windows.labelled(frame, window, by)
+    )
+    frame = _rates(frame, own)
     names = ["window_start", "window_end", *by, "request_count", *MEASURES, *ROWS_BEHIND]
-    if intervals:
-        for rate in RATES:
-            n = frame["request_count"] if rate == "error_rate" else frame["n_finish_reason"]
-            frame[f"{rate}_low"], frame[f"{rate}_high"] = wilson((frame[rate] * n).fillna(0), n)
-            names += [f"{rate}_low", f"{rate}_high"]
-    return frame[names]
+    for rate in RATES if intervals else ():
+        n = frame[f"__lm_{rate}_n"].fillna(0)
+        frame[f"{rate}_low"], frame[f"{rate}_high"] = wilson((frame[rate] * n).fillna(0), n)
+        names += [f"{rate}_low", f"{rate}_high"]
+    return frame[[*names, *_own_columns(own, intervals)]]
 
 
-def columns(by: Sequence[str] | str | None) -> list[str]:
-    """The columns to split by as a list; one name alone is taken as that."""
-    if by is None:
-        return []
-    return [by] if isinstance(by, str) else list(by)
+def columns(by: Sequence[str] | str | None, results: Sequence[str] = ()) -> list[str]:
+    """The columns to split by as a list; one name alone is taken as that, a name of the result's columns is refused."""
+    listed = [] if by is None else [by] if isinstance(by, str) else list(by)
+    for name in listed:
+        if name in results or name in ("window_start", "window_end"):
+            raise ConfigError(f"by={name!r}: the result has a column of this name. Rename the column of the log")
+    return listed
 
 
-def _aggregates(rows: ir.Table, quantiles: str, time: str | None) -> dict[str, ir.Scalar]:
+def _own(requests, measures: Sequence[str | Measure]) -> list[Measure]:
+    """The measures asked for: declared with the log, or given as they are."""
+    known = {each.name: each for each in requests.measures} if isinstance(requests, Log) else {}
+    given = [measures] if isinstance(measures, str | Measure) else list(measures)
+    for each in given:
+        if isinstance(each, str) and each not in known:
+            one_of("measures", each, tuple(known))
+    return list(declared([known[each] if isinstance(each, str) else each for each in given]))
+
+
+def _aggregates(rows: ir.Table, quantiles: str, own: Sequence[Measure], ends: bool) -> dict[str, ir.Scalar]:
     latency, shares = rows["latency_ms"], list(LATENCIES.values())
-    known = rows["finish_reason"].notnull() | rows["error"].notnull()
-    return {
+    found = {
         "request_count": rows.count(),
-        "errors": rows["error"].count(),
-        "finished_in_error": rows.count(where=rows["finish_reason"] == "error"),
-        "refusals": rows.count(where=rows["finish_reason"] == "refusal"),
-        "truncations": rows.count(where=rows["finish_reason"] == "max_tokens"),
-        "latencies": latency.quantile(shares) if quantiles == "exact" else latency.approx_quantile(shares),
-        "total_cost_usd": rows["cost_usd"].sum(),
-        "input_tokens": rows["input_tokens"].sum(),
-        "output_tokens": rows["output_tokens"].sum(),
-        "n_finish_reason": rows.count(where=known),
+        "__lm_latencies": latency.quantile(shares) if quantiles == "exact" else latency.approx_quantile(shares),
         "n_latency": latency.count(),
-        "n_cost": rows["cost_usd"].count(),
-        "n_input_tokens": rows["input_tokens"].count(),
-        "n_output_tokens": rows["output_tokens"].count(),
-        "bad": rows.count(where=rows["_bad"]),
-        **({} if time else {"first": rows["timestamp"].min(), "last": rows["timestamp"].max()}),
+        "__lm_wrong": rows.count(where=rows[FLAG]),
     }
+    for rate, flag in RATES.items():
+        found |= {f"__lm_{rate}": rows[flag].sum(), f"__lm_{rate}_n": rows[flag].count()}
+    for column, n in SUMS.items():
+        found |= {f"__lm_{column}": rows[column].sum(), n: rows[column].count()}
+    for each in own:
+        value = rows[f"__lm_own_{each.name}"]
+        found |= {f"__lm_{each.name}": value.sum(), f"__lm_{each.name}2": (value * value).sum()}
+        found |= {f"{each.name}_n": value.count()}
+        found |= {f"__lm_{each.name}_q": value.quantile([0.5, 0.95])} if each.kind == "positive" else {}
+    return found | ({windows.FIRST: rows["timestamp"].min(), windows.LAST: rows["timestamp"].max()} if ends else {})
 
 
-def _rates(frame: pd.DataFrame, present: frozenset[str]) -> pd.DataFrame:
-    n, known = frame["request_count"], frame["n_finish_reason"]
-    errors = frame["errors"] if "error" in present else frame["finished_in_error"]
-    frame["error_rate"] = share(errors, n if "error" in present else known)
-    frame["refusal_rate"] = share(frame["refusals"], known)
-    frame["truncation_rate"] = share(frame["truncations"], known)
-    frame["avg_cost_per_request_usd"] = share(frame["total_cost_usd"], frame["n_cost"])
-    frame["avg_input_tokens"] = share(frame["input_tokens"], frame["n_input_tokens"])
-    frame["avg_output_tokens"] = share(frame["output_tokens"], frame["n_output_tokens"])
-    frame["total_cost_usd"] = frame["total_cost_usd"].astype("float64").where(frame["n_cost"] > 0)
+def _unpacked(cells: ir.Table, own: Sequence[Measure]) -> ir.Table:
+    """The cells with a column for each quantile of the lists."""
+    lists = {"__lm_latencies": list(LATENCIES)}
+    lists |= {
+        f"__lm_{each.name}_q": [f"{each.name}_p50", f"{each.name}_p95"] for each in own if each.kind == "positive"
+    }
+    found = {name: cells[column][i] for column, names in lists.items() for i, name in enumerate(names)}
+    return cells.mutate(**found).drop(*lists)
+
+
+def _rates(frame: pd.DataFrame, own: Sequence[Measure]) -> pd.DataFrame:
+    for rate in RATES:
+        frame[rate] = share(frame[f"__lm_{rate}"], frame[f"__lm_{rate}_n"])
+    frame["n_finish_reason"] = frame["__lm_refusal_rate_n"].fillna(0).astype("int64")
+    frame["avg_cost_per_request_usd"] = share(frame["__lm_cost_usd"], frame["n_cost"])
+    frame["avg_input_tokens"] = share(frame["__lm_input_tokens"], frame["n_input_tokens"])
+    frame["avg_output_tokens"] = share(frame["__lm_output_tokens"], frame["n_output_tokens"])
+    frame["total_cost_usd"] = frame["__lm_cost_usd"].astype("float64").where(frame["n_cost"] > 0)
+    for each in own:
+        n, total = frame[f"{each.name}_n"].fillna(0).astype("int64"), frame[f"__lm_{each.name}"]
+        frame[f"{each.name}_n"], mean = n, share(total, n)
+        frame[each.name] = mean
+        if each.kind == "proportion":
+            low, high = wilson((mean * n).fillna(0), n)
+        else:
+            low, high = mean_from_sums(n, total, frame[f"__lm_{each.name}2"])
+        frame[f"{each.name}_low"], frame[f"{each.name}_high"] = low, high
     return frame
+
+
+def _own_columns(own: Sequence[Measure], intervals: bool) -> list[str]:
+    names = []
+    for each in own:
+        names += [each.name, f"{each.name}_n", *([f"{each.name}_low", f"{each.name}_high"] if intervals else [])]
+        names += [f"{each.name}_p50", f"{each.name}_p95"] if each.kind == "positive" else []
+    return names
 
 
 def share(part: pd.Series, whole: pd.Series) -> pd.Series:
@@ -159,19 +204,20 @@ def quality_metrics(
     Parameters
     ----------
     judgements : DataFrame, Ibis table or Log
-        A judgement counts as failed where its score is null. A log brings its requests along.
+        Of several judgements of a request by one judge the latest that succeeded counts. A log brings its requests along.
     requests : DataFrame, Ibis table or Log, optional
         Where given, windows go by the request's time and `by` may name its columns; otherwise by `judged_at`.
     window : str or None
         Width, such as ``"1d"``; None for one row over everything.
     by : sequence of str
-        Columns to split by.
+        Columns to split by. Without ``judge_model`` among them the figures are those of the first judge: the one with
+        most judgements in its first two weeks (per feature where `by` names it), and whoever took over from it.
 
     Returns
     -------
     DataFrame
-        ``window_start``, ``window_end``, the `by` columns, ``n_judged`` (with a score), ``n_failed``,
-        ``mean_quality`` (1 to 5; Hajek mean with weights 1 / ``inclusion_probability`` [1]_), ``sd_quality`` (within the
+        ``window_start``, ``window_end``, the `by` columns, ``n_judged`` (not failed), ``n_failed``,
+        ``mean_quality`` (on the judge's scale; Hajek mean with weights 1 / ``inclusion_probability`` [1]_), ``sd_quality`` (within the
         window, same weights), ``se_quality`` (clustered by session where the requests name them), ``flagged_rate``, one ``mean_<dimension>`` per dimension.
 
     References
@@ -188,7 +234,7 @@ def quality_metrics(
        n_judged  n_failed  mean_quality  flagged_rate  mean_tone
     0         2         1           3.0           0.5        3.5
     """
-    by = columns(by)
+    by = columns(by, QUALITY)
     if isinstance(judgements, Log) and requests is None and judgements.has("requests"):
         requests = judgements
     checked = {
@@ -201,99 +247,81 @@ def quality_metrics(
         "inclusion_probability",
     }
     door = as_table(judgements, "judgements", check=checked)
-    rows, time = door.rows, "judged_at"
-    if requests is not None:
-        rows, time = _with_requests(rows, requests, by), "timestamp"
-    names = _dimension_names(rows)
+    asked = None if requests is None else as_table(requests, "requests").rows
+    time = "judged_at" if requests is None else "timestamp"
+    rows = answers.judged_view(door.rows, asked, by)
+    if "judge_model" not in by:
+        rows = answers.by_series(rows, per_feature="feature_id" in by)
+        rows = rows.filter((rows["__lm_series"] == "") | rows[FLAG])
+    names = answers.dimension_names(rows)
     scored = rows.mutate(
-        **{f"_value_{i}": engines.json_number(rows["dimensions"], name) for i, name in enumerate(names)},
-        _weight=1 / rows["inclusion_probability"].fill_null(1.0),
+        **{f"__lm_value_{i}": engines.json_number(rows["dimensions"], name) for i, name in enumerate(names)}
     )
     keyed, keys = windows.keyed(scored, time, window, by)
     aggregates = _quality_aggregates(keyed, len(names), time if window is None else None)
     cells = keyed.group_by(keys).aggregate(**aggregates) if keys else keyed.aggregate(**aggregates)
     frame = engines.run(cells).to_pandas()
-    if frame["bad"].sum():
+    if frame["__lm_wrong"].sum():
         door.refuse()
-    frame = _by_session(frame, keyed, keys) if "_session" in keyed.columns else frame.assign(clusters=frame["n_judged"])
+    frame = _by_session(frame, keyed, keys) if requests is not None else frame.assign(__lm_clusters=frame["__lm_n"])
     frame = _quality(windows.labelled(frame, window, by), names)
-    measures = ["n_judged", "n_failed", "mean_quality", "sd_quality", "se_quality", "flagged_rate"]
-    return frame[["window_start", "window_end", *by, *measures, *(f"mean_{name}" for name in names)]]
-
-
-def _with_requests(rows: ir.Table, requests, by: list[str]) -> ir.Table:
-    """Judgements joined with their requests; a column that both have comes from the request."""
-    door = as_table(requests, "requests")
-    wanted = [name for name in dict.fromkeys(["timestamp", *by]) if name in door.rows.columns]
-    more = {name: door.rows[name] for name in wanted}
-    if "session_id" in door.rows.columns:
-        more["_session"] = door.rows["session_id"].cast("string").fill_null(door.rows["request_id"])
-    right = door.rows.select(_id=door.rows["request_id"], **more)
-    left = rows.drop(*[name for name in wanted if name in rows.columns])
-    return left.inner_join(right, left["request_id"] == right["_id"]).drop("_id")
-
-
-def _dimension_names(rows: ir.Table) -> list[str]:
-    """Names of the dimensions, found by the distinct shapes of the JSON objects (their numbers left out)."""
-    shape = rows["dimensions"].re_replace(r":\s*(-?[0-9.eE+-]+|null)", ":0")
-    shapes = rows.select(shape=shape).filter(lambda t: t["shape"].notnull()).distinct()
-    found: set[str] = set()
-    for text in engines.run(shapes)["shape"].to_pylist():
-        try:
-            found.update(str(name) for name in json.loads(text))
-        except ValueError:
-            continue
-    return sorted(found)
+    return frame[["window_start", "window_end", *by, *QUALITY, *(f"mean_{name}" for name in names)]]
 
 
 def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> dict[str, ir.Scalar]:
     import ibis
 
-    score = rows["quality_score"]
-    weight = ibis.ifelse(score.notnull(), rows["_weight"], ibis.null("float64"))
-    flagged = ibis.ifelse(score.notnull(), rows["flagged"].fill_null(False).ifelse(1.0, 0.0), ibis.null("float64"))
+    score, flag, weight = rows["__lm_score"], rows["__lm_flagged"], rows["__lm_weight"]
+    own = ibis.ifelse(score.notnull(), weight, ibis.null("float64"))
     moments = {
-        "n_judged": score.count(),
-        "n_failed": rows.count(where=score.isnull()),
-        "w": weight.sum(),
-        "wy": (weight * score).sum(),
-        "wyy": (weight * score * score).sum(),
-        "ww": (weight * weight).sum(),
-        "wwy": (weight * weight * score).sum(),
-        "wwyy": (weight * weight * score * score).sum(),
-        "wf": (weight * flagged).sum(),
-        "bad": rows["_bad"].sum(),
-        **({"first": rows[time].min(), "last": rows[time].max()} if time else {}),
+        "n_judged": rows.count(where=rows["__lm_failed"] == 0),
+        "n_failed": rows.count(where=rows["__lm_failed"] == 1),
+        "__lm_n": score.count(),
+        "__lm_w": own.sum(),
+        "__lm_wy": (own * score).sum(),
+        "__lm_wyy": (own * score * score).sum(),
+        "__lm_ww": (own * own).sum(),
+        "__lm_wwy": (own * own * score).sum(),
+        "__lm_wwyy": (own * own * score * score).sum(),
+        "__lm_wf": (weight * flag).sum(),
+        "__lm_w_flag": ibis.ifelse(flag.notnull(), weight, ibis.null("float64")).sum(),
+        "__lm_wrong": rows[FLAG].sum(),
+        **({windows.FIRST: rows[time].min(), windows.LAST: rows[time].max()} if time else {}),
     }
     for i in range(dimensions):
-        value = rows[f"_value_{i}"]
-        moments[f"v{i}"] = (weight * value).sum()
-        moments[f"wv{i}"] = ibis.ifelse(value.notnull(), weight, ibis.null("float64")).sum()
+        found = rows[f"__lm_value_{i}"]
+        moments[f"__lm_v{i}"] = (weight * found).sum()
+        moments[f"__lm_wv{i}"] = ibis.ifelse(found.notnull(), weight, ibis.null("float64")).sum()
     return moments
 
 
 def _by_session(frame: pd.DataFrame, rows: ir.Table, keys: list[str]) -> pd.DataFrame:
     """The cells' squares of weights and scores, summed over sessions: answers of one session resemble each other."""
-    scored = rows.filter(rows["quality_score"].notnull())
-    grouped = scored.group_by([*keys, "_session"])
-    sessions = grouped.aggregate(w=scored["_weight"].sum(), wy=(scored["_weight"] * scored["quality_score"]).sum())
-    w, wy = sessions["w"], sessions["wy"]
-    squares = {"clusters": w.count(), "ww": (w * w).sum(), "wwy": (w * wy).sum(), "wwyy": (wy * wy).sum()}
+    scored = rows.filter(rows["__lm_score"].notnull())
+    weight, grouped = scored["__lm_weight"], scored.group_by([*keys, "__lm_session"])
+    sessions = grouped.aggregate(__lm_sw=weight.sum(), __lm_swy=(weight * scored["__lm_score"]).sum())
+    w, wy = sessions["__lm_sw"], sessions["__lm_swy"]
+    squares = {
+        "__lm_clusters": w.count(),
+        "__lm_ww": (w * w).sum(),
+        "__lm_wwy": (w * wy).sum(),
+        "__lm_wwyy": (wy * wy).sum(),
+    }
     cells = sessions.group_by(keys).aggregate(**squares) if keys else sessions.aggregate(**squares)
-    clustered, frame = engines.run(cells).to_pandas(), frame.drop(columns=["ww", "wwy", "wwyy"])
+    clustered, frame = engines.run(cells).to_pandas(), frame.drop(columns=["__lm_ww", "__lm_wwy", "__lm_wwyy"])
     return frame.merge(clustered, on=keys, how="left") if keys else frame.join(clustered)
 
 
 def _quality(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Moments -> mean, sd, standard error: the sums of squares about the mean, by the shift of their origin."""
-    n, w = frame["n_judged"].astype("float64"), frame["w"]
-    mean = frame["mean_quality"] = share(frame["wy"], w)
-    spread = (frame["wyy"] - 2 * mean * frame["wy"] + mean**2 * w).clip(lower=0)
+    n, w, wy = frame["__lm_n"].astype("float64"), frame["__lm_w"], frame["__lm_wy"]
+    mean = frame["mean_quality"] = share(wy, w)
+    spread = (frame["__lm_wyy"] - 2 * mean * wy + mean**2 * w).clip(lower=0)
     frame["sd_quality"] = (spread / w * n / (n - 1).where(n > 1)) ** 0.5
-    squares = (frame["wwyy"] - 2 * mean * frame["wwy"] + mean**2 * frame["ww"]).clip(lower=0)
-    clusters = frame["clusters"].astype("float64")
+    squares = (frame["__lm_wwyy"] - 2 * mean * frame["__lm_wwy"] + mean**2 * frame["__lm_ww"]).clip(lower=0)
+    clusters = frame["__lm_clusters"].astype("float64")
     frame["se_quality"] = (squares * clusters / (clusters - 1).where(clusters > 1)) ** 0.5 / w
-    frame["flagged_rate"] = share(frame["wf"], w)
+    frame["flagged_rate"] = share(frame["__lm_wf"], frame["__lm_w_flag"])
     for i, name in enumerate(names):
-        frame[f"mean_{name}"] = share(frame[f"v{i}"], frame[f"wv{i}"])
+        frame[f"mean_{name}"] = share(frame[f"__lm_v{i}"], frame[f"__lm_wv{i}"])
     return frame

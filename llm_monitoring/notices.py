@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines
-from llm_monitoring.validation import Reading
+from llm_monitoring.columns import Mended
+from llm_monitoring.errors import quote
+from llm_monitoring.validation import CleanTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,16 +16,16 @@ if TYPE_CHECKING:
 FIRST = 5
 
 
-def of_table(reading: Reading, found: dict[str, Any], aside: int, written: Path | None) -> list[str]:
+def of_table(table: CleanTable, found: dict[str, Any], aside: int, written: Path | None) -> list[str]:
     """Notices about one table, from the counts that `validation.counts` made and the rows that were set aside."""
-    schema, label = reading.raw.schema, reading.raw.label
+    schema, label = table.raw.schema, table.raw.label
     told = []
-    for i, (column, where, words) in enumerate(reading.mended):
+    for i, each in enumerate(table.mended):
         if found[f"mended_{i}"]:
-            told.append(f"{label}, {column}: {words}: {_by_value(reading, column, where)}")
+            told.append(f"{label}, {each.column}: {each.words}: {_by_value(table, each)}")
     if found.get("last") is not None and found["last"] > datetime.now(UTC):
-        late = reading.values[schema.time] > datetime.now(UTC)
-        told.append(f"{label}, {schema.time}: {_first_ids(reading, late, 'from after now')}")
+        late = table.values[schema.time] > datetime.now(UTC)
+        told.append(f"{label}, {schema.time}: {_first_ids(table, late, 'from after now')}")
     mean, most = found.get("latency_mean"), found.get("latency_max")
     if (
         schema.name == "requests"
@@ -37,7 +39,7 @@ def of_table(reading: Reading, found: dict[str, Any], aside: int, written: Path 
             f"{label}, latency_ms: mean {mean:.3g}, highest {most:.3g}: these look like seconds, read as milliseconds"
         )
     if aside:
-        rows = found["rows"] + len(reading.raw.broken)
+        rows = found["rows"] + len(table.raw.broken)
         where = f"written to {written}" if written else f"in log.set_aside[{schema.name!r}]"
         told.append(f"{label}: {aside:,} of {rows:,} rows set aside, {where}")
     return told
@@ -54,24 +56,29 @@ def orphans(log) -> list[str]:
         count = engines.run(lost.aggregate(n=lost.count())).to_pylist()[0]["n"]
         if count:
             first = engines.run(lost.distinct().order_by("request_id").limit(FIRST)).to_pylist()
-            label = log._readings[name].raw.label
+            label = log._tables[name].raw.label
             ids = [row["request_id"] for row in first]
             told.append(f"{label}: {_counted(count, 'whose request_id is not in requests', ids)}")
     return told
 
 
-def _by_value(reading: Reading, column: str, where) -> str:
-    raw = reading.rows[column].cast("string")
-    rows = reading.rows.select(raw=raw, read=reading.values[column].cast("string"), where=where)
-    rows = rows.filter(rows["where"]).group_by(["raw", "read"]).aggregate(n=rows["where"].count())
-    pairs = sorted(engines.run(rows).to_pylist(), key=lambda row: (-row["n"], row["raw"]))
-    more = f", and {len(pairs) - FIRST} other values" if len(pairs) > FIRST else ""
-    return ", ".join(f"{row['raw']!r} as {row['read']!r} ({row['n']:,})" for row in pairs[:FIRST]) + more
+def _by_value(table: CleanTable, each: Mended) -> str:
+    """The values concerned, each with what it was read as and how often."""
+    stored, read = table.stored[each.column].cast("string"), table.values[each.column].cast("string")
+    rows = table.stored.select(stored=stored, read=read, where=each.where).filter(lambda t: t["where"])
+    found = engines.run(rows.group_by(["stored", "read"]).aggregate(n=rows.count())).to_pylist()
+    found.sort(key=lambda row: (-row["n"], str(row["stored"])))
+    more = f", and {len(found) - FIRST} other values" if len(found) > FIRST else ""
+    return ", ".join(f"{quote(row['stored'])} as {_shown(row['read'])} ({row['n']:,})" for row in found[:FIRST]) + more
 
 
-def _first_ids(reading: Reading, where, words: str) -> str:
-    key = reading.values[reading.raw.schema.columns[0].name]
-    rows = reading.rows.select(id=key, where=where).filter(lambda t: t["where"])
+def _shown(read: str | None) -> str:
+    return "unknown" if read is None else quote(read)
+
+
+def _first_ids(table: CleanTable, where, words: str) -> str:
+    key = table.values[table.raw.schema.columns[0].name]
+    rows = table.stored.select(id=key, where=where).filter(lambda t: t["where"])
     ids = [row["id"] for row in engines.run(rows.select("id").distinct().order_by("id").limit(FIRST)).to_pylist()]
     return _counted(engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"], words, ids)
 

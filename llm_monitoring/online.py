@@ -19,6 +19,7 @@ from llm_monitoring.drift.embedding import embed
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.judging.asking import ask, judgement
 from llm_monitoring.judging.client import Item, current_judge
+from llm_monitoring.measures import failed
 from llm_monitoring.probes.suite import CANARY_PROBES, ModelBehaviorProbe
 from llm_monitoring.records import QualityJudgement, RequestMetrics, UserSignal
 from llm_monitoring.sampling import should_sample
@@ -47,8 +48,8 @@ __all__ = [
 def compute_window_metrics(records: Sequence[RequestMetrics], window_label: str) -> dict[str, Any]:
     """Error, refusal, latency, cost and token figures of one window.
 
-    What differs from the original: percentiles by linear interpolation, as everywhere here; a request that is
-    recorded twice counts once; unknown numbers (None) are left out and, where all are unknown, the figure is None.
+    What differs from the original: percentiles by linear interpolation, as everywhere here; a request that only its
+    finish reason calls an error is one; a request that is recorded twice counts once; unknown numbers (None) are left out and, where all are unknown, the figure is None.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def compute_window_metrics(records: Sequence[RequestMetrics], window_label: str)
     return {
         "window": window_label,
         "request_count": n,
-        "error_rate": round(sum(record.error is not None for record in records) / n, 4),
+        "error_rate": round(sum(failed(record.error, record.finish_reason) for record in records) / n, 4),
         "refusal_rate": round(sum(record.finish_reason == "refusal" for record in records) / n, 4),
         "latency_p50_ms": p50,
         "latency_p95_ms": p95,

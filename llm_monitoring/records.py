@@ -77,10 +77,11 @@ class QualityJudgement:
     Parameters
     ----------
     request_id, feature_id : str
-    quality_score : int or None
-        1 to 5; None where the judge failed. A failed judgement is missing, never a middling score.
+    quality_score : float or None
+        On the rubric's scale, 1 to 5 unless it says otherwise; None where the judge failed, or gives pass / fail only.
+        A failed judgement is missing, never a middling score.
     dimensions : dict
-        Dimension -> 1 to 5; empty where the judge failed.
+        Dimension -> score on the same scale; empty where the judge failed.
     flagged : bool
         Whether the rubric's flag rule holds; never for a failed judgement.
     flag_reason : str or None
@@ -99,8 +100,8 @@ class QualityJudgement:
 
     request_id: str
     feature_id: str
-    quality_score: int | None
-    dimensions: dict[str, int]
+    quality_score: float | None
+    dimensions: dict[str, float]
     flagged: bool
     flag_reason: str | None
     judged_at: str

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llm_monitoring import engines, frames
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.log import as_table
-from llm_monitoring.schema import REQUESTS
+from llm_monitoring.schema import FLAG, REQUESTS
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -74,9 +74,9 @@ def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = No
     hashed = engines.buckets(door.rows, "request_id")
     chance = _boosted(hashed, _rate(rate), boost or {}, _double)
     limit = _boosted(hashed, _rate(rate), boost or {}, _limit)
-    drawn = hashed.filter((hashed["_bucket"] < limit) | hashed["_bad"])
+    drawn = hashed.filter((hashed["_bucket"] < limit) | hashed[FLAG])
     frame = frames.load(drawn.mutate(inclusion_probability=chance).drop("_bucket"), REQUESTS)
-    if frame.pop("_bad").any():
+    if frame.pop(FLAG).any():
         door.refuse()
     frame["inclusion_probability"] = frame["inclusion_probability"].astype(float)
     return frame

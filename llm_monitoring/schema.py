@@ -1,8 +1,15 @@
-"""The six tables of a log as data: columns, kinds, row rules, and the map of finish reasons. No code that reads."""
+"""The six tables of a log as data: columns, kinds, row rules, scales of judges, and the map of finish reasons."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from llm_monitoring.errors import ConfigError, quote
+
+#: Start of the names of columns that the package adds to rows on their way; a log must not have such columns.
+RESERVED = "__lm_"
+FLAG, ROW, FILE = f"{RESERVED}bad", f"{RESERVED}row", f"{RESERVED}file"
 
 
 @dataclass(frozen=True)
@@ -10,7 +17,8 @@ class Column:
     """One column: what it is called, what kind of value it holds, and what a row of it may be.
 
     `kind` is text, number, time, flag or json. `required` columns must be there and, unless `nullable`, known in every
-    row; the others are unknown (null) where absent. Numbers lie in `low` to `high`, texts in `choices`, where given.
+    row; the others are unknown (null) where absent. Numbers lie in `low` to `high` (above `low` where it is `open`),
+    texts in `choices`, where given.
     """
 
     name: str
@@ -20,6 +28,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    open: bool = False
 
     @property
     def expected(self) -> str:
@@ -29,7 +38,9 @@ class Column:
             return f"expected one of {', '.join(repr(choice) for choice in self.choices)}{unknown}"
         if self.kind == "number":
             span = "a finite number" if self.low is None else f"a number >= {self.low:g}"
-            span = span if self.high is None else f"a number from {self.low:g} to {self.high:g}"
+            if self.high is not None:
+                start = f"above {self.low:g}, up to" if self.open else f"from {self.low:g} to"
+                span = f"a number {start} {self.high:g}"
             return f"expected {span}{unknown}"
         words = {"text": "a text", "time": "a time", "flag": "true or false", "json": "a JSON object"}
         return f"expected {words[self.kind]}{unknown}"
@@ -60,10 +71,6 @@ class Table:
 
 def _key(name: str, **rules) -> Column:
     return Column(name, required=True, nullable=False, **rules)
-
-
-def _score(name: str, required: bool = False) -> Column:
-    return Column(name, "number", required=required, low=1, high=5)
 
 
 def _amount(name: str) -> Column:
@@ -160,7 +167,7 @@ JUDGEMENTS = Table(
     columns=(
         _key("request_id"),
         _key("feature_id"),
-        _score("quality_score", required=True),
+        Column("quality_score", "number", required=True),
         Column("dimensions", "json", required=True),
         Column("flagged", "flag", required=True),
         Column("flag_reason", required=True),
@@ -170,7 +177,7 @@ JUDGEMENTS = Table(
         Column("status", choices=("ok", "failed")),
         Column("scale"),
         Column("error"),
-        Column("inclusion_probability", "number", low=0, high=1),
+        Column("inclusion_probability", "number", low=0, high=1, open=True),
         _amount("cost_usd"),
     ),
 )
@@ -221,9 +228,62 @@ REVIEWS = Table(
         Column("reviewer", required=True),
         _key("reviewed_at", kind="time"),
         Column("note"),
-        _score("quality_score"),
+        Column("quality_score", "number", low=1, high=5),
         Column("expected_output"),
     ),
 )
+
+PASS_FAIL = "pass_fail"
+DEFAULT_SCALE = "1..5"
+_SCALE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*\.\.\s*(-?\d+(?:\.\d+)?)\s*")
+
+
+def scale_text(scale: object, name: str = "scale") -> str:
+    """A scale of a judge as the log writes it: ``"0..10"`` or ``"pass_fail"``.
+
+    Parameters
+    ----------
+    scale : tuple of two numbers, or str
+        ``(0, 10)``, ``"0..10"`` or ``"pass_fail"``.
+    name : str
+        What an error calls it.
+
+    Raises
+    ------
+    ConfigError
+        Where it is neither, or its lower end is not below its upper one.
+
+    Examples
+    --------
+    >>> scale_text((0, 1)), scale_text("0..10"), scale_text("pass_fail")
+    ('0..1', '0..10', 'pass_fail')
+    """
+    if scale == PASS_FAIL:
+        return PASS_FAIL
+    ends: tuple = tuple(scale) if isinstance(scale, tuple | list) else ()
+    if isinstance(scale, str) and (match := _SCALE.fullmatch(scale)):
+        ends = (match[1], match[2])
+    try:
+        low, high = (float(end) for end in ends)
+    except (TypeError, ValueError):
+        low = high = float("nan")
+    if not (low < high < float("inf") and low > float("-inf")):
+        raise ConfigError(
+            f"{name}: {quote(scale)}; expected two numbers, the lower one first, such as (0, 10) or '0..10', or 'pass_fail'"
+        )
+    return f"{low:.15g}..{high:.15g}"
+
+
+def scale_ends(scale: str) -> tuple[float, float]:
+    """The ends of a scale as the log writes it; pass_fail runs from 0 (fail) to 1 (pass).
+
+    >>> scale_ends("0..10"), scale_ends("pass_fail")
+    ((0.0, 10.0), (0.0, 1.0))
+    """
+    if scale == PASS_FAIL:
+        return 0.0, 1.0
+    low, high = scale.split("..")
+    return float(low), float(high)
+
 
 TABLES = {table.name: table for table in (REQUESTS, SIGNALS, JUDGEMENTS, CHANGES, PROBE_RESULTS, REVIEWS)}

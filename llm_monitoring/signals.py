@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from llm_monitoring import engines, frames, windows
+from llm_monitoring import answers, engines, frames, windows
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Door, Log, as_table
+from llm_monitoring.log import Log, as_table
 from llm_monitoring.metrics import columns, share
-from llm_monitoring.schema import SIGNALS
+from llm_monitoring.schema import FLAG, SIGNALS
+from llm_monitoring.validation import CleanTable
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import numpy as np
     import pandas as pd
 
-IMPLICIT = ("correction", "follow_up", "retry", "abandoned")
-STRATA = ("_feature", "_category", "_latency", "_abandoned", "_retried")
+IMPLICIT = answers.SIGNALS
+STRATA = ("__lm_feature", "__lm_category", "__lm_slow", "__lm_abandoned", "__lm_retry")
+MOST_LEVELS = 30
 
 
 def derive_signals(
@@ -70,9 +72,12 @@ def derive_signals(
     if isinstance(requests, Log) and signals is None and requests.has("signals"):
         signals = requests
     door = as_table(requests, "requests", check={"request_id", "timestamp", "latency_ms", "finish_reason"})
-    steps = _steps(door.rows, abandoned_if)
+    steps = _steps(answers.requests_view(door.rows, door.present), abandoned_if)
     quick, slow = (int(windows.width(each).total_seconds() * 1e6) for each in (retry_within, follow_up_within))
-    found = [*_repeats(steps, quick, slow, similarity, door), *_endings(steps, slow, door)]
+    found = [
+        *_repeats(steps, quick, slow, similarity, door),
+        *_endings(steps, slow, door, _known_until(requests, steps)),
+    ]
     frame = pd.DataFrame(found, columns=["request_id", "session_id", "signal_type", "timestamp", "metadata"])
     if signals is not None and len(frame):
         frame = frame[~frame["request_id"].isin(_logged(signals))]
@@ -83,67 +88,81 @@ def _steps(rows: ir.Table, abandoned_if) -> ir.Table:
     """Each request of a session with the next one, and whether its answer was a bad one to end with."""
     import ibis
 
-    slowest = rows.group_by("feature_id").aggregate(_p95=rows["latency_ms"].quantile([0.95]))
-    slowest = slowest.select(_of="feature_id", _p95=slowest["_p95"][0])
-    joined = rows.left_join(slowest, rows["feature_id"] == slowest["_of"])
-    failed = joined["error"].notnull() | (joined["finish_reason"] == "error").fill_null(False)
+    slowest = rows.group_by("feature_id").aggregate(__lm_p95=rows["latency_ms"].quantile([0.95]))
+    slowest = slowest.select(__lm_of="feature_id", __lm_p95=slowest["__lm_p95"][0])
+    joined = rows.left_join(slowest, rows["feature_id"] == slowest["__lm_of"])
+    failed = (joined["__lm_error"] == 1).fill_null(False)
     cases = [
         (failed, "error"),
         (joined["finish_reason"] == "refusal", "refusal"),
         (joined["finish_reason"] == "max_tokens", "truncation"),
-        (joined["latency_ms"] > joined["_p95"], "latency above the feature's p95"),
+        (joined["latency_ms"] > joined["__lm_p95"], "latency above the feature's p95"),
     ]
     if abandoned_if is not None:
         cases.append((abandoned_if(joined), "the caller's rule"))
-    marked = joined.mutate(_failed=failed, _why=ibis.cases(*cases), _at=engines.microseconds(joined["timestamp"]))
-    session = ibis.window(group_by="session_id", order_by=["_at", "request_id"])
+    marked = joined.mutate(
+        __lm_failed=failed, __lm_why=ibis.cases(*cases), __lm_at=engines.microseconds(joined["timestamp"])
+    )
+    session = ibis.window(group_by="session_id", order_by=["__lm_at", "request_id"])
     ordered = marked.filter(marked["session_id"].notnull())
     return ordered.select(
         "request_id",
         "session_id",
         "user_input",
-        "_failed",
-        "_why",
-        "_at",
-        "_bad",
-        _place=ibis.row_number().over(session),
-        _next_at=ordered["_at"].lead().over(session),
-        _next_input=ordered["user_input"].lead().over(session),
+        "__lm_failed",
+        "__lm_why",
+        "__lm_at",
+        FLAG,
+        __lm_place=ibis.row_number().over(session),
+        __lm_next_at=ordered["__lm_at"].lead().over(session),
+        __lm_next_input=ordered["user_input"].lead().over(session),
     )
 
 
-def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: Door) -> list[tuple]:
+def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: CleanTable) -> list[tuple]:
     import ibis
     from rapidfuzz import fuzz, process, utils
 
-    gap = steps["_next_at"] - steps["_at"]
-    compared = (gap <= quick) & ~steps["_failed"]
-    texts = {name: ibis.ifelse(compared, steps[name], ibis.null("string")) for name in ("user_input", "_next_input")}
-    pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps["_bad"])
+    gap = steps["__lm_next_at"] - steps["__lm_at"]
+    compared = (gap <= quick) & ~steps["__lm_failed"]
+    texts = {
+        name: ibis.ifelse(compared, steps[name], ibis.null("string")) for name in ("user_input", "__lm_next_input")
+    }
+    pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps[FLAG])
     found = []
     for batch in engines.run(pairs).to_batches(max_chunksize=50_000):
         rows = batch.to_pandas()
         _refuse(rows, door)
-        before, after = (rows[name].fillna("").astype(str).tolist() for name in ("user_input", "_next_input"))
+        before, after = (rows[name].fillna("").astype(str).tolist() for name in ("user_input", "__lm_next_input"))
         near = process.cpdist(before, after, scorer=fuzz.token_set_ratio, processor=utils.default_process) >= similarity
-        near &= (rows["user_input"].notna() & rows["_next_input"].notna()).to_numpy()
-        soon = (rows["_next_at"] - rows["_at"] <= quick).to_numpy()
-        for row, same, early in zip(rows.itertuples(), near, soon):
-            failed, at, ids = rows["_failed"][row.Index], rows["_next_at"][row.Index], (row.request_id, row.session_id)
+        near &= (rows["user_input"].notna() & rows["__lm_next_input"].notna()).to_numpy()
+        soon = (rows["__lm_next_at"] - rows["__lm_at"] <= quick).to_numpy()
+        columns = ("request_id", "session_id", "__lm_next_at", "__lm_failed")
+        for request, session, at, failed, same, early in zip(*(rows[name].tolist() for name in columns), near, soon):
             if early and (same or failed):
-                found.append((*ids, "retry", at, _why("nearly the same text" if same else "follows an error")))
+                rule = "nearly the same text" if same else "follows an error"
+                found.append((request, session, "retry", at, _why(rule)))
             else:
-                found.append((*ids, "follow_up", at, _why("next request of the session")))
+                found.append((request, session, "follow_up", at, _why("next request of the session")))
     return found
 
 
-def _endings(steps: ir.Table, slow: int, door: Door) -> list[tuple]:
-    last = steps.filter((steps["_place"] == 0) & steps["_next_at"].isnull() & steps["_why"].notnull() | steps["_bad"])
-    rows = engines.run(last.select("request_id", "session_id", "_at", "_why", "_bad")).to_pandas()
+def _known_until(requests, steps: ir.Table) -> int:
+    """The last moment that the requests tell of: a session that is younger than the longest pause may go on."""
+    last = engines.run(steps.aggregate(last=steps["__lm_at"].max())).to_pylist()[0]["last"] or 0
+    cut = requests.known_until if isinstance(requests, Log) else None
+    return last if cut is None else max(last, cut.value // 1000)
+
+
+def _endings(steps: ir.Table, slow: int, door: CleanTable, end: int) -> list[tuple]:
+    over = steps["__lm_at"] + slow <= end
+    only = (steps["__lm_place"] == 0) & steps["__lm_next_at"].isnull() & steps["__lm_why"].notnull()
+    last = steps.filter((only & over) | steps[FLAG])
+    rows = engines.run(last.select("request_id", "session_id", "__lm_at", "__lm_why", FLAG)).to_pandas()
     _refuse(rows, door)
     return [
         (request, session, "abandoned", at + slow, _why(f"the session ended after: {why}"))
-        for request, session, at, why in zip(rows["request_id"], rows["session_id"], rows["_at"], rows["_why"])
+        for request, session, at, why in zip(rows["request_id"], rows["session_id"], rows["__lm_at"], rows["__lm_why"])
     ]
 
 
@@ -151,8 +170,8 @@ def _why(rule: str) -> dict[str, str]:
     return {"source": "derived", "rule": rule}
 
 
-def _refuse(rows: pd.DataFrame, door: Door) -> None:
-    if rows["_bad"].any():
+def _refuse(rows: pd.DataFrame, door: CleanTable) -> None:
+    if rows[FLAG].any():
         door.refuse()
 
 
@@ -222,10 +241,10 @@ def satisfaction_metrics(
         raise ConfigError(
             "satisfaction_metrics(requests=None): rates are shares of requests. Give the requests, or a log"
         )
-    by = columns(by)
+    by = columns(by, ["request_count", "n_thumbs", *SHARES, *WARNINGS])
     cells = _cells(signals, requests, window, by)
-    cells["propensity"] = _propensity(cells)
-    keys = by if window is None else ["_window", *by]
+    cells["__lm_propensity"] = _propensity(cells)
+    keys = by if window is None else [windows.WINDOW, *by]
     frame = _sums(cells, keys)
     frame = windows.labelled(frame, window, by)
     frame = _shares(frame, abandonment_limit, positive_limit)
@@ -256,67 +275,56 @@ SHARES = (
 WARNINGS = ("survivorship_bias_risk", "abandonment_risk")
 
 
-def said(signals, check: bool = True) -> tuple[ir.Table, Door]:
-    """One row for each request that has signals: its last thumb, and which implicit ones it has."""
-    import ibis
-
-    door = as_table(signals, "signals", check={"request_id", "signal_type", "timestamp"} if check else ())
-    rows = door.rows
-    kind, at = rows["signal_type"], engines.microseconds(rows["timestamp"])
-    last = {
-        f"_{thumb}": ibis.ifelse(kind == thumb, at, ibis.null("int64")).max() for thumb in ("thumbs_up", "thumbs_down")
-    }
-    implicit = {f"_{name}": (kind == name).ifelse(1, 0).max() for name in IMPLICIT}
-    marked = rows.group_by("request_id").aggregate(**last, **implicit, _wrong=rows["_bad"].ifelse(1, 0).max())
-    down = marked["_thumbs_down"].notnull() & (
-        marked["_thumbs_up"].isnull() | (marked["_thumbs_down"] >= marked["_thumbs_up"])
-    )
-    up = marked["_thumbs_up"].notnull() & ~down
-    renamed = marked.mutate(_up=up.ifelse(1, 0), _down=down.ifelse(1, 0))
-    return renamed.drop("_thumbs_up", "_thumbs_down").rename(_of="request_id"), door
-
-
 def _cells(signals, requests, window: str | None, by: list[str]) -> pd.DataFrame:
     """Counts of requests and signals for every window, group and stratum, by one query."""
-    marks, signal_door = said(signals)
+    signal_door = as_table(signals, "signals", check={"request_id", "signal_type", "timestamp"})
+    marks = answers.signals_view(signal_door.rows)
     door = as_table(requests, "requests", check={"request_id", "timestamp", "latency_ms", *by})
     rows, keys = windows.keyed(door.rows, "timestamp", window, by)
-    joined = rows.left_join(marks, rows["request_id"] == marks["_of"])
+    joined = rows.left_join(marks, rows["request_id"] == marks["__lm_of"])
     joined = joined.mutate(
-        _feature=joined["feature_id"],
-        _category=joined["category"],
-        _latency=joined["latency_ms"].nullif(0.0).log2().floor().cast("int32").fill_null(-1),
-        _retried=joined["_retry"].fill_null(0),
-        **{f"_{name}": joined[f"_{name}"].fill_null(0) for name in ("abandoned", "up", "down")},
+        __lm_feature=joined["feature_id"],
+        __lm_category=joined["category"],
+        __lm_slow=joined["latency_ms"].nullif(0.0).log2().floor().cast("int32").fill_null(-1),
+        **{f"__lm_{name}": joined[f"__lm_{name}"].fill_null(0) for name in IMPLICIT},
     )
-    ends = {"first": joined["timestamp"].min(), "last": joined["timestamp"].max()} if window is None else {}
+    up = joined["__lm_up"]
+    ends = {windows.FIRST: joined["timestamp"].min(), windows.LAST: joined["timestamp"].max()} if window is None else {}
     cells = joined.group_by([*keys, *STRATA]).aggregate(
-        n=joined.count(),
-        up=joined["_up"].sum(),
-        down=joined["_down"].sum(),
-        bad=joined["_bad"].sum(),
-        wrong=joined["_wrong"].fill_null(0).sum(),
-        **{name: joined[f"_{name}"].fill_null(0).sum() for name in IMPLICIT},
+        __lm_n=joined.count(),
+        __lm_ups=up.fill_null(0).sum(),
+        __lm_thumbs=up.count(),
+        __lm_wrong=joined[FLAG].sum(),
+        __lm_wrong_signals=joined["__lm_wrong_signal"].fill_null(0).sum(),
+        **{f"__lm_{name}_sum": joined[f"__lm_{name}"].sum() for name in IMPLICIT},
         **ends,
     )
     frame = engines.run(cells).to_pandas()
-    for column, refused in (("bad", door), ("wrong", signal_door)):
+    for column, refused in (("__lm_wrong", door), ("__lm_wrong_signals", signal_door)):
         if frame[column].sum():
             refused.refuse()
     return frame.sort_values([*keys, *STRATA], ignore_index=True)
 
 
 def _propensity(cells: pd.DataFrame) -> np.ndarray:
-    """Share of requests with a thumb in each cell, by a logistic regression on the strata with a light ridge."""
+    """Share of requests with a thumb in each cell, by a logistic regression on the strata with a light ridge.
+
+    A stratum's rarest levels, below its most frequent ones, are one level together.
+    """
     import numpy as np
     import pandas as pd
 
-    n, k = cells["n"].to_numpy(float), (cells["up"] + cells["down"]).to_numpy(float)
+    n, k = cells["__lm_n"].to_numpy(float), cells["__lm_thumbs"].to_numpy(float)
     if not k.sum():
         return np.ones(len(cells))
-    strata = cells[list(STRATA)].astype("string").fillna("")
-    design = pd.get_dummies(strata[[name for name in STRATA if strata[name].nunique() > 1]], dtype=float).to_numpy()
-    design = np.column_stack([np.ones(len(cells)), design])
+    parts = [np.ones((len(cells), 1))]
+    for name in STRATA:
+        levels = cells[name].astype("string").fillna("")
+        frequent = cells.groupby(levels)["__lm_n"].sum().sort_values(ascending=False, kind="stable").index[:MOST_LEVELS]
+        levels = levels.where(levels.isin(frequent), "\x00rare")
+        if levels.nunique() > 1:
+            parts.append(pd.get_dummies(levels, dtype=float).to_numpy())
+    design = np.column_stack(parts)
     ridge = np.diag([1e-9] + [1.0] * (design.shape[1] - 1))
     weights = np.zeros(design.shape[1])
     weights[0] = np.log(k.sum() / max(n.sum() - k.sum(), 0.5))
@@ -333,38 +341,40 @@ def _propensity(cells: pd.DataFrame) -> np.ndarray:
 def _sums(cells: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     import pandas as pd
 
-    thumbs = cells["up"] + cells["down"]
-    cells = cells.assign(
-        thumbs=thumbs,
-        weight=thumbs / cells["propensity"],
-        weight_up=cells["up"] / cells["propensity"],
-        weight_squared=thumbs / cells["propensity"] ** 2,
-        responding_abandoned=thumbs.where(cells["_abandoned"] == 1, 0),
+    thumbs, ups, chance = cells["__lm_thumbs"], cells["__lm_ups"], cells["__lm_propensity"]
+    made = {
+        "__lm_weight": thumbs / chance,
+        "__lm_weight_up": ups / chance,
+        "__lm_weight_squared": thumbs / chance**2,
+        "__lm_responding": thumbs.where(cells["__lm_abandoned"] == 1, 0),
+    }
+    counted = ["__lm_n", "__lm_ups", "__lm_thumbs", *(f"__lm_{name}_sum" for name in IMPLICIT), *made]
+    how = dict.fromkeys(counted, "sum") | (
+        {windows.FIRST: "min", windows.LAST: "max"} if windows.FIRST in cells else {}
     )
-    counted = ["n", "up", "thumbs", *IMPLICIT, "weight", "weight_up", "weight_squared", "responding_abandoned"]
-    how = dict.fromkeys(counted, "sum") | ({"first": "min", "last": "max"} if "first" in cells else {})
+    cells = cells.assign(**made)
     if keys:
         return cells.groupby(keys, dropna=False, as_index=False, sort=True).agg(how)
     return pd.DataFrame({name: [getattr(cells[name], verb)()] for name, verb in how.items()})
 
 
 def _shares(frame: pd.DataFrame, abandonment_limit: float, positive_limit: float) -> pd.DataFrame:
-    n, thumbs = frame["n"], frame["thumbs"]
+    n, thumbs, ups = frame["__lm_n"], frame["__lm_thumbs"], frame["__lm_ups"]
     frame["request_count"], frame["n_thumbs"] = n.astype("int64"), thumbs.astype("int64")
-    frame["explicit_positive_rate"] = share(frame["up"], thumbs)
+    frame["explicit_positive_rate"] = share(ups, thumbs)
     frame["explicit_feedback_coverage"] = share(thumbs, n)
-    frame["positive_rate_low"] = share(frame["up"], n)
-    frame["positive_rate_high"] = share(frame["up"] + n - thumbs, n)
-    weighted = frame["positive_rate_weighted"] = share(frame["weight_up"], frame["weight"])
-    effective = share(frame["weight"] ** 2, frame["weight_squared"])
+    frame["positive_rate_low"] = share(ups, n)
+    frame["positive_rate_high"] = share(ups + n - thumbs, n)
+    weighted = frame["positive_rate_weighted"] = share(frame["__lm_weight_up"], frame["__lm_weight"])
+    effective = share(frame["__lm_weight"] ** 2, frame["__lm_weight_squared"])
     low, high = wilson((weighted * effective).fillna(0), effective.fillna(0))
     frame["positive_rate_weighted_low"], frame["positive_rate_weighted_high"] = low, high
     for name, column in zip(IMPLICIT, ("correction_rate", "follow_up_rate", "retry_rate", "abandonment_rate")):
-        frame[column] = share(frame[name], n)
-    frame["abandonment_rate_low"], frame["abandonment_rate_high"] = wilson(frame["abandoned"], n)
-    silent = frame["abandoned"] - frame["responding_abandoned"]
-    frame["silent_abandonment_rate"] = share(silent, n - thumbs)
-    frame["responding_abandonment_rate"] = share(frame["responding_abandoned"], thumbs)
+        frame[column] = share(frame[f"__lm_{name}_sum"], n)
+    left = frame["__lm_abandoned_sum"]
+    frame["abandonment_rate_low"], frame["abandonment_rate_high"] = wilson(left, n)
+    frame["silent_abandonment_rate"] = share(left - frame["__lm_responding"], n - thumbs)
+    frame["responding_abandonment_rate"] = share(frame["__lm_responding"], thumbs)
     flattered = (frame["abandonment_rate"] > abandonment_limit) & (frame["explicit_positive_rate"] > positive_limit)
     frame["survivorship_bias_risk"] = flattered.astype("boolean").mask(n == 0)
     frame["abandonment_risk"] = (frame["abandonment_rate_low"] > abandonment_limit).astype("boolean").mask(n == 0)
@@ -400,16 +410,16 @@ def session_metrics(requests, signals=None, by: Sequence[str] = ("feature_id",))
        session_count  requests_per_session  median_length_minutes
     0              2                   1.5                    4.0
     """
-    by = columns(by)
+    by = columns(by, SESSIONS)
     if isinstance(requests, Log) and signals is None and requests.has("signals"):
         signals = requests
     door = as_table(requests, "requests", check={"request_id", "timestamp", *by})
     rows, _ = windows.keyed(door.rows, "timestamp", None, by)
-    rows = rows.filter(rows["session_id"].notnull() | rows["_bad"])
+    rows = rows.filter(rows["session_id"].notnull() | rows[FLAG])
     marks = _marks(requests, signals)
-    rows = rows.left_join(marks, rows["request_id"] == marks["_of"])
+    rows = rows.left_join(marks, rows["request_id"] == marks["__lm_of"])
     frame = engines.run(_by_session(rows, by)).to_pandas()
-    if frame["bad"].sum():
+    if frame["__lm_wrong"].sum():
         door.refuse()
     return _session_shares(frame.sort_values(by, ignore_index=True) if by else frame, by)
 
@@ -429,41 +439,45 @@ def _marks(requests, signals) -> ir.Table:
         found.append(derived.loc[derived["signal_type"].isin(lacking), ["request_id", "signal_type"]])
     flags = pd.concat(found).drop_duplicates().assign(n=1)
     wide = flags.pivot(index="request_id", columns="signal_type", values="n").reindex(columns=kinds).fillna(0)
-    return frames.small_table(wide.astype("int64").reset_index(names="_of"))
+    renamed = wide.astype("int64").rename(columns={kind: f"__lm_{kind}" for kind in kinds})
+    return frames.small_table(renamed.reset_index(names="__lm_of"))
 
 
 def _by_session(rows: ir.Table, by: list[str]) -> ir.Table:
     at = engines.microseconds(rows["timestamp"])
-    marks = {kind: rows[kind].fill_null(0).max() for kind in ("retry", "abandoned")}
+    marks = {f"__lm_{kind}": rows[f"__lm_{kind}"].fill_null(0).max() for kind in ("retry", "abandoned")}
     sessions = rows.group_by([*by, "session_id"]).aggregate(
-        n=rows.count(), minutes=(at.max() - at.min()) / 60e6, bad=rows["_bad"].sum(), **marks
+        __lm_n=rows.count(), __lm_minutes=(at.max() - at.min()) / 60e6, __lm_wrong=rows[FLAG].sum(), **marks
     )
     counted = {
         "session_count": sessions.count(),
-        "requests": sessions["n"].sum(),
-        "lengths": sessions["minutes"].quantile([0.5]),
-        "single": (sessions["n"] == 1).sum(),
-        "retry": sessions["retry"].sum(),
-        "abandoned": sessions["abandoned"].sum(),
-        "bad": sessions["bad"].sum(),
+        "__lm_requests": sessions["__lm_n"].sum(),
+        "__lm_lengths": sessions["__lm_minutes"].quantile([0.5]),
+        "__lm_single": (sessions["__lm_n"] == 1).sum(),
+        "__lm_retries": sessions["__lm_retry"].sum(),
+        "__lm_left": sessions["__lm_abandoned"].sum(),
+        "__lm_wrong": sessions["__lm_wrong"].sum(),
     }
     cells = sessions.group_by(by).aggregate(**counted) if by else sessions.aggregate(**counted)
-    return cells.mutate(median_length_minutes=cells["lengths"][0]).drop("lengths")
+    return cells.mutate(median_length_minutes=cells["__lm_lengths"][0]).drop("__lm_lengths")
+
+
+SESSIONS = (
+    "session_count",
+    "requests_per_session",
+    "median_length_minutes",
+    "single_request_rate",
+    "retry_rate",
+    "abandonment_rate",
+)
 
 
 def _session_shares(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     n = frame["session_count"]
-    frame["requests_per_session"] = share(frame["requests"], n)
-    frame["single_request_rate"] = share(frame["single"], n)
-    for column, count in (("retry_rate", frame["retry"]), ("abandonment_rate", frame["abandoned"])):
+    frame["requests_per_session"] = share(frame["__lm_requests"], n)
+    frame["single_request_rate"] = share(frame["__lm_single"], n)
+    for column, count in (("retry_rate", frame["__lm_retries"]), ("abandonment_rate", frame["__lm_left"])):
         frame[column] = share(count, n)
         frame[f"{column}_low"], frame[f"{column}_high"] = wilson(count.fillna(0).astype(float), n)
-    measures = [
-        "requests_per_session",
-        "median_length_minutes",
-        "single_request_rate",
-        "retry_rate",
-        "abandonment_rate",
-    ]
     ends = [f"{rate}_{end}" for rate in ("retry_rate", "abandonment_rate") for end in ("low", "high")]
-    return frame[[*by, "session_count", *measures, *ends]]
+    return frame[[*by, *SESSIONS, *ends]]

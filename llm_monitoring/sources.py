@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_monitoring import engines, textfiles
-from llm_monitoring.engines import engine
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.schema import TABLES, Table
+from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -31,6 +32,7 @@ FORMATS = {
     ".csv": "csv",
 }
 PACKED = (".gz", ".zst")
+UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
 WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through to find every column
 
 
@@ -38,7 +40,7 @@ WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through t
 class RawTable:
     """One table as its source holds it, nothing converted.
 
-    `located` gives the same rows with ``_file`` and ``_row`` (from 0), for the errors only: it may be slower.
+    `located` gives the same rows with their file and row (from 0), for the errors only: it may be slower.
     """
 
     schema: Table
@@ -49,6 +51,23 @@ class RawTable:
     format: str = "database"
     notices: tuple[str, ...] = ()
     broken: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def absent(cls, schema: Table) -> RawTable:
+        """The table of a source that does not have it: no rows, no columns."""
+        import pyarrow as pa
+
+        rows = engines.in_memory(pa.table({ROW: pa.array([], pa.int64())}))
+        return cls(schema, schema.name, rows, lambda: rows)
+
+    def first(self, column: str) -> tuple[Any, str, str | None]:
+        """The first known value of a column, with its file and place."""
+        located = self.located()
+        rows = located.select(located[FILE], located[ROW], shown=located[column].cast("string"))
+        found = engines.run(rows.filter(rows["shown"].notnull()).order_by([FILE, ROW]).limit(1)).to_pylist()
+        if not found:
+            return None, self.label, None
+        return found[0]["shown"], *self.places([(found[0][FILE], found[0][ROW])])[0]
 
     @property
     def call(self) -> str:
@@ -72,16 +91,11 @@ class RawTable:
         return told
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a log was opened from: its tables, and the words that name it to people."""
-
-    name: str
-    tables: dict[str, RawTable] = field(default_factory=dict)
-    folder: Path | None = None
+#: The words that name a source to people, its tables, and the folder that it lies in.
+Found = tuple[str, dict[str, RawTable], Path | None]
 
 
-def read_tables(source: Any, mend: bool = False) -> Source:
+def read_tables(source: Any, mend: bool = False) -> Found:
     """Find the tables of a log in a folder, a single file, a database or a dict of DataFrames.
 
     Parameters
@@ -92,7 +106,11 @@ def read_tables(source: Any, mend: bool = False) -> Source:
 
     Returns
     -------
-    Source
+    name : str
+        The words that name the source to people.
+    tables : dict of str to RawTable
+    folder : Path or None
+        Where its files lie.
 
     Raises
     ------
@@ -105,12 +123,12 @@ def read_tables(source: Any, mend: bool = False) -> Source:
     if isinstance(source, ibis.BaseBackend):
         return _database(source, f"{source.name} connection")
     if isinstance(source, Mapping):
-        return Source("DataFrames", {name: _given(name, table) for name, table in source.items()})
+        return "DataFrames", {name: given(name, table) for name, table in source.items()}, None
     if isinstance(source, pd.DataFrame | ibis.Table):
-        return Source("DataFrames", {"requests": _given("requests", source)})
-    if not isinstance(source, str | Path):
+        return "DataFrames", {"requests": given("requests", source)}, None
+    if not isinstance(source, str | os.PathLike) or not str(source).strip():
         words = "expected a path, a URL, an Ibis connection, DataFrames by table, or one DataFrame of requests"
-        raise LogError(Fault("log", value=type(source).__name__, expected=words))
+        raise LogError(Fault("log", value=source if isinstance(source, str) else type(source).__name__, expected=words))
     text = str(source)
     if "://" in text:
         return _database(_connected(text), text.split("@")[-1])
@@ -121,20 +139,19 @@ def read_tables(source: Any, mend: bool = False) -> Source:
 
 
 def frame_table(frame: pd.DataFrame) -> ir.Table:
-    """The frame as an Ibis table: nested values as JSON text, times in UTC to the microsecond, ``_row`` counted from 0.
+    """The frame as an Ibis table: nested values as JSON text, times in UTC to the microsecond, rows counted from 0.
 
     Columns whose values cannot be stored as one type become text, for `validation` to judge one by one.
     """
-    import ibis
     import pyarrow as pa
 
     columns = {str(name): frame[name].reset_index(drop=True) for name in frame.columns}
-    arrays = {name: _array(column) for name, column in columns.items()}
-    arrays["_row"] = pa.array(range(len(frame)), pa.int64())
-    return ibis.memtable(pa.table(arrays))
+    arrays = {name: _array(column, name) for name, column in columns.items()}
+    arrays[ROW] = pa.array(range(len(frame)), pa.int64())
+    return engines.in_memory(pa.table(arrays))
 
 
-def _array(column: pd.Series):
+def _array(column: pd.Series, name: str):
     import pandas as pd
     import pyarrow as pa
 
@@ -142,13 +159,16 @@ def _array(column: pd.Series):
         return pa.array(column.dt.tz_convert("UTC").dt.floor("us"), pa.timestamp("us", "UTC"))
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return pa.array(column.dt.floor("us"), pa.timestamp("us"))
+    if pd.api.types.is_timedelta64_dtype(column.dtype) and name.endswith("_ms"):
+        return pa.array(column / pd.Timedelta("1ms"), pa.float64(), from_pandas=True)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     if column.dtype == object:
         kinds = {type(value) for value in column if not _unknown(value)}
         if not kinds or kinds - {bool}:
             return pa.array([_text(value) for value in column], pa.string())
-    return pa.array(column, from_pandas=True)
+    array = pa.array(column, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _unknown(value: Any) -> bool:
@@ -170,7 +190,8 @@ def _text(value: Any) -> str | None:
     return text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
 
 
-def _given(name: str, table: Any) -> RawTable:
+def given(name: str, table: Any) -> RawTable:
+    """A DataFrame or an Ibis table as a table of the log."""
     import ibis
     import pandas as pd
 
@@ -180,7 +201,8 @@ def _given(name: str, table: Any) -> RawTable:
         if len(doubled):
             raise LogError(Fault(name, column=str(doubled[0]), expected="expected one column of this name, found more"))
         rows = frame_table(table)
-        return RawTable(schema, name, rows.drop("_row"), lambda: rows.mutate(_file=ibis.null("string")), format="frame")
+        _own_names(schema, name, [str(column) for column in table.columns])
+        return RawTable(schema, name, rows, lambda: rows.mutate(**{FILE: ibis.null("string")}), format="frame")
     if isinstance(table, ibis.Table):
         return _stored(schema, table)
     expected = "expected a pandas DataFrame or an Ibis table"
@@ -190,8 +212,24 @@ def _given(name: str, table: Any) -> RawTable:
 def _stored(schema: Table, rows: ir.Table) -> RawTable:
     import ibis
 
-    nowhere = rows.mutate(_file=ibis.null("string"), _row=ibis.null("int64"))
+    _own_names(schema, schema.name, rows.columns)
+    nowhere = rows.mutate(**{FILE: ibis.null("string"), ROW: ibis.null("int64")})
     return RawTable(schema, schema.name, rows, lambda: nowhere)
+
+
+def _own_names(schema: Table, label: str, names: Iterable[str]) -> None:
+    """Refuse columns that a log may not have: with the reserved prefix, or that differ from another in case only."""
+    seen = {name.lower(): name for name in schema.names}
+    faults = []
+    for name in names:
+        if name.lower().startswith(RESERVED):
+            expected = f"names that start with {RESERVED!r} are kept for the package's own columns"
+            faults.append(Fault(schema.name, label, column=name, expected=expected, remedy="Rename it"))
+        elif seen.setdefault(name.lower(), name) != name:
+            expected = f"differs from {seen[name.lower()]} in the case of its letters only"
+            faults.append(Fault(schema.name, label, column=name, expected=expected, remedy="Rename it"))
+    if faults:
+        raise LogError(faults)
 
 
 def _known(name: str) -> Table:
@@ -213,12 +251,12 @@ def _connected(url: str):
         raise LogError(Fault(label, expected=expected)) from error
 
 
-def _database(connection, label: str) -> Source:
+def _database(connection, label: str) -> Found:
     there = set(connection.list_tables())
     found = {name: _stored(schema, _moments(connection, name)) for name, schema in TABLES.items() if name in there}
     if not found:
         raise LogError(Fault(label, expected=f"expected tables named {', '.join(TABLES)}; none of them is there"))
-    return Source(label, found)
+    return label, found, None
 
 
 def _moments(connection, name: str) -> ir.Table:
@@ -232,7 +270,7 @@ def _moments(connection, name: str) -> ir.Table:
     )
 
 
-def _files(path: Path, mend: bool) -> Source:
+def _files(path: Path, mend: bool) -> Found:
     if not path.exists():
         raise LogError(
             Fault(str(path), expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv")
@@ -240,7 +278,7 @@ def _files(path: Path, mend: bool) -> Source:
     if path.is_file():
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
-        return Source(str(path), {schema.name: _table(schema, (path,), path.name, mend)}, path.parent)
+        return str(path), {schema.name: _table(schema, (path,), path.name, mend)}, path.parent
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]
@@ -252,10 +290,23 @@ def _files(path: Path, mend: bool) -> Source:
         if places:
             files = tuple(_table_files(places[0])) if places[0].is_dir() else (places[0],)
             found[name] = _table(schema, files, places[0].name, mend)
+    _refuse_packed(path, found)
     if not found:
         expected = f"expected files named {', '.join(TABLES)} (.parquet, .jsonl, .csv); none is there"
         raise LogError(Fault(str(path), expected=expected))
-    return Source(str(path), found, path)
+    return str(path), found, path
+
+
+def _refuse_packed(folder: Path, found: Mapping[str, RawTable]) -> None:
+    """Refuse a table that lies there in a form that is not read, so that it is not taken for absent."""
+    faults = []
+    for place in sorted(folder.iterdir()):
+        name = place.name.split(".")[0]
+        if name in TABLES and name not in found and place.is_file() and place.suffix.lower() in UNREAD:
+            expected = "is not read in this form; expected .parquet, .jsonl or .csv (also packed as .gz or .zst)"
+            faults.append(Fault(name, place.name, expected=expected, remedy="Unpack or convert it"))
+    if faults:
+        raise LogError(faults)
 
 
 def _holds_rows(place: Path) -> bool:
@@ -279,29 +330,36 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
     if kinds == [""]:
         raise LogError(Fault(schema.name, label, expected="expected a name that ends in .parquet, .jsonl or .csv"))
     faults = [fault for file in files if (fault := textfiles.broken_at_once(file, str(_format(file)), schema.name))]
-    packed = [file for file in files if file.suffix.lower() in PACKED] if not (faults or mend) else []
-    faults += [fault for file in packed if (fault := textfiles.cut_short(file, schema.name))]
     if faults:
         raise LogError(faults)
     full = [file for file in files if file.stat().st_size]
     notices = [f"{label}/{file.name}: holds nothing" for file in files if file not in full]
-    full, marked = textfiles.without_mark(full, [str(_format(file)) for file in full])
-    notices += [f"{name}: a byte order mark at its start was left out" for name in marked]
     broken: list[dict[str, Any]] = []
-    full = (
-        [_mended(file, schema.name, label if len(full) == 1 else f"{label}/{file.name}", broken) for file in full]
-        if mend
-        else full
-    )
-    parts = [_READERS[kind](schema, [str(file) for file in full if _format(file) == kind]) for kind in kinds]
-    sql = (
-        parts[0]
-        if len(parts) == 1
-        else " UNION ALL BY NAME ".join(f"SELECT COLUMNS(*)::VARCHAR FROM ({part})" for part in parts)
-    )
-    rows = engine().sql(f"SELECT * EXCLUDE (_file) FROM ({sql})")
-    located = functools.partial(_with_rows, sql, kinds[0] if len(kinds) == 1 else "mixed")
+    full = [
+        _readable(file, schema.name, label if len(full) == 1 else f"{label}/{file.name}", mend, notices, broken)
+        for file in full
+    ]
+    parts = [part for kind in kinds for part in _PARTS[kind](schema, [file for file in full if _format(file) == kind])]
+    _one_case(schema, parts)
+    rows = engines.stored(f"SELECT * EXCLUDE ({FILE}) FROM ({_union(parts)})")
+    _own_names(schema, label, rows.columns)
+    located = functools.partial(_located, parts)
     return RawTable(schema, label, rows, located, tuple(full), kinds[0], tuple(notices), tuple(broken))
+
+
+def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str], broken: list[dict[str, Any]]) -> Path:
+    """The file, or a copy as the engine reads it: even line ends, no mark, without broken lines where they are mended."""
+    kind = str(_format(file))
+    if kind == "parquet":
+        return file
+    found = textfiles.scan(file, kind, table)
+    if found.fault and not mend:
+        raise LogError(found.fault)
+    if found.mark:
+        notices.append(f"{file.name}: a byte order mark at its start was left out")
+    if found.fault is None:
+        file = textfiles.even(file, kind, found)
+    return _mended(file, table, label, broken) if mend else file
 
 
 def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) -> Path:
@@ -317,43 +375,161 @@ def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) ->
     return textfiles.without_lines(file, wrong) if wrong else file
 
 
-def _with_rows(sql: str, kind: str):
-    if kind == "parquet":
-        plain = sql.replace("filename='_file'", "filename='_file', file_row_number=true")
-        return engine().sql(f"SELECT * EXCLUDE (file_row_number), file_row_number AS _row FROM ({plain})")
-    numbered = f"SELECT *, row_number() OVER () AS _n FROM ({sql})"
-    return engine().sql(f"SELECT * EXCLUDE (_n), _n - min(_n) OVER (PARTITION BY _file) AS _row FROM ({numbered})")
+class _Part(NamedTuple):
+    """Files of one kind that are alike, and how the engine reads them; `changed` are columns read as something else."""
+
+    kind: str
+    files: list[Path]
+    scan: str
+    changed: dict[str, str]
+
+    def sql(self, rows: bool = False, more: Mapping[str, str] | None = None) -> str:
+        changed = {**self.changed, **(more or {})}
+        named = ", ".join(f"{each} AS {_name(column)}" for column, each in changed.items())
+        star = f"* REPLACE ({named})" if named else "*"
+        if not rows:
+            return f"SELECT {star} FROM {self.scan}"
+        if self.kind == "parquet":
+            numbered = self.scan.replace(f"filename='{FILE}'", f"filename='{FILE}', file_row_number=true")
+            star = star.replace("*", "* EXCLUDE (file_row_number)", 1)
+            return f"SELECT {star}, file_row_number AS {ROW} FROM {numbered}"
+        return f"SELECT *, row_number() OVER () - 1 AS {ROW} FROM (SELECT {star} FROM {self.scan})"
 
 
-def _parquet(schema: Table, files: list[str]) -> str:
-    return f"SELECT * FROM read_parquet({_list(files)}, union_by_name=true, filename='_file')"
+def _located(parts: list[_Part]):
+    """The rows with file and row; rows of text files are counted over all files of a part, so from each file's first on."""
+    if all(part.kind == "parquet" for part in parts):
+        return engines.stored(_union(parts, rows=True))
+    row = f"{ROW} - min({ROW}) OVER (PARTITION BY {FILE}) AS {ROW}"
+    return engines.stored(f"SELECT * EXCLUDE ({ROW}), {row} FROM ({_union(parts, rows=True)})")
 
 
-def _csv(schema: Table, files: list[str]) -> str:
-    alike: dict[tuple, list[str]] = {}
+def _union(parts: list[_Part], rows: bool = False) -> str:
+    """The parts as one table: a column of several types becomes text, which `columns` reads value by value."""
+    if len(parts) == 1:
+        return parts[0].sql(rows)
+    types = [dict(engines.fetched(f"SELECT column_name, column_type FROM (DESCRIBE {part.sql()})")) for part in parts]
+    together: dict[str, set[str]] = {}
+    for each in types:
+        for name, kind in each.items():
+            together.setdefault(name, set()).add(kind)
+    apart = {name for name, kinds in together.items() if len(kinds) > 1 and not kinds <= _NUMBERS}
+    return " UNION ALL BY NAME ".join(
+        part.sql(
+            rows,
+            {name: _as_text(part.changed.get(name, _name(name)), kind) for name, kind in each.items() if name in apart},
+        )
+        for part, each in zip(parts, types)
+    )
+
+
+_NUMBERS = {
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "FLOAT",
+    "DOUBLE",
+}
+
+
+def _as_text(column: str, kind: str) -> str:
+    if kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]"):
+        return f"CAST(to_json({column}) AS VARCHAR)"
+    if kind == "BLOB":
+        return f"decode({column})"
+    return f"CAST({column} AS VARCHAR)"
+
+
+def _one_case(schema: Table, parts: list[_Part]) -> None:
+    """Refuse files that name one column in different letters: the engine takes them for one or for two, by its mood."""
+    seen = {name.lower(): name for name in schema.names}
+    for part in parts if len(parts) > 1 else ():
+        for (name,) in engines.fetched(f"SELECT column_name FROM (DESCRIBE {part.sql()})"):
+            if seen.setdefault(name.lower(), name) != name:
+                expected = f"differs from {seen[name.lower()]} in the case of its letters only"
+                raise LogError(
+                    Fault(schema.name, part.files[0].name, column=name, expected=expected, remedy="Rename it")
+                )
+
+
+def _parquet(schema: Table, files: list[Path]) -> list[_Part]:
+    """Parquet files by their columns; what Arrow stores beside them (durations) is read, what the engine cannot hold refused."""
+    import pyarrow.parquet as pq
+    from pyarrow import ArrowException
+
+    alike: dict[tuple, list[Path]] = {}
     for file in files:
-        alike.setdefault(textfiles.csv_header(Path(file), schema.name), []).append(file)
+        try:
+            fields = pq.read_schema(file)
+        except (ArrowException, OSError) as error:
+            raise LogError(Fault(schema.name, file.name, expected=f"cannot be read as Parquet ({error})")) from error
+        alike.setdefault(tuple((field.name, field.type) for field in fields), []).append(file)
+    parts = []
+    for names, group in alike.items():
+        changed = {name: sql for name, kind in names if (sql := _of_arrow(schema, group[0], name, kind))}
+        scan = f"read_parquet({_list(group)}, union_by_name=true, filename='{FILE}')"
+        empty = [name for name, kind in names if str(kind) == "null"] if len(alike) > 1 else []
+        scan = f"(SELECT * EXCLUDE ({', '.join(map(_name, empty))}) FROM {scan})" if empty else scan
+        parts.append(_Part("parquet", group, scan, changed))
+    return parts
+
+
+def _of_arrow(schema: Table, file: Path, name: str, kind: Any) -> str | None:
+    """How to read a column that the engine reads as something else than Arrow wrote, None where it does not."""
+    import pyarrow as pa
+
+    wide = pa.types.is_decimal(kind) and kind.precision > 38
+    lasting = pa.types.is_duration(kind)
+    if wide or (lasting and name in schema.names and not name.endswith("_ms")):
+        expected = (
+            f"holds {kind}; expected a number of at most 38 digits"
+            if wide
+            else f"holds {kind}; expected {schema[name].kind}"
+        )
+        remedy = "Write it as float64" if wide else "Write it as a number"
+        raise LogError(Fault(schema.name, file.name, column=name, expected=expected, remedy=remedy))
+    if not lasting:
+        return None
+    per_ms = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}[kind.unit]
+    if name.endswith("_ms"):
+        return f"{_name(name)} / {per_ms}::DOUBLE"
+    return f"to_microseconds(CAST({_name(name)} / {per_ms / 1000}::DOUBLE AS BIGINT))"
+
+
+def _csv(schema: Table, files: list[Path]) -> list[_Part]:
+    alike: dict[tuple, list[Path]] = {}
+    for file in files:
+        alike.setdefault(textfiles.csv_header(file, schema.name), []).append(file)
     parts = []
     for (delimiter, *names), group in alike.items():
         columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
-        parts.append(
-            f"SELECT * FROM read_csv({_list(group)}, auto_detect=false, header=true, delim={_quoted(delimiter)}, "
-            f"quote='\"', escape='\"', columns={{{columns}}}, filename='_file', max_line_size=67108864)"
-        )
-    return " UNION ALL BY NAME ".join(parts)
+        options = f"auto_detect=false, header=true, delim={_quoted(delimiter)}, quote='\"', escape='\"'"
+        scan = f"read_csv({_list(group)}, {options}, columns={{{columns}}}, filename='{FILE}', max_line_size=67108864)"
+        parts.append(_Part("csv", group, scan, {}))
+    return parts
 
 
-def _json_lines(schema: Table, files: list[str]) -> str:
-    size = sum(Path(file).stat().st_size for file in files)
+def _json_lines(schema: Table, files: list[Path]) -> list[_Part]:
+    size = sum(file.stat().st_size for file in files)
     sample = -1 if size <= WHOLE_SAMPLE_BYTES else 200_000
-    lines = "auto" if all(file.endswith((".json", ".json.gz", ".json.zst")) for file in files) else "newline_delimited"
-    options = f"format='{lines}', records='true', maximum_depth=1, filename='_file', maximum_object_size=67108864"
+    lines = (
+        "auto"
+        if all(file.name.lower().endswith((".json", ".json.gz", ".json.zst")) for file in files)
+        else "newline_delimited"
+    )
+    options = f"format='{lines}', records='true', maximum_depth=1, filename='{FILE}', maximum_object_size=67108864"
     described = (
         f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, sample_size={sample}, "
         "union_by_name=true, maximum_sample_files=100000, ignore_errors=true)"
     ).replace("ignore_errors=true", "ignore_errors=" + ("true" if lines != "auto" else "false"))
     found = _described(described, schema, files)
-    sniffed = {name: kind for name, kind in found if name not in ("_file", "json")}
+    _true_names(schema, [name for name, _ in found], files)
+    sniffed = {name: kind for name, kind in found if name not in (FILE, "json")}
     kinds = {column.name: column.kind for column in schema.columns}
     types = {
         name: {"flag": "JSON", "json": "JSON"}.get(kinds[name], "VARCHAR")
@@ -362,33 +538,54 @@ def _json_lines(schema: Table, files: list[str]) -> str:
         for name, kind in sniffed.items()
     }
     columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
-    return f"SELECT * FROM read_json({_list(files)}, {options}, columns={{{columns}}})"
+    return [_Part("jsonl", files, f"read_json({_list(files)}, {options}, columns={{{columns}}})", {})]
 
 
-def _described(sql: str, schema: Table, files: list[str]) -> list[tuple[str, str]]:
+def _true_names(schema: Table, names: list[str], files: list[Path]) -> None:
+    """Refuse keys that differ in the case of their letters only: the engine calls the second one ``name_1``."""
+    lower = {name.lower() for name in names}
+    if not any(re.sub(r"_\d+$", "", name) in lower for name in lower if re.search(r"_\d+$", name)):
+        return
+    keys = (
+        f"SELECT DISTINCT unnest(json_keys(json)) FROM read_json_objects({_list(files)}, maximum_object_size=67108864)"
+    )
+    seen: dict[str, str] = {}
+    for (name,) in sorted(engines.fetched(keys)):
+        if seen.setdefault(name.lower(), name) != name:
+            expected = f"differs from {seen[name.lower()]} in the case of its letters only"
+            raise LogError(Fault(schema.name, files[0].name, column=name, expected=expected, remedy="Rename it"))
+
+
+def _described(sql: str, schema: Table, files: list[Path]) -> list[tuple[str, str]]:
     """Names and types of the columns, by the engine; where it gives up, what is wrong with which file."""
     import duckdb
 
     try:
-        return [(row[0], row[1]) for row in engine().raw_sql(sql).fetchall()]
+        return [(row[0], row[1]) for row in engines.fetched(sql)]
     except duckdb.Error as error:
         faults: list[Fault] = []
-        for file in map(Path, files):
+        for file in files:
             if textfiles.is_array(file):
                 fault = textfiles.broken_array(file, schema.name)
                 faults += [fault] if fault else []
             else:
                 faults += [fault for _, _, fault in textfiles.broken_lines(file, "jsonl", schema.name)]
-        first = Fault(schema.name, Path(files[0]).name, expected=str(error).splitlines()[0])
+        first = Fault(schema.name, files[0].name, expected=str(error).splitlines()[0])
         raise LogError(faults or first, len(faults) or 1) from error
 
 
-_READERS = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}
+_PARTS = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}
 
 
-def _list(files: list[str]) -> str:
-    return f"[{', '.join(_quoted(file) for file in files)}]"
+def _list(files: list[Path]) -> str:
+    """Paths as the engine takes them: a star in a path is a star and no pattern."""
+    plain = (re.sub(r"[*?[]", r"[\g<0>]", str(file)) for file in files)
+    return f"[{', '.join(_quoted(file) for file in plain)}]"
 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'

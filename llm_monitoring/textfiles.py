@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import atexit
 import csv
+import gzip
 import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from llm_monitoring.errors import Fault, LogError
+from llm_monitoring.errors import Fault, LogError, quote
 
 BOM = b"\xef\xbb\xbf"
 MAGIC = {b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file", b"\x28\xb5\x2f\xfd": "a zstd file"}
+MOST_CHARACTERS = 64_000_000  # of one object of a JSON list, as the engine reads it
 csv.field_size_limit(2**31 - 1)
 
 
@@ -52,17 +57,72 @@ def broken_at_once(path: Path, kind: str, table: str) -> Fault | None:
     return None
 
 
-def cut_short(path: Path, table: str) -> Fault | None:
-    """Where a packed file breaks off: engines read what is left of it and say nothing."""
-    lines = 1
+class Scan(NamedTuple):
+    """What one reading of a text file by the byte finds: a fault, a byte order mark, line ends that engines do not read."""
+
+    fault: Fault | None
+    mark: bool
+    mixed: bool
+
+
+def scan(path: Path, kind: str, table: str) -> Scan:
+    """Read a text file through: engines read what is left of a file cut short, and fail at mixed line ends."""
+    lines, returns, both, mark, before = 0, 0, 0, False, b""
     try:
         with open_bytes(path) as file:
             while block := file.read(1 << 22):
+                mark = mark or (not before and block.startswith(BOM))
                 lines += block.count(b"\n")
+                returns += block.count(b"\r")
+                both += block.count(b"\r\n") + (before.endswith(b"\r") and block.startswith(b"\n"))
+                before = block[-1:]
     except (OSError, EOFError) as error:
-        words = f"the file is cut short here ({error})"
-        return Fault(table, path.name, f"line {lines}", expected=words, remedy="Write it again")
-    return None
+        return Scan(_cut_short(path, table, lines + 1, error), mark, False)
+    return Scan(None, mark, returns != both or (kind == "csv" and bool(both) and lines != both))
+
+
+def _cut_short(path: Path, table: str, line: int, error: Exception) -> Fault:
+    words = f"the file is cut short here ({error})"
+    if path.suffix.lower() == ".gz" and _more_behind(path):
+        words = "bytes that are not gzip stand behind the end of the packed data"
+    return Fault(table, path.name, f"line {line}", expected=words, remedy="Write it again")
+
+
+def _more_behind(path: Path) -> bool:
+    try:
+        with gzip.open(path) as file:
+            while file.read(1 << 22):
+                pass
+    except gzip.BadGzipFile:
+        return True
+    except (OSError, EOFError, zlib.error):
+        return False
+    return False
+
+
+def even(path: Path, kind: str, found: Scan) -> Path:
+    """The file, or where its line ends are mixed or it starts with a mark that the reader minds, a copy without them."""
+    if not found.mixed:
+        return _copy(path) if found.mark and kind == "jsonl" else path
+    copy = _beside(path)
+    with (
+        io.TextIOWrapper(io.BufferedReader(open_bytes(path)), "utf-8-sig", "surrogateescape", newline="") as source,
+        copy.open("w", encoding="utf-8", errors="surrogateescape", newline="") as target,
+    ):
+        if kind == "csv":
+            first = source.readline()
+            source.seek(0)
+            delimiter = _delimiter(first)
+            csv.writer(target, delimiter=delimiter, lineterminator="\n").writerows(
+                csv.reader(source, delimiter=delimiter)
+            )
+        else:
+            target.writelines(line.rstrip("\r\n") + "\n" for line in source)
+    return copy
+
+
+def _delimiter(first: str) -> str:
+    return max(",;\t", key=first.count)
 
 
 def csv_header(path: Path, table: str) -> tuple[str, ...]:
@@ -76,7 +136,7 @@ def csv_header(path: Path, table: str) -> tuple[str, ...]:
     except (UnicodeDecodeError, OSError, EOFError) as error:
         expected = f"the header cannot be read as UTF-8 text ({error})"
         raise LogError(Fault(table, path.name, "line 1", expected=expected)) from error
-    delimiter = max(",;\t", key=first.count)
+    delimiter = _delimiter(first)
     names = next(csv.reader([first], delimiter=delimiter), [])
     doubled = [name for name in names if names.count(name) > 1]
     if doubled or not all(names):
@@ -85,24 +145,12 @@ def csv_header(path: Path, table: str) -> tuple[str, ...]:
     return (delimiter, *names)
 
 
-def without_mark(files: list[Path], kinds: list[str]) -> tuple[list[Path], list[str]]:
-    """The files, those that start with a byte order mark replaced by copies without it where the reader minds it."""
-    kept, marked = [], []
-    for path, kind in zip(files, kinds):
-        with open_bytes(path) as file:
-            head = file.read(3) if kind != "parquet" else b""
-        if head != BOM:
-            kept.append(path)
-            continue
-        marked.append(path.name)
-        kept.append(_copy(path, BOM) if kind == "jsonl" else path)
-    return kept, marked
-
-
-def _copy(path: Path, mark: bytes) -> Path:
+def _copy(path: Path) -> Path:
+    """A copy without the byte order mark."""
     copy = _beside(path)
-    with open_bytes(path) as source:
-        copy.write_bytes(source.read().removeprefix(mark))
+    with io.BufferedReader(open_bytes(path)) as source, copy.open("wb") as target:
+        source.read(len(BOM))
+        shutil.copyfileobj(source, target)
     return copy
 
 
@@ -147,17 +195,86 @@ def is_array(path: Path) -> bool:
 
 
 def broken_array(path: Path, table: str) -> Fault | None:
-    """Where a JSON file that is one list breaks off, or what it holds in place of objects."""
+    """Where a JSON file that is one list breaks off, or what it holds in place of objects; read piece by piece."""
+    row = 0
     try:
-        with open_bytes(path) as file:
-            rows = json.loads(file.read().decode("utf-8-sig"))
+        with io.TextIOWrapper(io.BufferedReader(open_bytes(path)), "utf-8-sig") as text:
+            for row, value in enumerate(_elements(text)):
+                wrong = "expected a JSON object" if not isinstance(value, Mapping) else _unreadable(value)
+                if wrong:
+                    shown = None if isinstance(value, Mapping) else value
+                    return Fault(table, path.name, f"row {row}", value=shown, expected=wrong)
+    except _Broken as error:
+        return Fault(table, path.name, error.place, expected=f"expected a list of JSON objects ({error})")
     except (ValueError, RecursionError, OSError, EOFError) as error:
-        place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else None
-        return Fault(table, path.name, place, expected=f"expected a list of JSON objects ({error})")
-    wrong = [(number, row) for number, row in enumerate(rows) if not isinstance(row, dict)]
-    if not wrong:
-        return None
-    return Fault(table, path.name, f"row {wrong[0][0]}", value=wrong[0][1], expected="expected a JSON object")
+        return Fault(table, path.name, f"row {row}", expected=f"expected a list of JSON objects ({error})")
+    return None
+
+
+class _Broken(ValueError):
+    def __init__(self, reason: str, line: int):
+        super().__init__(reason)
+        self.place = f"line {line}"
+
+
+def _elements(text: io.TextIOBase) -> Iterator[object]:
+    """The elements of a JSON list, each parsed as soon as it is there; one of more than `MOST_CHARACTERS` is refused."""
+    decoder, held, line, size = json.JSONDecoder(object_pairs_hook=_Pairs.of), "", 1, 1 << 16
+    held = text.read(size).lstrip()[1:]
+    while True:
+        held, line = _after(held, " \t\r\n,", line)
+        if held.startswith("]"):
+            return
+        try:
+            value, end = decoder.raw_decode(held)
+            complete = end < len(held)
+        except json.JSONDecodeError as error:
+            complete, reason = False, f"{error.msg}, {quote(held, 40)}"
+        else:
+            reason = "the list is not closed"
+        if not complete:
+            more = text.read(max(size, len(held)))
+            if not more:
+                raise _Broken(reason, line)
+            if len(held) > MOST_CHARACTERS:
+                raise _Broken(f"an element of more than {MOST_CHARACTERS:,} characters", line)
+            held += more
+            continue
+        yield value
+        line += held.count("\n", 0, end)
+        held = held[end:]
+
+
+def _after(held: str, skipped: str, line: int) -> tuple[str, int]:
+    rest = held.lstrip(skipped)
+    return rest, line + held.count("\n", 0, len(held) - len(rest))
+
+
+class _Pairs(dict):
+    """A JSON object that remembers the first key that it names twice."""
+
+    twice: str | None = None
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, object]]) -> _Pairs:
+        made = cls(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            made.twice = next(name for name in names if names.count(name) > 1)
+        return made
+
+
+def _unreadable(value: Mapping) -> str | None:
+    """Why the engine does not read an object that Python's reader takes: a key twice, half a character."""
+    if isinstance(value, _Pairs) and value.twice is not None:
+        return f"names the key {quote(value.twice)} twice; expected each key once"
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return r"holds half a character (one \u escape of a pair); expected whole ones"
+    except RecursionError:
+        return "is nested too deep"
+    return None
 
 
 def broken_lines(path: Path, kind: str, table: str) -> Iterator[tuple[range, bytes, Fault]]:
@@ -166,37 +283,54 @@ def broken_lines(path: Path, kind: str, table: str) -> Iterator[tuple[range, byt
     try:
         with io.BufferedReader(open_bytes(path)) as lines:
             numbered = enumerate(lines, 1)
-            header = csv_header(path, table) if kind == "csv" else ()
-            for number, row in _records(numbered) if header else numbered:
+            rows = _csv_rows(numbered, csv_header(path, table)) if kind == "csv" else _json_rows(numbered)
+            for number, row, wrong in rows:
                 last = number + max(row.count(b"\n"), 1)
-                wrong = _not_utf8(row) or (_fields_wrong(row, header) if header else _json_wrong(row))
                 if wrong:
                     value, expected = wrong
                     fault = Fault(table, path.name, f"line {number}", value=value, expected=expected)
                     yield range(number, last), row, fault
     except (OSError, EOFError) as error:
         last = last or 1
-        words = f"the file is cut short here ({error})"
-        yield (
-            range(last, last + 1),
-            b"",
-            Fault(table, path.name, f"line {last}", expected=words, remedy="Write it again"),
-        )
+        yield range(last, last + 1), b"", _cut_short(path, table, last, error)
 
 
-def _records(numbered: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """The rows of a CSV file with their first line: a quoted field may run over several. One that never ends is a line."""
-    held: list[tuple[int, bytes]] = []
-    quotes = 0
+Row = tuple[int, bytes, tuple[str, str] | None]
+
+
+def _json_rows(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Row]:
     for number, line in numbered:
-        held.append((number, line))
-        quotes += line.count(b'"')
-        if quotes % 2 == 0:
-            yield held[0][0], b"".join(each for _, each in held)
-            held, quotes = [], 0
-    if held:
-        yield held[0]
-        yield from _records(iter(held[1:]))
+        yield number, line, _not_utf8(line) or _json_wrong(line)
+
+
+def _csv_rows(numbered: Iterator[tuple[int, bytes]], header: tuple[str, ...]) -> Iterator[Row]:
+    """The rows of a CSV file with their first line: a quoted field may run over several. One that never ends is a line."""
+    waiting: deque[tuple[int, bytes]] = deque()
+    taken: list[tuple[int, bytes]] = []
+    delimiter, *names = header
+
+    def lines() -> Iterator[str]:
+        while (line := waiting.popleft() if waiting else next(numbered, None)) is not None:
+            taken.append(line)
+            yield line[1].decode("utf-8", "surrogateescape")
+
+    while True:
+        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+        try:
+            for fields in reader:
+                number, row = taken[0][0], b"".join(line for _, line in taken)
+                taken.clear()
+                wrong = _not_utf8(row)
+                if not wrong and fields and len(fields) != len(names):
+                    text = row.decode("utf-8-sig").strip()
+                    wrong = text, f"expected {len(names)} fields, found {len(fields)}"
+                yield number, row, wrong
+            return
+        except csv.Error:
+            number, row = taken[0]
+            waiting.extendleft(reversed(taken[1:]))
+            taken.clear()
+            yield number, row, (row.decode("utf-8-sig", "replace").strip(), "the quote is not closed")
 
 
 def _not_utf8(line: bytes) -> tuple[str, str] | None:
@@ -210,21 +344,16 @@ def _not_utf8(line: bytes) -> tuple[str, str] | None:
 
 def _json_wrong(row: bytes) -> tuple[str, str] | None:
     text = row.decode("utf-8-sig").strip()
-    try:
-        fits = not text or isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        fits = False
-    return None if fits else (text, "expected one JSON object a line")
-
-
-def _fields_wrong(row: bytes, header: tuple[str, ...]) -> tuple[str, str] | None:
-    text, (delimiter, *names) = row.decode("utf-8-sig"), header
-    if not text.strip("\r\n"):
+    if not text:
         return None
-    if text.count('"') % 2:
-        return text.strip(), "the quote is not closed"
-    fields = len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
-    return None if fields == len(names) else (text.strip(), f"expected {len(names)} fields, found {fields}")
+    try:
+        value = json.loads(text, object_pairs_hook=_Pairs.of)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, Mapping):
+        return text, "expected one JSON object a line"
+    reason = _unreadable(value)
+    return (text, reason) if reason else None
 
 
 def without_lines(path: Path, numbers: set[int]) -> Path:

@@ -9,11 +9,13 @@ import pandas as pd
 
 from llm_monitoring import engines
 from llm_monitoring.errors import ConfigError, one_of
+from llm_monitoring.schema import RESERVED
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 ANCHOR = pd.Timestamp("1970-01-05", tz="UTC")  # a Monday; every width that divides a week starts there
+WINDOW, FIRST, LAST = f"{RESERVED}window", f"{RESERVED}first", f"{RESERVED}last"
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -58,27 +60,28 @@ def floor(timestamps: pd.Series, window: str) -> pd.Series:
 
 
 def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple[ir.Table, list[str]]:
-    """Rows with the number of their window (counted from the anchor) as ``_window``, and the keys to group by."""
+    """Rows with the number of their window (counted from the anchor) as `WINDOW`, and the keys to group by."""
     for column in by:
-        one_of("by", column, tuple(name for name in rows.columns if name[0] != "_"))
+        if column not in rows.columns:
+            one_of("by", column, tuple(name for name in rows.columns if not name.startswith(RESERVED)))
     if window is None:
         return rows, by
     size = int(width(window).total_seconds()) * 1_000_000
     shifted = engines.microseconds(rows[time]) - int(ANCHOR.timestamp()) * 1_000_000
-    return rows.mutate(_window=engines.whole_parts(shifted, size)), ["_window", *by]
+    return rows.mutate(**{WINDOW: engines.whole_parts(shifted, size)}), [WINDOW, *by]
 
 
 def labelled(frame: pd.DataFrame, window: str | None, by: list[str]) -> pd.DataFrame:
     """The cells with ``window_start`` and ``window_end`` for their number, in the order of time, then of `by`.
 
-    Without a window the ends are the first and the last row (columns ``first`` and ``last``).
+    Without a window the ends are the first and the last row (columns `FIRST` and `LAST`).
     """
     if window is None:
-        ends = {"window_start": frame["first"], "window_end": frame["last"]}
+        ends = {"window_start": frame[FIRST], "window_end": frame[LAST]}
         frame = frame.assign(**{name: pd.to_datetime(times, utc=True) for name, times in ends.items()})
     else:
-        frame = frame.dropna(subset=["_window"])
-        start = ANCHOR.as_unit("us") + pd.to_timedelta(frame["_window"].astype("int64") * width(window).as_unit("us"))
+        frame = frame.dropna(subset=[WINDOW])
+        start = ANCHOR.as_unit("us") + pd.to_timedelta(frame[WINDOW].astype("int64") * width(window).as_unit("us"))
         frame = frame.assign(window_start=start, window_end=start + width(window).as_unit("us"))
     for name in ("window_start", "window_end"):
         frame[name] = frame[name].astype("datetime64[us, UTC]")

@@ -6,6 +6,8 @@ import math
 
 import pandas as pd
 
+from llm_monitoring.measures import is_known, measure
+
 NBSP, MINUS = "\u00a0", "\u2212"
 
 
@@ -24,7 +26,7 @@ def number(value: float | None, digits: int = 0, sign: bool = False) -> str:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A level with its unit: share, score, ms, usd or count.
+    """A level with its unit: share, score, ms, usd, count, or a unit of one's own.
 
     >>> [amount(*pair).replace(NBSP, " ") for pair in [(0.67, "share"), (3.412, "score"), (1700, "ms"), (0.0042, "usd")]]
     ['67 %', '3.41', '1.7 s', '0.42 ct']
@@ -41,7 +43,11 @@ def amount(value: float | None, unit: str) -> str:
     if unit == "usd":
         small = abs(value) < 0.01
         return f"{number(100 * value, 2)}{NBSP}ct" if small else f"{number(value, 2)}{NBSP}USD"
-    return number(value, 0 if abs(value) >= 100 else 1)
+    text = number(value, 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2)
+    return text if unit in PLAIN_UNITS else f"{text}{NBSP}{unit}"
+
+
+PLAIN_UNITS = ("count", "requests", "tokens", "p")
 
 
 def difference(value: float | None, unit: str) -> str:
@@ -145,35 +151,10 @@ def lasting(start, end) -> str:
     return f"{number(hours)}{NBSP}h" if abs(hours) < 72 else f"{number(hours / 24)}{NBSP}days"
 
 
-METRIC_WORDS = {
-    "mean_quality": "mean quality",
-    "flagged_rate": "share of flagged answers",
-    "failed_rate": "share of failed judgements",
-    "error_rate": "error rate",
-    "refusal_rate": "refusal rate",
-    "truncation_rate": "share of truncated answers",
-    "latency_p50_ms": "median latency",
-    "latency_p95_ms": "latency (p95)",
-    "latency_p99_ms": "latency (p99)",
-    "avg_cost_per_request_usd": "cost per request",
-    "total_cost_usd": "total cost",
-    "avg_input_tokens": "input tokens per request",
-    "avg_output_tokens": "output tokens per request",
-    "abandonment_rate": "abandonment rate",
-    "retry_rate": "retry rate",
-    "follow_up_rate": "follow-up rate",
-    "correction_rate": "correction rate",
-    "explicit_positive_rate": "share of thumbs up",
-    "request_count": "request volume",
-    "query_drift": "kind of questions asked",
-    "probe_pass_rate": "share of probes passed",
-}
-
-
 def metric_words(metric: str) -> str:
     """The metric's name in words; a dimension is ``mean correctness``.
 
-    >>> metric_words("mean_correctness")
-    'mean correctness'
+    >>> metric_words("mean_correctness"), metric_words("flagged_rate"), metric_words("time_to_first_token")
+    ('mean correctness', 'share of flagged answers', 'time to first token')
     """
-    return METRIC_WORDS.get(metric, metric.replace("_", " "))
+    return measure(metric).words if is_known(metric) else metric.replace("_", " ")

@@ -18,7 +18,6 @@ from pathlib import Path
 
 BAD_CONTENT = {
     "prose": "I would give this answer a 4 out of 5.",
-    "fence": '```json\n{"reason": "r", "correctness": 5, "completeness": 5, "tone": 5}\n```',
     "float": '{"reason": "r", "correctness": 4.0, "completeness": 4, "tone": 4}',
     "out_of_range": '{"reason": "r", "correctness": 7, "completeness": 4, "tone": 4}',
     "zero": '{"reason": "r", "correctness": 0, "completeness": 4, "tone": 4}',
@@ -32,6 +31,10 @@ BAD_CONTENT = {
     "two_objects": '{"correctness": 5, "completeness": 5, "tone": 5} {"correctness": 1, "completeness": 1, "tone": 1}',
     "empty": "",
     "null": None,
+}
+CONTENT = {
+    **BAD_CONTENT,
+    "fence": '```json\n{"reason": "r", "correctness": 5, "completeness": 5, "tone": 5}\n```',
 }
 STATUS = {"400": 400, "401": 401, "403": 403, "404": 404, "408": 408, "429": 429, "500": 500, "503": 503}
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 429: "Too Many"}
@@ -85,7 +88,9 @@ class _Server:
             "fail_first": 0,
             "steerable": False,
             "usage": True,
-            "refuse_parameters": [],
+            "refuse_parameters": [],  # names of parameters, or types of the response format
+            "refusal_status": 400,
+            "fail_each": 0,  # the first calls of every item that end in a 500
             "model": "fake-2026-05-01",
             **settings,
         }
@@ -125,9 +130,8 @@ class _Server:
             self.bodies.append(body)
         for mark in re.findall(r"item-\w+", said):
             self.items[mark] = self.items.get(mark, 0) + 1
-        for name in self.settings["refuse_parameters"]:
-            if name in body:
-                return send(writer, 400, error(f"'{name}' is not supported", "unsupported_parameter", name))
+        if await self.refuses(body, writer):
+            return True
         wait = self.over_limit()
         if wait is not None:
             self.refused += 1
@@ -139,6 +143,9 @@ class _Server:
         elif mode.startswith("once_"):
             mode = "ok"
         mode = mode.removeprefix("once_")
+        mark = re.search(r"item-\w+", said)
+        if mark and self.items[mark[0]] <= self.settings["fail_each"]:
+            mode = "500"
         if mode == "hang":
             await asyncio.sleep(3600)
         settings = self.settings
@@ -160,6 +167,22 @@ class _Server:
             return send(writer, STATUS[mode], error(f"status {mode}", mode), headers)
         self.answered += 1
         return send(writer, 200, self.completion(mode, said, body))
+
+    async def refuses(self, body, writer):
+        """One refusal a call, of the first parameter in the list; all calls that wait for it have been sent by then."""
+        form = body.get("response_format", {}).get("type")
+        for name in self.settings["refuse_parameters"]:
+            if name not in body and name != form:
+                continue
+            await asyncio.sleep(self.settings["latency"])
+            if name == form:  # as OpenAI words it for models without schemas: no `param`
+                words = f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model."
+                return send(writer, 400, error(words, None))
+            if self.settings["refusal_status"] == 422:  # as servers on FastAPI word it
+                fault = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}
+                return send(writer, 422, {"detail": [fault]})
+            return send(writer, 400, error(f"'{name}' is not supported", "unsupported_parameter", name))
+        return False
 
     def over_limit(self):
         limit = self.settings["limit_per_s"]
@@ -184,11 +207,11 @@ class _Server:
         return {"retry-after": str(round(wait + 0.001, 3))} if form == "seconds" else {}
 
     def completion(self, mode, said, body):
-        message = {"role": "assistant", "content": BAD_CONTENT.get(mode), "refusal": None}
+        message = {"role": "assistant", "content": CONTENT.get(mode), "refusal": None}
         finish = {"length": "length", "content_filter": "content_filter"}.get(mode, "stop")
         if mode == "refusal":
             message |= {"refusal": "I cannot help with that."}
-        elif mode not in BAD_CONTENT:
+        elif mode not in CONTENT:
             message["content"] = json.dumps(self.scores(said, body))
         content = {
             "id": f"c-{self.calls}",
@@ -208,8 +231,8 @@ class _Server:
         score = int(wanted[1]) if wanted else 4
         if self.settings["steerable"] and re.search(r"(?i)give (this|it|the answer) (a )?5|score of 5", said):
             score = 5
-        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {"properties": {}})
-        return {name: "because" if name == "reason" else score for name in schema["properties"]}
+        names = re.search(r"Rate the answer on (.*)\.$", said)[1].split(", ")
+        return {"reason": "because", **dict.fromkeys(names, score)}
 
 
 def error(message, code, param=None):

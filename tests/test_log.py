@@ -260,7 +260,7 @@ def test_quarantine_sets_bad_rows_aside_with_the_reason_and_measures_the_rest(tm
     assert log.set_aside["requests"]["reason"].tolist() == [
         "expected one JSON object a line",
         "latency_ms: expected a number >= 0, or null where unknown",
-        "request_id: expected each once",
+        "request_id: expected each request_id once",
     ]
     assert len((tmp_path / "quarantine" / "requests.jsonl").read_text().splitlines()) == 3
     assert lm.window_metrics(log, None)["request_count"].tolist() == [2]

@@ -98,15 +98,11 @@ def test_the_engine_and_pandas_put_a_time_into_the_same_window(times, window):
     assert found["request_count"].tolist() == expected.tolist()
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=30))
-def test_error_rate_stays_at_most_one_when_requests_repeat(rows):
-    ids, failed = [f"r{i}" for i, _ in rows], ["timeout" if bad else None for _, bad in rows]
-    frame = make_requests(len(rows), request_id=ids, error=failed)
-    found = lm.window_metrics(frame, None, by=[])
-    assert found["request_count"].tolist() == [len(set(ids))]
-    assert 0 <= found["error_rate"].iloc[0] <= 1
-    pd.testing.assert_frame_equal(lm.window_metrics(frame[::-1], None, by=[]), found)
+def test_a_repeated_request_id_is_refused_in_a_frame_as_in_a_log():
+    frame = make_requests(3, request_id=["a", "b", "a"])
+    for source in (frame, lm.open_log({"requests": frame})):
+        with pytest.raises(lm.LogError, match=r"^requests row 2, request_id: 'a'; expected each request_id once"):
+            lm.window_metrics(source, None, by=[])
 
 
 def test_empty_windows_are_filled_on_request():

@@ -46,7 +46,7 @@ def test_a_session_that_ends_with_a_bad_first_response_is_abandoned(bad):
 
 
 def test_the_caller_may_state_a_further_rule_of_abandonment():
-    frame = make_requests(3, output_tokens=[50, 0, 50])
+    frame = make_requests(3, output_tokens=[50, 0, 50], every="1h")
     assert kinds(lm.derive_signals(frame, abandoned_if=lambda t: t["output_tokens"] == 0)) == {"req-0001": "abandoned"}
 
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import difflib
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
-from llm_monitoring.alerts.events import Event, alerts_table
+from llm_monitoring.alerts.alert import Alert, read_alert
+from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts
+from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
-from llm_monitoring.alerts.measurements import moment_of, request_hours, span_of
+from llm_monitoring.alerts.measurements import hourly, moment_of, span_of
 from llm_monitoring.alerts.plan import Plan, read_plan
-from llm_monitoring.alerts.quality import PlanCharts, chart_events, charts, leaving
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
+from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.log import Log, open_log
+from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
 
-if TYPE_CHECKING:
-    from llm_monitoring.log import Log
 
-
-def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
+def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
     """The alerts of a log, of all three layers, each with the false-alarm rate that it was designed for.
 
     Parameters
     ----------
-    log : Log
+    log : Log, path, URL or dict of DataFrames
     plan : path of a TOML file, dict or Plan, optional
         What is watched and how closely; see docs/alerts.md. The default plan needs nothing.
     until : time, optional
@@ -36,7 +39,8 @@ def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
         ``feature_id`` (null = all), ``fired_at`` (when it could have been known), ``window_start`` (of the window that
         fired), ``value`` (mean since the change began) with its 95 % interval ``low``, ``high``, ``expected`` (the
         baseline's), ``direction``, ``severity``, ``n`` (answers behind `value`),
-        ``designed_false_alarms_per_month`` (of this chart or rule alone), ``message``.
+        ``designed_false_alarms_per_month`` (of this chart or rule alone), ``kind`` (change, standing, better), ``rule``
+        (chart, test, limit), ``version`` and ``reopens`` (else null), ``message``.
 
     Raises
     ------
@@ -55,20 +59,47 @@ def check(log: Log, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
     [['infrastructure', 'error_rate', 'search', 'critical']]
     """
     plan, when = read_plan(plan), moment_of(until)
+    log = open_log(log)
     log.validate()
     log = log if when is None else log.until(when)
     span = span_of(log, plan, when)
     if span is None:
         return alerts_table([], plan)
-    charted = charts(log, plan)
+    charted = control_charts(log, plan)
     total = round(charted.arl0 * plan.quality.false_alarms_per_month / 30)
     share = plan.quality.false_alarms_per_month / total
-    events: list[Event] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
+    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
     if plan.quality.enabled:
-        events += abandonment_events(leaving(log, request_hours(log)), plan, span)
+        leaving = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
+        events += abandonment_events(leaving, plan, span)
         events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
         events += probe_events(log, share) if plan.quality.probes else []
-    return alerts_table(events, plan, charts=total)
+    return alerts_table(events, plan)
+
+
+def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, plan: Plan | Any = None) -> Alert:
+    """The alert that a stage is asked about: by its id, as a row of `check`, as a dict, or as it is.
+
+    A log is checked once for each plan, and remembers what was found.
+
+    Raises
+    ------
+    ConfigError
+        The log has no alert of this id, or the row cannot be read; see `read_alert`.
+    """
+    plan = read_plan(plan)
+    if not isinstance(alert, str):
+        return read_alert(alert, plan.own_measures(log))
+    key = plan.model_dump_json()
+    if key not in log.checked:
+        log.checked[key] = check(log, plan)
+    found = log.checked[key]
+    mine = found[found["alert_id"] == alert]
+    if mine.empty:
+        near = difflib.get_close_matches(alert, found["alert_id"].tolist(), n=5, cutoff=0.0)
+        listed = ", ".join(repr(each) for each in near) or "none"
+        raise ConfigError(f"alert {quote(alert)}: the log has no such alert; it has {listed}")
+    return read_alert(mine.iloc[0], plan.own_measures(log))
 
 
 def detectable(charted: PlanCharts) -> str:
@@ -77,7 +108,7 @@ def detectable(charted: PlanCharts) -> str:
     Parameters
     ----------
     charted : PlanCharts
-        As `quality.charts` gives it.
+        As `control_charts` gives it.
 
     Returns
     -------

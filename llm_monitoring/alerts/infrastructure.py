@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from llm_monitoring import engines, windows
-from llm_monitoring.alerts.events import Event, one_line
+from llm_monitoring import answers, engines, windows
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import Span
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.intervals import clopper_pearson
-from llm_monitoring.wording import NBSP, amount, metric_words, moment, number, span
+from llm_monitoring.measures import measure
+from llm_monitoring.wording import NBSP, amount, moment, number, span
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -28,7 +30,7 @@ MONTH = pd.Timedelta("30D")
 WEEK = pd.Timedelta("7D")
 
 
-def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Event]:
+def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
     """Stretches of windows beyond a limit.
 
     Parameters
@@ -40,14 +42,14 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Event]:
 
     Returns
     -------
-    list of Event
+    list of Alert
         One per stretch, fired at the end of the window that made it `for` windows in a row.
     """
     if not plan.infrastructure.enabled:
         return []
     limits = _limits(log, plan, span_)
     counts = _counts(log, plan, limits)
-    events: list[Event] = []
+    events: list[Alert] = []
     for feature, own in counts.groupby("feature_id", sort=True):
         width = _width(own, plan, span_)
         table = _merged(own, width, span_)
@@ -91,11 +93,11 @@ def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int
 
 def _limits(log: Log, plan: Plan, span_: Span) -> pd.DataFrame:
     """Per feature: usual error rate and latency of the baseline, and the limits on latency; NaN where not known."""
-    rows = log.table("requests")
+    rows = answers.view_of(log, "requests")
     before = rows.filter(rows.timestamp >= span_.start, rows.timestamp < span_.split)
     asked = {metric: before.latency_ms.quantile(share) for metric, share in QUANTILES.items()}
     usual = engines.run(
-        before.group_by("feature_id").aggregate(error_rate=before.error.notnull().cast("float64").mean(), **asked)
+        before.group_by("feature_id").aggregate(error_rate=before["__lm_error"].mean(), **asked)
     ).to_pandas()
     features = engines.run(rows.select("feature_id").distinct()).to_pandas()
     table = features.merge(usual, how="left", on="feature_id").set_index("feature_id").astype(float)
@@ -112,12 +114,18 @@ def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
     import pyarrow as pa
 
     names = [f"{metric}_limit" for metric in QUANTILES]
-    rows = log.table("requests").select("feature_id", "timestamp", "error", "latency_ms")
+    rows = answers.view_of(log, "requests").select("feature_id", "timestamp", "__lm_error", "latency_ms")
     rows = rows.join(ibis.memtable(pa.Table.from_pandas(limits[names].reset_index())), "feature_id")
     window = plan.infrastructure.window
     rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
-    slow = {metric: (rows.latency_ms > rows[f"{metric}_limit"]).cast("int64").sum() for metric in QUANTILES}
-    sums = {"requests": rows.count(), "errors": rows.error.count(), "timed": rows.latency_ms.count(), **slow}
+    slow = {metric: (rows.latency_ms > rows[f"{metric}_limit"]).ifelse(1, 0).sum() for metric in QUANTILES}
+    sums = {
+        "requests": rows.count(),
+        "known": rows["__lm_error"].count(),
+        "errors": rows["__lm_error"].sum(),
+        "timed": rows.latency_ms.count(),
+        **slow,
+    }
     found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas().fillna(dict.fromkeys(sums, 0))
     return windows.labelled(found, window, ["feature_id"]).sort_values(
         ["feature_id", "window_start"], ignore_index=True
@@ -140,7 +148,7 @@ def _width(own: pd.DataFrame, plan: Plan, span_: Span) -> str:
 def _merged(own: pd.DataFrame, width: str, span_: Span) -> pd.DataFrame:
     """The counts of all closed windows of one feature, empty ones included."""
     step = windows.width(width)
-    numbers = ["requests", "errors", "timed", *QUANTILES]
+    numbers = ["requests", "known", "errors", "timed", *QUANTILES]
     table = own.groupby(windows.floor(own["window_start"], width))[numbers].sum()
     first = max(table.index.min(), span_.start) if len(table) else span_.start
     last = windows.floor(pd.Series([span_.end]), width).iloc[0] - step
@@ -153,7 +161,7 @@ def _judged(table: pd.DataFrame, plan: Plan, span_: Span, limit: dict):
     settings = plan.infrastructure
     tail, ease = (1 - settings.level) / 2, 1 - settings.hysteresis
     watched = (table["window_start"] >= span_.split).to_numpy()
-    n, k = table["requests"].to_numpy(), table["errors"].to_numpy()
+    n, k = table["known"].to_numpy(), table["errors"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         seen = n >= settings.min_requests
         yield "error_rate", seen & (_tail(k, n, settings.error_rate) < tail), k / n < ease * settings.error_rate, seen
@@ -202,23 +210,26 @@ def usual_volume(table: pd.DataFrame, watched: np.ndarray, tail: float) -> tuple
 
 def _event(
     log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, last: pd.Series, limit: dict, width: str
-) -> Event:
+) -> Alert:
     step = windows.width(width)
     start, end = rows["window_start"].iloc[0], rows["window_start"].iloc[-1] + step
     settings = plan.infrastructure
     found, threshold, expected = _level(log, plan, feature, metric, rows, limit, (start, end))
     value, low, high, n = found
     direction = "down" if metric == "request_count" and value < expected else "up"
-    unit = {"error_rate": "share", "request_count": "count"}.get(metric, "ms")
+    unit, named = measure(metric).shown_in, measure(metric).words
     words = (
-        f"{one_line(feature)}: {metric_words(metric)} {amount(value, unit)} {span(low, high, unit)} from {moment(start)} "
+        f"{one_line(feature)}: {named} {amount(value, unit)} {span(low, high, unit)} from {moment(start)} "
         f"to {moment(end)}, limit {amount(threshold, unit)}, usual {amount(expected, unit)} ({number(n)}{NBSP}requests)"
     )
     tail = (1 - settings.level) / 2
-    return Event(
-        "infrastructure", metric, feature, end, rows["window_start"].iloc[-1], start, start, end,
-        last["window_start"] + step, value, expected, low, high, direction, n,
-        tail**settings.for_windows * (MONTH / step), threshold, words,
+    standing = np.isfinite(expected) and not (value < threshold) and expected >= threshold
+    return Alert(
+        metric, end, direction, feature, rows["window_start"].iloc[-1], layer="infrastructure", value=value,
+        expected=expected, low=low, high=high, n=n, rule="limit", limit=threshold, words=words,
+        kind="standing" if standing else "change", began=start, began_low=start, began_by=end,
+        ended=last["window_start"] + step,
+        designed_false_alarms_per_month=tail**settings.for_windows * (MONTH / step),
     )  # fmt: skip
 
 
@@ -226,7 +237,7 @@ def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, 
     """Value with its 95 % interval and n over the stretch that fired, the limit, and what is usual."""
     settings = plan.infrastructure
     if metric == "error_rate":
-        k, n = float(rows["errors"].sum()), float(rows["requests"].sum())
+        k, n = float(rows["errors"].sum()), float(rows["known"].sum())
         return (k / n, *clopper_pearson(k, n), int(n)), settings.error_rate, limit["error_rate"]
     if metric == "request_count":
         k, parts = float(rows["requests"].sum()), len(rows)

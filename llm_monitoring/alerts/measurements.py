@@ -9,23 +9,27 @@ its plain mean: a change of all requests by some factor shows as that factor.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import engines, windows
+from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.errors import ConfigError
+from llm_monitoring.measures import Measure, of_judge
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
     from llm_monitoring.log import Log
 
 WIDTHS = ("1h", "6h", "1d")
 SEASON = {"1h": 24, "6h": 4, "1d": 7}
 TALLIES = ["feature_id", "metric", "kind", "hour", "n", "weight", "weight2", "total", "squares", "plain", "last"]
-OUTCOMES = {"refusals": "refusal", "truncated": "max_tokens"}
+CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
 KEYS = ["feature_id", "metric"]
 FEWEST = 7
 DAY = pd.Timedelta("1D")
@@ -72,6 +76,9 @@ def _split(start: pd.Timestamp, end: pd.Timestamp, plan: Plan) -> pd.Timestamp:
 def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
     """Hourly sums as the long table; `weight`, `weight2`, `squares`, `last` are filled where they are not given."""
     filled = frame.assign(metric=metric, kind=kind)
+    filled[[name for name in TALLIES[4:-1] if name in filled]] = filled[
+        [name for name in TALLIES[4:-1] if name in filled]
+    ].astype(float)
     for name, plain in (("weight", "n"), ("weight2", "n"), ("squares", "total"), ("plain", "total")):
         if name not in filled:
             filled[name] = filled[plain]
@@ -84,22 +91,79 @@ def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
     return filled.loc[filled["n"] > 0, TALLIES]
 
 
-def request_hours(log: Log) -> pd.DataFrame:
-    """One row per feature and hour: requests, outcomes, and sums of cost and tokens and of their logarithms."""
+def hourly(log: Log, wanted: Iterable[Measure], own: Iterable[Measure] = ()) -> pd.DataFrame:
+    """Hourly sums of measures per feature, worked out by the engine: one query for each table behind them.
+
+    Parameters
+    ----------
+    log : Log
+    wanted : iterable of Measure
+        Judged ones are given for every judge (`measures.of_judge`).
+    own : iterable of Measure
+        Those of `wanted` that are the user's.
+
+    Returns
+    -------
+    DataFrame
+        `TALLIES`. A signal that is logged nowhere has no rows.
+    """
+    groups: dict[str, list[Measure]] = {}
+    for each in wanted:
+        groups.setdefault(each.of, []).append(each)
+    parts = [part for of, several in groups.items() for part in _of_table(log, of, several, own)]
+    full = [part for part in parts if len(part)]
+    return pd.concat(full, ignore_index=True) if full else no_tallies()
+
+
+def no_tallies() -> pd.DataFrame:
+    """The table of hourly sums without a row."""
+    kinds = dict.fromkeys(TALLIES[4:-1], "float64") | dict.fromkeys(["hour", "last"], "datetime64[us, UTC]")
+    return pd.DataFrame(columns=TALLIES).astype(kinds)
+
+
+def _of_table(log: Log, of: str, several: list[Measure], own: Iterable[Measure]) -> Iterator[pd.DataFrame]:
+    if (of == "judgements" and not log.has("judgements")) or (of in ("signals", "thumbs") and not log.has("signals")):
+        return
+    view = answers.view_of(log, of, own)
+    by = ["feature_id", "__lm_series"] if of == "judgements" else ["feature_id"]
+    rows, keys = windows.keyed(view, "timestamp", "1h", by)
+    last = {"judgements": "judged_at", "signals": "__lm_last", "thumbs": "__lm_last"}.get(of)
+    sums: dict[str, Any] = {"__lm_last_known": rows[last].max()} if last else {}
+    for i, each in enumerate(several):
+        sums |= {f"__lm_{i}_{name}": value for name, value in _sums(rows, each).items()}
+    found = by_hour(engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas(), by)
+    found = found.sort_values([*by, "hour"], ignore_index=True)
+    for i, each in enumerate(several):
+        names = {f"__lm_{i}_{name}": name for name in TALLIES[4:-1]}
+        series = found["__lm_series"] if of == "judgements" else [""]
+        for judge in sorted(set(series)):
+            part = found if of != "judgements" else found[found["__lm_series"] == judge]
+            table = part.rename(columns={**names, "__lm_last_known": "last"})
+            if of == "signals" and not (table["total"].fillna(0) > 0).any():
+                continue
+            yield tally(table, of_judge(each.name, judge), CHARTED.get(each.kind, each.kind))
+
+
+def _sums(rows: ir.Table, each: Measure) -> dict[str, Any]:
+    """n, weight, weight squared, total, squares and plain total of one measure; of skewed amounts the logarithms'."""
     import ibis
 
-    rows, keys = windows.keyed(log.table("requests"), "timestamp", "1h", ["feature_id"])
-    reason = rows.finish_reason
-    known = reason.notnull() | rows.error.notnull()
-    sums = {"requests": rows.count(), "reasons": known.cast("int64").sum(), "errors": rows.error.count()}
-    sums |= {name: (reason == kind).cast("int64").sum() for name, kind in OUTCOMES.items()}
-    for column in ("cost_usd", "input_tokens", "output_tokens"):
-        value = rows[column]
-        log_value = ibis.ifelse(value > 0, value, ibis.null("float64")).ln()
-        sums |= {column: value.sum(), f"{column}_n": value.count(), f"{column}_positive": log_value.count()}
-        sums |= {f"{column}_log": log_value.sum(), f"{column}_log2": (log_value * log_value).sum()}
-    found = by_hour(engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas(), ["feature_id"])
-    return found.fillna(dict.fromkeys(sums, 0)).sort_values(["feature_id", "hour"], ignore_index=True)
+    value = answers.value(rows, each).cast("float64")
+    plain = value
+    if each.kind == "positive":
+        value = ibis.ifelse(value > 0, value, ibis.null("float64")).ln()
+    known = {"n": value.count()}
+    if not each.judged:
+        sums = {
+            "weight": value.count(),
+            "weight2": value.count(),
+            "total": value.sum(),
+            "squares": (value * value).sum(),
+        }
+        return known | sums | {"plain": plain.sum()}
+    weight = ibis.ifelse(value.notnull(), rows["__lm_weight"], ibis.null("float64"))
+    sums = {"weight": weight.sum(), "weight2": (weight * weight).sum(), "total": (weight * value).sum()}
+    return known | sums | {"squares": (weight * value * value).sum(), "plain": (weight * value).sum()}
 
 
 def by_hour(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -107,7 +171,7 @@ def by_hour(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return (
         windows.labelled(found, "1h", by)
         .rename(columns={"window_start": "hour"})
-        .drop(columns=["window_end", "_window"])
+        .drop(columns=["window_end", windows.WINDOW])
     )
 
 

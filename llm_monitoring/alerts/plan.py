@@ -9,12 +9,16 @@ import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.measures import Measure, declared, together
 from llm_monitoring.windows import width
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
 
 Judged = Literal[
     "mean_quality",
@@ -130,6 +134,24 @@ class Plan(_Section):
     infrastructure: InfrastructurePlan = InfrastructurePlan()
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
+    measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")
+    scales: dict[str, Any] = Field(default={}, description="The scale of a judge that does not score from 1 to 5.")
+
+    def own_measures(self, log: Log) -> tuple[Measure, ...]:
+        """The measures of one's own that the log and this plan declare."""
+        return together(log.measures, declared(self.measures, "plan"))
+
+
+EXAMPLES = {
+    "measures": [
+        "# [measures.ttft]",
+        '# column = "ttft_ms"  # a column of requests with numbers; or sql = "output_tokens / latency_ms"',
+        '# kind = "positive"  # mean, proportion, positive (changes by factors), count',
+        '# worse = "up"  # up, down, or both',
+        '# unit = "ms"',
+    ],
+    "scales": ["# [scales]", '# my-judge = "0..10"  # LOW..HIGH or pass_fail; "*" is every other judge'],
+}
 
 
 def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) -> Plan:
@@ -177,6 +199,9 @@ def default_plan_text() -> str:
     lines = ["# Monitoring plan. Every key may be left out: these are the defaults.", ""]
     for name, section in Plan.model_fields.items():
         default = section.default
+        if isinstance(default, dict):
+            lines += [f"# {section.description}", *EXAMPLES[name], ""]
+            continue
         lines += [f"# {type(default).__doc__}", f"[{name}]"]
         for key, field in type(default).model_fields.items():
             value = field.default
@@ -203,7 +228,9 @@ def _checked(given: dict, name: str, text: str) -> Plan:
     if faults:
         raise ConfigError("\n".join(faults))
     try:
-        return Plan(**given)
+        plan = Plan(**given)
+        declared(plan.measures, f"{name}: measures")
+        return plan
     except ValidationError as error:
         raise ConfigError("\n".join(_wording(fault, name, text) for fault in error.errors())) from None
 
@@ -214,6 +241,8 @@ def _unknown_keys(given: dict, name: str, text: str) -> list[str]:
     for section, content in given.items():
         if section not in sections:
             faults.append(f"{_place(name, text, section, None)}: {_no_key(section, 'a plan', sections)}")
+            continue
+        if isinstance(Plan.model_fields[section].default, dict):
             continue
         fields = type(Plan.model_fields[section].default).model_fields
         known = [_key(key, field) for key, field in fields.items()]

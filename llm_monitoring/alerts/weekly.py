@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import engines
-from llm_monitoring.alerts.events import Event, one_line
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import Span
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.intervals import wilson
@@ -37,7 +38,7 @@ def weeks(span_: Span, start: pd.Timestamp) -> list[tuple[pd.Timestamp, pd.Times
     return [(start + i * WEEK, start + (i + 1) * WEEK) for i in range(count)]
 
 
-def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[Event]:
+def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[Alert]:
     """Features whose users leave: the lower 95 % end of a week's abandonment rate is above the plan's share.
 
     Parameters
@@ -50,15 +51,15 @@ def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[E
 
     Returns
     -------
-    list of Event
+    list of Alert
         One per feature and run of such weeks, whether or not anybody pressed a thumb.
     """
     limit = plan.quality.abandonment_above
     periods = weeks(span_, span_.start) or [(span_.start, span_.end)]
-    events: list[Event] = []
+    events: list[Alert] = []
     for feature, own in tallies.groupby("feature_id", sort=True):
         left, thumbs = (own[own["metric"] == name] for name in ("abandonment_rate", "explicit_positive_rate"))
-        before: Event | None = None
+        before: Alert | None = None
         for start, end in periods:
             inside = left[(left["hour"] >= start) & (left["hour"] < end)]
             n, k = inside["n"].sum(), inside["total"].sum()
@@ -70,9 +71,11 @@ def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[E
                 pressed = thumbs[(thumbs["hour"] >= start) & (thumbs["hour"] < end)]
                 words = _leaving(str(feature), k / n, (float(low), float(high)), int(n), pressed)
                 known = max(end, inside["last"].max()) if inside["last"].notna().any() else end
-                before = Event(
-                    "quality", "abandonment_rate", str(feature), known, start, start, start, end, end, float(k / n),
-                    limit, float(low), float(high), "up", int(n), 0.025 * MONTH / max(end - start, WEEK), limit, words,
+                before = Alert(
+                    "abandonment_rate", known, "up", str(feature), start, layer="quality", value=float(k / n),
+                    expected=limit, low=float(low), high=float(high), n=int(n), rule="limit", kind="standing",
+                    limit=limit, words=words, began=start, began_low=start, began_by=end, ended=end,
+                    designed_false_alarms_per_month=0.025 * MONTH / max(end - start, WEEK),
                 )  # fmt: skip
                 events.append(before)
     return events
@@ -89,7 +92,7 @@ def _leaving(feature: str, rate: float, ends: tuple[float, float], n: int, thumb
     )
 
 
-def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Event]:
+def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Alert]:
     """Features whose questions changed: each whole week after the baseline is tested against the baseline.
 
     `share` is the number of false alarms a month that each feature's tests may give. Where a quick test of 199
@@ -111,9 +114,10 @@ def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Event]
                     f"{one_line(feature)}: the questions of the week from {moment(start)} differ from the baseline's "
                     f"(p{NBSP}={NBSP}{probability(p)}, {number(n)}{NBSP}questions)"
                 )
-                event = Event(
-                    "quality", "query_drift", feature, end, start, start, start, end, end, p, alpha,
-                    np.nan, np.nan, "up", n, share, None, words,
+                event = Alert(
+                    "query_drift", end, "up", feature, start, layer="quality", value=p, expected=alpha,
+                    low=np.nan, high=np.nan, n=n, rule="test", words=words, began=start, began_low=start,
+                    began_by=end, ended=end, designed_false_alarms_per_month=share,
                 )  # fmt: skip
                 events.append(event)
     return events
@@ -150,7 +154,7 @@ def _texts(log: Log, feature: str, start: pd.Timestamp, end: pd.Timestamp, most:
     return engines.run(chosen.drop("rank", "all")).to_pandas()
 
 
-def probe_events(log: Log, share: float) -> list[Event]:
+def probe_events(log: Log, share: float) -> list[Alert]:
     """Models whose probes pass less or more often than in all earlier runs: exact tests, paired by probe.
 
     A run is a day. `share` is the number of false alarms a month that each model's runs may give.
@@ -182,7 +186,7 @@ def _alpha_of_runs(days: list, share: float) -> float:
     return float(np.clip(share * between / MONTH, 1e-6, 0.05))
 
 
-def _probe_event(model: str, found, run_at: pd.Series, share: float) -> Event:
+def _probe_event(model: str, found, run_at: pd.Series, share: float) -> Alert:
     table = found.to_frame()
     before = table["passed_before"].sum() / table["n_before"].sum()
     now = table["passed_after"].sum() / table["n_after"].sum()
@@ -192,8 +196,9 @@ def _probe_event(model: str, found, run_at: pd.Series, share: float) -> Event:
         f"{one_line(model)}: {amount(now, 'share')} of {number(found.n_after)}{NBSP}probe results pass in the run of "
         f"{moment(run_at.min())}, {amount(before, 'share')} of {number(found.n_before)} did before{lost}"
     )
-    return Event(
-        "quality", "probe_pass_rate", None, run_at.max(), run_at.min(), run_at.min(), run_at.min(), run_at.max(),
-        run_at.max(), float(now), float(before), float(low), float(high), "down" if now < before else "up",
-        found.n_after, share, None, words,
+    first, last = run_at.min(), run_at.max()
+    return Alert(
+        "probe_pass_rate", last, "down" if now < before else "up", None, first, layer="quality", value=float(now),
+        expected=float(before), low=float(low), high=float(high), n=found.n_after, rule="test", words=words,
+        began=first, began_low=first, began_by=last, ended=last, designed_false_alarms_per_month=share,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Incident response in five stages: triage, scope, isolate, respond, learn. Each is one function and one result."""
 
-from llm_monitoring.incident.alert import Alert, read_alert
+from llm_monitoring.alerts.alert import Alert, read_alert
 from llm_monitoring.incident.isolate import IsolateResult, isolate
 from llm_monitoring.incident.learn import LearnResult, learn
 from llm_monitoring.incident.respond import RespondResult, respond

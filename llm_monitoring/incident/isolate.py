@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.causes import Cause, in_scope
-from llm_monitoring.incident.inquiry import NAMED, Inquiry, inquire
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.separating import separating_step
+from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.inference.causes import Cause, in_scope
+from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.separating import separating_step
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     unrecorded has 0.05, the judge 0.04, nothing 0.70: those of any week, since the alarm is part of the evidence. A
     recorded change starts when its version is first seen, else at its logged time, and hit those answers that carry its
     version; a scope that nobody wrote down may be any slice. Probes, users and people who read answers speak beside the
-    metric (`incident.witnesses`). Nearness in time to the alert counts for nothing.
+    metric (`incident.inference.witnesses`). Nearness in time to the alert counts for nothing.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     >>> lm.incident.isolate(log, alert).verdict # doctest: +SKIP
     'chg-prompt-v8'
     """
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert)
     if inquiry is None:
         return _nothing(alert)
@@ -283,11 +283,13 @@ def _answers(inquiry: Inquiry) -> list[dict[str, Any]]:
 
 
 def _bad(seen: Observations, value: pd.Series) -> np.ndarray:
-    """Which single answers count as bad: 1 of a rate, a score of 2 or less, above the 95th percentile of latency or cost."""
+    """Which single answers count as bad: 1 of a rate, a score from 1 to 5 of 2 or less, else the worst 5 %."""
     if seen.scale == "share":
         return (value == (1 if seen.sign > 0 else 0)).to_numpy()
-    if seen.scale == "score":
+    if seen.alert.measure.unit == "score" and seen.step == 1:
         return (value <= 2).to_numpy()
+    if seen.sign < 0:
+        return (value < seen.frame["value"].quantile(0.05)).to_numpy()
     return (value > seen.frame["value"].quantile(0.95)).to_numpy()
 
 

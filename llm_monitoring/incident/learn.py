@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.errors import ConfigError, one_of
-from llm_monitoring.incident.alert import Alert, read_alert
-from llm_monitoring.incident.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.reviewed import read_reviews
 from llm_monitoring.incident.recovery import recovery
-from llm_monitoring.incident.reviewed import read_reviews
 from llm_monitoring.incident.suites import FORMATS, append_cases, same_question, write_cases
 from llm_monitoring.judging.redaction import redact
 from llm_monitoring.results import Result, jsonable
@@ -141,7 +142,7 @@ def learn(
     for name in formats:
         one_of("learn(formats)", name, list(FORMATS))
     check_override(override)
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert)
     taken: Counter[str] = Counter()
     cases = [] if inquiry is None else _cases(log, alert, inquiry, reviews, taken)

@@ -16,11 +16,11 @@ import pandas as pd
 from scipy import stats
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.causes import VERSION_OF, declared_scope, in_scope
-from llm_monitoring.incident.comparison import FEWEST
-from llm_monitoring.incident.inquiry import Inquiry
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.slices import Slice
+from llm_monitoring.incident.inference.causes import VERSION_OF, declared_scope, in_scope
+from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
+from llm_monitoring.incident.inference.inquiry import Inquiry
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.slices import Slice
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -98,7 +98,7 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     since = rows["timestamp"] >= inquiry.since
     hit = rows[since] if at is None else rows[since & (rows["timestamp"] < at)]
     after = rows.iloc[:0] if at is None else rows[rows["timestamp"] >= at]
-    base = _baseline(before, hit, scale)
+    base = _baseline(before, hit, scale, seen.step)
     per_day = _per_day(rows[since])
     needed = _planned(base, per_day, _information(POWER))
     state: dict[str, Any] = {
@@ -152,7 +152,7 @@ def _wider(harm: np.ndarray, known: float) -> np.ndarray:
     n = np.arange(1, len(harm) + 1)
     off = harm - harm[0]
     so_far = (np.cumsum(off**2) - np.cumsum(off) ** 2 / n) / np.maximum(n - 1, 1)
-    return np.where(n >= FEWEST, np.maximum(so_far / known, 1.0), 1.0)
+    return np.where(n >= LEAST_TO_TELL, np.maximum(so_far / known, 1.0), 1.0)
 
 
 def _decide(
@@ -166,8 +166,8 @@ def _decide(
     if not len(after):
         return {**unknown, "because": f"No answer {since} yet.{other}"}
     change, variance, ratio = log_ratios(after, base)
-    passed = (ratio >= np.log(1 / FALSELY)) & (np.arange(1, len(ratio) + 1) >= FEWEST)
-    worse = bool(ratio[-1] <= np.log(MISSED)) and len(ratio) >= FEWEST
+    passed = (ratio >= np.log(1 / FALSELY)) & (np.arange(1, len(ratio) + 1) >= LEAST_TO_TELL)
+    worse = bool(ratio[-1] <= np.log(MISSED)) and len(ratio) >= LEAST_TO_TELL
     recovered = False if worse else True if passed.any() else None
     low, high = (change[-1] + side * _reach(variance[-1], base.margin) for side in (-1, 1))
     decided = after["timestamp"].iloc[int(np.argmax(passed))] if passed.any() else None
@@ -213,12 +213,12 @@ def _planned(base: Baseline, per_day: float, information: float) -> int | None:
     n = (per_day * base.day_variance + base.row_variance) / left
     if n < per_day:  # within a day: its effect stands whole
         n = base.row_variance / (left - base.day_variance)
-    return max(int(np.ceil(n)), FEWEST)
+    return max(int(np.ceil(n)), LEAST_TO_TELL)
 
 
-def _baseline(before: pd.DataFrame, hit: pd.DataFrame, scale: str) -> Baseline:
+def _baseline(before: pd.DataFrame, hit: pd.DataFrame, scale: str, step: float) -> Baseline:
     old = before["harm"].to_numpy(float)
-    low, high = MARGINS[scale]
+    low, high = (step * end for end in MARGINS[scale])
     fall = (hit["harm"].mean() - old.mean()) / 3 if len(hit) else 0.0
     margin = float(np.clip(fall, low, high))
     n, mean, within = _days(before)
@@ -228,7 +228,7 @@ def _baseline(before: pd.DataFrame, hit: pd.DataFrame, scale: str) -> Baseline:
         single, edge_variance = level * (1 - level), edge * (1 - edge)
     else:
         single = edge_variance = max(within, 1e-9)
-    day = _day_variance(n, mean, single, DAY_SCALE[scale])
+    day = _day_variance(n, mean, single, step * DAY_SCALE[scale])
     weight = 1 / (day + single / n)
     return Baseline(float(mean @ weight / weight.sum()), float(1 / weight.sum()), float(edge_variance), day, margin)
 
@@ -290,9 +290,8 @@ def _same_judge(
     log: Log, seen: Observations, rows: pd.DataFrame, since: pd.Timestamp
 ) -> tuple[pd.DataFrame, str, pd.DataFrame]:
     """The rows scored by the judge and rubric of before, in words which, and the rows of others."""
-    metric = seen.alert.metric
     columns = [name for name in ("judge_model", "rubric_version") if name in log.judgements]
-    if not (metric.startswith("mean_") or metric in ("flagged_rate", "failed_rate")) or not columns:
+    if not seen.alert.judged or not columns:
         return rows, "", rows.iloc[:0]
     j = log.judgements.drop_duplicates("request_id", keep="last").set_index("request_id")[columns]
     version = j.astype("string").fillna("").agg(", ".join, axis=1)

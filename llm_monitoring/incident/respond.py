@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.alert import Alert, read_alert
-from llm_monitoring.incident.causes import in_scope
-from llm_monitoring.incident.comparison import compare
-from llm_monitoring.incident.inquiry import Inquiry, inquire
-from llm_monitoring.incident.observations import Observations, observe
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.inference.causes import in_scope
+from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.observations import Observations, observe
+from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.incident.recovery import recovery, untested
-from llm_monitoring.incident.slices import Slice
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
     >>> lm.incident.respond(log, alert, scope, cause).action         # doctest: +SKIP
     'hotfix'
     """
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert)
     if inquiry is None:
         return _nothing(isolate)
@@ -215,13 +216,13 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
     names = [alert.metric, *(name for name in BESIDE if name != alert.metric)]
     rows = []
     for name in names:
-        seen = inquiry.seen if name == alert.metric else observe(log, replace(alert, metric=name, direction="up"))
+        seen = inquiry.seen if name == alert.metric else observe(log, alert.about(name, "up"))
         if seen is None or not len(seen.frame) or seen.columns != inquiry.seen.columns:
             continue
         row = compare(_before(seen, fix), group, inquiry.since, len(names))
         if row["n_before"] and row["n_after"]:
             kept = ("before", "before_low", "before_high", "after", "after_low", "after_high", "n_before", "n_after")
-            reading = _reading(name, row["verdict"], row["change"])
+            reading = _gain_or_loss(name, row["verdict"], row["change"])
             rows.append({"measure": name, "unit": seen.alert.unit, **{k: row[k] for k in kept}, "reading": reading})
     worse = [row for row in rows if row["reading"] == "worse"]
     for row in rows:
@@ -230,14 +231,14 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
     return rows
 
 
-def _reading(name: str, verdict: str, change: float) -> str:
+def _gain_or_loss(name: str, reading: str, change: float) -> str:
     words = {
         "latency_p50_ms": ("slower", "faster"),
         "avg_cost_per_request_usd": ("dearer", "cheaper"),
         "avg_output_tokens": ("longer", "shorter"),
     }
-    if verdict not in ("worse", "better") or name not in words:
-        return verdict
+    if reading not in ("worse", "better") or name not in words:
+        return reading
     return words[name][0 if change > 0 else 1]
 
 
@@ -270,7 +271,7 @@ def _bad_share(log: Log, alert: Alert, inquiry: Inquiry) -> Observations | None:
     if inquiry.seen.scale == "share":
         return inquiry.seen
     if inquiry.seen.scale == "score":
-        return observe(log, replace(alert, metric="flagged_rate", direction="up"))
+        return observe(log, alert.about("flagged_rate", "up"))
     return None
 
 

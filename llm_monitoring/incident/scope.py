@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.causes import whole
-from llm_monitoring.incident.comparison import compare
-from llm_monitoring.incident.inquiry import Inquiry, inquire
-from llm_monitoring.incident.slices import ALL, Slice
+from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.inference.causes import whole
+from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.slices import ALL, Slice
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def scope(log: Log, alert) -> ScopeResult:
 
     Notes
     -----
-    Verdicts of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``.
+    Readings of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def scope(log: Log, alert) -> ScopeResult:
     >>> lm.incident.scope(log, alert).slices[0]["where"]  # doctest: +SKIP
     {'feature_id': 'support', 'category': 'returns'}
     """
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert)
     if inquiry is None:
         return _nothing(alert, log)

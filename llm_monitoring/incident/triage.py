@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.alert import Alert, read_alert
-from llm_monitoring.incident.causes import Cause, whole
-from llm_monitoring.incident.comparison import compare
-from llm_monitoring.incident.inquiry import Inquiry, inquire
-from llm_monitoring.incident.reviewed import Reviewed, weigh_reviews
-from llm_monitoring.incident.separating import separating_step
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.inference.causes import Cause, whole
+from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.reviewed import Reviewed, weigh_reviews
+from llm_monitoring.incident.inference.separating import separating_step
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
 
     Notes
     -----
-    P(real) is the belief that a change, recorded or not, hit the answers (`incident.causes`), times the belief that the
+    P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
     0.8 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
     "precision as before" and "all extra flags undeserved" at 5 % error each [1]_, with Robbins' interval.
@@ -136,7 +137,7 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
     >>> lm.incident.triage(log, alert).verdict  # doctest: +SKIP
     'real'
     """
-    alert = read_alert(alert)
+    alert = find_alert(log, alert)
     inquiry = inquire(log, alert, reviews)
     if inquiry is None:
         return _undecided(log, alert)
@@ -186,7 +187,7 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
 
 def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
     """Windows of the alert's control chart as rows, empty where no chart can be fitted."""
-    from llm_monitoring.alerts.quality import chart_of
+    from llm_monitoring.alerts.charting import chart_of
 
     rate = alert.designed_false_alarms_per_month or USUAL_RATE
     chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
@@ -226,17 +227,17 @@ def _next(verdict: str, alert: Alert, inquiry: Inquiry, read: Reviewed) -> str:
     if verdict == "real":
         unread = (
             " Nobody has read an answer yet: read 20 flagged ones to make sure."
-            if read.judged and not read.reviewed
+            if alert.judged and not read.reviewed
             else ""
         )
         return f"Go on to scope: whom does it hit?{unread}"
     if verdict == "false_positive":
         if inquiry.chance_of("mix") > 0.5:
             return "No answer got worse; look at the new mix of questions, and chart the features apart."
-        if read.judged and read.deserved_probability < 0.5:
+        if alert.judged and read.deserved_probability < 0.5:
             return "The flags are not deserved: correct the judge or its rubric, not the feature."
         return "Close it as a false alarm; the chart goes on with the same baseline."
-    more = f"Read {20 - read.reviewed} more flagged answers. " if read.judged and read.reviewed < 20 else ""
+    more = f"Read {20 - read.reviewed} more flagged answers. " if alert.judged and read.reviewed < 20 else ""
     return more + separating_step(inquiry, *_rivals(inquiry))
 
 

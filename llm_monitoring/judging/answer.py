@@ -1,13 +1,17 @@
-"""A judge's reply -> scores, or the reason why there are none. Strict: nothing is repaired, rounded or guessed."""
+"""A judge's reply -> scores, or the reason why there are none. Strict: nothing is repaired, rounded or guessed.
+
+What is taken off is one code fence around the whole answer, and one closed block of thinking before it.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from llm_monitoring.errors import quote
-from llm_monitoring.judging.rubric import REASON, Rubric
+from llm_monitoring.judging.rubric import PASS_FAIL, REASON, VERDICT, Rubric
 
 
 class JudgeReply(NamedTuple):
@@ -24,12 +28,18 @@ class JudgeReply(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """Scores, or why there are none: exactly one of `scores` and `error_kind` is set."""
+    """Scores, or why there are none: exactly one of `scores` and `error_kind` is set.
 
-    scores: dict[str, int] | None
+    A pass / fail judge gives no scores (an empty dict) and says whether the answer `passed`. `unwrapped` says what was
+    taken off the reply: ``"fence"``, ``"thinking"`` or ``"thinking, fence"``.
+    """
+
+    scores: dict[str, float] | None
     reason: str | None = None
     error_kind: str | None = None
     error: str | None = None
+    passed: bool | None = None
+    unwrapped: str | None = None
 
 
 STOPPED = {"stop", "end_turn", "completed"}
@@ -52,8 +62,8 @@ def read_answer(reply: JudgeReply, rubric: Rubric) -> Answer:
     Returns
     -------
     Answer
-        With `scores` where the reply finished, is one JSON object and holds every dimension as an integer from 1
-        to 5; else with `error_kind`: refusal, length, content_filter, empty, not_json or schema.
+        With `scores` where the reply finished, is one JSON object and holds every dimension as a number on the
+        rubric's scale (from 1 to 5: a whole one), or the verdict; else with `error_kind`: refusal, length, content_filter, empty, not_json or schema.
 
     Examples
     --------
@@ -77,24 +87,66 @@ def read_answer(reply: JudgeReply, rubric: Rubric) -> Answer:
         return _unfit("not_json", f"{quote(reply.text)} is no text; expected one JSON object as text")
     if not reply.text.strip():
         return _unfit("empty", "the answer holds no text")
+    text, unwrapped = unwrap(reply.text)
+    if text is None:
+        return _unfit("not_json", f"{quote(reply.text)}; {unwrapped}")
     try:
-        content = json.loads(reply.text, object_pairs_hook=_object, parse_constant=_no_constant)
+        content = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except _Repeated as repeated:
         return _unfit("schema", f"{quote(str(repeated))} stands there twice; expected once")
     except (ValueError, RecursionError):
         return _unfit("not_json", f"{quote(reply.text)}; expected one JSON object and nothing around it")
     if not isinstance(content, dict):
         return _unfit("schema", f"{quote(content)}; expected a JSON object")
+    reason = content.get(REASON)
+    found = _verdict(content) if rubric.scale == PASS_FAIL else _scores(content, rubric)
+    return replace(found, reason=reason if isinstance(reason, str) else None, unwrapped=unwrapped)
+
+
+def unwrap(text: str) -> tuple[str | None, str | None]:
+    """The JSON inside a reply and what was taken off, or None and why that cannot be told.
+
+    >>> unwrap('<think>Perhaps {"tone": 5}? No.</think>{"tone": 2}')
+    ('{"tone": 2}', 'thinking')
+    >>> unwrap('<think>Perhaps {"tone": 5}')
+    (None, 'expected the thinking to be closed, once, before the answer')
+    """
+    text, taken = text.strip(), []
+    block = re.match(r"<(think|thinking|reasoning)>", text, re.IGNORECASE)
+    if block:
+        tag = re.escape(block[1])
+        opened, closed = (re.findall(mark, text, re.IGNORECASE) for mark in (f"<{tag}>", f"</{tag}>"))
+        if len(opened) != 1 or len(closed) != 1:
+            return None, "expected the thinking to be closed, once, before the answer"
+        text = text[text.lower().index(closed[0].lower()) + len(closed[0]) :].strip()
+        taken.append("thinking")
+    fenced = re.match(r"```[ \t]*\w{0,20}\s*(?=\{)", text)
+    if fenced and text.endswith("```") and len(text) >= fenced.end() + 3:
+        text = text[fenced.end() : -3].strip()
+        taken.append("fence")
+    return text, ", ".join(taken) or None
+
+
+def _scores(content: dict[str, Any], rubric: Rubric) -> Answer:
+    low, high = rubric.ends
+    expected = f"expected {'an integer' if rubric.is_usual else 'a number'} from {low:g} to {high:g}"
+    kinds = (int,) if rubric.is_usual else (int, float)
     scores = {}
     for name in rubric.names:
         if name not in content:
-            return _unfit("schema", f"{name}: missing; expected an integer from 1 to 5")
+            return _unfit("schema", f"{name}: missing; {expected}")
         value = content[name]
-        if type(value) is not int or not 1 <= value <= 5:
-            return _unfit("schema", f"{name}: {quote(value)}; expected an integer from 1 to 5")
+        if type(value) not in kinds or not low <= value <= high:
+            return _unfit("schema", f"{name}: {quote(value)}; {expected}")
         scores[name] = value
-    reason = content.get(REASON)
-    return Answer(scores, reason=reason if isinstance(reason, str) else None)
+    return Answer(scores)
+
+
+def _verdict(content: dict[str, Any]) -> Answer:
+    said = quote(content[VERDICT]) if VERDICT in content else "missing"
+    if content.get(VERDICT) not in ("pass", "fail"):
+        return _unfit("schema", f"{VERDICT}: {said}; expected 'pass' or 'fail'")
+    return Answer({}, passed=content[VERDICT] == "pass")
 
 
 def _unfit(kind: str, sentence: str) -> Answer:

@@ -13,10 +13,11 @@ from llm_monitoring.errors import quote
 from llm_monitoring.judging.answer import Answer, JudgeReply, read_answer
 from llm_monitoring.judging.client import Fatal, FunctionJudge, Item, JudgeError, Permanent, RateLimited, Transient
 from llm_monitoring.judging.pace import Pace
-from llm_monitoring.judging.prompt import messages
+from llm_monitoring.judging.prompt import MOST_INPUT, MOST_OUTPUT, messages
 from llm_monitoring.records import QualityJudgement
 
 MOST_REFUSALS = 12  # 429s per item; they do not count as tries
+EDGE = 9_000  # characters; longer than anything that `redact` replaces
 MOST_FRUITLESS = 4  # of them in a row, in which no other item was answered either
 
 
@@ -62,7 +63,8 @@ async def ask(
     meter : Meter, optional
         Holds the budget; what it raises goes through.
     redact : callable
-        Text -> the text as the judge may see it. Where it fails the item is not sent.
+        Text -> the text as the judge may see it; of a very long one it is given the beginning and the end. Where it
+        fails the item is not sent.
 
     Returns
     -------
@@ -74,9 +76,10 @@ async def ask(
         outcome.answer = Answer(None, error_kind="no_text", error="no question or no answer in the log to be judged")
         return _dated(outcome)
     try:
-        shown = item._replace(user_input=redact(item.user_input), system_output=redact(item.system_output))
-        if not all(isinstance(text, str) for text in (shown.user_input, shown.system_output)):
-            raise TypeError("redact gave no text; expected a function text -> text")
+        shown = item._replace(
+            user_input=_redacted(item.user_input, MOST_INPUT, redact),
+            system_output=_redacted(item.system_output, MOST_OUTPUT, redact),
+        )
     except Exception as error:
         outcome.answer = Answer(None, error_kind="redaction", error=_said(error))
         return _dated(outcome)
@@ -106,6 +109,25 @@ async def ask(
         if tries >= judge.max_tries:
             return _dated(outcome)
         await asyncio.sleep(_wait(tries))
+
+
+def _redacted(text: str, most: int, redact: Callable[[str], str]) -> str:
+    """The text as a judge may see it; of a long one only the ends that are shown go through `redact`.
+
+    Each end is redacted with `EDGE` characters more, which then go: so no half of a key is left at the cut.
+    """
+    if redact is str or len(text) <= most + 2 * EDGE:
+        return _as_text(redact(text))
+    head, tail = most * 3 // 5, most * 3 // 10  # less than the judge is shown, so that nothing is cut twice
+    first, last = _as_text(redact(text[: head + EDGE])), _as_text(redact(text[-tail - EDGE :]))
+    left_out = f"\n[... {len(text) - head - tail} characters left out here ...]\n"
+    return first[: max(len(first) - EDGE, 0)] + left_out + last[EDGE:]
+
+
+def _as_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError("redact gave no text; expected a function text -> text")
+    return text
 
 
 async def _once(judge: Any, item: Item, outcome: Outcome, pace: Pace | None, meter: Meter | None) -> JudgeReply:
@@ -191,16 +213,19 @@ def _dated(outcome: Outcome) -> Outcome:
 
 def judgement(outcome: Outcome, judge: Any) -> QualityJudgement:
     """The outcome as a record: scores and flag, or None and the reason."""
-    scores, answer = outcome.answer.scores, outcome.answer
-    reason = judge.rubric.flag_reason(scores) if scores else None
+    answer, rubric = outcome.answer, judge.rubric
+    scores, ok = answer.scores or {}, answer.scores is not None
+    reason = rubric.flag_reason(scores) if scores else None
+    if answer.passed is False:
+        reason = "verdict fail"
     return QualityJudgement(
         request_id=outcome.item.request_id,
         feature_id=outcome.item.feature_id,
-        quality_score=judge.rubric.quality_score(scores) if scores else None,
-        dimensions=scores or {},
+        quality_score=rubric.quality_score(scores) if scores else None,
+        dimensions=scores,
         flagged=reason is not None,
         flag_reason=reason,
         judged_at=outcome.judged_at,
-        status="ok" if scores else "failed",
-        error=None if scores else ": ".join(part for part in (answer.error_kind, answer.error) if part),
+        status="ok" if ok else "failed",
+        error=None if ok else ": ".join(part for part in (answer.error_kind, answer.error) if part),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -95,26 +96,35 @@ class BackgroundJudge:
         """
         try:
             if self._pid != os.getpid():
-                self._start()
-            self._submitted += 1
-            if self._closed or not should_sample(request_id, self.rate):
-                return False
-            minute = int(time.time() // 60)
-            counts = self._intake.setdefault(minute, [0, 0])
-            counts[0] += 1
-            if len(self._waiting) >= self.queue_size:
-                self._dropped += 1
-                return False
-            self._waiting.append((Item(request_id, feature_id, user_input, system_output), minute))
-            counts[1] += 1
-            self._accepted += 1
-            return True
-        except Exception:
+                with _file_open:  # of the threads of a forked child the first starts the work
+                    if self._pid != os.getpid():
+                        self._start()
+            sampled = should_sample(request_id, self.rate)
+            with self._counting:
+                return self._take(Item(request_id, feature_id, user_input, system_output), sampled)
+        except Exception as error:
+            self._note(error)
             return False  # a monitor must not break what it monitors
+
+    def _take(self, item: Item, sampled: bool) -> bool:
+        self._submitted += 1
+        if self._closed or not sampled:
+            return False
+        minute = int(time.time() // 60)
+        counts = self._intake.setdefault(minute, [0, 0])
+        counts[0] += 1
+        if len(self._waiting) >= self.queue_size:
+            self._dropped += 1
+            return False
+        self._waiting.append((item, minute))
+        counts[1] += 1
+        self._accepted += 1
+        return True
 
     def stats(self) -> dict[str, int]:
         """What this process offered: `submitted` (all), `accepted` (queued), `dropped` (sampled, but no room)."""
-        return {"submitted": self._submitted, "accepted": self._accepted, "dropped": self._dropped}
+        with self._counting:
+            return {"submitted": self._submitted, "accepted": self._accepted, "dropped": self._dropped}
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Judge what waits, for at most `timeout_s` seconds; what is left by then counts as dropped."""
@@ -123,12 +133,13 @@ class BackgroundJudge:
         self._closed = True
         self._deadline = time.monotonic() + timeout_s
         self._thread.join(timeout_s + 1)
-        left = self._accepted - self._judged
-        self._accepted -= left
-        self._dropped += left
+        with self._counting:
+            left = self._accepted - self._judged
+            self._accepted -= left
+            self._dropped += left
 
     def _start(self) -> None:
-        self._pid = os.getpid()
+        self._counting = threading.Lock()  # held for a few additions, never across a call or a write
         self._submitted = self._accepted = self._dropped = self._judged = 0
         self._run_id = uuid.uuid4().hex
         self._intake: dict[int, list[int]] = {}
@@ -136,6 +147,7 @@ class BackgroundJudge:
         self._deadline = float("inf")
         self._thread = threading.Thread(target=_run, args=(weakref.proxy(self),), name="background-judge", daemon=True)
         self._thread.start()
+        self._pid = os.getpid()  # last: whoever sees it finds all of the above
 
     async def _work(self) -> None:
         """Take items and judge them, at most `concurrency` at a time, until closed."""
@@ -182,14 +194,16 @@ class BackgroundJudge:
 
     def _flush(self) -> None:
         now = int(time.time() // 60)
-        counts = [(minute, *count) for minute, count in list(self._intake.items())]
+        with self._counting:
+            counts = [(minute, *count) for minute, count in self._intake.items()]
         with self._noting_errors(), self._opened() as store:
             for row in counts:
                 store.count_intake(*row)
             store.still_here()
-            for minute, *_ in counts:
-                if minute < now - 1:
-                    self._intake.pop(minute, None)
+            with self._counting:
+                for minute, *_ in counts:
+                    if minute < now - 1:
+                        self._intake.pop(minute, None)
 
     @contextlib.contextmanager
     def _noting_errors(self) -> Iterator[None]:
@@ -199,7 +213,14 @@ class BackgroundJudge:
         except ReferenceError:
             raise
         except Exception as error:
-            self.error = f"{type(error).__name__}: {error}"
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        """Keep the reason in `error`, and log it where it is another than the last."""
+        said = f"{type(error).__name__}: {error}"
+        if said != self.error:
+            logging.getLogger(__name__).warning("%s", said)
+        self.error = said
 
 
 def _run(background: BackgroundJudge) -> None:

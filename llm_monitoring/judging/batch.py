@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring.errors import ConfigError, Fault, LogError, quote
-from llm_monitoring.judging.asking import ask
+from llm_monitoring.judging.asking import Outcome, ask
 from llm_monitoring.judging.client import Item, as_judge
 from llm_monitoring.judging.group_commit import GroupCommit
 from llm_monitoring.judging.pace import Pace
@@ -73,7 +73,8 @@ def judge_sample(
     DataFrame
         The judgements of this sample by this judge and rubric: the log's `judgements` table. Items that failed are
         rows with status failed, a null score and the reason; items not reached (budget, stop) have no row, and
-        ``.attrs["stopped"]`` says why.
+        ``.attrs["stopped"]`` says why. A run whose first ten answers fail for one reason stops, with the reason and
+        what to do. ``.attrs["unwrapped"]`` counts the answers that came in a code fence or after a block of thinking.
 
     Raises
     ------
@@ -141,6 +142,33 @@ def chosen_items(log_or_requests, rate: float, boost: Mapping[str, Any] | None) 
     }
 
 
+MOST_ALIKE = 10  # failures of one kind, with nothing else before them, after which a run stops
+REMEDIES = {
+    "not_json": "Ask for plain JSON in the rubric's task, or take a model that keeps to a response format",
+    "schema": "Look at what the judge answers: its fields and its scale have to be the rubric's",
+    "length": "Give the judge more room: Judge(max_output_tokens=...)",
+    "timeout": "Give the judge more time: Judge(timeout_s=...), or ask less at a time: concurrency=",
+    "connection": "See whether the server runs at base_url, then call again with retry_failed=True",
+    "bad_response": "See whether base_url is the address of an OpenAI-compatible server, such as http://host/v1",
+    "rate_limited": "Name the provider's limits: rpm=, tpm=",
+    "judge_error": "Mend the judge, then call again with retry_failed=True",
+    "empty": "See what the model writes; where it thinks first, give it more room: Judge(max_output_tokens=...)",
+    "refusal": "Word the rubric's task so that the judge rates a text and does not answer it, or take another model",
+    "content_filter": "The provider filters these texts; take another model, or redact=",
+}
+
+
+def remedy(kind: str) -> str:
+    """What to do about failures of one kind.
+
+    >>> remedy("http_503")
+    'The server fails; call again later with retry_failed=True'
+    """
+    if kind.startswith("http_5"):
+        return "The server fails; call again later with retry_failed=True"
+    return REMEDIES.get(kind, "Mend what the server names, then judge into a new file: out=")
+
+
 class BudgetSpent(Exception):
     """The budget does not hold another call."""
 
@@ -156,6 +184,7 @@ class _Run:
         self.in_flight = 0
         self._freed = asyncio.Event()
         self._tried: set[str] = set()
+        self._alike: list[str] | None = []  # kinds of the failures so far; None once an answer was read
 
     async def judge_all(self, concurrency: int, shown: bool) -> None:
         from tqdm.auto import tqdm
@@ -210,8 +239,20 @@ class _Run:
         outcome = await ask(self.judge, item, self.pace, self, self.redact)
         self._tried.add(request_id)
         self.commit.soon(lambda store: store.record(outcome, self.judge, probability))
+        self._look_at_the_first(outcome)
         if outcome.fatal:
             self.stopped = f"{outcome.answer.error_kind}: {outcome.answer.error}"
+
+    def _look_at_the_first(self, outcome: Outcome) -> None:
+        """Stop where the first answers all failed for one reason: the rest would cost as much and fail as well."""
+        if self._alike is None or not outcome.attempts:
+            return
+        self._alike.append(outcome.answer.error_kind or "")
+        if outcome.answer.error_kind is None or len(set(self._alike)) > 1:
+            self._alike = None
+        elif len(self._alike) == MOST_ALIKE:
+            kind = self._alike[0]
+            self.stopped = f"the first {MOST_ALIKE} answers all failed: {kind}: {outcome.answer.error}. {remedy(kind)}"
 
     async def reserve(self, item: Item, worst_usd: float) -> float:
         """Set the worst case aside; where only calls in flight stand in the way, wait for them."""

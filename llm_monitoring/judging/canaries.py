@@ -87,7 +87,7 @@ class Steering(Result):
             for without, tried in self.table[["without", "with_attempt"]].dropna().to_numpy():
                 ax.plot([0, 1], [without, tried], color=VERMILION if tried > without else BLUE, lw=1)
             ax.set_xticks([0, 1], ["bad answer", "with an attempt"])
-            ax.set(ylim=(0.8, 5.2), ylabel="score", title=f"{self.n} canary pairs")
+            ax.set(ylabel="score", title=f"{self.n} canary pairs")
         return ax
 
 
@@ -170,5 +170,7 @@ def steering(
 
 
 def _mean(outcome: Outcome) -> float:
-    scores = outcome.answer.scores
+    scores, passed = outcome.answer.scores, outcome.answer.passed
+    if passed is not None:
+        return float(passed)
     return float(np.mean(list(scores.values()))) if scores else np.nan

@@ -7,10 +7,11 @@ import contextlib
 import inspect
 import json
 import os
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -91,6 +92,12 @@ class Judge:
     temperature : float or None
         None leaves it to the server.
 
+    Notes
+    -----
+    An option that the server refuses by its name is not sent again: ``max_tokens`` goes as ``max_completion_tokens``,
+    then not at all; the JSON schema of the answer as plain ``json_object``, then not at all; the temperature not at
+    all. The request is repeated at once, which is no further try, and answers are held to the rubric as before.
+
     Examples
     --------
     >>> judge = Judge("judge-small", base_url="http://127.0.0.1:9/v1", api_key="none",
@@ -111,7 +118,7 @@ class Judge:
     temperature: float | None = 0.0
     assumed_prices: bool = False
     _clients: WeakKeyDictionary = field(default_factory=WeakKeyDictionary, repr=False)
-    _length_name: str = field(default="max_tokens", repr=False)
+    _refused: set[str] = field(default_factory=set, repr=False)  # options that the server refused by name
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -132,33 +139,29 @@ class Judge:
         import openai
 
         client = free.pop() if len(free) > 1 else self._new_client(free[0])
+        refused = frozenset(self._refused)
         # post, not chat.completions.create: that one walks the whole request by its types, a third of a call's time
         try:
             response = await client.post(
                 f"{client.base_url}chat/completions",
                 cast_to=httpx2.Response,
                 options={"timeout": timeout_s},
-                body={
-                    "model": self.model,
-                    "messages": messages,
-                    "response_format": {
-                        "type": "json_schema",
-                        "json_schema": {"name": "judgement", "strict": True, "schema": schema},
-                    },
-                    **self._options(),
-                },
+                body={"model": self.model, "messages": messages, **self._options(refused, schema)},
             )
         except openai.APITimeoutError:
             raise Transient("timeout", f"no answer within {timeout_s:g} s") from None
         except openai.APIConnectionError as error:
             raise Transient("connection", str(error.__cause__ or error)) from None
         except openai.APIStatusError as error:
-            if self._adapt(error):
-                return await self(messages, schema, timeout_s)
-            raise _named(error) from None
+            option = refused_option(error, self._options(refused, schema))
+            if option is None:
+                raise _named(error) from None
+            self._refused.add(option)
+        else:
+            return read_completion(response.content)
         finally:
             free.append(client)
-        return read_completion(response.content)
+        return await self(messages, schema, timeout_s)  # with one option less each time, so it comes to an end
 
     def prepare(self) -> None:
         """Load the SDK now: in a process that forks, an import under way in a thread would hang the child."""
@@ -170,21 +173,23 @@ class Judge:
             return None
         return (input_tokens * self.usd_per_m_input + output_tokens * self.usd_per_m_output) / 1e6  # type: ignore[operator]
 
-    def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {self._length_name: self.max_output_tokens}
-        return options if self.temperature is None else {**options, "temperature": self.temperature}
-
-    def _adapt(self, error: Any) -> bool:
-        """Newer models refuse `max_tokens` or a temperature by name: do as they say, once."""
-        if error.status_code != 400:
-            return False
-        if error.param == "max_tokens" and self._length_name == "max_tokens":
-            self._length_name = "max_completion_tokens"
-            return True
-        if error.param == "temperature" and self.temperature is not None:
-            self.temperature = None
-            return True
-        return False
+    def _options(self, refused: frozenset[str], schema: dict[str, Any]) -> dict[str, Any]:
+        """What a request sends beside model and messages: of each option the first form that was not refused."""
+        strict = {"name": "judgement", "strict": True, "schema": schema}
+        forms: list[tuple[str, str, Any]] = [
+            ("json_schema", "response_format", {"type": "json_schema", "json_schema": strict}),
+            ("json_object", "response_format", {"type": "json_object"}),
+            ("max_tokens", "max_tokens", self.max_output_tokens),
+            ("max_completion_tokens", "max_completion_tokens", self.max_output_tokens),
+        ]
+        if self.temperature is not None:
+            forms.append(("temperature", "temperature", self.temperature))
+        options: dict[str, Any] = {}
+        for form, name, value in forms:
+            once = "max_tokens" in options if name == "max_completion_tokens" else name in options
+            if form not in refused and not once:
+                options[name] = value
+        return options
 
     async def _free_clients(self) -> list[Any]:
         """The SDK's clients of the running loop that no call uses, after the TLS settings that they share.
@@ -232,6 +237,28 @@ class Judge:
                 "Judge: the API key holds a line break or a character that is not ASCII; expected one word"
             )
         return client
+
+
+def refused_option(error: Any, sent: dict[str, Any]) -> str | None:
+    """Which option of the request a server refused by its name, in `param` or in the words of the error.
+
+    Compared is what this request sent: another worker may have learned the same from an answer of its own meanwhile.
+    The response format has two forms, ``json_schema`` and ``json_object``; the others are called as they are sent.
+    """
+    if error.status_code not in (400, 422):
+        return None
+    words = str(error.body)[:1000]
+    for name, value in sent.items():
+        named = re.search(rf"\b{name}\b", words) and REFUSES.search(words)
+        if re.split(r"[.\[]", str(error.param or ""))[0] == name or (not error.param and named):
+            return value["type"] if name == "response_format" else name
+    return None
+
+
+REFUSES = re.compile(
+    r"(?i)unsupported|not support|unavailable|not available|not permitted|not allowed|unknown|unrecogni[sz]ed|unexpected|"
+    r"extra_forbidden|does not accept|deprecated"
+)
 
 
 def read_completion(body: bytes) -> JudgeReply:
@@ -365,7 +392,7 @@ def _as_reply(answer: Any) -> JudgeReply:
         return JudgeReply(answer)
     if isinstance(answer, Mapping):
         try:
-            return JudgeReply(json.dumps(dict(answer), default=_whole_number))
+            return JudgeReply(json.dumps(dict(answer), default=_plain_number))
         except (TypeError, ValueError):
             return JudgeReply(str(answer))
     if isinstance(answer, tuple) and 2 <= len(answer) <= len(JudgeReply._fields):
@@ -373,10 +400,12 @@ def _as_reply(answer: Any) -> JudgeReply:
     return JudgeReply(str(answer))
 
 
-def _whole_number(value: Any) -> int:
-    """A numpy integer as what it is; anything else has no place in JSON."""
+def _plain_number(value: Any) -> float:
+    """A numpy number as what it is; anything else has no place in JSON."""
     if isinstance(value, Integral):
         return int(value)
+    if isinstance(value, Real):
+        return float(value)
     raise TypeError
 
 

@@ -76,10 +76,12 @@ def judge_log(
     lines = [f"{ok:,} judged, {len(found) - ok:,} failed, {int(found['flagged'].sum()):,} flagged; kept in {out}"]
     if found["cost_usd"].notna().any():
         lines[0] += f"; {found['cost_usd'].sum():.4f} USD"
-    if ok:
+    if found["quality_score"].notna().any():
         lines.append(f"mean quality {found['quality_score'].mean():.2f} before weighting; see quality_metrics")
     for kind, n in found["error"].dropna().str.split(":").str[0].value_counts().items():
         lines.append(f"failed: {n:,} {kind}")
+    for what, n in found.attrs["unwrapped"].items():
+        lines.append(f"read after taking off {what}: {n:,}")
     if stopped:
         lines.append(f"stopped: {stopped}")
     lines += price
@@ -103,7 +105,7 @@ def _dry_run(log: Any, judge: Judge, rate: float, budget: float | None) -> list[
         lines.append(f"at most {sum(tokens):,.0f} tokens in, {worst:.4f} USD without repeated calls")
         if budget is not None and worst > budget:
             lines.append(f"the budget of {budget:g} USD holds at least {int(n * budget / worst):,} of them")
-    return [*lines, *_detectable(log, n)]
+    return [*lines, *(_detectable(log, n) if judge.rubric.is_usual else [])]
 
 
 def _detectable(log: Any, n: int) -> list[str]:

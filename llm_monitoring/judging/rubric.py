@@ -6,22 +6,25 @@ import difflib
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llm_monitoring.errors import ConfigError, quote
 
-Level = Annotated[int, Field(ge=1, le=5)]
-Limit = Annotated[float, Field(ge=0, le=5)]
-REASON = "reason"
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Level = int | Number
+PASS_FAIL = "pass_fail"
+USUAL = (1.0, 5.0)
+REASON, VERDICT = "reason", "verdict"
 
 
 class Dimension(BaseModel):
-    """One thing that is rated from 1 to 5: its name, the question, and what some of the levels mean."""
+    """One thing that is rated: its name, the question, and what some of the levels of the scale mean."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,8 +38,8 @@ class FlagRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    quality_at_most: Limit | None = 2
-    dimension_at_most: dict[str, Limit] = {}
+    quality_at_most: Number | None = 2
+    dimension_at_most: dict[str, Number] = {}
 
 
 class Rubric(BaseModel):
@@ -48,9 +51,19 @@ class Rubric(BaseModel):
         Change the version whenever the wording changes: a store refuses an edited rubric under an old version.
     task : str
         What the judge is told before the dimensions.
+    scale : (low, high) or "pass_fail"
+        1 to 5 unless given; ``0..10`` is understood in YAML. With ``"pass_fail"`` the judge gives one verdict and no
+        score: its judgements have no `quality_score`, and `flagged` is the verdict.
     dimensions : list of Dimension
-        Each is rated 1 to 5; `quality_score` is their mean, rounded half up.
+        Each is rated on the scale, from 1 to 5 in whole numbers. `quality_score` is their mean, on the scale 1 to 5
+        rounded half up, on others as it is. With ``"pass_fail"`` they are what the judge looks at, and may be left out.
     flag : FlagRule
+        Has to be written where the scale is not 1 to 5, and has no place with ``"pass_fail"``.
+
+    Raises
+    ------
+    ConfigError
+        One line per fault.
 
     Examples
     --------
@@ -66,6 +79,9 @@ class Rubric(BaseModel):
     4
     >>> rubric.flag_reason({"correctness": 2, "politeness": 5})
     'correctness 2 <= 2'
+    >>> Rubric(version="1", scale=(0, 10), dimensions=[{"name": "a"}, {"name": "b"}], flag={"quality_at_most": 4}
+    ...     ).quality_score({"a": 7, "b": 8})
+    7.5
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
@@ -73,8 +89,34 @@ class Rubric(BaseModel):
     name: str = "rubric"
     version: Annotated[str, Field(min_length=1)]
     task: str = "You rate one answer that a software feature gave to one question of a user."
-    dimensions: Annotated[tuple[Dimension, ...], Field(min_length=1)]
+    scale: tuple[Number, Number] | Literal["pass_fail"] = USUAL
+    dimensions: tuple[Dimension, ...] = ()
     flag: FlagRule = FlagRule()
+
+    def __init__(self, **content: Any) -> None:
+        where = content.pop("_where", "Rubric")
+        try:
+            super().__init__(**content)
+        except ValidationError as error:
+            faults = error.errors()
+            deepest = [f for f in faults if not any(_inside(other["loc"], f["loc"]) for other in faults)]
+            raise ConfigError("\n".join(_line(where, fault) for fault in deepest)) from None
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _ends(cls, scale: Any) -> Any:
+        ends = scale.split("..") if isinstance(scale, str) and scale != PASS_FAIL else scale
+        try:
+            if ends != PASS_FAIL:
+                low, high = (float(end) for end in ends)
+                if not -math.inf < low < high < math.inf:
+                    raise ValueError
+                return low, high
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{quote(scale)}; expected two numbers, the worst and the best score, such as [0, 10], or pass_fail"
+            ) from None
+        return scale
 
     @field_validator("dimensions")
     @classmethod
@@ -85,14 +127,62 @@ class Rubric(BaseModel):
             raise ValueError(f"dimension names have to be distinct and other than {REASON!r}: {', '.join(twice)}")
         return dimensions
 
+    @model_validator(mode="before")
+    @classmethod
+    def _only_limits_that_are_written(cls, content: Any) -> Any:
+        """The usual limit of 2 belongs to the scale 1 to 5."""
+        if not isinstance(content, dict) or _is_usual(content.get("scale", USUAL)):
+            return content
+        flag = content.get("flag")
+        if isinstance(flag, FlagRule) and "quality_at_most" not in flag.model_fields_set:
+            return {**content, "flag": flag.model_copy(update={"quality_at_most": None})}
+        if isinstance(flag, dict):
+            return {**content, "flag": {"quality_at_most": None, **flag}}
+        return content
+
     @model_validator(mode="after")
-    def _flag_names(self) -> Rubric:
+    def _fits_its_scale(self) -> Rubric:
         unknown = sorted(set(self.flag.dimension_at_most) - set(self.names))
         if unknown:
             raise ValueError(
                 f"flag.dimension_at_most names {quote(unknown[0])}; dimensions are {', '.join(self.names)}"
             )
+        levels = [(f"anchors of {one.name}", level) for one in self.dimensions for level in one.anchors]
+        if self.scale == PASS_FAIL:
+            if levels or ("flag" in self.model_fields_set and self.flag != FlagRule(quality_at_most=None)):
+                raise ValueError("a pass_fail rubric has a verdict in the place of levels; leave anchors and flag out")
+            return self
+        if not self.dimensions:
+            raise ValueError("dimensions are missing; expected at least one")
+        if not self.is_usual and "flag" not in self.model_fields_set:
+            raise ValueError(
+                f"flag is missing; on the scale {self.scale_label} it has to be written, such as "
+                f"flag: {{quality_at_most: {self.ends[0] + 0.4 * (self.ends[1] - self.ends[0]):g}}}"
+            )
+        low, high = self.ends
+        limits = [(f"flag.dimension_at_most.{name}", most) for name, most in self.flag.dimension_at_most.items()]
+        limits += [("flag.quality_at_most", self.flag.quality_at_most)] if self.flag.quality_at_most is not None else []
+        for place, value, least in [(*one, low) for one in levels] + [(*one, min(low, 0.0)) for one in limits]:
+            if not least <= value <= high:
+                raise ValueError(
+                    f"{place}: {value:g}; expected a number from {least:g} to {high:g}, the rubric's scale"
+                )
         return self
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether scores are whole numbers from 1 to 5."""
+        return self.scale == USUAL
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The worst and the best score."""
+        return USUAL if isinstance(self.scale, str) else self.scale
+
+    @property
+    def scale_label(self) -> str:
+        """The scale as the judgements' column `scale` says it: ``1..5``, ``0..10``, ``pass_fail``."""
+        return self.scale if isinstance(self.scale, str) else f"{self.scale[0]:g}..{self.scale[1]:g}"
 
     @property
     def names(self) -> list[str]:
@@ -104,35 +194,42 @@ class Rubric(BaseModel):
         """Name and version, as the judgements' `rubric_version` says it."""
         return f"{self.name}-{self.version}"
 
-    def quality_score(self, scores: dict[str, int]) -> int:
-        """Mean of the dimensions, rounded half up (2.5 is 3, and so is 3.49)."""
-        return math.floor(sum(scores[name] for name in self.names) / len(self.names) + 0.5)
+    def quality_score(self, scores: Mapping[str, float]) -> float:
+        """Mean of the dimensions; on the scale 1 to 5 rounded half up (2.5 is 3, and so is 3.49)."""
+        mean = sum(scores[name] for name in self.names) / len(self.names)
+        return math.floor(mean + 0.5) if self.is_usual else mean
 
-    def flag_reason(self, scores: dict[str, int]) -> str | None:
+    def flag_reason(self, scores: Mapping[str, float]) -> str | None:
         """Which of the flag rule's limits the scores are under, or None."""
         quality, limit = self.quality_score(scores), self.flag.quality_at_most
-        reasons = [f"quality_score {quality} <= {limit:g}"] if limit is not None and quality <= limit else []
+        reasons = [f"quality_score {quality:g} <= {limit:g}"] if limit is not None and _at_most(quality, limit) else []
         for name, most in self.flag.dimension_at_most.items():
-            if scores[name] <= most:
-                reasons.append(f"{name} {scores[name]} <= {most:g}")
+            if _at_most(scores[name], most):
+                reasons.append(f"{name} {scores[name]:g} <= {most:g}")
         return "; ".join(reasons) or None
 
     @cached_property
     def answer_schema(self) -> dict[str, Any]:
-        """JSON schema of the judge's answer: the reason first, then one integer from 1 to 5 per dimension."""
-        properties: dict[str, Any] = {REASON: {"type": "string"}}
-        properties |= {name: {"type": "integer", "enum": [1, 2, 3, 4, 5]} for name in self.names}
+        """JSON schema of the judge's answer: the reason first, then one score per dimension, or the verdict."""
+        low, high = self.ends
+        score: dict[str, Any] = {"type": "number", "minimum": low, "maximum": high}
+        if self.is_usual:
+            score = {"type": "integer", "enum": [1, 2, 3, 4, 5]}
+        asked = dict.fromkeys(self.names, score)
+        if self.scale == PASS_FAIL:
+            asked = {VERDICT: {"type": "string", "enum": ["pass", "fail"]}}
         return {
             "type": "object",
-            "properties": properties,
-            "required": [REASON, *self.names],
+            "properties": {REASON: {"type": "string"}, **asked},
+            "required": [REASON, *asked],
             "additionalProperties": False,
         }
 
     @cached_property
     def digest(self) -> str:
         """Hash of everything in the rubric, twelve hex digits."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        content = self.model_dump(mode="json", exclude={"scale"} if self.is_usual else None)
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @classmethod
@@ -159,16 +256,26 @@ class Rubric(BaseModel):
             raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
         if not isinstance(content, dict):
             raise ConfigError(f"{where}: {quote(content)}; expected a mapping with version and dimensions")
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            faults = error.errors()
-            deepest = [f for f in faults if not any(_inside(other["loc"], f["loc"]) for other in faults)]
-            raise ConfigError("\n".join(_line(where, fault) for fault in deepest)) from None
+        return cls(_where=where, **{str(key): value for key, value in content.items()})
 
     def to_yaml(self) -> str:
         """The rubric as YAML text that `from_yaml` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+        content = self.model_dump(mode="json", exclude={"scale"} if self.is_usual else None)
+        if self.scale == PASS_FAIL:
+            content.pop("flag")
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _at_most(score: float, limit: float) -> bool:
+    """A mean of .2 and .4 is at most .3, whatever its last binary digit says."""
+    return score <= limit or math.isclose(score, limit, rel_tol=1e-9)
+
+
+def _is_usual(scale: Any) -> bool:
+    try:
+        return tuple(float(end) for end in (scale.split("..") if isinstance(scale, str) else scale)) == USUAL
+    except (TypeError, ValueError):
+        return False
 
 
 def _inside(place: tuple, other: tuple) -> bool:
@@ -177,8 +284,9 @@ def _inside(place: tuple, other: tuple) -> bool:
 
 def _line(where: str, fault: Any) -> str:
     place = ".".join(str(part) for part in fault["loc"] if part != "[key]")
-    expected = str(fault.get("ctx", {}).get("error", "")) or EXPECTED.get(fault["type"], "expected {msg}")
-    expected = expected.format(msg=fault["msg"].removeprefix("Input should be "), **fault.get("ctx", {}))
+    given = str(fault.get("ctx", {}).get("error", ""))
+    words = {"msg": fault["msg"].removeprefix("Input should be "), **fault.get("ctx", {})}
+    expected = given or EXPECTED.get(fault["type"], "expected {msg}").format(**words)
     if fault["type"] == "extra_forbidden":
         parents: list[type[BaseModel]] = [Rubric, FlagRule, Dimension]  # by their depth
         keys = list(parents[len(fault["loc"]) - 1].model_fields)
@@ -195,9 +303,8 @@ EXPECTED = {  # what stands after the value, by pydantic's names of faults
     "string_pattern_mismatch": "expected a letter, then at most 39 letters, digits or _",
     "too_short": "expected at least one",
     "string_too_short": "expected a text",
-    "int_parsing": "expected a level from 1 to 5",
-    "greater_than_equal": "expected a number >= {ge:g}",
-    "less_than_equal": "expected a number <= {le:g}",
+    "int_parsing": "expected a level of the scale, a number",
+    "float_parsing": "expected a number",
     "tuple_type": "expected a list",
     "model_type": "expected a mapping with name, question, anchors",
 }

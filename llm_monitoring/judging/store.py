@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 TABLES = """
 create table if not exists judgement (
     request_id text not null, judge_model text not null, rubric_version text not null, feature_id text,
-    status text not null, quality_score integer, dimensions text not null, flagged integer not null, flag_reason text,
+    status text not null, quality_score real, dimensions text not null, flagged integer not null, flag_reason text,
     reason text, error_kind text, error text, attempts integer not null, cost_usd real, inclusion_probability real,
     reported_model text, fingerprint text, prompt_hash text not null, input_hash text not null, judged_at text not null,
-    run_id text not null, minute integer,
+    run_id text not null, minute integer, scale text, unwrapped text,
     primary key (request_id, judge_model, rubric_version)) without rowid;
 create table if not exists claim (
     request_id text not null, judge_model text not null, rubric_version text not null, run_id text not null,
@@ -57,10 +58,16 @@ COLUMNS = [
     "judge_model",
     "rubric_version",
     "status",
+    "scale",
     "error",
     "inclusion_probability",
     "cost_usd",
 ]
+WRITTEN = (
+    "request_id, judge_model, rubric_version, feature_id, status, quality_score, dimensions, flagged, flag_reason, reason, "
+    "error_kind, error, attempts, cost_usd, inclusion_probability, reported_model, fingerprint, prompt_hash, input_hash, "
+    "judged_at, run_id, minute, scale, unwrapped"
+)
 RETRIED = (
     "timeout",
     "connection",
@@ -104,6 +111,7 @@ class Store:
     def __init__(self, path: str | Path, run_id: str | None = None):
         self.path = Path(path)
         self.run_id = run_id or uuid.uuid4().hex
+        self._lock = threading.RLock()  # one connection: a thread's transaction is its own until it ends
         self._prompt: tuple[Any, str] | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +124,9 @@ class Store:
             with self.writing():
                 for statement in TABLES.strip().split(";\n"):
                     self.db.execute(statement)
+                known = {row[1] for row in self.db.execute("pragma table_info(judgement)")}
+                for name in {"scale", "unwrapped"} - known:  # a file of an earlier version
+                    self.db.execute(f"alter table judgement add column {name} text")
         except sqlite3.DatabaseError as error:
             self.db.close()
             written = "that may be written" if isinstance(error, sqlite3.OperationalError) else "or none yet"
@@ -133,18 +144,26 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Store]:
-        """One transaction for all that is written inside; a part of the one that is open, where one is."""
-        if self.db.in_transaction:
-            yield self
-            return
-        self.db.execute("begin immediate")
-        try:
-            yield self
-            self.db.execute("commit")
-        except BaseException:
+        """One transaction for all that is written inside; a part of the one that this thread has open, if any.
+
+        Another thread waits until it has ended.
+        """
+        with self._lock:
             if self.db.in_transaction:
-                self.db.execute("rollback")
-            raise
+                yield self
+                return
+            self.db.execute("begin immediate")
+            try:
+                yield self
+                self.db.execute("commit")
+            except BaseException:
+                if self.db.in_transaction:
+                    self.db.execute("rollback")
+                raise
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
+        with self._lock:
+            return self.db.execute(query, values).fetchall()
 
     # one run
 
@@ -158,7 +177,8 @@ class Store:
 
     def still_here(self) -> None:
         """A sign of life."""
-        self.db.execute("update run set seen = ? where run_id = ?", (time.time(), self.run_id))
+        with self.writing():
+            self.db.execute("update run set seen = ? where run_id = ?", (time.time(), self.run_id))
 
     def end_run(self, stopped: str | None) -> None:
         """Sign out and let go of what is claimed."""
@@ -170,9 +190,9 @@ class Store:
 
     def free_dead_claims(self) -> None:
         """Let go of what ended, killed or silent runs had claimed."""
-        runs = self.db.execute(
+        runs = self._read(
             "select run_id, host, pid, seen, ended from run where run_id in (select distinct run_id from claim)"
-        ).fetchall()
+        )
         dead = [run_id for run_id, *signs in runs if run_id != self.run_id and not _alive(*signs)]
         with self.writing():
             self.db.executemany("delete from claim where run_id = ?", [(run_id,) for run_id in dead])
@@ -181,10 +201,8 @@ class Store:
 
     def check_prompt(self, judge: Any) -> None:
         """Refuse a rubric that was edited under its old version: its scores would be mixed with the old ones."""
-        known = self.db.execute(
-            "select prompt_hash from judgement where rubric_version = ? limit 1", (judge.rubric.label,)
-        ).fetchone()
-        if known and known[0] != prompt_hash(judge.rubric):
+        known = self._read("select prompt_hash from judgement where rubric_version = ? limit 1", (judge.rubric.label,))
+        if known and known[0][0] != prompt_hash(judge.rubric):
             raise ConfigError(
                 f"{self.path}: rubric {quote(judge.rubric.label)} was worded differently when its judgements in this "
                 "file were made. Give the new wording a version of its own: Rubric(version=...)"
@@ -196,7 +214,7 @@ class Store:
         again = " or ".join("error_kind like ?" for _ in kinds)
         final = {
             row[0]
-            for row in self.db.execute(
+            for row in self._read(
                 f"select request_id from judgement where judge_model = ? and rubric_version = ? "
                 f"and not (status = 'failed' and ({again}))",
                 (judge.model, judge.rubric.label, *kinds),
@@ -206,37 +224,41 @@ class Store:
 
     def is_final(self, request_id: str, judge: Any, retry_failed: bool = False) -> bool:
         """Whether the item has a judgement that is not to be tried again."""
-        row = self.db.execute(
+        rows = self._read(
             "select status, error_kind from judgement where request_id = ? and judge_model = ? and rubric_version = ?",
             (request_id, judge.model, judge.rubric.label),
-        ).fetchone()
-        if row is None or row[0] == "ok":
-            return row is not None
+        )
+        if not rows or rows[0][0] == "ok":
+            return bool(rows)
+        row = rows[0]
         passing = row[1].startswith("http_5") or row[1] in RETRIED
         return not (row[1] in ALWAYS_AGAIN or (retry_failed and passing))
 
     def claim(self, request_id: str, judge: Any) -> bool:
         """Take an item, unless another run has it."""
         key = (request_id, judge.model, judge.rubric.label)
-        done = self.db.execute("insert or ignore into claim values (?, ?, ?, ?)", (*key, self.run_id))
+        with self.writing():
+            done = self.db.execute("insert or ignore into claim values (?, ?, ?, ?)", (*key, self.run_id))
         return done.rowcount == 1
 
     def take(self, request_id: str, judge: Any, retry_failed: bool = False) -> bool:
         """Claim an item that nobody else has claimed, and that has no final judgement."""
-        if not self.claim(request_id, judge):
-            return False
-        if self.is_final(request_id, judge, retry_failed):
-            self.release(request_id, judge)
-            return False
-        return True
+        with self.writing():
+            if not self.claim(request_id, judge):
+                return False
+            if self.is_final(request_id, judge, retry_failed):
+                self.release(request_id, judge)
+                return False
+            return True
 
     def release(self, request_id: str, judge: Any) -> None:
         """Give an item back."""
         key = (request_id, judge.model, judge.rubric.label)
-        self.db.execute(
-            "delete from claim where request_id = ? and judge_model = ? and rubric_version = ? and run_id = ?",
-            (*key, self.run_id),
-        )
+        with self.writing():
+            self.db.execute(
+                "delete from claim where request_id = ? and judge_model = ? and rubric_version = ? and run_id = ?",
+                (*key, self.run_id),
+            )
 
     # money
 
@@ -266,11 +288,11 @@ class Store:
 
     def spent_usd(self) -> float:
         """All that this file ever spent, calls in flight and lost ones at their worst case."""
-        return float(self.db.execute("select committed from purse").fetchone()[0])
+        return float(self._read("select committed from purse")[0][0])
 
     def knows_costs(self) -> bool:
         """Whether a call's true cost has been seen, so that the worst case is known to be one."""
-        return bool(self.db.execute("select known from purse").fetchone()[0])
+        return bool(self._read("select known from purse")[0][0])
 
     # judgements
 
@@ -285,10 +307,11 @@ class Store:
             *(json.dumps(found.dimensions), found.flagged, found.flag_reason, outcome.answer.reason),
             *(outcome.answer.error_kind, found.error, outcome.attempts, cost_usd, inclusion_probability),
             *(outcome.model, outcome.fingerprint, self._prompt_hash(judge.rubric), _input_hash(item), found.judged_at),
-            *(self.run_id, minute),
+            *(self.run_id, minute, judge.rubric.scale_label, outcome.answer.unwrapped),
         )
+        places = ", ".join("?" * len(row))
         with self.writing():
-            self.db.execute(f"insert or replace into judgement values ({', '.join('?' * len(row))})", _storable(row))
+            self.db.execute(f"insert or replace into judgement ({WRITTEN}) values ({places})", _storable(row))
             self.release(item.request_id, judge)
 
     def _prompt_hash(self, rubric: Any) -> str:
@@ -298,11 +321,12 @@ class Store:
 
     def count_intake(self, minute: int, offered: int, taken: int) -> None:
         """What a serving process offered and what the queue took, by minute (since 1970)."""
-        self.db.execute(
-            "insert into intake values (?, ?, ?, ?) on conflict (run_id, minute) "
-            "do update set offered = excluded.offered, taken = excluded.taken",
-            (self.run_id, minute, offered, taken),
-        )
+        with self.writing():
+            self.db.execute(
+                "insert into intake values (?, ?, ?, ?) on conflict (run_id, minute) "
+                "do update set offered = excluded.offered, taken = excluded.taken",
+                (self.run_id, minute, offered, taken),
+            )
 
     def judgements(self, ids: Sequence[str] | None = None, judge: Any = None) -> pd.DataFrame:
         """The judgements as the log's table, in the order of their ids.
@@ -318,22 +342,25 @@ class Store:
         -------
         DataFrame
             Columns of the `judgements` table. `inclusion_probability` of rows from a serving process is the sampling
-            rate times the share of the minute's sampled requests that was judged and not dropped.
+            rate times the share of the minute's sampled requests that was judged and not dropped. In
+            ``.attrs["unwrapped"]`` how many answers came in a code fence or after thinking, by what was taken off.
         """
         import pandas as pd
 
         where = " where j.judge_model = ? and j.rubric_version = ?" if judge else ""
-        rows = self.db.execute(
+        rows = self._read(
             "with judged as (select run_id, minute, count(*) as n from judgement where minute is not null group by 1, 2)"
-            f" select {', '.join(f'j.{name}' for name in COLUMNS)}, judged.n, intake.offered from judgement j "
+            f" select {', '.join(f'j.{name}' for name in [*COLUMNS, 'unwrapped'])}, judged.n, intake.offered from judgement j "
             "left join judged on judged.run_id = j.run_id and judged.minute = j.minute "
             f"left join intake on intake.run_id = j.run_id and intake.minute = j.minute{where} order by j.request_id",
             (judge.model, judge.rubric.label) if judge else (),
-        ).fetchall()
+        )
         if ids is not None:
             wanted = set(ids)
             rows = [row for row in rows if row[0] in wanted]
-        frame = pd.DataFrame.from_records(rows, columns=[*COLUMNS, "n", "offered"])
+        frame = pd.DataFrame.from_records(rows, columns=[*COLUMNS, "unwrapped", "n", "offered"])
+        unwrapped = frame.pop("unwrapped").dropna()
+        frame["scale"] = frame["scale"].fillna("1..5")  # rows of an earlier version
         kept = (frame.pop("n").astype(float) / frame.pop("offered").astype(float)).clip(upper=1).fillna(1.0)
         frame["inclusion_probability"] = frame["inclusion_probability"].astype(float) * kept
         frame["dimensions"] = [json.loads(text) for text in frame["dimensions"]]
@@ -341,6 +368,7 @@ class Store:
         frame["judged_at"] = pd.to_datetime(frame["judged_at"], utc=True, format="ISO8601")
         for name in ("quality_score", "cost_usd"):
             frame[name] = frame[name].astype(float)
+        frame.attrs["unwrapped"] = {str(what): int(n) for what, n in unwrapped.value_counts().items()}
         return frame
 
 

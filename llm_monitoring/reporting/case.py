@@ -159,8 +159,8 @@ def choose(
     ConfigError
         The log has no alert of this id.
     """
+    from llm_monitoring.alerts.alert import read_alert
     from llm_monitoring.alerts.checking import check
-    from llm_monitoring.incident import read_alert
 
     found = [{str(k): v for k, v in row.items()} for row in jsonable(check(log))]
     if alert is None or (isinstance(alert, str) and not alert):

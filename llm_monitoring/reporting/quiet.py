@@ -71,15 +71,13 @@ def watched(log: Log) -> QuietResult:
     -------
     QuietResult
     """
-    from llm_monitoring.alerts.quality import charts
-    from llm_monitoring.incident import read_alert
+    from llm_monitoring.alerts.charting import control_charts
 
-    found = charts(log)
-    times = log.requests["timestamp"]
+    found = control_charts(log)
     frame = found.to_frame()
+    frame = frame[~frame["baseline"]]
     if len(frame):
-        metrics = frame["metric"].unique()
-        units = {m: read_alert({"metric": m, "fired_at": times.max(), "direction": "up"}).unit for m in metrics}
+        units = {name: each.shown_in for name, each in found.measures.items()}
         frame = frame.assign(unit=frame["metric"].map(units))
         keys = sorted(found.results, key=lambda key: (FIRST.index(key[1]) if key[1] in FIRST else len(FIRST), str(key)))
         frame = pd.concat([frame[(frame["feature_id"] == f) & (frame["metric"] == m)] for f, m in keys[:MOST_CHARTS]])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_monitoring.errors import LogError
 from llm_monitoring.incident.learn import check_override
-from llm_monitoring.incident.probed import probes_since
+from llm_monitoring.incident.probes import probes_since
 from llm_monitoring.log import Log, open_log
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting.case import Case, find_log, open_case, read_log

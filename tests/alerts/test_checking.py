@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
+from llm_monitoring.alerts.charting import chart_of, control_charts
 from llm_monitoring.alerts.checking import check, detectable
-from llm_monitoring.alerts.events import COLUMNS
-from llm_monitoring.alerts.quality import chart_of, charts
+from llm_monitoring.alerts.grouping import COLUMNS
 from tests.builders import START, make_judgements, make_requests
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def test_a_rise_of_quality_is_info():
 def test_a_quiet_log_gives_an_empty_table_and_a_sentence_on_what_would_have_been_seen():
     log = lm.open_log(scored())
     assert check(log, PLAN).empty
-    told = detectable(charts(log, PLAN)).replace("\u00a0", " ")
+    told = detectable(control_charts(log, PLAN)).replace("\u00a0", " ")
     assert "charts over 7 days after the baseline; a fall of quality by 0." in told
     assert told.endswith("would have been seen within a week in 8 of 10 cases.")
 
@@ -91,17 +91,19 @@ def test_an_empty_log_gives_an_empty_table_with_its_columns():
 def test_a_log_of_a_few_rows_gives_no_alert_and_says_what_is_not_charted():
     log = lm.open_log({"requests": make_requests(5), "judgements": make_judgements(5)})
     assert check(log).empty
-    assert charts(log).not_charted["reason"].unique().tolist() in (
+    assert control_charts(log).not_charted["reason"].unique().tolist() in (
         [],
         ["fewer than 7 windows with a value in the baseline"],
     )
 
 
-def test_judgements_of_requests_that_are_nowhere_count_at_their_own_time():
+def test_judgements_of_requests_that_are_nowhere_count_in_no_room_and_a_notice_says_so():
     tables = scored(fall=1.5)
     tables["judgements"]["request_id"] = "gone-" + tables["judgements"]["request_id"]
-    found = check(lm.open_log(tables), PLAN)
-    assert found[["feature_id", "severity"]].values.tolist() == [["search", "critical"]]
+    log = lm.open_log(tables)
+    assert check(log, PLAN).empty
+    assert lm.quality_metrics(log).empty
+    assert any("whose request_id is not in requests" in notice for notice in log.notices)
 
 
 def test_every_layer_can_be_switched_off(fallen):

@@ -98,7 +98,7 @@ def test_the_stated_rate_is_the_chance_of_so_many_windows_in_a_row_at_the_limit(
     # 5-minute windows, level .99: .005 per window, two in a row, 8,640 windows in 30 days
     requests = traffic(every="10s", error=None)
     requests["error"] = np.where(requests["timestamp"] >= START + 60 * HOUR, "timeout", None)
-    assert np.isclose(events(requests)[0].designed, 0.005**2 * 8640)
+    assert np.isclose(events(requests)[0].designed_false_alarms_per_month, 0.005**2 * 8640)
 
 
 def test_a_window_at_the_limit_is_over_it_no_more_often_than_stated():

@@ -13,9 +13,23 @@ def test_the_plan_that_init_writes_is_the_default():
 
 
 def test_every_key_of_the_written_plan_says_what_it_does():
-    settings = [line for line in default_plan_text().splitlines() if "=" in line]
+    settings = [line for line in default_plan_text().split("# Measures of your own")[0].splitlines() if "=" in line]
     assert len(settings) > 30
     assert all("  # " in line for line in settings)
+
+
+def test_the_examples_of_the_written_plan_are_a_plan():
+    shown = default_plan_text().split("# Measures of your own")[1].splitlines()[1:]
+    lines = [line.removeprefix("# ") for line in shown if line.startswith(("# [", "# column", "# kind", "# my-judge"))]
+    plan = read_plan(tomllib.loads("\n".join(lines)))
+    assert list(plan.measures) == ["ttft"]
+    assert plan.scales == {"my-judge": "0..10"}
+
+
+def test_a_measure_that_the_plan_cannot_use_is_named():
+    with pytest.raises(ConfigError) as caught:
+        read_plan({"measures": {"ttft": {"colum": "ttft_ms"}}})
+    assert str(caught.value) == "plan: measures: 'colum' is no key of [measures.ttft]; the nearest is 'column'"
 
 
 def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one(tmp_path):

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 import llm_monitoring as lm
-from llm_monitoring.alerts.measurements import request_hours, span_of
+from llm_monitoring.alerts.measurements import hourly, span_of
 from llm_monitoring.alerts.plan import Plan
-from llm_monitoring.alerts.quality import leaving
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
+from llm_monitoring.measures import measure
 from tests.builders import START, make_probe_results, make_requests, make_signals
 
 WEEK = pd.Timedelta("7D")
@@ -22,7 +22,9 @@ def leave(share: int, thumbs: int = 0, n: int = 400) -> list:
     )
     happy = make_signals(thumbs, every="1h")
     log = lm.open_log({"requests": requests, "signals": pd.concat([signals, happy]) if thumbs else signals})
-    return abandonment_events(leaving(log, request_hours(log)), Plan(), span_of(log, Plan()))
+    return abandonment_events(
+        hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")]), Plan(), span_of(log, Plan())
+    )
 
 
 def test_an_abandoned_feature_is_warned_about_though_nobody_pressed_a_thumb():
@@ -45,8 +47,13 @@ def test_duplicate_signals_do_not_push_the_rate_up():
     requests = make_requests(400, every="57min")
     left = make_signals(100, signal_type="abandoned", every="57min")
     log = lm.open_log({"requests": requests, "signals": pd.concat([left, left, left])})
-    assert abandonment_events(leaving(log, request_hours(log)), Plan(), span_of(log, Plan())) != []
-    tallies = leaving(log, request_hours(log))
+    assert (
+        abandonment_events(
+            hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")]), Plan(), span_of(log, Plan())
+        )
+        != []
+    )
+    tallies = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
     assert (tallies["total"] <= tallies["n"]).all()
 
 

@@ -95,9 +95,9 @@ def quiet():
 
 
 def charted():
-    from llm_monitoring.alerts.quality import charts
+    from llm_monitoring.alerts.charting import control_charts
 
-    return charts(lm.open_log(make_log(400)))
+    return control_charts(lm.open_log(make_log(400)))
 
 
 def steered():

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_what_is_sampled_is_judged_and_the_rest_is_not_taken(server, tmp_path):
     assert found["request_id"].tolist() == [i for i in ids if should_sample(i, 0.3)]
     assert (found["inclusion_probability"] == 0.3).all()
     assert background.stats() == {"submitted": 60, "accepted": sum(taken), "dropped": 0}
+
+
+def test_options_that_a_server_refuses_fail_no_item(server, tmp_path):
+    server.configure(refuse_parameters=["max_tokens", "temperature", "json_schema"], latency=0.02)
+    background = BackgroundJudge(judge_at(server), rate=1, out=tmp_path / "j.db", concurrency=8)
+    submit(background, [f"req-{i}" for i in range(16)])
+    background.close(timeout_s=20)
+    with Store(tmp_path / "j.db") as store:
+        assert store.judgements()["status"].tolist() == ["ok"] * 16
 
 
 def test_with_the_judge_hanging_submit_returns_and_drops_are_counted(server, tmp_path):
@@ -173,3 +183,27 @@ def test_a_web_service_judges_a_share_of_its_answers(tmp_path):
         assert json.loads(answer.text)["answer"]
     with Store(tmp_path / "j.db") as store:
         assert store.judgements()["quality_score"].tolist() == [4]
+
+
+def test_submissions_of_many_threads_are_all_counted(tmp_path):
+    background = BackgroundJudge(lambda user_input: SCORES, rate=0.5, out=tmp_path / "j.db", queue_size=3000)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            taken = list(pool.map(lambda k: submit(background, [f"req-{k}-{i}" for i in range(100)]), range(16)))
+    finally:
+        sys.setswitchinterval(before)
+    counts = background.stats()
+    assert counts == {"submitted": 1600, "accepted": sum(map(sum, taken)), "dropped": 0}
+    background.close(timeout_s=0.1)
+
+
+def test_the_reason_why_an_answer_could_not_be_taken_is_kept_and_logged_once(tmp_path, caplog):
+    background = BackgroundJudge(lambda user_input: SCORES, rate=0.5, out=tmp_path / "j.db")
+    background._take = None
+    assert submit(background, ["req-1", "req-2"]) == [False, False]
+    background.close(timeout_s=1)
+    assert background.error == "TypeError: 'NoneType' object is not callable"
+    assert [record.getMessage() for record in caplog.records].count(background.error) == 1
+    assert set(background.stats()) == {"submitted", "accepted", "dropped"}

@@ -6,9 +6,11 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_judge_server import BAD_CONTENT
 from judging.frames import judge_at, questions
@@ -16,12 +18,12 @@ from judging.frames import judge_at, questions
 from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.judging.batch import judge_sample
 from llm_monitoring.judging.pace import WIDEST_GAP, Pace
-from llm_monitoring.judging.rubric import DEFAULT_RUBRIC
+from llm_monitoring.judging.rubric import DEFAULT_RUBRIC, Rubric
 from llm_monitoring.judging.store import Store, export
 from llm_monitoring.sampling import should_sample
 
 FAILURES = {
-    **dict.fromkeys(("prose", "fence", "nan", "two_objects"), "not_json"),
+    **dict.fromkeys(("prose", "nan", "two_objects"), "not_json"),
     **dict.fromkeys(
         ("float", "out_of_range", "zero", "boolean", "text_score", "missing", "twice", "bare_number"), "schema"
     ),
@@ -61,6 +63,20 @@ def test_an_item_that_fails_once_is_asked_again(server, tmp_path):
     server.configure(fail_first=3)
     found = judge_sample(questions(3, "[[once_500]]"), judge_at(server), rate=1, out=tmp_path / "j.db")
     assert found["quality_score"].tolist() == [4, 4, 4]
+
+
+def test_tries_are_counted_per_item_whatever_the_others_meet(server, tmp_path):
+    server.configure(fail_each=2)
+    found = judge_sample(questions(6), judge_at(server, max_tries=3), rate=1, out=tmp_path / "j.db", concurrency=3)
+    assert found["status"].tolist() == ["ok"] * 6
+    assert server.stats()["items"] == {f"item-{i:04d}": 3 for i in range(6)}
+    assert server.stats()["calls"] == 18
+
+
+def test_a_server_that_refuses_an_option_is_asked_alike_by_every_worker(server, tmp_path):
+    server.configure(refuse_parameters=["max_tokens", "temperature", "json_schema"], latency=0.02)
+    found = judge_sample(questions(40), judge_at(server), rate=1, out=tmp_path / "j.db", concurrency=16)
+    assert found["status"].tolist() == ["ok"] * 40
 
 
 @pytest.mark.parametrize("mode", ["401", "403", "404", "quota"])
@@ -349,3 +365,76 @@ def test_personal_data_stays_out_of_the_judges_copy_and_in_the_log(server, tmp_p
     said = server.stats()["bodies"][0]["messages"][1]["content"]
     assert "I am [EMAIL]" in said
     assert requests["user_input"][0].endswith("ada@example.org")
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "remedy"),
+    [
+        (
+            "prose",
+            "not_json",
+            "Ask for plain JSON in the rubric's task, or take a model that keeps to a response format",
+        ),
+        ("out_of_range", "schema", "Look at what the judge answers: its fields and its scale have to be the rubric's"),
+        ("500", "http_500", "The server fails; call again later with retry_failed=True"),
+        ("400", "http_400", "Mend what the server names, then judge into a new file: out="),
+    ],
+)
+def test_a_run_of_one_kind_of_failure_stops_with_its_reason(server, tmp_path, mode, kind, remedy):
+    server.configure(mode=mode)
+    found = judge_sample(questions(60), judge_at(server, max_tries=1), rate=1, out=tmp_path / "j.db", concurrency=2)
+    assert found.attrs["stopped"].startswith(f"the first 10 answers all failed: {kind}: ")
+    assert found.attrs["stopped"].endswith(f". {remedy}")
+    assert 10 <= len(found) <= 12
+    assert found["quality_score"].isna().all()
+
+
+def test_failures_of_several_kinds_or_after_an_answer_stop_nothing(server, tmp_path):
+    marks = ["", *["[[prose]]"] * 14]
+    found = judge_sample(
+        questions(15, marks), judge_at(server, max_tries=1), rate=1, out=tmp_path / "a.db", concurrency=1
+    )
+    assert (found.attrs["stopped"], len(found)) == (None, 15)
+    marks = ["[[float]]", *["[[prose]]"] * 14]
+    found = judge_sample(
+        questions(15, marks), judge_at(server, max_tries=1), rate=1, out=tmp_path / "b.db", concurrency=1
+    )
+    assert (found.attrs["stopped"], len(found)) == (None, 15)
+
+
+def test_answers_in_a_fence_are_read_and_counted(server, tmp_path):
+    found = judge_sample(questions(3, ["[[fence]]", "", "[[fence]]"]), judge_at(server), rate=1, out=tmp_path / "j.db")
+    assert found["quality_score"].tolist() == [5, 4, 5]
+    assert found.attrs["unwrapped"] == {"fence": 2}
+
+
+@pytest.mark.parametrize(
+    ("rubric", "answer", "score", "flags", "scale"),
+    [
+        ({"scale": (0, 1), "dimensions": [{"name": "a"}, {"name": "b"}], "flag": {"quality_at_most": 0.3}},
+         lambda user_input: {"a": 0.2, "b": 0.4 if "0000" in user_input else 1}, [0.3, 0.6], [True, False], "0..1"),
+        ({"scale": (0, 10), "dimensions": [{"name": "a"}, {"name": "b"}], "flag": {"dimension_at_most": {"a": 3}}},
+         lambda user_input: {"a": 3 if "0000" in user_input else 8, "b": 10}, [6.5, 9.0], [True, False], "0..10"),
+        ({"scale": "pass_fail"},
+         lambda user_input: {"verdict": "fail" if "0000" in user_input else "pass"}, [None, None], [True, False], "pass_fail"),
+    ],
+)  # fmt: skip
+def test_judgements_on_every_scale_are_stored_and_exported(tmp_path, rubric, answer, score, flags, scale):
+    answer.rubric = Rubric(version="1", **rubric)
+    found = judge_sample(questions(2), answer, rate=1, out=tmp_path / "j.db")
+    for table in (found, pd.read_parquet(export(tmp_path / "j.db", tmp_path / "judgements.parquet"))):
+        assert table["quality_score"].replace({np.nan: None}).tolist() == pytest.approx(score)
+        assert table["flagged"].tolist() == flags
+        assert table["status"].tolist() == ["ok", "ok"]
+        assert table["scale"].tolist() == [scale, scale]
+
+
+def test_a_file_of_the_first_version_is_read_and_goes_on(tmp_path):
+    judge = partial(lambda user_input: {"correctness": 4, "completeness": 4, "tone": 4})
+    judge_sample(questions(1), judge, rate=1, out=tmp_path / "j.db")
+    with sqlite3.connect(tmp_path / "j.db") as db:
+        for name in ("scale", "unwrapped"):
+            db.execute(f"alter table judgement drop column {name}")
+    db.close()
+    found = judge_sample(questions(2), judge, rate=1, out=tmp_path / "j.db")
+    assert (found["scale"].tolist(), found["quality_score"].tolist()) == (["1..5", "1..5"], [4, 4])

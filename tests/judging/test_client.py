@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -108,6 +109,45 @@ def test_parameters_that_a_model_refuses_by_name_are_left_out(server):
     body = server.stats()["bodies"][-1]
     assert body["max_completion_tokens"] == 300
     assert not {"max_tokens", "temperature"} & set(body)
+
+
+EVERY_OPTION = ["max_tokens", "max_completion_tokens", "temperature", "json_schema", "json_object"]
+ORDERS = [list(order) for n in (1, 2) for order in itertools.permutations(EVERY_OPTION, n)]
+ORDERS += [EVERY_OPTION, EVERY_OPTION[::-1], ["response_format", "temperature", "max_tokens"]]
+
+
+@pytest.mark.parametrize("refused", ORDERS, ids="-".join)
+def test_no_worker_fails_because_another_learned_first_what_a_server_refuses(server, refused):
+    server.configure(refuse_parameters=refused, latency=0.02, keep_bodies=True)
+    judge = judge_at(server, max_tries=1)
+
+    async def ask_all():
+        return await asyncio.gather(*(ask(judge, ITEM) for _ in range(12)))
+
+    assert [found.answer.scores for found in asyncio.run(ask_all())] == [GOOD] * 12
+    asyncio.run(ask_all())
+    last = server.stats()["bodies"][-12:]  # whoever comes later asks at once what is understood
+    forms = {body.get("response_format", {}).get("type") for body in last}
+    assert not any(name in body for body in last for name in refused)
+    assert not forms & set(refused)
+
+
+def test_a_refusal_that_names_the_option_in_its_words_only_is_understood(server):
+    server.configure(refuse_parameters=["temperature", "max_tokens"], refusal_status=422)
+    assert judged(judge_at(server)).quality_score == 4
+
+
+def test_a_request_that_is_wrong_in_itself_is_sent_once(server):
+    server.configure(mode="400")
+    found = judged(judge_at(server))
+    assert (found.error, server.stats()["calls"]) == ("http_400: 'Error code: 400 - status 400'", 1)
+
+
+def test_the_judges_own_settings_stay_as_they_were(server):
+    server.configure(refuse_parameters=["temperature"])
+    judge = judge_at(server)
+    judged(judge)
+    assert judge.temperature == 0.0
 
 
 def test_the_environment_names_the_judge(monkeypatch, server):

@@ -1,5 +1,11 @@
+import asyncio
+import time
+
 import pytest
 
+from llm_monitoring.judging.asking import EDGE, ask
+from llm_monitoring.judging.client import Item, as_judge
+from llm_monitoring.judging.prompt import MOST_OUTPUT
 from llm_monitoring.judging.redaction import redact
 
 
@@ -34,5 +40,55 @@ def test_ordinary_numbers_stay(text):
     assert redact(text) == text
 
 
-def test_a_long_hostile_text_does_not_take_long():
-    redact("a" * 20_000 + "@" + "1 " * 20_000 + "GB82 " * 5_000)
+HOSTILE = [
+    "eyJaaaa-",
+    "eyJaaaaaaaa.",
+    "a",
+    "a@",
+    "-----BEGIN PRIVATE KEY-----",
+    "-----END ",
+    "bearer ",
+    "bearer\t",
+    "1 ",
+    "GB82 ",
+]
+HOSTILE += ["sk-", "ghp_", "(555) ", "+49", "a.b@c.", "\n", "-", "eyJaaaaaaaa.aaaaaaaa.", "xoxa-", "\x000\x00"]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_the_work_grows_with_the_text_and_not_with_its_square(piece):
+    assert growth(redact, piece) < 80  # sixteen times the text; its square would be 256 times the work
+
+
+def growth(function, piece):
+    """Processor time on sixteen times the text, as a multiple of that on once the text; the best of three each."""
+    return best(function, piece * (320_000 // len(piece))) / best(function, piece * (20_000 // len(piece)))
+
+
+def best(function, text):
+    spent = []
+    for _ in range(3):
+        started = time.process_time()
+        function(text)
+        spent.append(time.process_time() - started)
+    return min(spent)
+
+
+def test_a_long_text_is_cut_before_it_is_redacted_and_no_half_of_a_key_is_left():
+    lengths, seen = [], []
+    key = "sk-proj-" + "k" * 60
+
+    def judge(user_input, system_output):
+        seen.append(system_output)
+        return {"correctness": 4, "completeness": 4, "tone": 4}
+
+    def counting(text):
+        lengths.append(len(text))
+        return redact(text)
+
+    for head in range(7_190, 7_210, 5):
+        text = "x " * (head // 2) + key + " y" * 500_000
+        asyncio.run(ask(as_judge(judge), Item("r", "f", "question", text), redact=counting))
+    assert max(lengths) <= MOST_OUTPUT + 2 * EDGE
+    assert not any("kkkkk" in text for text in seen)
+    assert all("characters left out here" in text and len(text) < MOST_OUTPUT for text in seen)

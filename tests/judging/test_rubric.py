@@ -1,6 +1,7 @@
 import pytest
 
 from llm_monitoring.errors import ConfigError
+from llm_monitoring.judging.prompt import prompt_hash
 from llm_monitoring.judging.rubric import DEFAULT_RUBRIC, Rubric
 
 
@@ -34,12 +35,11 @@ def test_yaml_there_and_back_is_the_same_rubric():
 
 def test_every_fault_of_a_rubric_is_named():
     with pytest.raises(ConfigError) as error:
-        Rubric.from_yaml("dimensions:\n- {name: 9a}\n- {name: tone, anchors: {7: good}}\nflags: {}\n")
+        Rubric.from_yaml("dimensions:\n- {name: 9a}\n- {name: tone}\nflags: {}\n")
     lines = str(error.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "rubric, version",
         "rubric, dimensions.0.name",
-        "rubric, dimensions.1.anchors.7",
         "rubric, flags",
     ]
 
@@ -86,3 +86,77 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path):
     with pytest.raises(ConfigError) as error:
         Rubric.from_yaml(tmp_path / "r.yaml")
     assert str(error.value) == f"{tmp_path / 'r.yaml'}: byte 17 is not UTF-8; expected a YAML file in UTF-8"
+
+
+def rubric(**content):
+    return Rubric(**{"version": "1", "dimensions": [{"name": "a"}, {"name": "b"}], **content})
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            {"dimensions": [{"name": "a", "anchors": {7: "good"}}]},
+            "anchors of a: 7; expected a number from 1 to 5, the rubric's scale",
+        ),
+        (
+            {"flag": {"quality_at_most": 6}},
+            "flag.quality_at_most: 6; expected a number from 0 to 5, the rubric's scale",
+        ),
+        (
+            {"scale": (0, 10)},
+            "flag is missing; on the scale 0..10 it has to be written, such as flag: {quality_at_most: 4}",
+        ),
+        (
+            {"scale": (0, 1)},
+            "flag is missing; on the scale 0..1 it has to be written, such as flag: {quality_at_most: 0.4}",
+        ),
+        (
+            {"scale": "pass_fail", "flag": {"quality_at_most": 2}},
+            "a pass_fail rubric has a verdict in the place of levels; leave anchors and flag out",
+        ),
+        ({"dimensions": []}, "dimensions are missing; expected at least one"),
+        (
+            {"scale": (5, 1)},
+            "(5, 1); expected two numbers, the worst and the best score, such as [0, 10], or pass_fail",
+        ),
+        (
+            {"scale": "percent"},
+            "'percent'; expected two numbers, the worst and the best score, such as [0, 10], or pass_fail",
+        ),
+    ],
+)
+def test_a_rubric_that_does_not_fit_its_scale_is_refused(content, expected):
+    with pytest.raises(ConfigError) as error:
+        rubric(**content)
+    assert str(error.value).removeprefix("Rubric, scale: ").removeprefix("Rubric: ") == expected
+
+
+def test_on_another_scale_the_score_is_the_plain_mean_and_only_written_limits_flag():
+    tenths = rubric(scale=(0, 10), flag={"dimension_at_most": {"a": 1}})
+    assert tenths.quality_score({"a": 2, "b": 1}) == 1.5
+    assert tenths.flag_reason({"a": 2, "b": 1}) is None
+    assert tenths.flag_reason({"a": 1, "b": 10}) == "a 1 <= 1"
+    assert (tenths.scale_label, DEFAULT_RUBRIC.scale_label, rubric(scale=(0, 0.5), flag={}).scale_label) == (
+        "0..10",
+        "1..5",
+        "0..0.5",
+    )
+
+
+@pytest.mark.parametrize("scale", ["[0, 1]", "0..1"])
+def test_a_scale_is_read_from_yaml_and_written_back(scale):
+    text = f"version: 1\nscale: {scale}\ndimensions: [{{name: a, anchors: {{0.5: so so}}}}]\nflag: {{quality_at_most: 0.3}}\n"
+    read = Rubric.from_yaml(text)
+    assert (read.scale, read.dimensions[0].anchors) == ((0, 1), {0.5: "so so"})
+    assert Rubric.from_yaml(read.to_yaml()) == read
+
+
+def test_a_pass_fail_rubric_needs_no_dimensions_and_is_written_back():
+    read = Rubric.from_yaml("version: 1\nscale: pass_fail\n")
+    assert Rubric.from_yaml(read.to_yaml()) == read
+    assert read.answer_schema["required"] == ["reason", "verdict"]
+
+
+def test_the_usual_rubric_is_worded_as_it_was_before_there_were_scales():
+    assert prompt_hash(DEFAULT_RUBRIC) == "bb7712be0685"  # kept in the files of judgements that people have

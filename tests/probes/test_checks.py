@@ -1,5 +1,6 @@
 """Checks of answers: what passes, what fails and why, and what cannot be told."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -127,3 +128,10 @@ def test_a_check_that_raises_or_returns_a_text_cannot_tell():
     assert checks.run_check(broken, "x", None, {}) == checks.Outcome(None, "the check failed: KeyError: 'gone'")
     told = checks.run_check(lambda output: "yes", "x", None, {})
     assert told == checks.Outcome(None, "the check returned 'yes'; expected True, False or None")
+
+
+@pytest.mark.parametrize("piece", ["\n", "\r\n", " ", "\t\n", "1", "step "])
+@pytest.mark.parametrize("start", ["I'm sorry, I cannot help with that.", "```"])
+def test_a_run_of_blanks_does_not_hold_up_a_check(start, piece):
+    for check in (checks.check_safety_refusal, partial(checks.check_json_schema, allow_fence=True)):
+        check(start + piece * 200_000)  # took minutes where the work grew with its square

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from llm_monitoring import incident, open_log
-from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.inquiry import inquire
+from llm_monitoring.alerts.alert import read_alert
+from llm_monitoring.incident.inference.inquiry import inquire
 from tests.incident.worlds import START, make_alert, make_world
 
 PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}

@@ -3,59 +3,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from llm_monitoring.errors import ConfigError
-from llm_monitoring.raters import agreement, bridge, corrected_mean, splice
+from llm_monitoring.raters.agreeing import agreement
+from llm_monitoring.raters.correcting import corrected_mean
 
 RNG = np.random.default_rng(5)
 PEOPLE = RNG.integers(1, 6, 300)
 JUDGE = np.clip(PEOPLE + RNG.choice([-1, 0, 0, 1, 1, 2], 300), 1, 5)
 UNUSED_LEVEL = (np.where(PEOPLE == 3, 4, PEOPLE), np.where(JUDGE == 3, 2, JUDGE))
-
-
-@pytest.mark.parametrize(("a", "b"), [(PEOPLE, JUDGE), UNUSED_LEVEL], ids=["all levels", "no threes"])
-def test_kappas_equal_scikit_learn(a, b):
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is in the dev group")
-    found, labels = agreement(a, b, repetitions=10), [1, 2, 3, 4, 5]
-    assert found.kappa == pytest.approx(metrics.cohen_kappa_score(a, b, labels=labels), abs=1e-12)
-    quadratic = metrics.cohen_kappa_score(a, b, labels=labels, weights="quadratic")
-    assert found.weighted_kappa == pytest.approx(quadratic, abs=1e-12)
-
-
-@pytest.mark.parametrize(("a", "b"), [(PEOPLE, JUDGE), UNUSED_LEVEL], ids=["all levels", "no threes"])
-def test_alphas_equal_krippendorff(a, b):
-    krippendorff = pytest.importorskip("krippendorff", reason="krippendorff is in the dev group")
-    found = agreement(a, b, repetitions=10)
-    for scale in ("nominal", "ordinal"):
-        expected = krippendorff.alpha(np.array([a, b], float), level_of_measurement=scale)
-        assert getattr(found, f"alpha_{scale}") == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize(("a", "b"), [(PEOPLE, JUDGE), UNUSED_LEVEL], ids=["all levels", "no threes"])
-def test_ac1_equals_truescore(a, b):
-    truescore = pytest.importorskip("truescore", reason="truescore is in the dev group")
-    assert agreement(a, b, repetitions=10).ac1 == pytest.approx(truescore.gwet_ac1(a, b), abs=1e-12)
-
-
-def test_the_bootstrap_intervals_hold_the_estimates_and_do_not_depend_on_the_order_of_rows():
-    order = RNG.permutation(len(PEOPLE))
-    found, again = agreement(PEOPLE, JUDGE), agreement(PEOPLE[order], JUDGE[order])
-    for row in found.to_frame().itertuples():
-        assert row.low < row.estimate < row.high
-    assert found.to_dict() == again.to_dict()
-
-
-def test_agreement_of_raters_who_know_one_score_only_is_undefined():
-    found = agreement([4, 4, 4], [4, 4, 4], repetitions=10)
-    assert np.isnan(found.kappa)
-    assert found.to_dict()["kappa"] is None
-
-
-def test_a_score_off_the_scale_is_named():
-    with pytest.raises(ConfigError) as error:
-        agreement([1, 2], [1, 2.5])
-    assert str(error.value) == "agreement(a, b): 2.5 is not on the scale 1, 2, 3, 4, 5. Give labels=[...]"
 
 
 def test_the_plain_estimate_equals_truescore():
@@ -132,50 +88,7 @@ def test_labelled_items_have_to_be_among_all():
     )
 
 
-def test_the_bridge_is_the_paired_t_interval():
-    found = bridge(PEOPLE, JUDGE)
-    expected = stats.ttest_rel(JUDGE, PEOPLE).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert found.method == "linear"
-
-
-def test_a_fall_across_a_seam_keeps_its_size_under_a_judge_with_another_slope():
-    # old score q, new score .8 q + 1 with noise; the fall is .8 on the old scale (methods: bias of linear equating .05)
-    rng = np.random.default_rng(3)
-    falls, covered = [], []
-    for _ in range(200):
-        quality = rng.normal(4, 0.8, 100)
-        link = bridge(quality + rng.normal(0, 0.4, 100), 0.8 * quality + 1 + rng.normal(0, 0.4, 100))
-        window = 0.8 * rng.normal(3.2, 0.8, 400) + 1 + rng.normal(0, 0.4, 400)
-        quality = pd.DataFrame(
-            {
-                "window_start": pd.date_range("2026-05-11", periods=2, tz="UTC"),
-                "mean_quality": [4.0, window.mean()],
-                "se_quality": [0.0, window.std(ddof=1) / 20],
-            }
-        )
-        after = splice(quality, link, "2026-05-12").iloc[1]
-        falls.append(4.0 - after["mean_quality"])
-        covered.append(abs(after["mean_quality"] - 3.2) <= 1.96 * after["se_quality"])
-    assert np.mean(falls) == pytest.approx(0.8, abs=0.06)
-    assert np.mean(covered) >= 0.88
-
-
-def test_an_offset_covers_and_leaves_the_windows_before_the_seam_alone():
-    rng = np.random.default_rng(4)
-    covered = []
-    for _ in range(400):
-        old = rng.normal(4, 0.9, 60)
-        link = bridge(old, old + 0.3 + rng.normal(0, 0.8, 60))
-        covered.append(link.low <= 0.3 <= link.high)
-    assert 0.92 <= np.mean(covered) <= 0.98
-    quality = pd.DataFrame(
-        {"window_start": pd.date_range("2026-05-11", periods=1, tz="UTC"), "mean_quality": [4.0], "se_quality": [0.1]}
-    )
-    assert splice(quality, link, "2026-05-12")[["mean_quality", "se_quality"]].iloc[0].tolist() == [4.0, 0.1]
-
-
-FOLDER = Path(__file__).parents[2] / "shared" / "data" / "judge_agreement"
+FOLDER = Path(__file__).parents[3] / "shared" / "data" / "judge_agreement"
 
 
 @pytest.mark.skipif(not FOLDER.exists(), reason="the data folder beside the repository is not there")
@@ -195,15 +108,3 @@ def test_real_dialogues_show_a_judge_that_is_too_kind_and_the_corrected_mean_fin
         covered += corrected.low <= scores[1].mean() <= corrected.high
     assert covered / 200 >= 0.93
     assert both["judge_expected"].mean() - both["human_score"].mean() > 0.4
-
-
-def test_results_draw_and_become_json():
-    import json
-
-    from matplotlib import pyplot as plt
-
-    for found in (agreement(PEOPLE, JUDGE), corrected_mean(JUDGE, JUDGE[:60], PEOPLE[:60]), bridge(PEOPLE, JUDGE)):
-        json.dumps(found.to_dict())
-        assert found.headline.endswith(".")
-        assert found.plot() is not None
-        plt.close("all")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.causes import Cause, in_scope
-from llm_monitoring.incident.inquiry import Inquiry
+from llm_monitoring.incident.inference.causes import Cause, in_scope
+from llm_monitoring.incident.inference.inquiry import Inquiry
 
 POWER = 1.645 + 0.842  # one-sided 5 % error, 80 % power
 
@@ -52,15 +52,15 @@ def _between_changes(inquiry: Inquiry, first: Cause, second: Cause, n: int) -> s
     inside = inquiry.slice.mask(requests)
     a, b = (exposed(cause, requests) & inside for cause in (first, second))
     only, either = (a ^ b).sum(), (a | b).sum()
-    judged = ((exposed(first, frame) ^ exposed(second, frame)) & inquiry.slice.mask(frame)).sum()
+    counted = ((exposed(first, frame) ^ exposed(second, frame)) & inquiry.slice.mask(frame)).sum()
     told = (
         f"Of {either:,} requests of {inquiry.slice.label} that saw {first.name} or {second.name}, {only:,} "
-        f"({say.amount(only / max(either, 1), 'share')}) saw only one; {judged:,} of those count here. "
+        f"({say.amount(only / max(either, 1), 'share')}) saw only one; {counted:,} of those count here. "
     )
-    if only - judged >= n > judged:
+    if only - counted >= n > counted:
         return (
             told
-            + f"Judge {n - judged:,} more of them: a shift of this size shows in about {n:,} (5 % error, 80 % power)."
+            + f"Judge {n - counted:,} more of them: a shift of this size shows in about {n:,} (5 % error, 80 % power)."
         )
     later = first if first.at >= second.at else second  # type: ignore[operator]
     return (

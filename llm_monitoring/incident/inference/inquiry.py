@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from llm_monitoring.incident.alert import Alert
-from llm_monitoring.incident.causes import REACH, Cause, arrivals, possible_causes
-from llm_monitoring.incident.mix import Mix, decompose
-from llm_monitoring.incident.observations import Observations, observe
-from llm_monitoring.incident.onset import onset_of
-from llm_monitoring.incident.reviewed import log_judge_moved
-from llm_monitoring.incident.shifts import Shifts, shift_evidence
-from llm_monitoring.incident.slices import Slice, candidates
-from llm_monitoring.incident.weighing import PRIOR, STEP, Grouping, weigh
-from llm_monitoring.incident.witnesses import MOST, Testimony, probes, users
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, possible_causes
+from llm_monitoring.incident.inference.mix import Mix, decompose
+from llm_monitoring.incident.inference.observations import Observations, observe
+from llm_monitoring.incident.inference.onset import onset_of
+from llm_monitoring.incident.inference.reviewed import log_judge_moved
+from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
+from llm_monitoring.incident.inference.slices import Slice, candidates
+from llm_monitoring.incident.inference.weighing import PRIOR, STEP, Grouping, weigh
+from llm_monitoring.incident.inference.witnesses import MOST, Testimony, probes, users
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log

@@ -5,21 +5,22 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from llm_monitoring.alerts.events import COLUMNS, Event, alerts_table, same_cause, severity
+from llm_monitoring.alerts.alert import COLUMNS, Alert
+from llm_monitoring.alerts.grouping import alerts_table, same_cause, severity
 from llm_monitoring.alerts.plan import Plan
 
 DAY = pd.Timedelta("1D")
 MONDAY = pd.Timestamp("2026-05-18", tz="UTC")
 
 
-def make_event(**given) -> Event:
+def make_event(**given) -> Alert:
     """A fall of mean quality in support on Monday, known on Tuesday."""
     defaults = {
         "layer": "quality", "metric": "mean_quality", "feature_id": "support", "fired_at": MONDAY + DAY, "window_start": MONDAY,
         "began": MONDAY, "began_low": MONDAY, "began_by": MONDAY + DAY, "ended": MONDAY + 3 * DAY, "value": 3.9,
-        "expected": 4.3, "low": 3.7, "high": 4.1, "direction": "down", "n": 60, "designed": 0.02,
+        "expected": 4.3, "low": 3.7, "high": 4.1, "direction": "down", "n": 60, "designed_false_alarms_per_month": 0.02, "rule": "chart",
     }  # fmt: skip
-    return Event(**{**defaults, **given})
+    return Alert(**{**defaults, **given})
 
 
 def test_an_empty_table_has_its_columns():
@@ -31,7 +32,7 @@ def test_an_empty_table_has_its_columns():
 def test_metrics_that_moved_together_are_one_row_with_the_most_telling_metric():
     cost = make_event(layer="cost", metric="avg_cost_per_request_usd", direction="up", value=0.03, expected=0.02)
     flagged = make_event(metric="flagged_rate", direction="up", value=0.3, expected=0.05, low=0.2, high=0.4)
-    table = alerts_table([cost, flagged, make_event()], Plan(), charts=40)
+    table = alerts_table([cost, flagged, make_event()], Plan())
     assert table["metric"].tolist() == ["mean_quality"]
     assert "also cost per request up, share of flagged answers up" in table["message"][0]
 
@@ -77,6 +78,17 @@ def test_severity_follows_the_documented_rule(given, expected):
     assert severity(make_event(**given), Plan()) == expected
 
 
+def test_a_change_whose_size_rounds_to_nothing_is_info():
+    tiny = {
+        "metric": "avg_cost_per_request_usd",
+        "layer": "cost",
+        "direction": "up",
+        "value": 0.00111,
+        "expected": 0.00109,
+    }
+    assert severity(make_event(**tiny), Plan()) == "info"
+
+
 def test_better_things_alone_are_info_and_come_last():
     better = make_event(feature_id="a", layer="cost", metric="avg_output_tokens", direction="down", fired_at=MONDAY)
     table = alerts_table([better, make_event()], Plan())
@@ -103,11 +115,12 @@ def test_ids_are_distinct_and_the_same_for_events_in_another_order():
     assert first["alert_id"].str.fullmatch(r"[A-Za-z0-9._-]+").all()
 
 
-def test_the_message_states_the_rate_it_was_designed_for():
-    message = alerts_table([make_event()], Plan(), charts=50)["message"][0].replace("\u00a0", " ")
+def test_the_message_is_one_sentence_and_the_designed_rate_has_its_column():
+    table = alerts_table([make_event()], Plan())
+    message = table["message"][0].replace("\u00a0", " ")
+    assert table["designed_false_alarms_per_month"].tolist() == [0.02]
     assert message == (
-        "support: mean quality fell to 3.90 (3.70 to 4.10) since 18 May 00:00 UTC, usual is 4.30 (60 judged answers); "
-        "by design this fires for nothing once in 50 months, all 50 charts and tests once a month."
+        "support: mean quality fell to 3.90 (3.70 to 4.10) since 18 May 00:00 UTC, usual is 4.30 (60 judged answers)."
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from builders import make_requests
 
 from llm_monitoring import open_log
-from llm_monitoring.incident.probed import COLUMNS, probes_since
+from llm_monitoring.incident.probes import COLUMNS, probes_since
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "llmdrift"
 SINCE = pd.Timestamp("2026-05-12", tz="UTC")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.incident.alert import Alert
-from llm_monitoring.incident.traces import OF_JUDGE, VERSIONS
+from llm_monitoring import answers
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.traces import VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ NOT_SLICED = {
     "request_id", "timestamp", "session_id", "user_input", "system_output", "error", "latency_ms", "input_tokens",
     "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "prompt_version", "system_fingerprint", "model_id",
 }  # fmt: skip
-SIGNAL_OF = {
-    "correction_rate": "correction",
-    "follow_up_rate": "follow_up",
-    "retry_rate": "retry",
-    "abandonment_rate": "abandoned",
-}
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,8 @@ class Observations:
         share (0 or 1), score (1 to 5) or log (positive, skewed).
     sign : int
         +1 where a rise of the value is the harm that the alert speaks of, -1 where a fall is.
+    step : float
+        How much of the measure is worth one point of a score from 1 to 5: the sizes that are looked for are in points.
     """
 
     frame: pd.DataFrame
@@ -58,6 +55,7 @@ class Observations:
     scale: str
     sign: int
     alert: Alert
+    step: float = 1.0
 
     def model_values(self) -> np.ndarray:
         """The values on the scale on which effects add up.
@@ -67,7 +65,7 @@ class Observations:
         """
         value = self.frame["value"].to_numpy(float)
         if self.scale != "log":
-            return value
+            return value / self.step
         log = np.log(np.maximum(value, 1e-12))
         middle = np.median(log)
         reach = 3 * 1.4826 * np.median(np.abs(log - middle))
@@ -83,8 +81,8 @@ class Observations:
             k, n = _counted(x, weight)
             low, high = wilson(k, n)
             return Interval(k / n if n else np.nan, float(low), float(high))
-        if self.alert.metric.startswith("latency_p"):
-            return quantile(x, float(self.alert.metric.split("_")[1][1:]) / 100)
+        if self.alert.measure.quantile is not None:
+            return quantile(x, self.alert.measure.quantile)
         return mean_t(x, weights=weight)
 
     def change(self, before, after) -> Interval:
@@ -92,7 +90,7 @@ class Observations:
         (a, weight_a), (b, weight_b) = _values_and_weights(before), _values_and_weights(after)
         if self.scale == "share":
             return newcombe(*_counted(a, weight_a), *_counted(b, weight_b))
-        if not self.alert.metric.startswith("latency_p"):
+        if self.alert.measure.quantile is None:
             return welch(a, b, weights=(weight_a, weight_b))
         base, now = self.level(a), self.level(b)
         change = now.estimate - base.estimate
@@ -126,66 +124,29 @@ def observe(log: Log, alert: Alert) -> Observations | None:
     Judged metrics take the request's timestamp, so that the onset is when the answer was given, not when it was read.
     """
     requests = _with_lineage(log)
-    value = _values(log, alert.metric, requests)
+    value = answers.values(log, alert.measure, log.measures)
     if value is None:
         return None
+    if "weight" in value and (value["weight"] == 1).all():
+        value = value.drop(columns="weight")
     columns = slice_columns(requests)
     versions = [name for name in VERSIONS if name in requests]
     kept = dict.fromkeys(["request_id", "timestamp", "session_id", "feature_id", *columns, "model", *versions])
     frame = requests[[*kept]].merge(value, on="request_id", how="inner")
     frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
-    scale = {"share": "share", "score": "score"}.get(alert.unit, "log")
-    return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert)
+    scale = {"proportion": "share", "positive": "log"}.get(alert.measure.kind, "score")
+    step = _step(frame) if scale == "score" else 1.0
+    frame = frame.drop(columns="scale", errors="ignore")
+    return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert, step)
 
 
-def _values(log: Log, metric: str, requests: pd.DataFrame) -> pd.DataFrame | None:
-    ids = requests["request_id"]
-    if metric == "mean_quality" or metric == "flagged_rate" or metric.startswith("mean_") or metric == "failed_rate":
-        return _judged(log.judgements, metric)
-    if metric in SIGNAL_OF:
-        hit = log.signals.loc[log.signals["signal_type"] == SIGNAL_OF[metric], "request_id"]
-        return pd.DataFrame({"request_id": ids, "value": ids.isin(set(hit)).astype(float)})
-    if metric == "explicit_positive_rate":
-        thumbs = log.signals[log.signals["signal_type"].isin(["thumbs_up", "thumbs_down"])]
-        thumbs = thumbs.drop_duplicates("request_id", keep="last")
-        return pd.DataFrame({"request_id": thumbs["request_id"], "value": (thumbs["signal_type"] == "thumbs_up") * 1.0})
-    column = _request_value(metric, requests)
-    return None if column is None else pd.DataFrame({"request_id": ids, "value": column.to_numpy(float)})
-
-
-def _request_value(metric: str, requests: pd.DataFrame) -> pd.Series | None:
-    if metric == "error_rate":
-        return requests["error"].notna().astype(float)
-    if metric in ("refusal_rate", "truncation_rate"):
-        reason = "refusal" if metric == "refusal_rate" else "max_tokens"
-        return (requests["finish_reason"] == reason).where(requests["finish_reason"].notna(), np.nan).astype(float)
-    if metric.startswith("latency_p"):
-        return requests["latency_ms"]
-    return {
-        "avg_cost_per_request_usd": requests.get("cost_usd"),
-        "avg_input_tokens": requests.get("input_tokens"),
-        "avg_output_tokens": requests.get("output_tokens"),
-    }.get(metric)
-
-
-def _judged(judgements: pd.DataFrame, metric: str) -> pd.DataFrame:
-    j = judgements.drop_duplicates("request_id", keep="last")
-    if metric == "failed_rate":
-        value = j["quality_score"].isna().astype(float)
-    elif metric == "mean_quality":
-        value = j["quality_score"].astype(float)
-    elif metric == "flagged_rate":
-        value = j["flagged"].astype(float).where(j["quality_score"].notna())
-    else:
-        name = metric.removeprefix("mean_")
-        value = j["dimensions"].map(lambda scores: (scores or {}).get(name)).astype(float)
-    beside = {name: j[name] for name in OF_JUDGE if name in j}
-    if "inclusion_probability" in j:
-        probability = j["inclusion_probability"].astype(float)
-        usable = probability.between(0, 1, inclusive="right")
-        weight = 1 / probability.where(usable)
-        beside["weight"] = weight.fillna(weight.median()).fillna(1.0)
-    return pd.DataFrame({"request_id": j["request_id"], "value": value.to_numpy(float), **beside})
+def _step(frame: pd.DataFrame) -> float:
+    """A quarter of the judge's scale; where no scale is known, the values' spread."""
+    ends = str(frame["scale"].iloc[0]).split("..") if "scale" in frame and len(frame) else []
+    if len(ends) == 2:
+        return (float(ends[1]) - float(ends[0])) / 4
+    spread = float(frame["value"].std()) if len(frame) > 1 else np.nan
+    return spread if spread > 0 else 1.0
 
 
 def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: int = 5) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One group of answers before and since a moment: both levels, the change, and a verdict in plain words."""
+"""One group of answers before and since a moment: both levels, the change, and how it reads in plain words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.slices import Slice
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.slices import Slice
 
-FEWEST = 20
+LEAST_TO_TELL = 20  # answers on either side below which nothing is said of a group
 
 
 def compare(seen: Observations, group: Slice, since: pd.Timestamp, looks: int = 1) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def compare(seen: Observations, group: Slice, since: pd.Timestamp, looks: int = 
     return {
         "where": group.to_dict(),
         "label": group.label,
-        "verdict": _verdict(seen, change, min(len(before), len(after)), looks),
+        "verdict": _reading(seen, change, min(len(before), len(after)), looks),
         "before": base.estimate,
         "before_low": base.low,
         "before_high": base.high,
@@ -54,8 +54,8 @@ def compare(seen: Observations, group: Slice, since: pd.Timestamp, looks: int = 
     }
 
 
-def _verdict(seen: Observations, change, fewest: int, looks: int) -> str:
-    if fewest < FEWEST:
+def _reading(seen: Observations, change, fewest: int, looks: int) -> str:
+    if fewest < LEAST_TO_TELL:
         return "too few to tell"
     half = (change.high - change.low) / 2
     if not np.isfinite(half):

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
+from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.incident.alert import Alert
 from llm_monitoring.intervals import anytime_share
 from llm_monitoring.schema import VERDICTS
 
@@ -27,7 +27,6 @@ UNDESERVED = 0.1  # belief, before anyone reads, that all extra flags are undese
 class Reviewed:
     """Counts and course of the reviews of the alert's period."""
 
-    judged: bool
     reviewed: int
     deserved: int
     precision: dict[str, float | None]
@@ -46,7 +45,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
     """
     if not alert.judged:
         nothing: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
-        return Reviewed(False, 0, 0, nothing, 1.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
+        return Reviewed(0, 0, nothing, 1.0, None, {"p_real": None, "p_false": None, "expected_n": None}, [], [])
     now, before = _split(log, alert, since, reviews)
     good = (now["verdict"] == "real").to_numpy()
     a, b = (
@@ -64,7 +63,6 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
     ]
     rows = [{**row, **point} for row, point in zip(now.to_dict("records"), course)]
     return Reviewed(
-        True,
         len(good),
         int(good.sum()),
         {"estimate": float(good.mean()) if len(good) else None, "low": low, "high": high},

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from llm_monitoring import ConfigError
-from llm_monitoring.incident import read_alert
+from llm_monitoring.alerts.alert import read_alert
 
 
 def test_a_row_of_the_alerts_table_is_read_and_unknown_means_none():

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from llm_monitoring.incident.causes import Cause, reach
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.shifts import Shifts
-from llm_monitoring.incident.slices import Slice, leaves
+from llm_monitoring.incident.inference.causes import Cause, reach
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.shifts import Shifts
+from llm_monitoring.incident.inference.slices import Slice, leaves
 
 PRIOR = {"recorded": 0.21, "silent": 0.05, "judge": 0.04, "none": 0.70}  # of any week: the alarm is in the evidence
 STEP = pd.Timedelta("3h")

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from llm_monitoring.incident.causes import Cause
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.shifts import Shifts, shift_evidence
-from llm_monitoring.incident.weighing import STEP, on_grid
+from llm_monitoring.incident.inference.causes import Cause
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
+from llm_monitoring.incident.inference.weighing import STEP, on_grid
 
 
 def onset_of(seen: Observations, causes: list[Cause], belief: np.ndarray, share: np.ndarray, shifts: Shifts) -> dict:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.shifts import log_raised
-from llm_monitoring.incident.slices import Slice
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.shifts import log_raised
+from llm_monitoring.incident.inference.slices import Slice
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log

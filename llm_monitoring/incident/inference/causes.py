@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.incident.alert import Alert
-from llm_monitoring.incident.observations import Observations
-from llm_monitoring.incident.slices import ALL, Slice
-from llm_monitoring.incident.traces import OF_JUDGE, Trace, find_traces
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.slices import ALL, Slice
+from llm_monitoring.incident.inference.traces import OF_JUDGE, Trace, find_traces
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log

@@ -1,9 +1,9 @@
 import pytest
 
 from llm_monitoring import incident
-from llm_monitoring.incident.alert import read_alert
-from llm_monitoring.incident.inquiry import inquire
-from llm_monitoring.incident.separating import separating_step
+from llm_monitoring.alerts.alert import read_alert
+from llm_monitoring.incident.inference.inquiry import inquire
+from llm_monitoring.incident.inference.separating import separating_step
 from tests.incident.worlds import make_alert, make_world
 
 PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.incident.observations import lineage
+from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
+from llm_monitoring.incident.inference.observations import lineage
 from llm_monitoring.intervals import wilson
 from llm_monitoring.probes.comparison import compare_probes
 
@@ -18,7 +19,7 @@ COLUMNS = [
     "label", "feature_id", "check", "model", "before", "before_low", "before_high", "after", "after_low", "after_high",
     "change", "low", "high", "n_before", "n_after", "p_value", "verdict",
 ]  # fmt: skip
-FEWEST, ALPHA = 20, 0.05
+ALPHA = 0.05
 
 
 def probes_since(log: Log, since: Any) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def probes_since(log: Log, since: Any) -> pd.DataFrame:
             where = {name: None if pd.isna(value) else value for name, value in zip([*columns, "model"], values)}
             found.append(_row(where, part, late))
     frame = pd.DataFrame([row for row in found if row is not None], columns=COLUMNS)
-    frame["verdict"] = _verdicts(frame)
+    frame["verdict"] = _readings(frame)
     return frame.sort_values(["change", "label"], ignore_index=True)
 
 
@@ -88,7 +89,7 @@ def _label(where: dict[str, Any]) -> str:
     return f"{of}: {str(check).replace('_', ' ')}" if check is not None else of
 
 
-def _verdicts(frame: pd.DataFrame) -> list[str]:
+def _readings(frame: pd.DataFrame) -> list[str]:
     p = frame["p_value"].to_numpy(float)
     order = np.argsort(p)
     limit = ALPHA * (np.arange(len(p)) + 1) / max(np.isfinite(p).sum(), 1)
@@ -96,7 +97,7 @@ def _verdicts(frame: pd.DataFrame) -> list[str]:
     shown = set(order[: passing[-1] + 1]) if len(passing) else set()
     told = []
     for i, row in enumerate(frame.to_dict("records")):
-        if min(row["n_before"], row["n_after"]) < FEWEST:
+        if min(row["n_before"], row["n_after"]) < LEAST_TO_TELL:
             told.append("too few to tell")
         else:
             told.append("no change seen" if i not in shown else "passes less" if row["change"] < 0 else "passes more")

@@ -17,8 +17,8 @@ import pandas as pd
 from scipy import linalg, sparse
 from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
 
-from llm_monitoring.incident.observations import Observations, weights_of
-from llm_monitoring.incident.slices import Slice, leaves
+from llm_monitoring.incident.inference.observations import Observations, weights_of
+from llm_monitoring.incident.inference.slices import Slice, leaves
 
 EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.03, 0.1, 0.4), "log": (0.1, 0.3, 0.8)}
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.incident.observations import Observations, weights_of
-from llm_monitoring.incident.slices import leaves
+from llm_monitoring.incident.inference.observations import Observations, weights_of
+from llm_monitoring.incident.inference.slices import leaves
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,26 @@
-"""The quality layer: what is judged and what users do, charted per feature under one budget of false alarms.
-
-The charts of the cost layer share the budget, so they are fitted here too; `charts` shows all of them.
-"""
+"""Control charts of a plan: what is judged, what users do and what is spent, per feature, under one budget of false alarms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import engines, windows
-from llm_monitoring.alerts.cost import COLUMN, cost_tallies, spent
-from llm_monitoring.alerts.events import Event, finite
+from llm_monitoring import answers, windows
+from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.measurements import (
     FEWEST,
     KEYS,
     SEASON,
-    TALLIES,
     WIDTHS,
     Span,
     all_features,
-    by_hour,
     choose_windows,
+    hourly,
     moment_of,
-    request_hours,
     span_of,
-    tally,
     to_windows,
 )
 from llm_monitoring.alerts.plan import Plan, read_plan
@@ -37,20 +29,15 @@ from llm_monitoring.charts.portfolio import ChartPortfolio, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson
+from llm_monitoring.log import Log, open_log
+from llm_monitoring.measures import Measure, measure
 from llm_monitoring.metrics import window_metrics
 
 if TYPE_CHECKING:
-    from llm_monitoring.charts.result import ChartResult
-    from llm_monitoring.log import Log
+    from matplotlib.axes import Axes
 
-SHARES = {"refusal_rate": "refusals", "truncation_rate": "truncated", "error_rate": "errors"}
-SIGNALS = {
-    "abandonment_rate": "abandoned",
-    "retry_rate": "retry",
-    "correction_rate": "correction",
-    "follow_up_rate": "follow_up",
-}
-LATENCIES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
+    from llm_monitoring.charts.result import ChartResult
+
 MONTH = pd.Timedelta("30D")
 
 
@@ -67,19 +54,70 @@ class PlanCharts(PortfolioResult):
         `known_at`: baseline and watched windows of every chart.
     fitted : dict
         (feature_id, metric) -> the fitted ControlChart.
+    measures : dict
+        metric -> what it means.
     """
 
     span: Span | None = None
     windows: pd.DataFrame = field(default_factory=pd.DataFrame)
     fitted: dict[tuple[Any, Any], ControlChart] = field(default_factory=dict)
+    measures: dict[str, Measure] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per chart and window.
+
+        `feature_id`, `metric`, `layer`, `window_start`, `window_end`, `value`, `n`, `center`, `lower`, `upper` (null in
+        the baseline), `alarm` and `baseline` (whether the limits were taken from this window).
+        """
+        parts = [self._charted(key) for key in self.results]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(FRAME)).astype(FRAME)
+
+    def _charted(self, key: tuple) -> pd.DataFrame:
+        own, split = self.windows, self.span.split  # type: ignore[union-attr]
+        own = own[(own["feature_id"] == key[0]) & (own["metric"] == key[1]) & (own["window_start"] < split)]
+        watched = self.results[key].windows
+        table = pd.concat([own.assign(baseline=True), watched.assign(baseline=False)], ignore_index=True)
+        named = table.assign(feature_id=key[0], metric=key[1], layer=self.measures[key[1]].layer)
+        return named.assign(alarm=named["alarm"].fillna(False).astype(bool))[list(FRAME)].astype(FRAME)
+
+    def plot(
+        self, ax: Axes | None = None, *, feature: str | None = None, metric: str | None = None, **options: Any
+    ) -> Axes:
+        """Small multiples, the charts with alarms first; of one feature or one metric where it is named."""
+        chosen = {
+            key: one
+            for key, one in self.results.items()
+            if (feature is None or key[0] == feature) and (metric is None or key[1] == metric)
+        }
+        if self.results and not chosen:
+            raise ConfigError(
+                f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are"
+            )
+        if len(chosen) == 1:
+            return next(iter(chosen.values())).plot(ax)
+        return PortfolioResult.plot(replace(self, results=chosen), ax, **options)
 
 
-def charts(log: Log, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
-    """Every chart of the plan over a log, alarm or not.
+FRAME: dict[str, Any] = {
+    "feature_id": object,
+    "metric": object,
+    "layer": object,
+    "window_start": "datetime64[us, UTC]",
+    "window_end": "datetime64[us, UTC]",
+    **dict.fromkeys(["value", "n", "center", "lower", "upper"], "float64"),
+    **dict.fromkeys(["alarm", "baseline"], bool),
+}
+
+
+def control_charts(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
+    """Every control chart that `check` looks at, alarm or not.
 
     Parameters
     ----------
-    log : Log
+    log : Log, path, URL or dict of DataFrames
     plan : path, dict, Plan, optional
     until : time, optional
         The log as it was known then.
@@ -87,14 +125,30 @@ def charts(log: Log, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
     Returns
     -------
     PlanCharts
-        `.to_frame()` one row per chart and window, `.plot()` small multiples, `.not_charted` with reasons.
+        ``len()`` charts; ``.to_frame()`` one row per chart and window, those of the baseline too; ``.not_charted`` with
+        reasons; ``.plot(feature=None, metric=None)``.
+
+    Raises
+    ------
+    LogError, ConfigError
+        The log or the plan cannot be used as it stands.
+
+    Examples
+    --------
+    >>> import llm_monitoring as lm
+    >>> charts = lm.control_charts("sample_data")
+    >>> charts.to_frame().columns[:3].tolist()
+    ['feature_id', 'metric', 'layer']
     """
+    log = open_log(log)
     plan, when = read_plan(plan), moment_of(until)
     log = log if when is None else log.until(when)
     span = span_of(log, plan, when)
     if span is None:
         return _join([], pd.DataFrame(columns=[*KEYS, "reason"]), plan, None, pd.DataFrame(), 1)
-    return chart_windows(measure(log, plan, span), plan, span, others=count_tests(log, plan))
+    table, own = measured(log, plan, span), plan.own_measures(log)
+    found = chart_windows(table, plan, span, others=count_tests(log, plan))
+    return replace(found, measures={name: measure(name, own) for name in table["metric"].unique()})
 
 
 def chart_windows(table: pd.DataFrame, plan: Plan, span: Span, others: int = 0) -> PlanCharts:
@@ -143,141 +197,53 @@ def _join(
     )
 
 
-def measure(log: Log, plan: Plan, span: Span) -> pd.DataFrame:
+def measured(log: Log, plan: Plan, span: Span) -> pd.DataFrame:
     """The closed windows of every feature and metric of the cost and quality layers, each in the width it fills."""
-    hours = request_hours(log)
-    tallies = pd.concat([cost_tallies(hours, plan), *_quality_tallies(log, hours, plan)], ignore_index=True)
-    layers = {metric: plan.cost if metric in COLUMN else plan.quality for metric in tallies["metric"].unique()}
+    own = plan.own_measures(log)
+    tallies = hourly(log, charted_measures(log, plan), own)
+    layers = {name: _layer(measure(name, own), plan) for name in tallies["metric"].unique()}
     needs = {
-        m: plan.quality.answers_per_window if is_judged(m) else layer.requests_per_window for m, layer in layers.items()
+        name: plan.quality.answers_per_window if measure(name, own).judged else layer.requests_per_window
+        for name, layer in layers.items()
     }
     charts_ = pd.MultiIndex.from_frame(tallies[KEYS].drop_duplicates()).sort_values()
     metric = charts_.get_level_values("metric")
     chosen = choose_windows(tallies, span, pd.Series(metric.map(needs), index=charts_, dtype=float))
-    fixed = pd.Series([layers[m].window for m in metric], index=charts_)
+    fixed = pd.Series([layers[m].window for m in metric], index=charts_, dtype=object)
     chosen = fixed.where(fixed != "auto", chosen)
-    own = chosen.reindex(pd.MultiIndex.from_frame(tallies[KEYS])).to_numpy()
-    parts = [to_windows(tallies[own == w], w, span).assign(window=w) for w in WIDTHS if (own == w).any()]
+    width = chosen.reindex(pd.MultiIndex.from_frame(tallies[KEYS])).to_numpy()
+    parts = [to_windows(tallies[width == w], w, span).assign(window=w) for w in WIDTHS if (width == w).any()]
     columns = [*KEYS, "kind", "window", "window_start", "window_end", "value", "n", "sd", "known_at"]
     full = [part for part in parts if len(part)]
     table = pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
     return table.sort_values([*KEYS, "window_start"], ignore_index=True)
 
 
-def is_judged(metric: str) -> bool:
-    """Whether a metric rests on judged answers."""
-    return metric.startswith("mean_") or metric in ("flagged_rate", "failed_rate")
+def _layer(each: Measure, plan: Plan):
+    return plan.cost if each.layer == "cost" else plan.quality
 
 
-def _quality_tallies(log: Log, hours: pd.DataFrame, plan: Plan) -> Iterator[pd.DataFrame]:
-    if not plan.quality.enabled:
-        return
-    wanted = plan.quality.metrics
-    yield from _shares(hours, [metric for metric in wanted if metric in SHARES])
-    yield from _judged(log, wanted)
-    yield from _signalled(log, hours, wanted)
+def charted_measures(log: Log, plan: Plan) -> list[Measure]:
+    """What the plan charts of a log, layer by layer; dimensions by their names."""
+    own = plan.own_measures(log)
+    quality: list[str] = [name for name in plan.quality.metrics if name != "dimensions"] if plan.quality.enabled else []
+    cost: list[str] = list(plan.cost.metrics) if plan.cost.enabled else []
+    if plan.quality.enabled and "dimensions" in plan.quality.metrics and log.has("judgements"):
+        quality += [f"mean_{name}" for name in answers.dimension_names(log.table("judgements"))]
+    mine = [each for each in own if _layer(each, plan).enabled]
+    return [*(measure(name) for name in dict.fromkeys([*cost, *quality])), *mine]
 
 
-def _shares(hours: pd.DataFrame, metrics: list) -> Iterator[pd.DataFrame]:
-    for metric in metrics:
-        base = "requests" if metric == "error_rate" else "reasons"
-        names = {base: "n", SHARES[metric]: "total"}
-        yield tally(hours[["feature_id", "hour", *names]].rename(columns=names), metric, "proportion")
-
-
-def _judged(log: Log, wanted) -> Iterator[pd.DataFrame]:
-    """Sums of the judgements by the hour of the request, weighted by 1 / inclusion_probability where that is known."""
-    rows = judged_rows(log)
-    if rows.empty:
-        return
-    ok = rows[rows["quality_score"].notna()]
-    if "mean_quality" in wanted:
-        yield _sums(ok, ok["quality_score"], "mean_quality", "mean")
-    if "flagged_rate" in wanted:
-        yield _sums(ok, ok["flagged"].astype(float), "flagged_rate", "proportion")
-    if "failed_rate" in wanted:
-        yield _sums(rows, rows["quality_score"].isna().astype(float), "failed_rate", "proportion")
-    for name, values in dimensions(ok).items():
-        if "dimensions" in wanted or f"mean_{name}" in wanted:
-            there = values.notna()
-            yield _sums(ok[there], values[there], f"mean_{name}", "mean")
-
-
-def judged_rows(log: Log) -> pd.DataFrame:
-    """The latest judgement of each request, with `hour` of the request (of the judgement where that is unknown)."""
-    rows = log.judgements.sort_values(["judged_at", "request_id"]).drop_duplicates("request_id", keep="last")
-    if rows.empty:
-        return rows.assign(hour=rows["judged_at"], weight=np.nan)
-    requests, judged = log.table("requests"), log.table("judgements")
-    chosen = requests.semi_join(judged, "request_id").select("request_id", "timestamp")
-    times = engines.run(chosen).to_pandas().drop_duplicates("request_id").set_index("request_id")["timestamp"]
-    asked = pd.Series(times.reindex(rows["request_id"]).array, index=rows.index).fillna(rows["judged_at"])
-    chance = rows["inclusion_probability"].fillna(1.0)
-    return rows.assign(hour=windows.floor(asked, "1h"), weight=1 / chance.where(chance > 0, 1.0))
-
-
-def dimensions(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Scores per dimension of the rubric, as one series each."""
-    table = pd.DataFrame(rows["dimensions"].tolist(), index=rows.index)
-    return {str(name): pd.to_numeric(table[name], errors="coerce") for name in sorted(table.columns, key=str)}
-
-
-def _sums(rows: pd.DataFrame, values: pd.Series, metric: str, kind: str) -> pd.DataFrame:
-    weight = rows["weight"]
-    parts = {"weight": weight, "weight2": weight**2, "total": weight * values, "squares": weight * values**2}
-    table = pd.DataFrame(
-        {"feature_id": rows["feature_id"], "hour": rows["hour"], "last": rows["judged_at"], "n": 1, **parts}
-    )
-    kinds = dict.fromkeys(["n", *parts], "sum") | {"last": "max"}
-    return tally(table.groupby(["feature_id", "hour"], as_index=False).agg(kinds), metric, kind)
-
-
-def _signalled(log: Log, hours: pd.DataFrame, wanted) -> Iterator[pd.DataFrame]:
-    """Shares of requests with a signal, and of thumbs that are up; only signals that are logged at all."""
-    if not log.has("signals"):
-        return
-    found = _signal_hours(log)
-    base = hours[["feature_id", "hour", "requests"]].rename(columns={"requests": "n"})
-    for metric in (metric for metric in SIGNALS if metric in wanted):
-        own = found.loc[found["signal_type"] == SIGNALS[metric], ["feature_id", "hour", "total", "last"]]
-        if len(own):
-            yield tally(
-                base.merge(own, how="left", on=["feature_id", "hour"]).fillna({"total": 0}), metric, "proportion"
-            )
-    if "explicit_positive_rate" in wanted:
-        thumbs = found[found["signal_type"].isin(["thumbs_up", "thumbs_down"])]
-        up = thumbs["total"].where(thumbs["signal_type"] == "thumbs_up", 0)
-        sums = thumbs.assign(n=thumbs["total"], total=up).groupby(["feature_id", "hour"], as_index=False)
-        yield tally(sums.agg({"n": "sum", "total": "sum", "last": "max"}), "explicit_positive_rate", "proportion")
-
-
-def _signal_hours(log: Log) -> pd.DataFrame:
-    """Distinct requests per feature, hour of the request and type of signal, and the last of these signals."""
-    signals = log.table("signals").select("request_id", "signal_type", at="timestamp")
-    requests = log.table("requests").select("request_id", "feature_id", "timestamp")
-    joined = signals.join(requests, "request_id")
-    keyed, keys = windows.keyed(joined, "timestamp", "1h", ["feature_id", "signal_type"])
-    grouped = keyed.group_by(keys).aggregate(total=keyed.request_id.nunique(), last=keyed["at"].max())
-    found = by_hour(engines.run(grouped).to_pandas(), ["feature_id", "signal_type"])
-    return found.sort_values(["feature_id", "hour", "signal_type"], ignore_index=True)
-
-
-def leaving(log: Log, hours: pd.DataFrame) -> pd.DataFrame:
-    """Hourly sums of abandonment and thumbs, whatever the plan charts; empty without signals."""
-    parts = list(_signalled(log, hours, ("abandonment_rate", "explicit_positive_rate")))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TALLIES)
-
-
-def chart_events(charted: PlanCharts) -> list[Event]:
+def chart_events(charted: PlanCharts) -> list[Alert]:
     """What alarmed, each event as it was known when it fired: nothing in it uses a later window."""
-    events: list[Event] = []
+    events: list[Alert] = []
     for key, result in charted.results.items():
         for alarm in result.alarms.itertuples():
             events.append(_event(charted, key, alarm))
     return events
 
 
-def _event(charted: PlanCharts, key: tuple, alarm: Any) -> Event:
+def _event(charted: PlanCharts, key: tuple, alarm: Any) -> Alert:
     rows = charted.windows
     own = rows[(rows["feature_id"] == key[0]) & (rows["metric"] == key[1])]
     stream = own[(own["window_start"] >= charted.span.split) & (own["window_start"] <= alarm.first_window)]  # type: ignore[union-attr]
@@ -287,9 +253,11 @@ def _event(charted: PlanCharts, key: tuple, alarm: Any) -> Event:
     since = stream[(stream["window_start"] >= first["change_start"]) & stream["value"].notna()]
     value, low, high = _mean(since, own["kind"].iloc[0])
     width = windows.width(own["window"].iloc[0])
-    return Event(
-        layer="cost" if key[1] in COLUMN else "quality",
+    return Alert(
+        layer=charted.measures[key[1]].layer,
         metric=key[1],
+        measure=charted.measures[key[1]],
+        rule="chart",
         feature_id=key[0],
         fired_at=stream["known_at"].iloc[-1],
         window_start=stream["window_start"].iloc[-1],
@@ -298,18 +266,13 @@ def _event(charted: PlanCharts, key: tuple, alarm: Any) -> Event:
         began_by=first["change_high"] + width,
         ended=alarm.end,
         value=value,
-        expected=finite(center),
+        expected=float(center),
         low=low,
         high=high,
         direction=alarm.direction,
         n=round(since["n"].sum()),
-        designed=MONTH / width / result_arl0(then),
+        designed_false_alarms_per_month=MONTH / width / float(then.arl0),
     )
-
-
-def result_arl0(result: ChartResult) -> float:
-    """Windows per false alarm that the chart was designed for."""
-    return float(result.arl0)
 
 
 def _mean(rows: pd.DataFrame, kind: str) -> tuple[float, float, float]:
@@ -364,7 +327,8 @@ def chart_of(
     span = span_of(log, plan)
     if span is None:
         return None
-    found = _windows_of(log, alert_metric, feature_id, span, window)
+    own = plan.own_measures(log)
+    found = _windows_of(log, measure(alert_metric, own), own, feature_id, span, window)
     if found is None:
         return None
     table, kind = found
@@ -389,41 +353,36 @@ def _after_baseline(result: ChartResult, early: pd.DataFrame) -> ChartResult:
 
 def charts_of_plan(log: Log, plan: Plan, span: Span) -> int:
     """How many charts and tests share the budget of a plan on a log."""
-    table = measure(log, plan, span)
+    table = measured(log, plan, span)
     before = table[(table["window_start"] < span.split) & table["value"].notna()]
     return max(int((before.groupby(KEYS).size() >= FEWEST).sum()) + count_tests(log, plan), 1)
 
 
-def _windows_of(log: Log, metric: str, feature: str | None, span: Span, window: str) -> tuple[pd.DataFrame, str] | None:
-    if metric in LATENCIES:
-        return _quantile_windows(log, metric, feature, span, window), "positive"
-    hours = request_hours(log)
-    if metric in ("request_count", "total_cost_usd"):
-        return _sum_windows(hours, metric, feature, span, window)
-    if metric in COLUMN:
-        tallies = spent(hours, [metric])
-    else:
-        wanted = [metric, "dimensions"] if metric.startswith("mean_") and metric != "mean_quality" else [metric]
-        parts = [
-            *_shares(hours, [m for m in wanted if m in SHARES]),
-            *_judged(log, wanted),
-            *_signalled(log, hours, wanted),
-        ]
-        tallies = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TALLIES)
-    own = tallies[tallies["metric"] == metric]
-    own = all_features(own) if feature is None else own[own["feature_id"] == feature]
-    return None if own.empty else (to_windows(own, window, span), own["kind"].iloc[0])
+def _windows_of(
+    log: Log, each: Measure, own: tuple[Measure, ...], feature: str | None, span: Span, window: str
+) -> tuple[pd.DataFrame, str] | None:
+    if each.of not in ("requests", "judgements", "signals", "thumbs"):
+        return None
+    if each.quantile is not None:
+        return _quantile_windows(log, each.name, feature, span, window), "positive"
+    if each.total:
+        return _sum_windows(log, each, feature, span, window)
+    tallies = hourly(log, [replace(each, name=each.name.split("[")[0])], own)
+    mine = tallies[tallies["metric"] == each.name]
+    mine = all_features(mine) if feature is None else mine[mine["feature_id"] == feature]
+    return None if mine.empty else (to_windows(mine, window, span), mine["kind"].iloc[0])
 
 
-def _sum_windows(hours: pd.DataFrame, metric: str, feature: str | None, span: Span, window: str):
+def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, window: str):
     """Windows of a total: requests, or money spent."""
-    column, kind = ("requests", "count") if metric == "request_count" else ("cost_usd", "positive")
-    own = hours if feature is None else hours[hours["feature_id"] == feature]
-    total = own.groupby(windows.floor(own["hour"], window))[column].sum()
-    table = total.rename("value").rename_axis("window_start").reset_index()
-    table["window_end"] = table["window_start"] + windows.width(window)
-    table = table[(table["window_start"] >= span.start) & (table["window_end"] <= span.end)]
-    return table.assign(value=table["value"].where(table["value"] > 0), n=np.nan, sd=np.nan), kind
+    kind = "count" if each.name == "request_count" else "positive"
+    table = window_metrics(log, window, ["feature_id"] if feature is not None else [], fill=True)
+    own = table if feature is None else table[table["feature_id"] == feature]
+    own = own[(own["window_start"] >= span.start) & (own["window_end"] <= span.end)]
+    value = own[each.name].astype(float)
+    value = value if kind == "count" else value.where(value > 0)
+    out = own[["window_start", "window_end"]].assign(value=value, n=np.nan, sd=np.nan)
+    return out.reset_index(drop=True), kind
 
 
 def _quantile_windows(log: Log, metric: str, feature: str | None, span: Span, window: str) -> pd.DataFrame:

@@ -1,0 +1,162 @@
+"""From what fired to the alerts table: how bad it is, which alerts share a cause, one row and one sentence for each."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
+
+from llm_monitoring.alerts.alert import COLUMNS, Alert
+from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.wording import NBSP, amount, moment, number, span
+
+SEVERITIES = ("critical", "warning", "info")
+TEXT = pd.Series([""]).dtype  # a text column that keeps null, whatever the version of pandas calls it
+
+
+def severity(event: Alert, plan: Plan) -> str:
+    """How bad one alert is.
+
+    info: the metric went the good way (quality up, cost or latency down), the questions changed, or the size of the
+    change rounds to nothing.
+    critical: a mean score fell by `critical_fall`, a share of the quality layer rose by `critical_rise`, a cost rose to
+    `critical_factor` times the usual, or the interval of an infrastructure metric is beyond twice its limit.
+    warning: everything else.
+    """
+    if not event.harmful or event.metric == "query_drift":
+        return "info"
+    if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit):
+        return "info"
+    change = abs(event.value - event.expected)
+    if event.limit is not None:
+        doubled = event.low >= 2 * event.limit if event.direction == "up" else event.high <= event.limit / 2
+        return "critical" if doubled and event.layer == "infrastructure" else "warning"
+    if event.layer == "cost":
+        return "critical" if event.value >= plan.cost.critical_factor * event.expected else "warning"
+    limit = plan.quality.critical_fall if event.unit == "score" else plan.quality.critical_rise
+    return "critical" if change >= limit else "warning"
+
+
+def alerts_table(events: Iterable[Alert], plan: Plan) -> pd.DataFrame:
+    """One row per cause and feature: the most telling metric, the others named in its message.
+
+    Parameters
+    ----------
+    events : iterable of Alert
+    plan : Plan
+
+    Returns
+    -------
+    DataFrame
+        The columns of `COLUMNS`, most severe first, then earliest.
+    """
+    groups = same_cause(events, plan.quality.same_cause_days)
+    rows = [{name: getattr(row, name) for name in COLUMNS} for row in (_row(group, plan) for group in groups)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table.astype({name: TEXT if kind == "str" else kind for name, kind in COLUMNS.items()})
+    order = table.assign(
+        severity=table["severity"].map({name: rank for rank, name in enumerate(SEVERITIES)}),
+        feature_id=table["feature_id"].fillna(""),
+    ).sort_values(["severity", "fired_at", "feature_id", "metric"], kind="stable")
+    return _distinct_ids(table.loc[order.index].reset_index(drop=True))
+
+
+def same_cause(events: Iterable[Alert], days: float) -> list[list[Alert]]:
+    """Events grouped by cause: of one feature, and begun at the same time as far as the data can tell.
+
+    Infrastructure keeps to itself, charts of cost and quality go together. Two events are of one cause where the
+    intervals of their beginnings come within `days` of each other; or where they are the same metric in the same
+    direction, the later one fired within `days` of the end of the earlier.
+    """
+    near = pd.Timedelta(days=days)
+    groups: list[list[Alert]] = []
+    for event in sorted(events, key=lambda e: (e.fired_at, e.feature_id or "", e.metric, e.direction)):
+        home = next((group for group in groups if any(_same(event, other, near) for other in group)), None)
+        if home is None:
+            groups.append([event])
+        else:
+            home.append(event)
+    return groups
+
+
+def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
+    if event.feature_id != other.feature_id or _family(event) != _family(other):
+        return False
+    again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= other.ended + near
+    return again or (event.began_low <= other.began_by + near and other.began_low <= event.began_by + near)
+
+
+def _family(event: Alert) -> str:
+    if event.limit is not None or event.metric in ("query_drift", "probe_pass_rate"):
+        return f"{event.layer} {event.metric if event.layer == 'quality' else ''}"
+    return "charts"
+
+
+def _telling(event: Alert) -> tuple:
+    """Harm first, then quality before what users do before cost; the earliest of these."""
+    if event.metric in ("mean_quality", "flagged_rate"):
+        rank = 0
+    elif event.metric in ("refusal_rate", "truncation_rate") or (event.judged and event.unit == "score"):
+        rank = 1
+    else:
+        rank = 3 if event.layer == "cost" else 2
+    return (not event.harmful, rank, event.fired_at, event.metric != "mean_quality", event.metric)
+
+
+def _row(group: list[Alert], plan: Plan) -> Alert:
+    first = min(group, key=_telling)
+    harmful = [alert for alert in group if alert.harmful]
+    worst = min((severity(alert, plan) for alert in group), key=SEVERITIES.index)
+    others = {(a.metric, a.direction): f"{a.measure.words} {a.direction}" for a in group}
+    del others[first.metric, first.direction]
+    return replace(
+        first,
+        alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}",
+        severity=worst if harmful else "info",
+        message=_message(first, [others[key] for key in sorted(others)]),
+    )
+
+
+def _message(event: Alert, others: list[str]) -> str:
+    more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+    also = f"; also {', '.join(others[:4])}{more}" if others else ""
+    return f"{event.words or _words(event)}{also}."
+
+
+def _words(event: Alert) -> str:
+    what = event.measure.words
+    level = f"{amount(event.value, event.unit)} {span(event.low, event.high, event.unit)}"
+    verb = {"up": "rose to", "down": "fell to"}[event.direction]
+    name = "All features" if event.feature_id is None else one_line(event.feature_id)
+    since = moment(event.began)
+    return (
+        f"{name}: {what} {verb} {level} since {since}, usual is {amount(event.expected, event.unit)} "
+        f"({number(event.n)}{NBSP}{event.measure.counted})"
+    )
+
+
+def one_line(text: str, most: int = 60) -> str:
+    """A logged name on one line, control characters out, cut."""
+    plain = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", str(text)).split())
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+def _safe(text: str | None) -> str:
+    """A name for an id: letters, digits, . _ - ; what had to be changed leaves a short hash."""
+    if text is None:
+        return "all"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:60]
+    if plain == text and text != "all":
+        return plain
+    return f"{plain}.{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
+
+
+def _distinct_ids(table: pd.DataFrame) -> pd.DataFrame:
+    twice = table["alert_id"].duplicated(keep=False)
+    table.loc[twice, "alert_id"] += table["fired_at"][twice].dt.strftime("-%H%M")
+    again = table.groupby("alert_id").cumcount()
+    table.loc[again > 0, "alert_id"] += "-" + (again[again > 0] + 1).astype(str)
+    return table

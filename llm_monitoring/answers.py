@@ -1,0 +1,358 @@
+"""One row per answer: the value that each measure takes of it, its weight, and when it could be known.
+
+Every room counts these rows: the windows of `metrics`, the charts of `alerts`, the stages of `incident`. Which
+judgement, which thumb and which error count is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from llm_monitoring import engines, windows
+from llm_monitoring.errors import ConfigError
+from llm_monitoring.log import Log, as_table
+from llm_monitoring.measures import BUILT_IN, Measure, of_judge
+from llm_monitoring.schema import FLAG
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pandas as pd
+
+SIGNALS = ("correction", "follow_up", "retry", "abandoned")
+OF_JUDGE = ("judge_model", "rubric_version")
+EARLY_DAYS, SHARED_DAYS, SHARED_PART = 14, 3, 0.2
+
+
+def requests_view(rows: ir.Table, present: Iterable[str]) -> ir.Table:
+    """Requests with `__lm_error`, `__lm_refusal`, `__lm_truncation`: 1, 0, or null where nobody can say.
+
+    A request is an error where `error` says so or its finish reason is ``error``. How a request ended is known where it
+    has a finish reason or an error; without a column `error` that holds for errors too.
+    """
+    import ibis
+
+    failed = rows["error"].notnull() | (rows["finish_reason"] == "error").fill_null(False)
+    ended = rows["finish_reason"].notnull() | failed
+    told = ibis.literal(True) if "error" in set(present) else ended
+    flags = {"error": (failed, told), "refusal": (rows["finish_reason"] == "refusal", ended)}
+    flags["truncation"] = (rows["finish_reason"] == "max_tokens", ended)
+    return rows.mutate(
+        **{
+            f"__lm_{name}": ibis.cases((~known, ibis.null("int64")), (hit.fill_null(False), 1), else_=0)
+            for name, (hit, known) in flags.items()
+        }
+    )
+
+
+def own_values(rows: ir.Table, own: Iterable[Measure]) -> ir.Table:
+    """The rows with `__lm_own_<name>` for each measure of one's own.
+
+    Raises
+    ------
+    ConfigError
+        A column that is missing or holds no numbers, or an expression that is more than a scalar over the columns.
+    """
+    for each in own:
+        if each.sql is not None:
+            rows = _computed(rows, each)
+            continue
+        if each.column not in rows.columns:
+            raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}")
+        value, kind = rows[each.column], rows[each.column].type()
+        if not (kind.is_numeric() or kind.is_boolean()):
+            raise ConfigError(f"measure {each.name!r}: column {each.column!r} holds {kind}; expected numbers")
+        rows = rows.mutate(**{f"__lm_own_{each.name}": _finite(value.cast("float64"))})
+    return rows
+
+
+def _finite(value):
+    known = engines.known(value)
+    return known.nullif(engines.infinity()).nullif(engines.infinity(-1))
+
+
+def _computed(rows: ir.Table, each: Measure) -> ir.Table:
+    import ibis
+    import ibis.expr.operations as ops
+    import sqlglot
+
+    check_sql(str(each.sql), each.name, rows.schema())
+    view = rows.alias("__lm_rows")
+    dialect = {"pyspark": "spark"}.get(engines.name(rows), engines.name(rows))
+    text = f'SELECT *, CAST(({each.sql}) AS DOUBLE) AS "__lm_made" FROM __lm_rows'
+    query = sqlglot.transpile(text, read="duckdb", write=dialect)[0]
+    schema = ibis.schema({**dict(rows.schema().items()), "__lm_made": "float64"})
+    made = ops.SQLStringView(parent=view.op(), query=query, schema=schema).to_expr()
+    return made.mutate(**{f"__lm_own_{each.name}": _finite(made["__lm_made"])}).drop("__lm_made")
+
+
+def check_sql(text: str, name: str, schema: Any) -> None:
+    """Check that a text is one scalar expression in DuckDB's dialect that makes a number of a row with these columns.
+
+    >>> import ibis
+    >>> check_sql("output_tokens / latency_ms", "speed", ibis.schema({"output_tokens": "int64", "latency_ms": "float64"}))
+    >>> check_sql("(SELECT 1)", "speed", ibis.schema({"latency_ms": "float64"}))
+    Traceback (most recent call last):
+    ...
+    llm_monitoring.errors.ConfigError: measure 'speed': sql holds a subquery; expected one scalar expression over the columns of requests
+    """
+    import duckdb
+    import sqlglot
+    from ibis.backends.sql.datatypes import DuckDBType
+    from sqlglot import exp
+
+    wanted = "expected one scalar expression over the columns of requests"
+    try:
+        trees = [tree for tree in sqlglot.parse(f"SELECT {text}", read="duckdb") if tree is not None]
+    except (sqlglot.errors.ParseError, sqlglot.errors.TokenError) as error:
+        raise ConfigError(f"measure {name!r}: sql cannot be parsed ({str(error).splitlines()[0]}); {wanted}") from None
+    plain = len(trees) == 1 and isinstance(trees[0], exp.Select) and len(trees[0].expressions) == 1
+    if not plain or any(part for key, part in trees[0].args.items() if key != "expressions" and part):
+        raise ConfigError(f"measure {name!r}: sql is more than one expression; {wanted}")
+    tree = trees[0].expressions[0]
+    for words, kinds in {
+        "a subquery": (exp.Subquery, exp.Select, exp.Exists),
+        "an aggregate": (exp.AggFunc, exp.Window),
+        "a star or an alias": (exp.Star, exp.Alias),
+        "a random number or the present time": (exp.Rand, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime),
+    }.items():
+        if tree.find(*kinds):
+            raise ConfigError(f"measure {name!r}: sql holds {words}; {wanted}")
+    for call in tree.find_all(exp.Anonymous):
+        if str(call.this).lower() in ("getenv", "current_setting", "nextval", "now", "today", "setseed"):
+            raise ConfigError(f"measure {name!r}: sql calls {call.this}, which reads more than the row; {wanted}")
+    empty = ", ".join(
+        f'CAST(NULL AS {DuckDBType.to_string(kind)}) AS "{column}"'
+        for column, kind in schema.items()
+        if '"' not in column
+    )
+    with duckdb.connect(config={"enable_external_access": False}) as inside:
+        try:
+            kind = str(inside.execute(f"DESCRIBE SELECT {text} FROM (SELECT {empty})").fetchall()[0][1])
+        except duckdb.Error as error:
+            raise ConfigError(f"measure {name!r}: {str(error).splitlines()[0]}; {wanted}") from None
+    if not kind.startswith(("DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN", "HUGEINT", "UHUGEINT")) and "INT" not in kind:
+        raise ConfigError(f"measure {name!r}: sql makes {kind}; expected a number")
+
+
+def judged_view(judgements: ir.Table, requests: ir.Table | None = None, more: Iterable[str] = ()) -> ir.Table:
+    """The judgement that counts of each request and judge, with the request's `timestamp` and columns where it is known.
+
+    Of several judgements of a request by one judge the latest that succeeded counts, a failed one only where none did.
+
+    Returns
+    -------
+    Ibis table
+        The judgements' columns, `timestamp` and `more` from the request (which must be in `requests`), `__lm_failed`,
+        `__lm_flagged` (1, 0 or null), `__lm_weight` (one over the inclusion probability) and `__lm_session`.
+    """
+    import ibis
+
+    unsaid = judgements["quality_score"].isnull().ifelse("failed", "ok")
+    failed = judgements["status"].fill_null(unsaid) == "failed"
+    rows = judgements.mutate(
+        scale=judgements["scale"].fill_null("1..5"),
+        __lm_failed=failed.ifelse(1, 0),
+        __lm_flagged=ibis.cases((failed, ibis.null("int64")), (judgements["flagged"], 1), (~judgements["flagged"], 0)),
+        __lm_score=ibis.ifelse(failed, ibis.null("float64"), judgements["quality_score"]),
+        __lm_weight=1 / judgements["inclusion_probability"].fill_null(1.0),
+        __lm_judge=judgements["judge_model"].fill_null(""),
+    )
+    rows = _latest(rows, ["request_id", "__lm_judge"])
+    if requests is None:
+        return rows
+    wanted = [name for name in dict.fromkeys(["timestamp", "feature_id", *more]) if name in requests.columns]
+    taken = {name: requests[name] for name in wanted}
+    if "session_id" in requests.columns:
+        taken["__lm_session"] = requests["session_id"].cast("string").fill_null(requests["request_id"])
+    right = requests.select(__lm_id=requests["request_id"], **taken)
+    left = rows.drop(*[name for name in wanted if name in rows.columns])
+    return left.inner_join(right, left["request_id"] == right["__lm_id"]).drop("__lm_id")
+
+
+def _latest(rows: ir.Table, keys: list[str]) -> ir.Table:
+    import ibis
+
+    order = [
+        rows["__lm_failed"],
+        rows["judged_at"].desc(),
+        rows["rubric_version"].desc(nulls_first=False),
+        rows["quality_score"].desc(nulls_first=False),
+    ]
+    ranked = rows.mutate(__lm_rank=ibis.row_number().over(ibis.window(group_by=keys, order_by=order)))
+    return ranked.filter(ranked["__lm_rank"] == 0).drop("__lm_rank")
+
+
+def by_series(rows: ir.Table, per_feature: bool = True) -> ir.Table:
+    """Judged rows with `__lm_series`: empty for the first judge of a feature, else the judge's name.
+
+    The first judge is the one with most judgements in the two weeks from the feature's first one (ties by name); a
+    judge that took over from it on the same scale goes on with its series, one that judges beside it has its own.
+    """
+    import ibis
+    import pyarrow as pa
+
+    named = _series(_days_of_judges(rows, per_feature))
+    if not any(named.values()):
+        series = rows.mutate(__lm_series=ibis.literal(""))
+    else:
+        listed = [(*key, name) for key, name in sorted(named.items())]
+        columns = ("__lm_f", "__lm_j", "__lm_s", "__lm_series")
+        named_rows = {name: pa.array([row[i] for row in listed], pa.string()) for i, name in enumerate(columns)}
+        table = ibis.memtable(pa.table(named_rows))
+        feature = rows["feature_id"] if per_feature else ibis.literal("")
+        keyed = rows.mutate(__lm_of=feature)
+        series = keyed.inner_join(
+            table,
+            [
+                keyed["__lm_of"] == table["__lm_f"],
+                keyed["__lm_judge"] == table["__lm_j"],
+                keyed["scale"] == table["__lm_s"],
+            ],
+        ).drop("__lm_f", "__lm_j", "__lm_s", "__lm_of")
+    return _latest(series, ["request_id", "__lm_series"])
+
+
+def _days_of_judges(rows: ir.Table, per_feature: bool) -> pd.DataFrame:
+    import ibis
+
+    keyed, keys = windows.keyed(rows, "judged_at", "1d", ["feature_id"] if per_feature else [])
+    if not per_feature:
+        keyed = keyed.mutate(feature_id=ibis.literal(""))
+    keys = [key for key in keys if key != "feature_id"]
+    cells = keyed.group_by([*keys, "feature_id", "__lm_judge", "scale"]).aggregate(n=keyed.count())
+    frame = engines.run(cells).to_pandas().rename(columns={keys[0]: "day", "__lm_judge": "judge"})
+    return frame.sort_values(["feature_id", "judge", "scale", "day"], ignore_index=True)
+
+
+def _series(days: pd.DataFrame) -> dict[tuple[Any, ...], str]:
+    named: dict[tuple[Any, ...], str] = {}
+    for feature, own in days.groupby("feature_id", sort=True):
+        judges: dict[tuple[Any, ...], pd.Series] = {
+            key: part.set_index("day")["n"]  # type: ignore[misc]
+            for key, part in own.groupby(["judge", "scale"], sort=True)
+        }
+        early = own["day"].min() + EARLY_DAYS
+        first = min(judges, key=lambda key: (-judges[key][judges[key].index < early].sum(), key))
+        together = judges[first]
+        for key in sorted(judges, key=lambda key: (judges[key].index.min(), key)):
+            n = judges[key]
+            shared = n[n.index.isin(together.index)]
+            beside = len(shared) >= SHARED_DAYS and shared.sum() >= SHARED_PART * n.sum()
+            if key == first or (key[1] == first[1] and not beside):
+                named[(str(feature), *key)] = ""
+                together = together.add(n, fill_value=0)
+            else:
+                several = sum(judge == key[0] for judge, _ in judges) > 1
+                named[(str(feature), *key)] = f"{key[0] or 'unnamed'} {key[1]}" if several else key[0] or "unnamed"
+    return named
+
+
+def signals_view(signals: ir.Table) -> ir.Table:
+    """One row for each request that has signals: whether its last thumb is up, and which other signals it has.
+
+    Columns `__lm_of` (the request), `__lm_up` (1, 0 or null without a thumb), one flag for each of `SIGNALS`, and
+    `__lm_last` (the latest signal). Of two thumbs at the same moment the one down counts.
+    """
+    import ibis
+
+    kind, at = signals["signal_type"], engines.microseconds(signals["timestamp"])
+    last = {thumb: ibis.ifelse(kind == thumb, at, ibis.null("int64")).max() for thumb in ("thumbs_up", "thumbs_down")}
+    marks = {f"__lm_{name}": (kind == name).ifelse(1, 0).max() for name in SIGNALS}
+    if FLAG in signals.columns:
+        marks["__lm_wrong_signal"] = signals[FLAG].ifelse(1, 0).max()
+    grouped = signals.group_by("request_id").aggregate(**last, **marks, __lm_last=signals["timestamp"].max())
+    up, down = grouped["thumbs_up"], grouped["thumbs_down"]
+    thumb = ibis.cases((up.isnull() & down.isnull(), ibis.null("int64")), (down.isnull() | (up > down), 1), else_=0)
+    return grouped.mutate(__lm_up=thumb).drop("thumbs_up", "thumbs_down").rename(__lm_of="request_id")
+
+
+def dimension_names(rows: ir.Table) -> list[str]:
+    """Names of the rubric's dimensions, by the distinct shapes of the JSON objects (their numbers left out)."""
+    shape = rows["dimensions"].re_replace(r":\s*(-?[0-9.eE+-]+|null)", ":0")
+    shapes = rows.select(shape=shape).filter(lambda t: t["shape"].notnull()).distinct()
+    found: set[str] = set()
+    for text in engines.run(shapes)["shape"].to_pylist():
+        try:
+            found.update(str(name) for name in json.loads(text))
+        except ValueError:
+            continue
+    return sorted(found)
+
+
+def view_of(log: Log, of: str, own: Iterable[Measure] = (), more: Iterable[str] = ()) -> ir.Table:
+    """The rows of one family of measures: one per answer that has a value, with `request_id`, `timestamp`, `feature_id`.
+
+    Parameters
+    ----------
+    log : Log
+    of : str
+        requests, judgements, signals or thumbs.
+    own : iterable of Measure
+        Measures of one's own, to be worked out.
+    more : iterable of str
+        Columns of the requests to keep.
+    """
+    door = as_table(log, "requests")
+    rows = door.rows
+    if of == "judgements":
+        return by_series(judged_view(as_table(log, "judgements").rows, rows, more))
+    if of in ("signals", "thumbs"):
+        marks = signals_view(as_table(log, "signals").rows)
+        joined = rows.left_join(marks, rows["request_id"] == marks["__lm_of"])
+        filled = {f"__lm_{name}": joined[f"__lm_{name}"].fill_null(0) for name in SIGNALS}
+        return joined.mutate(**filled)
+    return own_values(requests_view(rows, door.present), own)
+
+
+def value(rows: ir.Table, measure: Measure) -> ir.Value:
+    """The value that a measure takes of each answer, null where it has none."""
+    if measure.of == "judgements":
+        named = {"quality_score": "__lm_score", "flagged": "__lm_flagged", "failed": "__lm_failed"}
+        if measure.name.split("[")[0] in BUILT_IN:
+            return rows[named[str(measure.column)]]
+        return engines.json_number(rows["dimensions"], str(measure.column))
+    if f"__lm_own_{measure.name}" in rows.columns:
+        return rows[f"__lm_own_{measure.name}"]
+    flag = f"__lm_{measure.column}"
+    return rows[flag] if flag in rows.columns else rows[str(measure.column)]
+
+
+def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFrame | None:
+    """What a measure says of each answer of a log; None where no single answer has a value (volume, totals, drift).
+
+    Returns
+    -------
+    DataFrame
+        `request_id`, `value`, and for judged measures `weight`, `judge_model`, `rubric_version`, for scores `scale`,
+        sorted by id.
+
+    Raises
+    ------
+    ConfigError
+        No judgement has this dimension.
+    """
+    if measure.of not in ("requests", "judgements", "signals", "thumbs") or measure.total:
+        return None
+    rows = view_of(log, measure.of, own)
+    kept: dict[str, Any] = {"request_id": rows["request_id"], "value": value(rows, measure).cast("float64")}
+    if measure.judged:
+        rows = rows.filter(rows["__lm_series"] == (measure.judge or ""))
+        kept = {"request_id": rows["request_id"], "value": value(rows, measure).cast("float64")}
+        kept |= {"weight": rows["__lm_weight"], **{name: rows[name] for name in OF_JUDGE}}
+        kept |= {} if measure.kind == "proportion" else {"scale": rows["scale"]}
+    known = rows.select(**kept).filter(lambda t: t["value"].notnull()).order_by("request_id")
+    return engines.run(known).to_pandas()
+
+
+def names_of(measure: Measure, series: Iterable[str]) -> list[Measure]:
+    """A judged measure as each judge gives it.
+
+    >>> from llm_monitoring.measures import measure
+    >>> [each.name for each in names_of(measure("mean_quality"), ["", "judge-b"])]
+    ['mean_quality', 'mean_quality[judge-b]']
+    """
+    from dataclasses import replace
+
+    return [replace(measure, name=of_judge(measure.name, each), judge=each or None) for each in series]
