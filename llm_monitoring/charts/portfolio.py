@@ -204,22 +204,11 @@ class PortfolioResult(Result):
     def ranked(self) -> pd.DataFrame:
         """One row per chart, first what a person should look at first.
 
-        `feature_id`, `metric`, `alarm` (now), `events`, `strength` (largest deviation in the last season, in limits:
-        above 1 it alarmed), `direction`, `since` (likely start of the last event), `value`, `expected`, `n` (last window).
+        `feature_id`, `metric`, `alarm` (now), `events`, `strength` (largest deviation in the last season of
+        windows, in limits: above 1 it alarmed), `direction`, `since` (likely start of the last event), `value`,
+        `expected`, `n` (of the last window charted in that season; null where none was).
         """
-        rows: list[tuple] = []
-        for (feature, metric), result in self.results.items():
-            charted = result.windows.dropna(subset="statistic").tail(7)
-            if charted.empty:
-                continue
-            last, event = charted.iloc[-1], None if result.alarms.empty else result.alarms.iloc[-1]
-            above, below = charted["statistic"] > charted["center"], charted["upper"] - charted["center"]
-            reach = np.where(above, below, charted["center"] - charted["lower"])
-            strength = float(((charted["statistic"] - charted["center"]).abs() / reach).max())
-            rows.append((
-                feature, metric, bool(last["alarm"]), len(result.alarms), strength, None if event is None else event["direction"],
-                None if event is None else event["change_start"], last["value"], last["center"], last["n"],
-            ))  # fmt: skip
+        rows = [_standing(key, result) for key, result in self.results.items() if len(result.windows)]
         names = [*KEYS, "alarm", "events", "strength", "direction", "since", "value", "expected", "n"]
         table = pd.DataFrame(rows, columns=names)
         return table.sort_values(["alarm", "events", "strength"], ascending=False, ignore_index=True, kind="stable")
@@ -279,6 +268,21 @@ class PortfolioResult(Result):
                 place = (column * width + 0.012, 1 - (row + 1) * height + 0.2 * height, width - 0.03, height * 0.5)
                 _panel(ax.inset_axes(place), key, self.results[key])
         return ax
+
+
+def _standing(key: tuple[Any, Any], result: ChartResult) -> tuple:
+    """One row of `PortfolioResult.ranked`."""
+    season = result.windows.tail(result.season).dropna(subset="statistic")
+    above, below = season["statistic"] > season["center"], season["upper"] - season["center"]
+    reach = np.where(above, below, season["center"] - season["lower"])
+    strength = float(((season["statistic"] - season["center"]).abs() / reach).max())
+    alarm, value, center, n = (
+        season[["alarm", "value", "center", "n"]].iloc[-1] if len(season) else (False, np.nan, np.nan, np.nan)
+    )
+    event = {"direction": None, "change_start": None} if result.alarms.empty else result.alarms.iloc[-1]
+    return (
+        *key, bool(alarm), len(result.alarms), strength, event["direction"], event["change_start"], value, center, n,
+    )  # fmt: skip
 
 
 def _day_effects(

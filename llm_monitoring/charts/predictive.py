@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ import pandas as pd
 
 from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
 from llm_monitoring.charts.measurements import read_windows, spacing
-from llm_monitoring.charts.posterior import DayEffect, Posterior, Yardstick
+from llm_monitoring.charts.posterior import DayEffect, Posterior
 from llm_monitoring.charts.rate_model import RateEvidence
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
 from llm_monitoring.charts.running import advance, blank
+from llm_monitoring.charts.saved import restore, state_of
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
+from llm_monitoring.charts.seams import read_seams
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
 
@@ -230,7 +232,7 @@ class ControlChart:
         self.detectable_ = (
             float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
         )
-        self.state_ = self._blank()
+        self.state_, self._seen = self._blank(), None
         del self._evidence, self._windows
 
     def _conditional_limits(
@@ -275,7 +277,7 @@ class ControlChart:
         """
         self._check_fitted("monitor")
         windows = self._read(stream, self._last)
-        seams = _seams(seams, self._origin)
+        seams = read_seams(seams, self._origin)
         state = self._blank()
         rows = zip(windows["window"], *(windows[name].tolist() for name in ("position", "value", "n")))
         found = [self._step(state, window, position, value, n, seams) for window, position, value, n in rows]
@@ -287,7 +289,7 @@ class ControlChart:
         return ChartResult(
             windows=frame, alarms=alarms, false_alarm_probability=self.false_alarm_probability_, arl0=float(self.arl0),
             horizon=self.horizon, detectable=self.detectable_, n_baseline=self.n_baseline_, kind=self.kind,
-            chart="ControlChart", assumes=self.assumes, notes=tuple(self.notes_),
+            season=self.season, chart="ControlChart", assumes=self.assumes, notes=tuple(self.notes_),
             seams=pd.DataFrame(seams, columns=["time", "offset", "se"]),
         )  # fmt: skip
 
@@ -331,7 +333,7 @@ class ControlChart:
             int(line["position"]),
             float(line["value"]),
             float(line["n"]),
-            _seams(seams, self._origin),
+            read_seams(seams, self._origin),
         )
         names = ("statistic", "center", "lower", "upper", "alarm")
         return {"window": line["window"], "value": line["value"], "n": line["n"], **dict(zip(names, found))}
@@ -363,23 +365,13 @@ class ControlChart:
     @property
     def state(self) -> dict[str, Any]:
         """Everything that the chart knows, ready for JSON; `from_state` gives the chart back."""
-        parameters = {k: v for k, v in asdict(self).items() if k != "day_effect"}
-        learned = {k: jsonable(getattr(self, k)) for k in _LEARNED}
-        period = None if self._period is None else self._period.isoformat()
-        return {"parameters": jsonable(parameters), "learned": {**learned, "_period": period}}
+        self._check_fitted("state")
+        return state_of(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ControlChart:
         """The chart whose `state` this is, at the window where it stood."""
-        chart = cls(**{**state["parameters"], "lambdas": tuple(state["parameters"]["lambdas"])})
-        for name, value in state["learned"].items():
-            setattr(chart, name, value)
-        chart._origin = None if chart._origin is None else pd.Timestamp(chart._origin)
-        chart._period = None if chart._period is None else pd.Timedelta(chart._period)
-        chart.center_, chart._pattern = np.array(chart.center_), np.array(chart._pattern)
-        chart._yardstick = Yardstick(**state["learned"]["_yardstick"])
-        chart.notes_, chart.day_effect_ = tuple(state["learned"]["notes_"]), tuple(state["learned"]["day_effect_"])  # type: ignore[assignment]
-        return chart
+        return restore(cls, state)
 
     @property
     def assumes(self) -> str:
@@ -473,46 +465,6 @@ class ControlChart:
         return (statistic, shown, lower, upper, alarm, side, error, 1 / self._yardstick.variance(n))
 
 
-_LEARNED = (
-    "limit_", "center_", "n_baseline_", "false_alarm_probability_", "detectable_", "day_effect_",
-    "notes_", "history_", "state_", "_yardstick", "_origin", "_uses_n", "_usual_n", "_last", "_pattern",
-)  # fmt: skip
-
-
 def _draws(alpha: float) -> int:
     """Streams to simulate for a probability of false alarm: 25 exceedances, and the tail beyond them as fitted."""
     return int(np.clip(round(25 / alpha, -2), 2000, 6000))
-
-
-def _seams(seams: Any, origin: pd.Timestamp | None) -> list[dict[str, Any]]:
-    """Seams in order, their times as the windows tell theirs."""
-    if seams is None:
-        return []
-    rows = seams.to_dict("records") if isinstance(seams, pd.DataFrame) else list(seams)
-    for row in rows:
-        lacking = {"time", "offset", "se"} - set(row)
-        if lacking:
-            raise ConfigError(
-                f"seams: {quote(row)}; expected time, offset and se in each, {', '.join(sorted(lacking))} is not there"
-            )
-    read = [
-        {"time": _seam_time(row["time"], origin), "offset": float(row["offset"]), "se": float(row["se"])}
-        for row in rows
-    ]
-    return sorted(read, key=lambda row: row["time"])
-
-
-def _seam_time(time: Any, origin: pd.Timestamp | None) -> Any:
-    if origin is None:
-        if not isinstance(time, int | float | np.number):
-            raise ConfigError(
-                f"seams, time: {quote(time)}; expected the number of a window, as the baseline has no times"
-            )
-        return time
-    when = pd.to_datetime(time, errors="coerce") if not isinstance(time, int | float | np.number) else pd.NaT
-    if not isinstance(when, pd.Timestamp):
-        raise ConfigError(f"seams, time: {quote(time)}; expected a time, as the windows have")
-    if (when.tz is None) != (origin.tz is None):
-        zone = "with a time zone" if origin.tz is not None else "without a time zone"
-        raise ConfigError(f"seams, time: {quote(time)}; expected a time {zone}, as the windows have")
-    return when

@@ -172,3 +172,24 @@ def test_latencies_of_several_features_share_what_they_say_about_the_day_effect(
     alone = ChartPortfolio(learn_day_effect=False).fit(table).charts_["f0", "latency"]
     together = ChartPortfolio().fit(table).charts_["f0", "latency"]
     assert together.day_effect_[0] < alone.day_effect_[0]
+
+
+def test_strength_looks_at_the_last_season_of_the_chart_and_not_at_older_windows():
+    table = measurements(features=2, windows=24 * 12, freq="6h", broken=(1,), since=24 * 11)
+    table.loc[(table["feature_id"] == "f1") & (table["window_start"] >= table["window_start"].max()), "value"] = np.nan
+    before, after = split(table, 24 * 10)
+    result = ChartPortfolio(false_alarms_per_month=0.1).fit(before).monitor(after)
+    key = ("f1", "mean_quality")
+    assert result.results[key].season == 28
+    last = result.results[key].windows.tail(28).dropna(subset="statistic")
+    shown = result.ranked().set_index(["feature_id", "metric"]).loc[key]
+    reach = np.where(last["statistic"] > last["center"], last["upper"] - last["center"], last["center"] - last["lower"])
+    assert shown["strength"] == pytest.approx(((last["statistic"] - last["center"]).abs() / reach).max())
+    after = after.copy()
+    silent = (after["feature_id"] == "f1") & (after["window_start"] >= after["window_start"].max() - pd.Timedelta("7D"))
+    after.loc[silent, "value"] = np.nan
+    shown = ChartPortfolio(false_alarms_per_month=0.1).fit(before).monitor(after).ranked()
+    row = shown.set_index(["feature_id", "metric"]).loc[key]
+    assert not row["alarm"]
+    assert np.isnan(row["strength"])
+    assert np.isnan(row["value"])

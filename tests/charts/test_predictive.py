@@ -394,3 +394,60 @@ def test_windows_of_two_or_of_half_an_answer_are_charted_without_a_warning():
             warnings.simplefilter("error")
             chart = ControlChart(kind="proportion").fit(baseline)
         assert 1 < chart.limit_ < 20
+
+
+def through_json(chart):
+    return ControlChart.from_state(json.loads(json.dumps(chart.state)))
+
+
+def windows_of_kind(kind, windows, seed, start="2026-05-04", zone="UTC"):
+    table = score_windows(windows, seed=seed, n=150, fall=0.2 * (np.arange(windows) % 7 >= 5))
+    rng = np.random.default_rng(seed)
+    if kind == "proportion":
+        table["value"] = rng.binomial(150, 0.04, windows) / 150
+    if kind == "count":
+        table["value"] = rng.poisson(6, windows).astype(float)
+    times = pd.date_range(start, periods=windows, tz=zone)
+    return table.drop(columns="window_end").assign(window_start=times)
+
+
+@pytest.mark.parametrize("kind", ["mean", "proportion", "count", "positive"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", None])
+def test_a_chart_read_back_from_its_state_goes_on_and_is_fitted_anew_exactly_as_the_chart_itself(kind, zone):
+    from llm_monitoring.charts.posterior import DayEffect
+
+    scale = {"low": 1, "high": 5} if kind == "mean" else {}
+    prior = DayEffect.default(0.25 if kind in ("proportion", "count") else 0.2, spike=0.05)
+    chart = ControlChart(kind=kind, seed=np.int64(3), day_effect=prior, **scale)
+    chart.fit(windows_of_kind(kind, 28, 1, zone=zone))
+    stream = windows_of_kind(kind, 6, 2, "2026-06-01", zone)
+    for row in stream[:3].itertuples():
+        chart.update(row.value, n=row.n, sd=row.sd, window=row.window_start)
+    saved = chart.state
+    twin = through_json(chart)
+    assert twin.state == saved
+    pd.testing.assert_frame_equal(twin.monitor(stream).to_frame(), chart.monitor(stream).to_frame(), check_exact=True)
+    for row in stream[3:].itertuples():
+        assert twin.update(row.value, n=row.n, sd=row.sd) == chart.update(row.value, n=row.n, sd=row.sd)
+    assert saved != chart.state
+    for each in (chart, twin):
+        each.rebaseline(windows_of_kind(kind, 28, 4, "2026-06-08", zone), reason="new model")
+    assert twin.state == chart.state
+    without = ControlChart(kind=kind, seed=3, **scale).fit(windows_of_kind(kind, 28, 4, "2026-06-08", zone))
+    assert twin.limit_ != without.limit_
+
+
+def test_what_is_no_state_of_a_chart_is_refused():
+    for call, sentence in (
+        (
+            lambda: ControlChart.from_state({"a": 1}),
+            "ControlChart.from_state: {'a': 1}; expected the state of a fitted chart, as chart.state gives it",
+        ),
+        (
+            lambda: ControlChart().state,
+            "ControlChart.state: no baseline yet; expected chart.fit(baseline) before it",
+        ),
+    ):
+        with pytest.raises(ConfigError) as error:
+            call()
+        assert str(error.value) == sentence
