@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from llm_monitoring.errors import ConfigError, quote
+
 
 def is_number(
     value: Any,
@@ -33,3 +35,16 @@ def is_whole(value: Any, least: int = 0) -> bool:
     (True, False, False)
     """
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+
+
+def expect(fine: bool, owner: str, wanted: str, **given: Any) -> None:
+    """Refuse parameters that are not what was wanted.
+
+    >>> expect(is_whole(1.5), "ControlChart", "a whole number", seed=1.5)
+    Traceback (most recent call last):
+    ...
+    llm_monitoring.errors.ConfigError: ControlChart(seed=1.5); expected a whole number
+    """
+    if not fine:
+        shown = ", ".join(f"{name}={quote(value)}" for name, value in given.items())
+        raise ConfigError(f"{owner}({shown}); expected {wanted}")

@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import plotting
-from llm_monitoring.charts.measurements import spacing
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
+from llm_monitoring.charts.measurements import holds_times, read_times, spacing
 from llm_monitoring.charts.posterior import GRID, DayEffect
-from llm_monitoring.charts.predictive import FEWEST, ControlChart
+from llm_monitoring.charts.predictive import DIRECTIONS, FEWEST, ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAME = "ChartPortfolio"
 MONTH = pd.Timedelta(days=30)
 KEYS = ["feature_id", "metric"]
 
@@ -68,10 +70,16 @@ class ChartPortfolio:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.false_alarms_per_month, int | float) and 0 < self.false_alarms_per_month < np.inf):
-            raise ConfigError(
-                f"ChartPortfolio(false_alarms_per_month={quote(self.false_alarms_per_month)}); expected a number above 0"
-            )
+        budget = self.false_alarms_per_month
+        expect(is_number(budget, above=0), NAME, "a number above 0", false_alarms_per_month=budget)
+        expect(is_whole(self.horizon, 1), NAME, "a whole number of windows, 1 at least", horizon=self.horizon)
+        fine = self.season is None or is_whole(self.season, 1)
+        expect(fine, NAME, "a whole number of windows, 1 at least, or None", season=self.season)
+        expect(is_whole(self.seed), NAME, "a whole number, 0 at least", seed=self.seed)
+        fine = self.directions is None or isinstance(self.directions, dict)
+        expect(fine, NAME, "a dict of metric -> 'both', 'up' or 'down'", directions=self.directions)
+        for metric, direction in (self.directions or {}).items():
+            one_of(f"ChartPortfolio(directions[{quote(metric)}])", direction, DIRECTIONS)
 
     def fit(self, baseline: pd.DataFrame) -> ChartPortfolio:
         """Fit one chart per feature and metric.
@@ -79,7 +87,8 @@ class ChartPortfolio:
         Parameters
         ----------
         baseline : DataFrame
-            Long form: `feature_id`, `metric`, `window_start`, `value`, and where known `n`, `sd`, `kind`.
+            Long form: `feature_id`, `metric`, `window_start` (or `window`, a time or a number; numbered windows count
+            as days), `value`, and where known `n`, `sd`, `kind`.
         """
         baseline = _checked(baseline, "baseline")
         groups = list(_groups(baseline))
@@ -130,6 +139,8 @@ class ChartPortfolio:
         -------
         PortfolioResult
         """
+        if not hasattr(self, "charts_"):
+            raise ConfigError("ChartPortfolio.monitor: no baseline yet; expected portfolio.fit(baseline) before it")
         stream = _checked(stream, "stream")
         results, skipped = {}, self.not_charted_.values.tolist()
         known = {(row[0], row[1]) for row in skipped}
@@ -332,20 +343,26 @@ def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult) -> None:
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    lacking = [c for c in (*KEYS, "window_start", "value") if c not in frame]
+    """The table, its windows under `window_start` where they are times and under `window` where they are numbers."""
+    wanted = (
+        "expected feature_id, metric, window_start (or window, a number or a time), value and, where known, "
+        "n, sd, kind, one row per chart and window"
+    )
+    if not isinstance(frame, pd.DataFrame):
+        raise ConfigError(f"{name}: {quote(frame)}; expected a DataFrame with feature_id, metric, window and value")
+    lacking = [c for c in (*KEYS, "value") if c not in frame]
+    lacking += [] if "window_start" in frame or "window" in frame else ["window_start"]
     if lacking:
-        raise ConfigError(
-            f"{name}: no column {', '.join(map(repr, lacking))}; expected feature_id, metric, window_start, value "
-            "and, where known, n, sd, kind, one row per chart and window"
-        )
+        raise ConfigError(f"{name}: no column {', '.join(map(repr, lacking))}; {wanted}")
+    if "window_start" not in frame and holds_times(frame["window"]):
+        return frame.rename(columns={"window": "window_start"})
     return frame
 
 
 def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], str, pd.DataFrame]]:
     """Feature and metric, kind, and the windows of each chart."""
-    windows = frame[[c for c in ("window_start", "window_end", "value", "n", "sd") if c in frame]].reset_index(
-        drop=True
-    )
+    window = "window_start" if "window_start" in frame else "window"
+    windows = frame[[c for c in (window, "window_end", "value", "n", "sd") if c in frame]].reset_index(drop=True)
     kinds = frame["kind"].to_numpy(dtype=object) if "kind" in frame else np.full(len(frame), None)
     numbered = frame[KEYS].assign(row=np.arange(len(frame)))
     for key, group in numbered.groupby(KEYS, sort=True, dropna=False)["row"]:
@@ -356,4 +373,6 @@ def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], str, pd.Data
 
 
 def _usual_spacing(frame: pd.DataFrame) -> pd.Timedelta:
-    return spacing(pd.DatetimeIndex(frame["window_start"])) or pd.Timedelta(days=1)
+    """Width of the windows; a day where they are numbers or there is but one."""
+    day = pd.Timedelta(days=1)
+    return (spacing(read_times(frame, "window_start", "baseline")) or day) if "window_start" in frame else day
