@@ -153,7 +153,7 @@ def read_times(frame: pd.DataFrame, column: str, name: str) -> pd.DatetimeIndex:
 
 def _parsed(given: pd.Series) -> pd.DatetimeIndex | None:
     try:
-        texts = bool(given.map(lambda at: isinstance(at, str)).any())
+        texts = not pd.api.types.is_datetime64_any_dtype(given) and any(isinstance(at, str) for at in given)
         return pd.DatetimeIndex(pd.to_datetime(given, format="ISO8601") if texts else given)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -88,7 +88,8 @@ class ChartPortfolio:
         ----------
         baseline : DataFrame
             Long form: `feature_id`, `metric`, `window_start` (or `window`, a time or a number; numbered windows count
-            as days), `value`, and where known `n`, `sd`, `kind`.
+            as days), `value`, and where known `n`, `sd`, `kind`, `low`, `high` (the same in all windows of a chart;
+            `low` and `high` are the ends of a score's scale).
         """
         baseline = _checked(baseline, "baseline")
         groups = list(_groups(baseline))
@@ -96,9 +97,9 @@ class ChartPortfolio:
         skipped = []
         likely = sum(frame["value"].notna().sum() >= FEWEST for _, _, frame in groups)
         self.arl0_ = self._arl0(_usual_spacing(baseline), likely)
-        for key, kind, frame in groups:
+        for key, asked, frame in groups:
             try:
-                chart = self._chart(key[1], kind, _usual_spacing(frame), likely)
+                chart = self._chart(key[1], _constants(asked), _usual_spacing(frame), likely)
                 chart._weigh(frame)
                 self.charts_[key] = chart
             except ConfigError as error:
@@ -114,10 +115,10 @@ class ChartPortfolio:
     def _arl0(self, period: pd.Timedelta, charts: int) -> float:
         return max(max(charts, 1) * float(MONTH / period) / self.false_alarms_per_month, 1.01)
 
-    def _chart(self, metric: str, kind: str, period: pd.Timedelta, charts: int) -> ControlChart:
+    def _chart(self, metric: str, asked: dict[str, Any], period: pd.Timedelta, charts: int) -> ControlChart:
         a_week = max(round(pd.Timedelta(days=7) / period), 1)
         return ControlChart(
-            kind=kind,
+            **asked,
             arl0=self._arl0(period, charts),
             horizon=self.horizon,
             direction=(self.directions or {}).get(metric, "both"),
@@ -359,17 +360,29 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame
 
 
-def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], str, pd.DataFrame]]:
-    """Feature and metric, kind, and the windows of each chart."""
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], pd.DataFrame, pd.DataFrame]]:
+    """Feature and metric, what is constant (kind and scale), and the windows of each chart."""
     window = "window_start" if "window_start" in frame else "window"
     windows = frame[[c for c in (window, "window_end", "value", "n", "sd") if c in frame]].reset_index(drop=True)
-    kinds = frame["kind"].to_numpy(dtype=object) if "kind" in frame else np.full(len(frame), None)
+    asked = frame[[c for c in ("kind", "low", "high") if c in frame]].reset_index(drop=True)
     numbered = frame[KEYS].assign(row=np.arange(len(frame)))
     for key, group in numbered.groupby(KEYS, sort=True, dropna=False)["row"]:
         rows = group.to_numpy()
-        kind = kinds[rows[0]]
         feature, metric = key  # type: ignore[misc]
-        yield (feature, metric), "mean" if pd.isna(kind) else str(kind), windows.take(rows)
+        yield (feature, metric), asked.take(rows), windows.take(rows)
+
+
+def _constants(asked: pd.DataFrame) -> dict[str, Any]:
+    """Kind and ends of the scale of one chart, as `ControlChart` takes them; null counts as not given."""
+    found = {}
+    for name in asked:
+        several = asked[name].dropna().unique()
+        if len(several) > 1:
+            shown = " and ".join(quote(one) for one in sorted(several, key=str)[:2])
+            raise ConfigError(f"{name}: {shown}; expected the same in all windows of a chart")
+        if len(several):
+            found[str(name)] = several[0]
+    return found
 
 
 def _usual_spacing(frame: pd.DataFrame) -> pd.Timedelta:

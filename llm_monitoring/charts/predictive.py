@@ -95,6 +95,9 @@ class ControlChart:
     def __post_init__(self) -> None:
         one_of("ControlChart(kind)", self.kind, KINDS)
         one_of("ControlChart(direction)", self.direction, DIRECTIONS)
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):
+                setattr(self, name, value.item())
         expect(is_number(self.arl0, above=1), NAME, "a number above 1", arl0=self.arl0)
         for name in ("horizon", "season"):
             whole = getattr(self, name)

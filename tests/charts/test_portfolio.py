@@ -263,3 +263,32 @@ def test_numbers_of_numpy_are_numbers():
         split(measurements(1), 28)[0]
     )
     assert {chart.horizon for chart in fitted.charts_.values()} == {30}
+
+
+def test_the_ends_of_a_scale_reach_the_chart_and_any_scale_alarms_alike():
+    table = measurements(features=2, broken=(1,), n=60)
+    table = table[table["metric"] == "mean_quality"]
+    shares = table.assign(value=(table["value"] - 1) / 4, sd=table["sd"] / 4, low=0.0, high=1.0)
+    tens = table.assign(value=(table["value"] - 1) * 2.5, sd=table["sd"] * 2.5, low=0, high=10)
+    alarms = []
+    for each in (table.assign(low=1, high=5), shares, tens):
+        before, after = split(each, 28)
+        fitted = ChartPortfolio(false_alarms_per_month=0.1).fit(before)
+        assert {(c.low, c.high) for c in fitted.charts_.values()} == {(each["low"].iloc[0], each["high"].iloc[0])}
+        alarms.append(fitted.monitor(after).alarms.drop(columns="size"))
+    assert len(alarms[0])
+    for other in alarms[1:]:
+        pd.testing.assert_frame_equal(other, alarms[0])
+
+
+def test_a_scale_that_changes_within_a_chart_or_is_no_number_is_listed_with_the_reason():
+    table = measurements(features=3, windows=30).assign(low=1.0, high=5.0).astype({"high": object})
+    table = table[table["metric"] == "mean_quality"]
+    table.loc[(table["feature_id"] == "f0") & (table["window_start"] > "2026-05-10"), "high"] = 10.0
+    table.loc[table["feature_id"] == "f1", "high"] = "five"
+    fitted = ChartPortfolio().fit(table)
+    assert fitted.not_charted_["reason"].tolist() == [
+        "high: 10.0 and 5.0; expected the same in all windows of a chart",
+        "ControlChart(low=1.0, high='five'); expected both ends of the scale, low < high",
+    ]
+    assert list(fitted.charts_) == [("f2", "mean_quality")]
