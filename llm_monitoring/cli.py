@@ -25,6 +25,7 @@ REMEDIES = {
     r'\btz="([^"]+)"': "--tz",
     r'timestamp_unit="([^"]+)"': "--timestamp-unit",
     r'on_error="([^"]+)"': "--on-error",
+    r"lm\.importers\.(\w+)\(": "llm-monitoring import",
 }
 
 
@@ -63,7 +64,15 @@ OPENING = (
         type=click.Choice(["raise", "quarantine"]),
         help="Stop at broken rows (the default), or set them aside, counted and written out with the reason.",
     ),
+    click.option(
+        "--scale",
+        "scales",
+        metavar="JUDGE=LOW..HIGH",
+        multiple=True,
+        help="Scale of a judge that does not score from 1 to 5: 0..1, 0..10, pass_fail; * is every other judge.",
+    ),
 )
+PLAN = click.option("--plan", metavar="FILE", help="A plan, as init writes one. Default: the built-in plan.")
 
 
 def opens_log(required: bool = True) -> Callable:
@@ -71,8 +80,11 @@ def opens_log(required: bool = True) -> Callable:
 
     def decorate(command: Callable) -> Callable:
         @functools.wraps(command)
-        def call(log: str | None, tz: str | None, timestamp_unit: str | None, on_error: str | None, **options):
-            named = {"tz": tz, "timestamp_unit": timestamp_unit, "on_error": on_error}
+        def call(log: str | None, scales: tuple[str, ...], **options):
+            from llm_monitoring.importers.registry import read_scales
+
+            named = {name: options.pop(name) for name in ("tz", "timestamp_unit", "on_error")}
+            named["scales"] = read_scales(scales) or None
             return command(log, {name: value for name, value in named.items() if value is not None}, **options)
 
         for option in reversed((click.argument("log", required=required), *OPENING)):
@@ -107,6 +119,7 @@ def main() -> None:
 )
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
 @click.option("--reviews", metavar="FILE", help="Verdicts that review wrote. Default: the log's own.")
+@PLAN
 @click.option("--out", metavar="DIR", default="reports", show_default=True, help="Folder of the reports.")
 @click.option("--seed", default=0, show_default=True, help="Of everything random.")
 @click.option("--force", is_flag=True, help="Write over an earlier report of the same incident.")
@@ -118,7 +131,7 @@ def main() -> None:
 @click.option("--because", metavar="TEXT", help="Why it is closed all the same.")
 @click.option("--verify", metavar="FOLDER", help="Run the incident in FOLDER again and say whether all is the same.")
 def report(
-    log: str | None, opening: dict[str, str], verify: str | None, close_by: str | None, because: str | None, **options
+    log: str | None, opening: dict[str, Any], verify: str | None, close_by: str | None, because: str | None, **options
 ) -> None:
     """Run the five stages on an alert of LOG and write an incident folder with one page.
 
@@ -129,6 +142,7 @@ def report(
     or the input is wrong.
     """
     import llm_monitoring as lm
+    from llm_monitoring.alerts.plan import read_plan
     from llm_monitoring.reporting.case import find_log
 
     if verify is not None:
@@ -137,7 +151,8 @@ def report(
     if log is None:
         raise click.UsageError("Missing argument 'LOG'.")
     override = {"by": close_by or "", "because": because or ""} if close_by or because else None
-    done = lm.report(lm.open_log(find_log(log), **opening) if opening else log, override=override, **options)
+    given = _with_scales(opening, read_plan(options["plan"]))
+    done = lm.report(lm.open_log(find_log(log), **given) if given else log, override=override, **options)
     tell(done.notices)
     click.echo(done.headline)
     if done.failure:
@@ -158,29 +173,37 @@ def _verify(folder: str, log: Any, until: str | None) -> None:
 
 @main.command(epilog=example("llm-monitoring check sample_data --plan monitoring.toml"))
 @opens_log()
-@click.option("--plan", metavar="FILE", help="A plan, as init writes one. Default: the built-in plan.")
+@PLAN
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all columns.")
-def check(log: str, opening: dict[str, str], plan: str | None, until: str | None, as_json: bool) -> None:
+def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None, as_json: bool) -> None:
     """Print the alerts of LOG: operation, cost and quality. What LOG says about itself goes to standard error.
 
     Exit code: 0 nothing alerted, 1 something did, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
     import llm_monitoring as lm
+    from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.folder import read_time
 
-    opened = lm.open_log(log, **opening)
+    watched = read_plan(plan)
+    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
     when = read_time("until", until)
     opened = opened if when is None else opened.until(when)
-    if not len(opened.requests):
+    if not opened.count("requests"):
         tell(opened.notices)
         click.echo(f"{log}: no request to measure", err=True)
         sys.exit(3)
-    alerts = lm.check(opened, plan=plan)
+    alerts = lm.check(opened, plan=watched)
     tell(opened.notices)
     for line in _alert_lines(alerts, as_json):
         click.echo(line)
     sys.exit(1 if len(alerts) else 0)
+
+
+def _with_scales(opening: dict[str, Any], plan: Any) -> dict[str, Any]:
+    """The options of `open_log`: the scales of the plan, and over them those named on the command line."""
+    scales = {**plan.scales, **opening.get("scales", {})}
+    return {**opening, "scales": scales} if scales else opening
 
 
 def _alert_lines(alerts, as_json: bool):
@@ -197,6 +220,11 @@ def _alert_lines(alerts, as_json: bool):
         yield f"{moment(row['fired_at'], year=True)}  {row['severity']:8}  {row['message']}  [{row['alert_id']}]"
     if not rows:
         yield "no alert"
+        return
+    charts = alerts.attrs.get("charts")
+    if charts:
+        budget = alerts.attrs["false_alarms_per_month"]
+        yield f"Expected false alarms: {budget:g} a month over {charts} charts and tests together."
 
 
 @main.command(epilog=example("llm-monitoring judge sample_data --model judge-small --rate 0.05 --budget 5 --dry-run"))
@@ -222,7 +250,7 @@ def _alert_lines(alerts, as_json: bool):
 @click.option("--redact", is_flag=True, help="Take personal data out of the judge's copy.")
 @click.option("--retry-failed", is_flag=True, help="Ask again about items that failed for a reason that passes.")
 @click.option("--dry-run", is_flag=True, help="How many answers, what they would cost, what they could detect.")
-def judge(log: str, opening: dict[str, str], **options) -> None:
+def judge(log: str, opening: dict[str, Any], **options) -> None:
     """Judge a sample of LOG; stop it at any moment and call it again.
 
     Exit code: 0 all judged or the budget is spent, 2 the call or the input is wrong, 3 the run was stopped by the server
@@ -239,6 +267,94 @@ def judge(log: str, opening: dict[str, str], **options) -> None:
     sys.exit(code)
 
 
+@main.command(epilog=example("llm-monitoring probe --suite probes.yaml --model gpt-4o --log my_log --if-due 7d"))
+@click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
+@click.option("--suite", metavar="FILE", help="Probes in YAML or JSON Lines. Default: the 26 that are shipped.")
+@click.option(
+    "--log", metavar="FOLDER", default=".", show_default=True, help="Folder of the log that keeps the answers."
+)
+@click.option("--if-due", metavar="SPAN", help="Do nothing where the last run is younger, such as 7d; for cron.")
+@click.option(
+    "--discover", type=click.IntRange(1), metavar="N", help="Find N border probes instead of running a suite."
+)
+@click.option(
+    "--budget-calls",
+    type=click.IntRange(2),
+    metavar="M",
+    default=500,
+    show_default=True,
+    help="Calls that --discover may spend.",
+)
+@click.option("--out", metavar="FILE", help="Where --discover writes the suite.")
+@click.option(
+    "--tolerance", default=0.0, show_default=True, help="Change, as a share, that is not worth an alarm, such as 0.05."
+)
+@click.option("--alpha", default=0.05, show_default=True, help="Chance of a false alarm a run.")
+@click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for one answer.")
+@click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Calls at a time.")
+def probe(log: str, **options) -> None:
+    """Ask a model the probes of a suite, keep the answers in a log, and say whether the model changed.
+
+    The answers are added to probe_results.jsonl of the log, which check and watch read; the run is compared with all earlier
+    runs of the same model in it.
+
+    Exit code: 0 nothing found (also: not due, or the first run), 1 the model changed, 2 the call or the input is wrong, 3
+    could not be measured.
+    """
+    from llm_monitoring.probes.command import probe_model
+
+    _finish(*probe_model(log, **options))
+
+
+@main.command(epilog=example("llm-monitoring pins src config.toml .env my_log"))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all columns.")
+def pins(paths: tuple[str, ...], as_json: bool) -> None:
+    """Name the model ids in logs, source and configuration files that a provider may move to another model.
+
+    Exit code: 0 every model id is pinned, 1 an alias or an unknown id was found, 2 the call or the input is wrong, 3 no model
+    id was found.
+    """
+    from llm_monitoring.probes.command import find_pins
+
+    _finish(*find_pins(list(paths), as_json))
+
+
+@main.command(
+    epilog=example("llm-monitoring promote eval_cases.jsonl --old gpt-4o-2024-08-06 --new gpt-4.1-2025-04-14")
+)
+@click.argument("cases")
+@click.option(
+    "--old", required=True, metavar="MODEL", help="The model that serves now, at the server of OPENAI_BASE_URL."
+)
+@click.option("--new", required=True, metavar="MODEL", help="The model that may take its place.")
+@click.option("--margin", default=0.1, show_default=True, help="Share of cases by which the new one may be worse.")
+@click.option("--alpha", default=0.05, show_default=True, help="Chance of each wrong verdict.")
+@click.option("--judge-model", metavar="MODEL", help="Judges the answers. Default: LLM_MONITORING_JUDGE_MODEL.")
+@click.option("--rubric", metavar="FILE", help="A rubric in YAML. Default: correctness, completeness, tone.")
+@click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
+@click.option("--seed", default=0, show_default=True, help="Of the order in which cases are asked.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for one answer.")
+@click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Calls at a time.")
+def promote(cases: str, **options) -> None:
+    """Ask two models the eval cases that incidents left behind, and say whether the new one may take the old one's place.
+
+    CASES is the file that learn wrote, or the folder of an incident. The run stops as soon as the verdict is certain enough.
+
+    Exit code: 0 promote, 1 hold, 2 the call or the input is wrong, 3 not enough cases, or could not be measured.
+    """
+    from llm_monitoring.probes.command import promote_model
+
+    _finish(*promote_model(cases, **options))
+
+
+def _finish(lines: Iterable[str], code: int) -> None:
+    for line in lines:
+        click.echo(line)
+    sys.exit(code)
+
+
 @main.command("import", epilog=example("llm-monitoring import langfuse traces/ scores.json --out my_log"))
 @click.argument("format")
 @click.argument("source", nargs=-1, required=True)
@@ -246,19 +362,22 @@ def judge(log: str, opening: dict[str, str], **options) -> None:
 @click.option(
     "--column", "columns", metavar="NAME=FIELD", multiple=True, help="Column of the log and the field that holds it."
 )
+@click.option(
+    "--scale", "scales", metavar="NAME=LOW..HIGH", multiple=True, help="Scale of a score: 0..1, 0..10, pass_fail."
+)
 @click.option("--timestamp", metavar="TIME", help="When the requests of a batch were made, without its batch object.")
 @click.option("--force", is_flag=True, help="Write over a log that stands there.")
-def import_(
-    format: str, source: tuple[str, ...], out: str, columns: tuple[str, ...], timestamp: str | None, force: bool
-) -> None:
+def import_(format: str, source: tuple[str, ...], out: str, force: bool, **options: Any) -> None:
     """Make a log of another tool's files, and say what was guessed.
 
     FORMAT is otel, openinference, vercel, langfuse, langsmith, litellm, openai_batch or anthropic_batch. Files that
     belong together (traces and scores, a batch's input and output) go into one call.
+
+    Exit code: 0 a log was written; 2 the call is wrong, or SOURCE holds no request of FORMAT: then nothing is written.
     """
     from llm_monitoring import importers
 
-    log, report = importers.read(format, list(source), columns, timestamp)
+    log, report = importers.read(format, list(source), **options)
     folder = importers.write_log(log, report, out, force=force)
     click.echo(str(report))
     click.echo(folder)
@@ -271,28 +390,37 @@ def import_(
 )
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
 @click.option("--out", metavar="FILE", default="reviews.jsonl", show_default=True, help="Where the verdicts are kept.")
-def review(log: str, opening: dict[str, str], alert: str | None, until: str | None, out: str) -> None:
+@PLAN
+def review(log: str, opening: dict[str, Any], alert: str | None, until: str | None, out: str, plan: str | None) -> None:
     """Say how to read flagged answers of LOG, and how many verdicts stand in the file."""
     import shlex
 
     import llm_monitoring as lm
+    from llm_monitoring import addresses
+    from llm_monitoring.alerts.plan import read_plan
     from llm_monitoring.reporting.case import describe, find_log, open_case
     from llm_monitoring.reviewing import verdicts
 
-    opened = lm.open_log(find_log(log), **opening)
-    case = open_case(opened, until=until, alert=alert)
+    watched = read_plan(plan)
+    opened = lm.open_log(find_log(log), **_with_scales(opening, watched))
+    case = open_case(opened, until=until, alert=alert, plan=watched)
     tell(opened.notices)
     click.echo(f"{describe(case.alert)}")
     read = verdicts.read(out) if Path(out).exists() else verdicts.empty()
     click.echo(f"{len(read)} verdicts stand in {out}")
     tell(verdicts.notices(read, out))
-    given = "".join(f", {name}={value!r}" for name, value in (("until", until), ("alert", alert)) if value)
+    given = "".join(
+        f", {name}={value!r}" for name, value in (("until", until), ("alert", alert), ("plan", plan)) if value
+    )
     named = "".join(f", {name}={value!r}" for name, value in opening.items())
+    log = addresses.masked(log)
     opened_by = f"lm.open_log({log!r}{named})" if opening else repr(log)
     click.echo("Read on in JupyterLab (jupyter lab), in a cell:")
-    click.echo("  import llm_monitoring as lm\n  from llm_monitoring.reporting.case import open_case")
-    click.echo(f"  case = open_case({opened_by}{given})\n  lm.review(case.log, case.alert, out={out!r})")
-    flags = "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in opening.items())
+    click.echo("  import llm_monitoring as lm")
+    click.echo(f"  case = lm.open_case({opened_by}{given})\n  lm.review(case.log, case.alert, out={out!r})")
+    flags = "".join(f" --scale {shlex.quote(f'{judge}={one}')}" for judge, one in opening.pop("scales", {}).items())
+    flags += "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in opening.items())
+    flags += f" --plan {shlex.quote(plan)}" if plan else ""
     click.echo(f"then: llm-monitoring report {log}{flags} --reviews {out}")
 
 

@@ -36,7 +36,7 @@ def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
         elif column.kind == "json":
             frame[column.name] = _objects(values)
         elif values.isna().all():  # of pandas 2, "str" would make the text "None" of null
-            frame[column.name] = values.astype(unknown_text)
+            frame[column.name] = values.astype(unknown_text)  # type: ignore[call-overload]
     order = [schema.time, schema.columns[0].name]
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
@@ -46,8 +46,7 @@ def copied(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
     copy = frame.copy()
     for column in schema.columns:
         if column.kind == "json":
-            copy[column.name] = [dict(each) for each in frame[column.name]]
-            copy[column.name] = copy[column.name].astype(object)
+            copy[column.name] = frame[column.name].map(dict).astype(object)
     return copy
 
 

@@ -35,6 +35,9 @@ class Measure:
         ms, usd, tokens, share, score, or any word that is printed behind the number.
     sql : str, optional
         In place of `column`: one scalar expression in DuckDB's dialect over the columns of `requests`.
+    label, of, quantile, total, judge
+        What the metrics of this package need beside: their words, the table behind them (`requests`, `judgements`,
+        `signals`, `thumbs`, `probes`, `questions`), the quantile or the total that they are, and the second judge.
 
     Raises
     ------
@@ -259,3 +262,17 @@ def _of_keys(name: str, keys: Any, of: str) -> Measure:
 def together(*groups: Iterable[Measure]) -> tuple[Measure, ...]:
     """The measures of a log and of a plan as one list; the same name declared differently is refused."""
     return declared([each for group in groups for each in group])
+
+
+def as_table(own: Iterable[Measure]) -> dict[str, dict[str, Any]]:
+    """Measures of one's own as the table `[measures]` of a plan.
+
+    >>> as_table([Measure("ttft", column="ttft_ms", kind="positive", unit="ms")])
+    {'ttft': {'column': 'ttft_ms', 'kind': 'positive', 'worse': 'up', 'unit': 'ms'}}
+    """
+    keys = ("column", "kind", "worse", "unit", "sql")
+    table = {each.name: {key: getattr(each, key) for key in keys} for each in own}
+    return {
+        name: {k: v for k, v in row.items() if v is not None} | ({} if row["worse"] else {"worse": "both"})
+        for name, row in table.items()
+    }

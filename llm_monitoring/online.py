@@ -20,7 +20,8 @@ from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.judging.asking import ask, judgement
 from llm_monitoring.judging.client import Item, current_judge
 from llm_monitoring.measures import failed
-from llm_monitoring.probes.suite import CANARY_PROBES, ModelBehaviorProbe
+from llm_monitoring.probes.probe import ModelBehaviorProbe
+from llm_monitoring.probes.suite import CANARY_PROBES
 from llm_monitoring.records import QualityJudgement, RequestMetrics, UserSignal
 from llm_monitoring.sampling import should_sample
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.records import RequestMetrics, UserSignal
 from llm_monitoring.results import jsonable
@@ -23,8 +24,9 @@ TABLES = {RequestMetrics: "requests", UserSignal: "signals"}
 class Recorder:
     """Append requests and signals to a folder that `open_log` reads: JSON Lines, one file an hour and table.
 
-    Each row is one write under a lock of the file, so threads and processes may share a folder. A last line that a
-    crash tore off is mended on the next start or row: kept where it is whole, moved to ``torn/`` where it is not.
+    Each row is written whole under a lock of the file, so threads and processes may share a folder. A last line that a
+    crash tore off is mended on the next start or row: kept where it is whole, moved to ``torn/`` where it is not. Files
+    are readable by their owner alone, or by the group of a folder that is open to one.
 
     Attributes
     ----------
@@ -52,8 +54,8 @@ class Recorder:
         self.recovered = 0
         self._lock = threading.Lock()
         for path in [path for table in TABLES.values() for path in sorted((self.folder / table).glob("[!.]*.jsonl"))]:
-            with _locked(path) as file:
-                self.recovered += _mended(path, file)
+            with _locked(path, create=False) as file:
+                self.recovered += file is not None and _mended(path, file)
 
     def record(self, row: RequestMetrics | UserSignal, **more: Any) -> None:
         """Append one row; `more` are further columns, such as ``category="returns"`` or ``user_input=...``.
@@ -62,6 +64,8 @@ class Recorder:
         ------
         ConfigError
             Where `row` is neither a request nor a signal.
+        OSError
+            Where the row could not be written, such as on a full disk; no part of it is left in the file.
         """
         table = next((name for kind, name in TABLES.items() if isinstance(row, kind)), None)
         if table is None:
@@ -69,12 +73,12 @@ class Recorder:
         values = {field.name: getattr(row, field.name) for field in fields(row)} | more
         when = _moment(values["timestamp"])
         line = json.dumps(jsonable(values | {"timestamp": when}), ensure_ascii=True).encode() + b"\n"
-        path = self.folder / table / f"{when:%Y%m%dT%H}.jsonl"
+        folder = self.folder / table
         with self._lock:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(path) as file:
+            disk.make_folder(folder)
+            with _hour(folder, f"{when:%Y%m%dT%H}") as (path, file):
                 self.recovered += _mended(path, file)
-                os.write(file, line)
+                disk.append(file, line)
 
 
 def compact(folder: str | os.PathLike, before: datetime | None = None) -> dict[str, int]:
@@ -103,27 +107,23 @@ def compact(folder: str | os.PathLike, before: datetime | None = None) -> dict[s
     limit = f"{(before or datetime.now(UTC)).astimezone(UTC):%Y%m%dT%H}"
     done = {"files": 0, "rows": 0, "torn": 0}
     for table in TABLES.values():
-        begun = sorted((Path(folder) / table).glob(".*.jsonl"))
-        hours = [path for path in sorted((Path(folder) / table).glob("[!.]*.jsonl")) if path.stem < limit]
-        for path in [*begun, *hours]:
+        place = Path(folder) / table
+        _show_hidden(place)
+        for path in [path for path in sorted(place.glob("[!.]*.jsonl")) if path.stem < limit]:
             with _locked(path, create=False) as file:
                 if file is None:
                     continue  # another run has compacted it meanwhile
-                rows, torn = _compact_file(path if path in begun else _set_off(path))
+                rows, torn = _compact_file(path)
             done = {"files": done["files"] + 1, "rows": done["rows"] + rows, "torn": done["torn"] + torn}
     return done
 
 
-def _set_off(path: Path) -> Path:
-    """The hour's file under a hidden name of its own, which says what its Parquet file will be called."""
-    names = (path.stem if number == 0 else f"{path.stem}-{number}" for number in itertools.count())
-    taken = {each.stem.lstrip(".") for each in path.parent.iterdir() if each != path}
-    return path.rename(path.with_name(f".{next(name for name in names if name not in taken)}.jsonl"))
-
-
 def _compact_file(path: Path) -> tuple[int, int]:
-    """Write a hidden file's rows as Parquet, unless an earlier run did and was stopped before it removed the file."""
-    target = path.with_name(path.stem.lstrip(".") + ".parquet")
+    """Write an hour's rows as Parquet and remove its lines: the moment the Parquet file has its name, it stands for both.
+
+    Lines beside a Parquet file of the same name are what a run that was killed had no time to remove.
+    """
+    target = path.with_suffix(".parquet")
     good: list[dict[str, Any]] = []
     torn: list[bytes] = []
     for line in path.read_bytes().split(b"\n") if not target.exists() else ():
@@ -132,9 +132,9 @@ def _compact_file(path: Path) -> tuple[int, int]:
                 good.append(json.loads(line))
             except ValueError:
                 torn.append(line)
+    _set_aside(path, torn)
     if good:
         _write(good, target)
-    _set_aside(path.with_name(path.name.lstrip(".")), torn)
     path.unlink()
     return len(good), len(torn)
 
@@ -145,9 +145,39 @@ def _write(rows: list[dict[str, Any]], target: Path) -> None:
     frame = pd.DataFrame(rows)
     for name in frame.columns[frame.map(lambda value: isinstance(value, dict | list)).any()]:
         frame[name] = [None if value is None else json.dumps(value) for value in frame[name]]
-    part = target.with_suffix(".part")
-    frame.astype({name: "str" for name in frame if frame[name].isna().all()}).to_parquet(part, index=False)
-    part.replace(target)
+    frame = frame.astype({name: "str" for name in frame if frame[name].isna().all()})
+    with disk.replacing(target) as part:
+        frame.to_parquet(part, index=False)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _show_hidden(folder: Path) -> None:
+    """Give hours that an earlier version had hidden while it compacted them, and was killed, a name that is read."""
+    for path in sorted(folder.glob(".*.jsonl")):
+        if path.with_name(f"{path.stem.lstrip('.')}.parquet").exists():
+            path.unlink()
+            continue
+        for name in _names(path.stem.lstrip(".")):
+            if not (folder / f"{name}.parquet").exists() and not (folder / f"{name}.jsonl").exists():
+                path.rename(folder / f"{name}.jsonl")
+                break
+
+
+def _names(hour: str) -> Iterator[str]:
+    """Names of an hour's files: the hour, and with a number behind it for what came after it was compacted."""
+    return (hour if number == 0 else f"{hour}-{number}" for number in itertools.count())
+
+
+@contextmanager
+def _hour(folder: Path, hour: str) -> Iterator[tuple[Path, int]]:
+    """The file that takes the rows of an hour, with its lock held: the first whose name no Parquet file has."""
+    while True:
+        name = next(name for name in _names(hour) if not (folder / f"{name}.parquet").exists())
+        with _locked(folder / f"{name}.jsonl") as file:
+            if not (folder / f"{name}.parquet").exists():
+                yield folder / f"{name}.jsonl", file
+                return
 
 
 def _moment(timestamp: float | datetime) -> datetime:
@@ -166,17 +196,25 @@ def _locked(path: Path, create: bool = True) -> Iterator[Any]:
 
     while True:
         try:
-            file = os.open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o644)
+            file = disk.open_private(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
         except FileNotFoundError:
             yield None
             return
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
+            if _names_it(path, file):
                 yield file
                 return
         finally:
             os.close(file)
+
+
+def _names_it(path: Path, file: int) -> bool:
+    """Whether the path still leads to the open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def _mended(path: Path, file: int) -> bool:
@@ -188,7 +226,7 @@ def _mended(path: Path, file: int) -> bool:
     tail = os.pread(file, size - start, start)
     try:
         json.loads(tail)
-        os.write(file, b"\n")
+        disk.append(file, b"\n")
     except ValueError:
         _set_aside(path, [tail])
         os.ftruncate(file, start)
@@ -196,8 +234,10 @@ def _mended(path: Path, file: int) -> bool:
 
 
 def _set_aside(path: Path, lines: list[bytes]) -> None:
-    if lines:
-        aside = path.parent.parent / "torn" / f"{path.parent.name}-{path.name}"
-        aside.parent.mkdir(exist_ok=True)
-        with aside.open("ab") as file:
-            file.writelines(line + b"\n" for line in lines)
+    """Keep torn lines under ``torn/``; those that a run which was killed has kept already are not kept twice."""
+    if not lines:
+        return
+    aside = disk.make_folder(path.parent.parent / "torn") / f"{path.parent.name}-{path.name}"
+    with _locked(aside) as file:
+        kept = aside.read_bytes().split(b"\n")
+        disk.append(file, b"".join(line + b"\n" for line in lines if line not in kept), sync=True)

@@ -88,7 +88,7 @@ def _scale(read: dict[str, Read], present: Set[str], given: Mapping[str, str]):
     fits = (own == PASS_FAIL) | (low < high).fill_null(False)
     words = f"expected a scale such as '0..10', its lower end first, or '{PASS_FAIL}'"
     read["scale"].rules.append(Rule("scale", stored.notnull() & ~fits, stored, words, spoils=SCORES))
-    return ibis.coalesce(own, meant), None
+    return ibis.coalesce(ibis.ifelse(fits, own, ibis.null("string")), meant), None
 
 
 _PARTS = rf"^({_NUMBER})[.][.]({_NUMBER})$"

@@ -13,9 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from llm_monitoring import engines, textfiles
+from llm_monitoring import addresses, engines, textfiles
+from llm_monitoring.datafiles import format_of, located, parts_of, rows_of
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 
@@ -23,17 +24,8 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
 
-FORMATS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".csv": "csv",
-}
-PACKED = (".gz", ".zst")
+HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
 UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
-WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through to find every column
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class RawTable:
     def places(self, rows: Iterable[tuple[str | None, int | None]]) -> list[tuple[str, str | None]]:
         """File and place of rows as people count: lines of text files from 1, rows of everything else from 0."""
         known = [(file, -1 if row is None or row != row else int(row)) for file, row in rows]
-        texts = {file: _format(Path(file)) for file, _ in known if file}
+        texts = {file: format_of(Path(file)) for file, _ in known if file}
         lines = {
             file: textfiles.lines_of(Path(file), [row for each, row in known if each == file], kind)
             for file, kind in texts.items()
@@ -131,7 +123,7 @@ def read_tables(source: Any, mend: bool = False) -> Found:
         raise LogError(Fault("log", value=source if isinstance(source, str) else type(source).__name__, expected=words))
     text = str(source)
     if "://" in text:
-        return _database(_connected(text), text.split("@")[-1])
+        return _database(_connected(text), addresses.place(text))
     path = Path(source)
     if path.suffix in (".duckdb", ".ddb") and path.is_file():
         return _database(ibis.duckdb.connect(path, read_only=True), text)
@@ -160,7 +152,7 @@ def _array(column: pd.Series, name: str):
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return pa.array(column.dt.floor("us"), pa.timestamp("us"))
     if pd.api.types.is_timedelta64_dtype(column.dtype) and name.endswith("_ms"):
-        return pa.array(column / pd.Timedelta("1ms"), pa.float64(), from_pandas=True)
+        return pa.array(column.dt.total_seconds() * 1000, pa.float64(), from_pandas=True)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     if column.dtype == object:
@@ -241,14 +233,14 @@ def _known(name: str) -> Table:
 def _connected(url: str):
     import ibis
 
+    url = addresses.whole(url)
     try:
         return ibis.connect(url)
     except Exception as error:  # each database has its own; none of them may show the password of the URL
-        hidden, label = url.split("://")[1].rpartition("@")[0], url.split("@")[-1]
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        shown = reason.replace(url, label).replace(hidden, "...") if hidden else reason
-        expected = f"cannot be opened ({shown}); expected a folder, a file or the URL of a database that can be reached"
-        raise LogError(Fault(label, expected=expected)) from error
+        reason = addresses.without_secrets((str(error).splitlines() or [type(error).__name__])[0], url)
+    expected = f"cannot be opened ({reason}); expected a folder, a file or the URL of a database that can be reached"
+    # out here, so that the driver's own error, which may hold the password, is not chained to this one
+    raise LogError(Fault(addresses.place(url), expected=expected))
 
 
 def _database(connection, label: str) -> Found:
@@ -273,7 +265,10 @@ def _moments(connection, name: str) -> ir.Table:
 def _files(path: Path, mend: bool) -> Found:
     if not path.exists():
         raise LogError(
-            Fault(str(path), expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv")
+            Fault(
+                addresses.masked(path),
+                expected="no such file or folder; expected a folder with requests.parquet, .jsonl or .csv",
+            )
         )
     if path.is_file():
         name = path.name.split(".")[0]
@@ -310,26 +305,25 @@ def _refuse_packed(folder: Path, found: Mapping[str, RawTable]) -> None:
 
 
 def _holds_rows(place: Path) -> bool:
-    return any(True for _ in _table_files(place)) if place.is_dir() else _format(place) is not None
+    return any(True for _ in _table_files(place)) if place.is_dir() else format_of(place) is not None
 
 
 def _table_files(folder: Path) -> Iterator[Path]:
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and _format(file))
-    return (file for file in files if file.name[0] not in "._" and file.parent.name != "quarantine")
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and format_of(file))
+    shown = (file for file in files if file.name[0] not in "._" and file.parent.name != "quarantine")
+    return (file for file in shown if not _is_compacted(file))
 
 
-def _format(path: Path) -> str | None:
-    suffixes = path.suffixes
-    if suffixes and suffixes[-1].lower() in PACKED:
-        suffixes = suffixes[:-1]
-    return FORMATS.get(suffixes[-1].lower()) if suffixes else None
+def _is_compacted(file: Path) -> bool:
+    """Whether these are lines of a recorded hour that stands beside them as Parquet: a compaction is about to remove them."""
+    return bool(HOUR_LINES.fullmatch(file.name)) and file.with_suffix(".parquet").exists()
 
 
 def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = False) -> RawTable:
-    kinds = sorted({_format(file) or "" for file in files})
+    kinds = sorted({format_of(file) or "" for file in files})
     if kinds == [""]:
         raise LogError(Fault(schema.name, label, expected="expected a name that ends in .parquet, .jsonl or .csv"))
-    faults = [fault for file in files if (fault := textfiles.broken_at_once(file, str(_format(file)), schema.name))]
+    faults = [fault for file in files if (fault := textfiles.broken_at_once(file, str(format_of(file)), schema.name))]
     if faults:
         raise LogError(faults)
     full = [file for file in files if file.stat().st_size]
@@ -339,17 +333,16 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
         _readable(file, schema.name, label if len(full) == 1 else f"{label}/{file.name}", mend, notices, broken)
         for file in full
     ]
-    parts = [part for kind in kinds for part in _PARTS[kind](schema, [file for file in full if _format(file) == kind])]
-    _one_case(schema, parts)
-    rows = engines.stored(f"SELECT * EXCLUDE ({FILE}) FROM ({_union(parts)})")
+    parts = parts_of(schema, full)
+    rows = rows_of(parts)
     _own_names(schema, label, rows.columns)
-    located = functools.partial(_located, parts)
-    return RawTable(schema, label, rows, located, tuple(full), kinds[0], tuple(notices), tuple(broken))
+    with_places = functools.partial(located, parts)
+    return RawTable(schema, label, rows, with_places, tuple(full), kinds[0], tuple(notices), tuple(broken))
 
 
 def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str], broken: list[dict[str, Any]]) -> Path:
     """The file, or a copy as the engine reads it: even line ends, no mark, without broken lines where they are mended."""
-    kind = str(_format(file))
+    kind = str(format_of(file))
     if kind == "parquet":
         return file
     found = textfiles.scan(file, kind, table)
@@ -364,7 +357,7 @@ def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str]
 
 def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) -> Path:
     """The file, or a copy without the lines that cannot be read, which are noted in `broken`."""
-    kind = str(_format(file))
+    kind = str(format_of(file))
     if kind == "parquet" or (kind == "jsonl" and textfiles.is_array(file)):
         return file
     wrong: set[int] = set()
@@ -373,219 +366,3 @@ def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) ->
         broken.append({"file": label, "place": f"line {lines.start}", "text": text, "reason": fault.expected})
         wrong.update(lines)
     return textfiles.without_lines(file, wrong) if wrong else file
-
-
-class _Part(NamedTuple):
-    """Files of one kind that are alike, and how the engine reads them; `changed` are columns read as something else."""
-
-    kind: str
-    files: list[Path]
-    scan: str
-    changed: dict[str, str]
-
-    def sql(self, rows: bool = False, more: Mapping[str, str] | None = None) -> str:
-        changed = {**self.changed, **(more or {})}
-        named = ", ".join(f"{each} AS {_name(column)}" for column, each in changed.items())
-        star = f"* REPLACE ({named})" if named else "*"
-        if not rows:
-            return f"SELECT {star} FROM {self.scan}"
-        if self.kind == "parquet":
-            numbered = self.scan.replace(f"filename='{FILE}'", f"filename='{FILE}', file_row_number=true")
-            star = star.replace("*", "* EXCLUDE (file_row_number)", 1)
-            return f"SELECT {star}, file_row_number AS {ROW} FROM {numbered}"
-        return f"SELECT *, row_number() OVER () - 1 AS {ROW} FROM (SELECT {star} FROM {self.scan})"
-
-
-def _located(parts: list[_Part]):
-    """The rows with file and row; rows of text files are counted over all files of a part, so from each file's first on."""
-    if all(part.kind == "parquet" for part in parts):
-        return engines.stored(_union(parts, rows=True))
-    row = f"{ROW} - min({ROW}) OVER (PARTITION BY {FILE}) AS {ROW}"
-    return engines.stored(f"SELECT * EXCLUDE ({ROW}), {row} FROM ({_union(parts, rows=True)})")
-
-
-def _union(parts: list[_Part], rows: bool = False) -> str:
-    """The parts as one table: a column of several types becomes text, which `columns` reads value by value."""
-    if len(parts) == 1:
-        return parts[0].sql(rows)
-    types = [dict(engines.fetched(f"SELECT column_name, column_type FROM (DESCRIBE {part.sql()})")) for part in parts]
-    together: dict[str, set[str]] = {}
-    for each in types:
-        for name, kind in each.items():
-            together.setdefault(name, set()).add(kind)
-    apart = {name for name, kinds in together.items() if len(kinds) > 1 and not kinds <= _NUMBERS}
-    return " UNION ALL BY NAME ".join(
-        part.sql(
-            rows,
-            {name: _as_text(part.changed.get(name, _name(name)), kind) for name, kind in each.items() if name in apart},
-        )
-        for part, each in zip(parts, types)
-    )
-
-
-_NUMBERS = {
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "FLOAT",
-    "DOUBLE",
-}
-
-
-def _as_text(column: str, kind: str) -> str:
-    if kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]"):
-        return f"CAST(to_json({column}) AS VARCHAR)"
-    if kind == "BLOB":
-        return f"decode({column})"
-    return f"CAST({column} AS VARCHAR)"
-
-
-def _one_case(schema: Table, parts: list[_Part]) -> None:
-    """Refuse files that name one column in different letters: the engine takes them for one or for two, by its mood."""
-    seen = {name.lower(): name for name in schema.names}
-    for part in parts if len(parts) > 1 else ():
-        for (name,) in engines.fetched(f"SELECT column_name FROM (DESCRIBE {part.sql()})"):
-            if seen.setdefault(name.lower(), name) != name:
-                expected = f"differs from {seen[name.lower()]} in the case of its letters only"
-                raise LogError(
-                    Fault(schema.name, part.files[0].name, column=name, expected=expected, remedy="Rename it")
-                )
-
-
-def _parquet(schema: Table, files: list[Path]) -> list[_Part]:
-    """Parquet files by their columns; what Arrow stores beside them (durations) is read, what the engine cannot hold refused."""
-    import pyarrow.parquet as pq
-    from pyarrow import ArrowException
-
-    alike: dict[tuple, list[Path]] = {}
-    for file in files:
-        try:
-            fields = pq.read_schema(file)
-        except (ArrowException, OSError) as error:
-            raise LogError(Fault(schema.name, file.name, expected=f"cannot be read as Parquet ({error})")) from error
-        alike.setdefault(tuple((field.name, field.type) for field in fields), []).append(file)
-    parts = []
-    for names, group in alike.items():
-        changed = {name: sql for name, kind in names if (sql := _of_arrow(schema, group[0], name, kind))}
-        scan = f"read_parquet({_list(group)}, union_by_name=true, filename='{FILE}')"
-        empty = [name for name, kind in names if str(kind) == "null"] if len(alike) > 1 else []
-        scan = f"(SELECT * EXCLUDE ({', '.join(map(_name, empty))}) FROM {scan})" if empty else scan
-        parts.append(_Part("parquet", group, scan, changed))
-    return parts
-
-
-def _of_arrow(schema: Table, file: Path, name: str, kind: Any) -> str | None:
-    """How to read a column that the engine reads as something else than Arrow wrote, None where it does not."""
-    import pyarrow as pa
-
-    wide = pa.types.is_decimal(kind) and kind.precision > 38
-    lasting = pa.types.is_duration(kind)
-    if wide or (lasting and name in schema.names and not name.endswith("_ms")):
-        expected = (
-            f"holds {kind}; expected a number of at most 38 digits"
-            if wide
-            else f"holds {kind}; expected {schema[name].kind}"
-        )
-        remedy = "Write it as float64" if wide else "Write it as a number"
-        raise LogError(Fault(schema.name, file.name, column=name, expected=expected, remedy=remedy))
-    if not lasting:
-        return None
-    per_ms = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}[kind.unit]
-    if name.endswith("_ms"):
-        return f"{_name(name)} / {per_ms}::DOUBLE"
-    return f"to_microseconds(CAST({_name(name)} / {per_ms / 1000}::DOUBLE AS BIGINT))"
-
-
-def _csv(schema: Table, files: list[Path]) -> list[_Part]:
-    alike: dict[tuple, list[Path]] = {}
-    for file in files:
-        alike.setdefault(textfiles.csv_header(file, schema.name), []).append(file)
-    parts = []
-    for (delimiter, *names), group in alike.items():
-        columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
-        options = f"auto_detect=false, header=true, delim={_quoted(delimiter)}, quote='\"', escape='\"'"
-        scan = f"read_csv({_list(group)}, {options}, columns={{{columns}}}, filename='{FILE}', max_line_size=67108864)"
-        parts.append(_Part("csv", group, scan, {}))
-    return parts
-
-
-def _json_lines(schema: Table, files: list[Path]) -> list[_Part]:
-    size = sum(file.stat().st_size for file in files)
-    sample = -1 if size <= WHOLE_SAMPLE_BYTES else 200_000
-    lines = (
-        "auto"
-        if all(file.name.lower().endswith((".json", ".json.gz", ".json.zst")) for file in files)
-        else "newline_delimited"
-    )
-    options = f"format='{lines}', records='true', maximum_depth=1, filename='{FILE}', maximum_object_size=67108864"
-    described = (
-        f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, sample_size={sample}, "
-        "union_by_name=true, maximum_sample_files=100000, ignore_errors=true)"
-    ).replace("ignore_errors=true", "ignore_errors=" + ("true" if lines != "auto" else "false"))
-    found = _described(described, schema, files)
-    _true_names(schema, [name for name, _ in found], files)
-    sniffed = {name: kind for name, kind in found if name not in (FILE, "json")}
-    kinds = {column.name: column.kind for column in schema.columns}
-    types = {
-        name: {"flag": "JSON", "json": "JSON"}.get(kinds[name], "VARCHAR")
-        if name in kinds
-        else (kind if sample == -1 else "VARCHAR")
-        for name, kind in sniffed.items()
-    }
-    columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
-    return [_Part("jsonl", files, f"read_json({_list(files)}, {options}, columns={{{columns}}})", {})]
-
-
-def _true_names(schema: Table, names: list[str], files: list[Path]) -> None:
-    """Refuse keys that differ in the case of their letters only: the engine calls the second one ``name_1``."""
-    lower = {name.lower() for name in names}
-    if not any(re.sub(r"_\d+$", "", name) in lower for name in lower if re.search(r"_\d+$", name)):
-        return
-    keys = (
-        f"SELECT DISTINCT unnest(json_keys(json)) FROM read_json_objects({_list(files)}, maximum_object_size=67108864)"
-    )
-    seen: dict[str, str] = {}
-    for (name,) in sorted(engines.fetched(keys)):
-        if seen.setdefault(name.lower(), name) != name:
-            expected = f"differs from {seen[name.lower()]} in the case of its letters only"
-            raise LogError(Fault(schema.name, files[0].name, column=name, expected=expected, remedy="Rename it"))
-
-
-def _described(sql: str, schema: Table, files: list[Path]) -> list[tuple[str, str]]:
-    """Names and types of the columns, by the engine; where it gives up, what is wrong with which file."""
-    import duckdb
-
-    try:
-        return [(row[0], row[1]) for row in engines.fetched(sql)]
-    except duckdb.Error as error:
-        faults: list[Fault] = []
-        for file in files:
-            if textfiles.is_array(file):
-                fault = textfiles.broken_array(file, schema.name)
-                faults += [fault] if fault else []
-            else:
-                faults += [fault for _, _, fault in textfiles.broken_lines(file, "jsonl", schema.name)]
-        first = Fault(schema.name, files[0].name, expected=str(error).splitlines()[0])
-        raise LogError(faults or first, len(faults) or 1) from error
-
-
-_PARTS = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}
-
-
-def _list(files: list[Path]) -> str:
-    """Paths as the engine takes them: a star in a path is a star and no pattern."""
-    plain = (re.sub(r"[*?[]", r"[\g<0>]", str(file)) for file in files)
-    return f"[{', '.join(_quoted(file) for file in plain)}]"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'

@@ -6,6 +6,7 @@ import atexit
 import csv
 import gzip
 import io
+import itertools
 import json
 import shutil
 import tempfile
@@ -111,11 +112,9 @@ def even(path: Path, kind: str, found: Scan) -> Path:
     ):
         if kind == "csv":
             first = source.readline()
-            source.seek(0)
             delimiter = _delimiter(first)
-            csv.writer(target, delimiter=delimiter, lineterminator="\n").writerows(
-                csv.reader(source, delimiter=delimiter)
-            )
+            rows = csv.reader(itertools.chain([first], source), delimiter=delimiter)
+            csv.writer(target, delimiter=delimiter, lineterminator="\n").writerows(rows)
         else:
             target.writelines(line.rstrip("\r\n") + "\n" for line in source)
     return copy

@@ -11,6 +11,7 @@ from llm_monitoring.columns import Asked, Mended, Options, Read, Rule, as_number
 from llm_monitoring.errors import SHOWN, Fault, LogError
 from llm_monitoring.schema import FILE, FINISH_REASON_MAP, FINISH_REASONS, FLAG, RESERVED, ROW, Table
 from llm_monitoring.sources import RawTable
+from llm_monitoring.times import LATEST
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 DEFAULTS = Options()
+INFINITY = float("inf")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class CleanTable:
 
     def counts(self) -> dict[str, Any]:
         """Rows, broken rules, mended values, repeated keys and a few plausibility figures, by one query."""
+        import ibis
+
         schema, rows = self.raw.schema, self.stored
         asked = {f"rule_{i}": rule.bad.fill_null(False).sum() for i, rule in enumerate(self.rules)}
         asked |= {f"mended_{i}": each.where.fill_null(False).sum() for i, each in enumerate(self.mended)}
@@ -97,7 +101,8 @@ class CleanTable:
             asked["distinct"] = self.values[str(schema.unique)].nunique()
             asked["known"] = self.values[str(schema.unique)].count()
         if schema.time in self.present:
-            asked["last"] = self.values[schema.time].max()
+            at = self.values[schema.time]
+            asked["last"] = at.max(where=at < ibis.timestamp(LATEST, timezone="UTC"))
         if "latency_ms" in self.present:
             asked["latency_mean"] = self.values["latency_ms"].mean()
             asked["latency_max"] = self.values["latency_ms"].max()
@@ -169,6 +174,7 @@ class CleanTable:
         for row, (file, place) in zip(found, self.raw.places((row[FILE], row[ROW]) for row in found)):
             place = place or (f"{key} {row['key']!r}" if row["key"] and rule.column != key else None)
             value = as_number(row["shown"]) if kind in ("number", "time") else row["shown"]
+            value = row["shown"] if kind == "time" and value in (INFINITY, -INFINITY) else value
             words = {name: row[f"{RESERVED}{name}"] for name in rule.named}
             expected, remedy = (text.format(**words) if words else text for text in (rule.expected, rule.remedy))
             expected = expected if value is not None else expected.replace("expected", "is null; expected", 1)

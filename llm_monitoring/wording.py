@@ -158,3 +158,12 @@ def metric_words(metric: str) -> str:
     ('mean correctness', 'share of flagged answers', 'time to first token')
     """
     return measure(metric).words if is_known(metric) else metric.replace("_", " ")
+
+
+def is_judged(metric: str) -> bool:
+    """Whether a metric rests on judged answers.
+
+    >>> is_judged("mean_tone"), is_judged("error_rate")
+    (True, False)
+    """
+    return is_known(metric) and measure(metric).judged

@@ -23,13 +23,13 @@ from llm_monitoring.alerts.measurements import (
     span_of,
     to_windows,
 )
-from llm_monitoring.alerts.plan import Plan, read_plan
+from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.weekly import count_tests
 from llm_monitoring.charts.portfolio import ChartPortfolio, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Log, open_log
+from llm_monitoring.log import Log
 from llm_monitoring.measures import Measure, measure
 from llm_monitoring.metrics import window_metrics
 
@@ -140,8 +140,8 @@ def control_charts(log: Log | Any, plan: Plan | Any = None, until: Any = None) -
     >>> charts.to_frame().columns[:3].tolist()
     ['feature_id', 'metric', 'layer']
     """
-    log = open_log(log)
     plan, when = read_plan(plan), moment_of(until)
+    log = open_with(log, plan)
     log = log if when is None else log.until(when)
     span = span_of(log, plan, when)
     if span is None:

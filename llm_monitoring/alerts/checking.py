@@ -13,10 +13,10 @@ from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_cha
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly, moment_of, span_of
-from llm_monitoring.alerts.plan import Plan, read_plan
+from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, quote
-from llm_monitoring.log import Log, open_log
+from llm_monitoring.log import Log
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
 
@@ -59,7 +59,7 @@ def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.Data
     [['infrastructure', 'error_rate', 'search', 'critical']]
     """
     plan, when = read_plan(plan), moment_of(until)
-    log = open_log(log)
+    log = open_with(log, plan)
     log.validate()
     log = log if when is None else log.until(when)
     span = span_of(log, plan, when)
@@ -74,7 +74,9 @@ def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.Data
         events += abandonment_events(leaving, plan, span)
         events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
         events += probe_events(log, share) if plan.quality.probes else []
-    return alerts_table(events, plan)
+    table = alerts_table(events, plan)
+    table.attrs |= {"charts": total, "false_alarms_per_month": plan.quality.false_alarms_per_month}
+    return table
 
 
 def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, plan: Plan | Any = None) -> Alert:

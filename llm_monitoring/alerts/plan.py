@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -190,25 +191,56 @@ def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) 
         raise ConfigError(f"{path.name}: not TOML: {fault}") from fault
 
 
+def open_with(log: Log | Any, plan: Plan) -> Log:
+    """A log opened with the measures and the scales that a plan declares.
+
+    Raises
+    ------
+    ConfigError
+        The log is open already, without the plan's scales.
+    """
+    from llm_monitoring.log import Log, open_log
+
+    if isinstance(log, Log):
+        return open_log(log, measures=plan.own_measures(log) or None, scales=plan.scales or None)
+    return open_log(log, measures=declared(plan.measures, "plan") or None, scales=plan.scales or None)
+
+
 def default_plan_text() -> str:
     """The whole plan with its defaults as TOML, each key with a word on what it does.
 
     >>> print(default_plan_text().splitlines()[3])
     [baseline]
     """
-    lines = ["# Monitoring plan. Every key may be left out: these are the defaults.", ""]
+    return plan_text(Plan())
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan as TOML, each key with a word on what it does; what is not set is a comment."""
+    lines = ["# Monitoring plan. Every key may be left out: the built-in plan then says what holds.", ""]
     for name, section in Plan.model_fields.items():
-        default = section.default
-        if isinstance(default, dict):
-            lines += [f"# {section.description}", *EXAMPLES[name], ""]
+        value = getattr(plan, name)
+        if isinstance(value, dict):
+            lines += [f"# {section.description}", *(_tables(name, value) if value else EXAMPLES[name]), ""]
             continue
-        lines += [f"# {type(default).__doc__}", f"[{name}]"]
-        for key, field in type(default).model_fields.items():
-            value = field.default
-            shown = f"# {_key(key, field)} =" if value is None else f"{_key(key, field)} = {_toml(value)}"
+        lines += [f"# {type(value).__doc__}", f"[{name}]"]
+        for key, field in type(value).model_fields.items():
+            own = getattr(value, key)
+            shown = f"# {_key(key, field)} =" if own is None else f"{_key(key, field)} = {_toml(own)}"
             lines.append(f"{shown}  # {field.description}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _tables(name: str, value: Mapping[str, Any]) -> list[str]:
+    flat = [f"{_toml(key)} = {_toml(one)}" for key, one in value.items() if not isinstance(one, Mapping)]
+    nested = [
+        line
+        for key, one in value.items()
+        if isinstance(one, Mapping)
+        for line in (f"[{name}.{_toml(key)}]", *(f"{part} = {_toml(each)}" for part, each in one.items()))
+    ]
+    return [*([f"[{name}]", *flat] if flat else []), *nested]
 
 
 def _key(name: str, field) -> str:
@@ -218,9 +250,11 @@ def _key(name: str, field) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
 def _checked(given: dict, name: str, text: str) -> Plan:

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_monitoring.drift.embedding import Embedder, default_embedder
+from llm_monitoring.drift.comparison import Comparison
+from llm_monitoring.drift.detectability import smallest_seen
+from llm_monitoring.drift.explanation import DriftExplanation, distances_to_reference, explain
+from llm_monitoring.drift.named_embedders import embedder_of
 from llm_monitoring.drift.queries import Queries, read_queries
-from llm_monitoring.drift.two_sample import METHODS, MOST, Permuted, Pool, labellings, permute
+from llm_monitoring.drift.shape import ShapeResult, shape_of
+from llm_monitoring.drift.two_sample import METHODS, Permuted, permute
+from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.results import Result, jsonable
@@ -18,9 +23,7 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from llm_monitoring.drift.explanation import DriftExplanation
-    from llm_monitoring.drift.shape import ShapeResult
-
+MOST_ROWS = 100_000  # queries a side that are embedded and tested; of more a random sample
 FEWEST = 10  # queries (and sessions) on each side below which nothing is tested
 
 
@@ -28,17 +31,19 @@ FEWEST = 10  # queries (and sessions) on each side below which nothing is tested
 class DriftTest:
     """Permutation test whether current queries come from where the reference queries came.
 
-    The default, `panel`, joins six statistics (moves of the mean, lone queries, new or growing clumps, growth of
-    clusters) by Fisher's sum, and takes the p-value of the sum from one set of label permutations [1]_: exact for any
-    embedder as long as queries (sessions, where known) are exchangeable between the two periods without drift.
+    The default, `panel`, joins five statistics (moves of the mean, lone queries, queries far from the reference, dense
+    groups of current queries, growth of clusters) by the sum of the squared logarithms of their p-values, and takes the
+    p-value of the sum from one set of label permutations [1]_: exact for any embedder as long as queries (sessions,
+    where known) are exchangeable between the two periods without drift.
 
     Parameters
     ----------
     reference : list or Series of str, array (n, d), DataFrame or log
         Queries of the time when all was well. A DataFrame needs `user_input`; with `session_id` near-duplicates of one
         session are merged and sessions are permuted as wholes.
-    embedder : callable, optional
-        list of texts -> array with one row per text; by default the one in the wordllama wheel.
+    embedder : callable or str, optional
+        list of texts -> array with one row per text, or a name such as ``"openai:MODEL"`` (`embedder_of`); by default
+        the one in the wordllama wheel.
     method : {"panel", "mmd", "energy", "knn", "c2st"}
     alpha : float
         Chance of an alarm where nothing changed.
@@ -61,7 +66,7 @@ class DriftTest:
     """
 
     reference: Any
-    embedder: Embedder | None = None
+    embedder: Embedder | str | None = None
     method: str = "panel"
     alpha: float = 0.05
     permutations: int = 300
@@ -78,8 +83,8 @@ class DriftTest:
                 f"DriftTest(permutations)={self.permutations}: its least p-value is {1 / (self.permutations + 1):.3g}, "
                 f"never at most alpha={self.alpha:g}; expected at least {needed}"
             )
-        self._embed = self.embedder or default_embedder()
-        self.reference_ = read_queries(self.reference, self._embed, "reference")
+        self.embed = embedder_of(self.embedder)
+        self.reference_ = read_queries(self.reference, self.embed, "reference", MOST_ROWS, self.seed)
 
     def test(self, current: Any) -> DriftResult:
         """Test the current queries against the reference.
@@ -94,24 +99,28 @@ class DriftTest:
         DriftResult
             With fewer than 10 queries (or sessions) on a side `p_value` and `drift` are null: too few to tell.
         """
-        now = read_queries(current, self._embed, "current")
-        before = self.reference_
-        told: dict[str, Any] = {
-            "n_reference": len(before),
-            "n_current": len(now),
+        return self.compare(self.reference_, read_queries(current, self.embed, "current", MOST_ROWS, self.seed))
+
+    def compare(self, before: Queries, now: Queries, permutations: int | None = None) -> DriftResult:
+        """Test queries that were read already; `DriftMonitor` calls it with one pool after the other."""
+        known: dict[str, Any] = {
+            "n_reference": before.count,
+            "n_current": now.count,
+            "used_reference": len(before),
+            "used_current": len(now),
             "alpha": self.alpha,
             "method": self.method,
             "left_out": before.left_out + now.left_out,
             "merged": before.merged + now.merged,
-            "embedder": getattr(self._embed, "version", None),
+            "embedder": getattr(self.embed, "version", None),
         }
         if len(before) and len(now) and before.vectors.shape[1] != now.vectors.shape[1]:
             raise ConfigError(
                 f"current: vectors of {now.vectors.shape[1]} numbers; expected {before.vectors.shape[1]}, as in the reference"
             )
         if min(len(np.unique(before.sessions)), len(np.unique(now.sessions))) < FEWEST:
-            return DriftResult(None, None, None, **told)
-        comparison = Comparison.of(before, now, self.permutations, self.seed)
+            return DriftResult(None, None, None, **known)
+        comparison = Comparison.of(before, now, permutations or self.permutations, self.seed)
         outcome = permute(comparison.pool, comparison.labels, METHODS[self.method])
         parts = [
             {"statistic": name, "value": float(values[0]), "p_value": float(p)}
@@ -121,73 +130,11 @@ class DriftTest:
             p_value=outcome.p_value,
             drift=bool(outcome.p_value <= self.alpha + 1e-12),
             statistic=float(outcome.joint[0]),
-            **told,
+            **known,
             parts=parts,
             comparison=comparison,
             outcome=outcome,
         )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Reference and current queries in one canonical order, their shared geometry and all labellings."""
-
-    before: Queries
-    now: Queries
-    pool: Pool
-    labels: np.ndarray
-    order: np.ndarray  # row of the pool -> row of [before; now]
-
-    @classmethod
-    def of(cls, before: Queries, now: Queries, permutations: int, seed: int) -> Comparison:
-        current = np.repeat([False, True], [len(before), len(now)])
-        keys = np.concatenate([before.keys, now.keys])
-        # a session seen on both sides counts as two; one query alone is its own block
-        session = np.concatenate([before.sessions, now.sessions])
-        rng = np.random.default_rng(seed)
-        order = np.lexsort([session, current, keys])
-        order = order[np.lexsort([rng.random(len(order)), keys[order]])]  # equal queries in an order blind to labels
-        current = current[order]
-        blocks = _blocks(session[order], current)
-        kept = _kept(current, blocks, rng)
-        pool = Pool(np.concatenate([before.vectors, now.vectors])[order], np.flatnonzero(kept), seed)
-        return cls(before, now, pool, labellings(current, blocks, kept, permutations, seed + 1), order)
-
-    @property
-    def current(self) -> np.ndarray:
-        """True for every current row of the pool."""
-        return self.labels[0] == 1
-
-    def text(self, row: int) -> str:
-        """The query in a row of the pool; its position in the input where vectors were given."""
-        position = int(self.order[row])
-        side, position = (
-            (self.before, position) if position < len(self.before) else (self.now, position - len(self.before))
-        )
-        if side.texts is None:
-            return f"row {side.rows[position]}"
-        return side.texts[position].encode("utf-8", "replace").decode()  # tables cannot hold half a character
-
-
-def _blocks(session: np.ndarray, current: np.ndarray) -> np.ndarray:
-    """Numbers 0, 1, ... of the sessions, in the order of their first rows; a session on both sides counts twice."""
-    pairs = np.stack([session, current.astype(np.uint64)], axis=1)
-    _, first, inverse = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse.reshape(-1)]
-
-
-def _kept(current: np.ndarray, blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rows for the statistics of neighbours: all, or whole blocks of both sides up to 6,000 rows."""
-    if len(current) <= MOST:
-        return np.ones(len(current), bool)
-    kept = np.zeros(len(current), bool)
-    for side in (current, ~current):
-        most = max(MOST // 2, MOST - int((~side).sum()))
-        inside = np.unique(blocks[side])
-        drawn = inside[rng.permutation(len(inside))]
-        size = np.bincount(blocks[side], minlength=blocks.max() + 1)[drawn]
-        kept |= side & np.isin(blocks, drawn[np.cumsum(size) <= most])
-    return kept
 
 
 @dataclass(frozen=True, repr=False)
@@ -204,7 +151,10 @@ class DriftResult(Result):
     statistic : float or None
         The joined statistic; only its p-value has a meaning.
     n_reference, n_current : int
-        Queries compared, near-duplicates of a session merged.
+        Queries, near-duplicates of a session merged.
+    used_reference, used_current : int
+        Queries that were embedded and compared: all, or a random sample of 100,000 (whole sessions). Statistics of
+        neighbours use 6,000 of them, the others all.
     parts : list of dict
         statistic, value, p_value: the single statistics. Their p-values are no tests of their own.
     left_out, merged : int
@@ -222,6 +172,8 @@ class DriftResult(Result):
     method: str = "panel"
     left_out: int = 0
     merged: int = 0
+    used_reference: int = 0
+    used_current: int = 0
     embedder: str | None = None
     parts: list[dict[str, Any]] = field(default_factory=list)
     comparison: Comparison | None = field(default=None, repr=False, compare=False)
@@ -232,42 +184,33 @@ class DriftResult(Result):
         sizes = f"{self.n_current:,} queries against {self.n_reference:,}"
         if self.drift is None:
             return f"Too few queries to tell: {sizes}, and each side needs {FEWEST} (in as many sessions)."
+        if self.used_reference < self.n_reference or self.used_current < self.n_current:
+            sizes += f", of which {self.used_current:,} and {self.used_reference:,} drawn at random were tested"
         p = f"p = {self.p_value:.3g}, {sizes}"
         if self.drift:
             return f"The queries changed ({p}; a false alarm has a chance of {self.alpha:g})."
-        seen = (
-            ""
-            if self.detectable is None
-            else f"; one topic growing by {100 * self.detectable:.0f} points would be seen"
-        )
-        return (
-            f"No change found in the queries ({p}{seen} 8 times in 10)."
-            if seen
-            else f"No change found in the queries ({p})."
-        )
+        return f"No change found in the queries ({p})."
 
     @cached_property
     def detectable(self) -> float | None:
         """Share of the current queries that one topic must take over to be seen in 8 of 10 tests of these sizes.
 
         By trial: topics of these very queries are made to grow by 1, 2, ... 50 points of the window, 40 times each.
-        None where even 50 points would be missed, or nothing was tested. Beyond 6,000 rows the trial uses the rows kept
-        for the statistics of neighbours, so the truth is no worse.
+        None where even 50 points would be missed, or nothing was tested. Computed when first asked for, which takes
+        longer than the test; nothing that shows the result asks. Beyond 6,000 rows the trial uses the rows kept for the
+        statistics of neighbours, so the truth is no worse.
         """
         if self.comparison is None or self.outcome is None:
             return None
-        return _detectable(self.comparison, self.outcome, self.alpha)
+        return smallest_seen(self.comparison, self.outcome, self.alpha)
 
     def explain(self, judgements: pd.DataFrame | None = None) -> DriftExplanation:
         """What moved: topics that are new, grew or shrank, and every current query ranked by growth and by novelty."""
-        from llm_monitoring.drift.explanation import explain
-
-        return explain(self, judgements)
+        sizes = {"n_reference": self.n_reference, "n_current": self.n_current, "drift": self.drift}
+        return explain(self.comparison, sizes, judgements)
 
     def shape(self) -> ShapeResult:
         """Length, language and format of the texts before and now, each with a p-value of its own."""
-        from llm_monitoring.drift.shape import shape_of
-
         return shape_of(self.comparison, self.n_reference, self.n_current, self.alpha)
 
     def to_frame(self) -> pd.DataFrame:
@@ -279,9 +222,9 @@ class DriftResult(Result):
         return pd.DataFrame([joined, *rest], columns=["statistic", "value", "p_value"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers, ready for JSON; the vectors stay behind."""
+        """The numbers, ready for JSON; the vectors stay behind, and so does `detectable`, which takes time."""
         names = [name for name in self.__dataclass_fields__ if name not in ("comparison", "outcome")]
-        return {name: jsonable(getattr(self, name)) for name in names} | {"detectable": self.detectable}
+        return {name: jsonable(getattr(self, name)) for name in names}
 
     def plot(self, ax=None):
         """Share of queries by distance to the nearest three reference queries, before (dashed) and now."""
@@ -289,8 +232,6 @@ class DriftResult(Result):
             if self.comparison is None:
                 ax.set_title("Too few queries to tell")
                 return ax
-            from llm_monitoring.drift.explanation import distances_to_reference
-
             now, before = distances_to_reference(self.comparison)
             edges = np.linspace(0, max(now.max(), before.max(), 1e-9), 31)
             for values, colour, dash, name in ((before, BLUE, "--", "before"), (now, VERMILION, "-", "now")):
@@ -309,29 +250,3 @@ class DriftResult(Result):
             ax.set_title(f"{'The queries changed' if self.drift else 'No change found'}, p = {self.p_value:.3g}")
             ax.legend(frameon=False)
         return ax
-
-
-def _detectable(comparison: Comparison, outcome: Permuted, alpha: float) -> float | None:
-    pool, rng = comparison.pool, np.random.default_rng(comparison.pool.seed + 2)
-    size = int(comparison.current[pool.kept].sum())
-    for share in (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5):
-        planted = np.tile(comparison.labels[1], (40, 1))
-        for labels in planted:
-            labels[pool.kept] = _planted(pool, size, round(share * size), rng)
-        values = np.array([statistic(pool, planted) for statistic in outcome.method.statistics.values()])
-        if (outcome.p_of(values) <= alpha + 1e-12).mean() >= 0.8:
-            return share
-    return None
-
-
-def _planted(pool: Pool, size: int, grown: int, rng: np.random.Generator) -> np.ndarray:
-    """Labels of the kept rows, as many current ones as observed, one neighbourhood holding `grown` more than its share."""
-    count = len(pool.kept)
-    likeness = pool.unit @ pool.unit[rng.integers(count)]
-    topic = np.argsort(-likeness, kind="stable")[: min(max(round(2 * grown * count / (count - size)), 10), count)]
-    inside = min(round(len(topic) * size / count) + grown, len(topic), size)
-    label = np.zeros(count, np.uint8)
-    label[rng.permutation(topic)[:inside]] = 1
-    outside = np.setdiff1d(np.arange(count), topic)
-    label[rng.permutation(outside)[: size - inside]] = 1
-    return label

@@ -13,7 +13,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binom
 
-from llm_monitoring.drift.two_sample import NEAR, cluster_scores, neighbours
+from llm_monitoring.drift.comparison import Comparison
+from llm_monitoring.drift.two_sample import NEAR, cluster_scores
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.intervals import mean_t, newcombe
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
@@ -21,8 +22,6 @@ from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from llm_monitoring.drift.drift_test import Comparison, DriftResult
 
 COLUMNS = ["kind", "examples", "words", "n_before", "n_after", "share_before", "share_after", "low", "high"]
 QUALITY = ["n_judged", "quality_after", "quality_low", "quality_high"]
@@ -95,14 +94,14 @@ class DriftExplanation(Result):
         return ax
 
 
-def explain(result: DriftResult, judgements: pd.DataFrame | None = None) -> DriftExplanation:
-    """Explain a drift result; `DriftResult.explain` calls it."""
+def explain(
+    comparison: Comparison | None, sizes: dict[str, Any], judgements: pd.DataFrame | None = None
+) -> DriftExplanation:
+    """Explain a comparison (None where too few queries were there); `DriftResult.explain` calls it."""
     import pandas as pd
 
-    sizes: dict[str, Any] = {"n_reference": result.n_reference, "n_current": result.n_current, "drift": result.drift}
-    quality = _quality(result, judgements)
+    quality = _quality(comparison, judgements)
     columns = COLUMNS if quality is None else [*COLUMNS, *QUALITY]
-    comparison = result.comparison
     if comparison is None:
         grew = pd.DataFrame(columns=["query", "score", "row"])
         new = pd.DataFrame(columns=["query", "score", "percentile", "row"])
@@ -115,7 +114,7 @@ def explain(result: DriftResult, judgements: pd.DataFrame | None = None) -> Drif
     grew = _ranking(comparison, kept[current], growth[current])
     new = _ranking(comparison, kept[current], far, percentile=percentile)
     found: list[Topic] = []
-    if result.drift:
+    if sizes["drift"]:
         strange = _strangeness(comparison)
         found = _grown(comparison, growth, strange)
         found += _clusters(comparison, strange, found)
@@ -155,7 +154,7 @@ def _third(rows: np.ndarray, reference: np.ndarray, itself: int) -> np.ndarray:
 def _growth(comparison: Comparison) -> np.ndarray:
     """Share of current rows among the nearest others of every kept row: 10 and 20 of them, whitened and as given."""
     current = comparison.current[comparison.pool.kept]
-    spaces = comparison.pool.near[0], neighbours(comparison.pool.unit, NEAR)[0]
+    spaces = comparison.pool.near[0], comparison.pool.near_as_given[0]
     return np.mean([current[near[:, :most]].mean(axis=1) for near in spaces for most in (10, NEAR)], axis=0)
 
 
@@ -276,13 +275,13 @@ def _row(comparison: Comparison, topic: Topic, quality: dict[int, float] | None)
     return row
 
 
-def _quality(result: DriftResult, judgements: pd.DataFrame | None) -> dict[int, float] | None:
+def _quality(comparison: Comparison | None, judgements: pd.DataFrame | None) -> dict[int, float] | None:
     """Quality score of the current queries that were judged, by their place among them."""
     if judgements is None:
         return None
-    if result.comparison is None:
+    if comparison is None:
         return {}
-    ids = result.comparison.now.ids
+    ids = comparison.now.ids
     if ids is None:
         raise ConfigError("explain(judgements): the current queries have no request_id; test a table that has one")
     judged = judgements.dropna(subset=["quality_score"]).drop_duplicates("request_id", keep="last")

@@ -1,16 +1,18 @@
-"""Query drift window after window, with a stated rate of false alarms; new content apart from a shift of the mix."""
+"""Query drift window after window, with a stated rate of false alarms given the reference; content apart from mix."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import norm
 
-from llm_monitoring.charts.run_length import cusum_limit
 from llm_monitoring.drift.drift_test import DriftTest
-from llm_monitoring.drift.embedding import Embedder
+from llm_monitoring.drift.queries import Queries, join, read_queries, sample_places
+from llm_monitoring.drift.rhythm import KINDS, rhythm_of
+from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.plotting import BLUE, INK, VERMILION, axes, days
 from llm_monitoring.results import Result
@@ -19,24 +21,39 @@ from llm_monitoring.windows import floor, width
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["window_start", "window_end", "n", "p_value", "score", "limit", "alarm", "mix_p_value"]
+COLUMNS = [
+    "window_start", "window_end", "n", "p_value", "score", "limit", "alarm", "mix_p_value", "rule", "reference_p_value",
+]  # fmt: skip
 MOST_PERMUTATIONS = 4_999
+FIRST_LOOK = 299  # permutations after which a window that looks ordinary is left
 REFERENCE = 0.5  # the CUSUM's reference value, in sd of the normal scores
+SLOW, TOGETHER = 0.2, 4  # share of the budget of the slow rule, and windows that it looks at as one
+MOST_CURRENT, MOST_POOL = 2_000, 4_000  # queries of a window and of what it is held against; of more a random sample
 
 
 @dataclass
 class DriftMonitor:
-    """Two charts on the p-values of successive windows, that share one average run length between false alarms.
+    """Query drift window after window, with a stated rate of false alarms that holds given this reference.
 
-    The first fires on one window with p <= 1 / (2 A); the second is a CUSUM of z = Phi^-1(1 - p) and fires on several
-    windows that lean the same way. A = `arl0` times the number of groups, so that all groups together raise a false
-    alarm about every `arl0` windows of time at most.
+    Each window is compared with a pool: the reference and the earlier windows that raised no alarm. The p-values of
+    such a sequence are independent and uniform where nothing changes, whatever the reference is like [1]_; held
+    against the reference alone they would lean together, and an odd reference would alarm for ever. Three rules share
+    the budget of one false alarm in `arl0` windows of time over all groups:
+
+    * ``once``: one window with a small p;
+    * ``several``: a CUSUM of z = Phi^-1(1 - p), for windows that lean the same way. Both limits are such that together
+      they take 80 % of the budget;
+    * ``slow``: every fourth window the last four together are compared with the reference itself, which no window ever
+      joins: a change so slow that the pool followed it shows here (20 %).
+
+    The reference changes only by `accept`, which keeps a record.
 
     Parameters
     ----------
     reference : DataFrame or log
         Requests of the time when all was well: `user_input`, the `by` columns, and where known `session_id`,
-        `timestamp`, `category`.
+        `timestamp`, `category`. Where `timestamp` shows that weekends, or weekdays, have topics of their own, a window
+        is compared with days of its own kind (``rhythm_``); from two weeks on all seven kinds of days are looked at.
     arl0 : float
         Windows of time between two false alarms, on average, over all groups.
     by : list of str
@@ -45,12 +62,18 @@ class DriftMonitor:
         Width of a window, such as ``"1d"``.
     embedder, method, seed
         As for `DriftTest`.
+    acts : tuple of dict
+        What `accept` recorded: ``reason``, ``queries``, ``first``, ``last``.
+
+    References
+    ----------
+    .. [1] Vovk, Nouretdinov, Gammerman, Testing exchangeability on-line, ICML 2003: ranks within a growing bag are
+       independent.
 
     Notes
     -----
-    All windows are compared with the same reference, so their p-values lean together: where the reference is an odd
-    draw, all windows look odd. The stated rate is exact for windows taken alone (the sum of alphas), and an average
-    over references for the charts; a reference much larger than a window keeps the dependence small.
+    What is said of a window rests on the reference and on windows before it, so later windows never change it. A new
+    topic that no rule finds joins the pool with its window; the slow rule still sees it.
 
     Examples
     --------
@@ -69,9 +92,10 @@ class DriftMonitor:
     arl0: float = 100
     by: list[str] = field(default_factory=lambda: ["feature_id"])
     window: str = "1d"
-    embedder: Embedder | None = None
+    embedder: Embedder | str | None = None
     method: str = "panel"
     seed: int = 0
+    acts: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self):
         width(self.window)
@@ -79,16 +103,17 @@ class DriftMonitor:
             raise ConfigError(f"DriftMonitor(arl0)={self.arl0}; expected at least 2 windows")
         frame = _table(self.reference, self.by, "reference", ["user_input"])
         groups = _groups(frame, self.by)
-        self.share_ = self.arl0 * max(len(groups), 1)
-        self.permutations_ = int(np.clip(np.ceil(4 * self.share_) - 1, 299, MOST_PERMUTATIONS))
-        self.limit_ = cusum_limit(REFERENCE, 2 * self.share_, sides=1)
-        self.tests_ = {
-            name: DriftTest(
-                part, embedder=self.embedder, method=self.method, permutations=self.permutations_, seed=self.seed
-            )
-            for name, part in groups.items()
-        }
-        self.categories_ = {name: _category(part) for name, part in groups.items()}
+        share = self.arl0 * max(len(groups), 1)
+        self.p_limit_, self.limit_ = limits(share / (1 - SLOW))
+        self.slow_limit_ = min(SLOW * TOGETHER / share, 0.5)
+        smallest = min(self.p_limit_, self.slow_limit_)
+        self.permutations_ = int(np.clip(np.ceil(2 / smallest) - 1, FIRST_LOOK, MOST_PERMUTATIONS))
+        self.groups_ = {name: _Group.of(part, self) for name, part in groups.items()}
+
+    @property
+    def rhythm_(self) -> dict[tuple, str]:
+        """Per group: which days have topics of their own (none, weekend, weekday)."""
+        return {name: group.rhythm for name, group in self.groups_.items()}
 
     def monitor(self, current: Any) -> DriftMonitorResult:
         """Test every window of every group, in the order of time.
@@ -101,8 +126,8 @@ class DriftMonitor:
         Returns
         -------
         DriftMonitorResult
-            Windows with too few queries have no p-value and leave the charts as they were; so do groups that the
-            reference lacks.
+            Windows with too few queries have no p-value and leave the charts as they were; so do groups, and kinds of
+            days, that the reference lacks.
         """
         import pandas as pd
 
@@ -110,31 +135,163 @@ class DriftMonitor:
         rows = []
         for name, part in _groups(frame, self.by).items():
             start = floor(pd.to_datetime(part["timestamp"], utc=True), self.window)
-            total = 0.0
+            watch = _Watch(self, self.groups_.get(name))
             for when, inside in part.groupby(start, sort=True):
-                row = self._window(name, inside, total)
-                total = 0.0 if row["alarm"] else row["score"]
-                rows.append({**dict(zip(self.by, name, strict=True)), "window_start": when, **row})
+                rows.append({**dict(zip(self.by, name, strict=True)), "window_start": when, **watch.next(when, inside)})
         table = pd.DataFrame(rows, columns=[*self.by, *(c for c in COLUMNS if c != "window_end")])
+        numbers = ["p_value", "mix_p_value", "reference_p_value"]
+        table = table.astype(dict.fromkeys(numbers, float) | {"alarm": bool})
+        table["rule"] = np.array([row["rule"] for row in rows], object)  # null stays None
         table.insert(len(self.by) + 1, "window_end", table["window_start"] + width(self.window))
         table = table.sort_values(["window_start", *self.by], ignore_index=True)
-        return DriftMonitorResult(table, list(self.by), self.arl0, self.limit_, 1 / (2 * self.share_), self.window)
+        return DriftMonitorResult(table, list(self.by), self.arl0, self.limit_, self.p_limit_, self.window, self.acts)
 
-    def _window(self, name: tuple, inside: pd.DataFrame, total: float) -> dict[str, Any]:
-        test = self.tests_.get(name)
-        result = test.test(inside) if test else None
-        row: dict[str, Any] = {"n": result.n_current if result else len(inside), "limit": self.limit_}
-        if result is None or result.p_value is None:
-            return row | {"p_value": None, "score": total, "alarm": False, "mix_p_value": None}
-        total = max(0.0, total + float(norm.isf(result.p_value)) - REFERENCE)
-        once = result.p_value <= 1 / (2 * self.share_)
-        mix = _mix_p(self.categories_[name], _category(inside), self.seed)
-        return row | {
-            "p_value": result.p_value,
-            "score": total,
-            "alarm": bool(once or total > self.limit_),
-            "mix_p_value": mix,
-        }
+    def accept(self, current: Any, reason: str) -> DriftMonitor:
+        """A monitor whose reference holds these requests too: the one way in which a reference changes.
+
+        Parameters
+        ----------
+        current : DataFrame or log
+            Requests that are the new normal, such as a topic that came to stay.
+        reason : str
+            Kept in `acts`, which every result shows.
+        """
+        import pandas as pd
+
+        if not str(reason).strip():
+            raise ConfigError("DriftMonitor.accept(reason=''); expected why these requests are normal from now on")
+        added = _table(current, self.by, "current", ["user_input"])
+        before = _table(self.reference, self.by, "reference", ["user_input"])
+        times = pd.to_datetime(added["timestamp"], utc=True) if "timestamp" in added.columns else pd.Series([None])
+        act = {"reason": str(reason), "queries": len(added), "first": times.min(), "last": times.max()}
+        return replace(self, reference=pd.concat([before, added], ignore_index=True), acts=(*self.acts, act))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What the reference says of one group: its queries, their kinds of days, its categories."""
+
+    test: DriftTest
+    kinds: np.ndarray
+    rhythm: str
+    category: np.ndarray | None
+
+    @classmethod
+    def of(cls, part: pd.DataFrame, monitor: DriftMonitor) -> _Group:
+        import pandas as pd
+
+        test = DriftTest(part, embedder=monitor.embedder, method=monitor.method, seed=monitor.seed)
+        kinds, rhythm = np.zeros(len(test.reference_), int), "none"
+        if "timestamp" in part.columns and width(monitor.window) < pd.Timedelta("7D"):
+            times = pd.to_datetime(part["timestamp"], utc=True).iloc[test.reference_.rows].reset_index(drop=True)
+            rhythm = rhythm_of(times, test.reference_.vectors, monitor.seed)
+            kinds = KINDS[rhythm](times.dt.day_of_week.to_numpy())
+        return cls(test, kinds, rhythm, _category(part))
+
+
+class _Watch:
+    """One group's windows in the order of time: the pool, the CUSUM, and the windows of the slow rule."""
+
+    def __init__(self, monitor: DriftMonitor, group: _Group | None):
+        self.monitor, self.group = monitor, group
+        self.quiet: list[tuple[int, Queries]] = []
+        self.latest: list[tuple[int, Queries]] = []
+        self.total = 0.0
+
+    def next(self, when: pd.Timestamp, inside: pd.DataFrame) -> dict[str, Any]:
+        """The row of one window."""
+        row: dict[str, Any] = {"n": len(inside), "limit": self.monitor.limit_, "score": self.total, "alarm": False}
+        row |= {"p_value": None, "mix_p_value": None, "rule": None, "reference_p_value": None}
+        if self.group is None:
+            return row
+        now = read_queries(inside, self.group.test.embed, "current", MOST_CURRENT, self.monitor.seed)
+        kind = int(KINDS[self.group.rhythm](np.array([when.day_of_week]))[0])
+        p = self._p(self._pool(kind, len(now), when), now, self.monitor.p_limit_)
+        row |= {"n": now.count, "p_value": p}
+        if p is None:
+            return row
+        row["mix_p_value"] = mix_p(self.group.category, _category(inside), self.monitor.seed)
+        self.total = max(0.0, self.total + float(norm.isf(p)) - REFERENCE)
+        row["score"] = self.total
+        rule = "once" if p <= self.monitor.p_limit_ else "several" if self.total > self.monitor.limit_ else None
+        row["reference_p_value"] = slow = self._slow(kind, now)
+        if rule is None and slow is not None and slow <= self.monitor.slow_limit_:
+            rule = "slow"
+        if rule is None:
+            self.quiet.append((kind, now))
+        elif rule != "slow":
+            self.total = 0.0
+        return row | {"alarm": rule is not None, "rule": rule}
+
+    def _pool(self, kind: int, size: int, when: pd.Timestamp) -> Queries:
+        assert self.group is not None
+        reference = self.group.test.reference_.at(np.flatnonzero(self.group.kinds == kind))
+        pool = join([reference, *(queries for other, queries in self.quiet if other == kind)])
+        most = int(np.clip(2 * size, MOST_POOL - 1_500, MOST_POOL))
+        drawn = sample_places(pool.sessions, pool.keys, most, [self.monitor.seed, when.value // 10**9])
+        return pool.at(drawn)
+
+    def _p(self, before: Queries, now: Queries, limit: float) -> float | None:
+        """p-value; more permutations only where the first look leaves a doubt, which never makes a p smaller."""
+        assert self.group is not None
+        p = self.group.test.compare(before, now, FIRST_LOOK).p_value
+        if p is None or p > 0.05 or self.monitor.permutations_ == FIRST_LOOK:
+            return p
+        return self.group.test.compare(before, now, self.monitor.permutations_).p_value
+
+    def _slow(self, kind: int, now: Queries) -> float | None:
+        """P of the last four windows together against the reference, every fourth window."""
+        assert self.group is not None
+        self.latest.append((kind, now))
+        if len(self.latest) < TOGETHER:
+            return None
+        kinds = {kind for kind, _ in self.latest}
+        together = join([queries for _, queries in self.latest])
+        own = np.concatenate([np.full(len(queries), kind) for kind, queries in self.latest])
+        self.latest = []
+        now = together.at(sample_places(together.sessions, together.keys, MOST_CURRENT, self.monitor.seed))
+        reference = self.group.test.reference_
+        if self.group.rhythm != "none":
+            reference = reference.at(_same_mix(self.group.kinds, own[now.rows], kinds, self.monitor.seed))
+        places = sample_places(reference.sessions, reference.keys, MOST_POOL, self.monitor.seed)
+        return self._p(reference.at(places), now, self.monitor.slow_limit_)
+
+
+def _same_mix(kinds: np.ndarray, own: np.ndarray, wanted: set[int], seed: int) -> np.ndarray:
+    """Places of the reference with the same mix of kinds of days as the windows, as many as there are."""
+    rng = np.random.default_rng(seed)
+    share = {kind: (own == kind).mean() for kind in sorted(wanted)}
+    size = min((kinds == kind).sum() / part for kind, part in share.items())
+    drawn = [rng.permutation(np.flatnonzero(kinds == kind))[: int(size * part)] for kind, part in share.items()]
+    return np.sort(np.concatenate(drawn))
+
+
+@lru_cache(maxsize=64)
+def limits(arl0: float) -> tuple[float, float]:
+    """Limits of p and of the CUSUM that together give one false alarm in `arl0` windows; 60 % of them by p alone.
+
+    The average run length of both rules is that of a Markov chain over 150 values of the CUSUM (Brook and Evans 1972).
+
+    >>> p, h = limits(100)
+    >>> round(p, 3), 2 < h < 6
+    (0.006, True)
+    """
+    p_limit = min(0.6 / arl0, 0.5)
+    low, high = 0.01, 20.0
+    for _ in range(25):
+        h = (low + high) / 2
+        low, high = (low, h) if _run_length(p_limit, h) > arl0 else (h, high)
+    return p_limit, h
+
+
+def _run_length(p_limit: float, h: float, cells: int = 150) -> float:
+    most = norm.isf(p_limit)
+    edge = np.linspace(0, h, cells + 1)
+    middle = np.concatenate([[0.0], (edge[:-1] + edge[1:]) / 2])
+    upper = np.minimum(edge[None, :] - middle[:, None] + REFERENCE, most)
+    below = norm.cdf(upper)  # chance of a score that leads to at most this edge, and is no alarm at once
+    step = np.hstack([below[:, :1], np.diff(below, axis=1)])
+    return float(np.linalg.solve(np.eye(cells + 1) - step, np.ones(cells + 1))[0])
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,9 +303,12 @@ class DriftMonitorResult(Result):
     windows : DataFrame
         The `by` columns, `window_start`, `window_end`, `n` (queries), `p_value` (null where too few), `score` (the
         CUSUM after the window), `limit`, `alarm`, and `mix_p_value` (of the shares of the known categories alone; null
-        where no category is logged). A small `p_value` beside a large `mix_p_value` is new content.
+        where no category is logged). A small `p_value` beside a large `mix_p_value` is new content. `rule` says which
+        rule raised the alarm (once, several, slow), `reference_p_value` is that of the slow rule, every fourth window.
     arl0 : float
         Windows of time between two false alarms over all groups.
+    acts : tuple of dict
+        Every time that requests were accepted into the reference: reason, queries, first, last.
     """
 
     windows: pd.DataFrame
@@ -157,6 +317,7 @@ class DriftMonitorResult(Result):
     limit: float
     p_limit: float
     window: str
+    acts: tuple[dict[str, Any], ...] = ()
 
     @property
     def alarms(self) -> pd.DataFrame:
@@ -220,7 +381,7 @@ def _category(frame: pd.DataFrame) -> np.ndarray | None:
     return frame["category"].dropna().astype(str).sort_values().to_numpy() if "category" in frame.columns else None
 
 
-def _mix_p(before: np.ndarray | None, now: np.ndarray | None, seed: int, permutations: int = 999) -> float | None:
+def mix_p(before: np.ndarray | None, now: np.ndarray | None, seed: int, permutations: int = 999) -> float | None:
     """Permutation p of Pearson's chi-square of the category shares."""
     if before is None or now is None or not len(before) or not len(now):
         return None

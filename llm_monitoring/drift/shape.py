@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import rankdata
 
+from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.two_sample import at_least
 from llm_monitoring.intervals import bootstrap, newcombe
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
@@ -18,8 +19,6 @@ from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from llm_monitoring.drift.drift_test import Comparison
 
 COMMON_WORDS = {
     "en": "the a an and of to in is it that you for on with this are be have not what how why can do my i was",

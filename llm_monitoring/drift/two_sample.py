@@ -52,6 +52,11 @@ class Pool:
         return neighbours(self.white[self.kept], NEAR)
 
     @cached_property
+    def near_as_given(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same by the angle between the rows as given, not whitened."""
+        return neighbours(self.unit, NEAR)
+
+    @cached_property
     def clusters(self) -> np.ndarray:
         """The k-means cluster of every row, about 12 rows each, 8 to 200 clusters."""
         count = int(np.clip(len(self.vectors) / 12, 8, 200))
@@ -133,7 +138,7 @@ def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     return total
 
 
-# The six statistics of the panel. Each: pool, labels (labellings x rows, 1 = current) -> one number a labelling.
+# The five statistics of the panel. Each: pool, labels (labellings x rows, 1 = current) -> one number a labelling.
 
 
 def mean_move(pool: Pool, labels: np.ndarray) -> np.ndarray:
@@ -141,41 +146,51 @@ def mean_move(pool: Pool, labels: np.ndarray) -> np.ndarray:
     return (_sums(labels, pool.whiter) ** 2).sum(axis=1)
 
 
-def _loneliness(pool: Pool) -> np.ndarray:
-    third = pool.near[1][:, min(2, pool.near[1].shape[1] - 1)]
-    return (third - third.mean()) / (third.std() or 1.0)
-
-
 def lonely(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """Current rows far from their third neighbour, small distances counted too."""
-    return _sums(labels[:, pool.kept], _loneliness(pool))
-
-
-def very_lonely(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """The same, counting only what lies more than one standard deviation above the mean."""
-    return _sums(labels[:, pool.kept], np.maximum(_loneliness(pool) - 1, 0))
+    """Current rows far from their third neighbour: what lies over one standard deviation above the mean counts."""
+    distance = pool.near_as_given[1]
+    third = distance[:, min(2, distance.shape[1] - 1)]
+    scaled = (third - third.mean()) / (third.std() or 1.0)
+    return _sums(labels[:, pool.kept], np.maximum(scaled - 1, 0))
 
 
 def off_reference(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """Current rows whose nearest reference-labelled neighbour is far away."""
-    near, distance = pool.near
-    scaled = np.maximum((distance - distance[:, 0].mean()) / (distance[:, 0].std() or 1.0) - 1, 0)
+    """Current rows whose nearest reference-labelled neighbour is far away, the rarest distances counted most.
+
+    A distance scores minus the logarithm of the share of distances at least as large; the j-th neighbour is the first
+    of the reference in a share (1 - q) q^j of labellings, q = current rows / all rows, and so much its distance weighs.
+    """
+    near, distance = pool.near_as_given
+    current = labels[0, pool.kept].mean()
+    weight = np.broadcast_to((1 - current) * current ** np.arange(near.shape[1]), near.shape)
+    score = -np.log(_share_at_least(distance, weight))
     out = np.empty(len(labels))
     for b, label in enumerate(labels[:, pool.kept]):
         rows = np.flatnonzero(label)
         is_reference = label[near[rows]] == 0
         first = np.where(is_reference.any(axis=1), is_reference.argmax(axis=1), near.shape[1] - 1)
-        out[b] = scaled[rows, first].sum(dtype=np.float64)
+        out[b] = score[rows, first].sum()
     return out
 
 
+def _share_at_least(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted share of the values that are at least each of them; equal values are alike."""
+    flat = values.ravel()
+    order = np.argsort(-flat, kind="stable")
+    total = np.cumsum(weights.ravel()[order])
+    last_of_ties = np.searchsorted(-flat[order], -flat, side="right") - 1
+    return np.maximum(total[last_of_ties] / total[-1], 0.5 / len(values)).reshape(values.shape)
+
+
 def clump(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """Current rows among the ten nearest neighbours of current rows, cubed: a small dense group counts most."""
-    near = pool.near[0][:, :10]
+    """Current rows among the 15 nearest neighbours of current rows, beyond chance, squared: dense groups count most."""
+    near = pool.near_as_given[0][:, :15]
+    share = labels[0, pool.kept].mean()
+    usual = near.shape[1] * share + 1.5 * np.sqrt(near.shape[1] * share * (1 - share))
     out = np.empty(len(labels))
     for b, label in enumerate(labels[:, pool.kept]):
         count = label[near[np.flatnonzero(label)]].sum(axis=1, dtype=np.int64)
-        out[b] = (count**3).sum()
+        out[b] = (np.maximum(count - usual, 0) ** 2).sum()
     return out
 
 
@@ -237,7 +252,7 @@ def energy(pool: Pool, labels: np.ndarray) -> np.ndarray:
 
 def same_label(pool: Pool, labels: np.ndarray) -> np.ndarray:
     """Rows among the five nearest neighbours that bear the same label (Schilling 1986; Henze 1988)."""
-    near = neighbours(pool.unit, 5)[0]
+    near = pool.near_as_given[0][:, :5]
     return np.array([(label[near] == label[:, None]).sum() for label in labels[:, pool.kept]], float)
 
 
@@ -257,9 +272,12 @@ def classifier(pool: Pool, labels: np.ndarray) -> np.ndarray:
     return ((rank * label).sum(axis=1) - current * (current + 1) / 2) / (current * (label.shape[1] - current))
 
 
-def fisher(p: np.ndarray) -> np.ndarray:
-    """Minus the sum of the logarithms of the single p-values (statistics x labellings)."""
-    return -np.log(p).sum(axis=0)
+def squares(p: np.ndarray) -> np.ndarray:
+    """Sum of the squared logarithms of the single p-values (statistics x labellings).
+
+    Between Fisher's sum, which one silent statistic after the other waters down, and the smallest p alone.
+    """
+    return (np.log(p) ** 2).sum(axis=0)
 
 
 def smallest(p: np.ndarray) -> np.ndarray:
@@ -279,12 +297,11 @@ METHODS = {
         {
             "mean": mean_move,
             "lonely": lonely,
-            "very lonely": very_lonely,
             "off reference": off_reference,
             "clump": clump,
             "cluster growth": cluster_growth,
         },
-        fisher,
+        squares,
     ),
     "mmd": Method({f"mmd {scale:g}": mmd(scale) for scale in (0.25, 0.5, 1.0)}, smallest),
     "energy": Method({"energy": energy}, smallest),

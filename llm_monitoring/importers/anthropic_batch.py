@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.importers.batches import batch_row, open_batch
-from llm_monitoring.importers.messages import completion, error_text
+from llm_monitoring.importers.batches import import_batch
+from llm_monitoring.importers.completions import completion
+from llm_monitoring.importers.messages import error_text
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.values import mapping
 
@@ -25,7 +26,7 @@ def anthropic_batch(
         Results (JSON Lines), the requests that were sent (``{"requests": [...]}`` or one a line), and the batch object.
     timestamp : str or datetime, optional
         When the requests were made, where the batch object is not at hand; a result names no time of its own, so
-        that without both every row is set aside.
+        that without both nothing can be read.
     columns : mapping, optional
         Column of the log -> key of the request's metadata that holds it.
 
@@ -39,7 +40,7 @@ def anthropic_batch(
     Raises
     ------
     LogError
-        Where the source cannot be read or holds nothing of a batch.
+        Where the source cannot be read or holds no request of a batch.
 
     Examples
     --------
@@ -50,10 +51,7 @@ def anthropic_batch(
     >>> log.requests[["request_id", "input_tokens", "finish_reason"]].values.tolist()
     [['q-1', 1205.0, 'end_turn']]
     """
-    draft, batch, when = open_batch("anthropic_batch", source, columns, timestamp, _kind)
-    for place, record in batch.results:
-        draft.row(place, **batch_row(str(record["custom_id"]), _said(mapping(record["result"])), batch, when, draft))
-    return draft.finish()
+    return import_batch("anthropic_batch", source, columns, timestamp, kind=_kind, said=_said)
 
 
 def _kind(record: Mapping[str, Any]) -> str:
@@ -64,7 +62,8 @@ def _kind(record: Mapping[str, Any]) -> str:
     return "result" if "result" in record else "input" if "params" in record else ""
 
 
-def _said(result: Mapping[str, Any]) -> dict[str, Any]:
+def _said(record: Mapping[str, Any]) -> dict[str, Any]:
+    result = mapping(record["result"])
     kind = str(result.get("type"))
     if kind == "succeeded":
         return completion(mapping(result.get("message")))

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.importers.completions import tokens
 from llm_monitoring.importers.documents import Document, documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import FEATURE, chosen, extra
 from llm_monitoring.importers.messages import said_by_user
-from llm_monitoring.importers.values import mapping, moment, number, text, whole_input
+from llm_monitoring.importers.report import ImportReport
+from llm_monitoring.importers.values import first, mapping, moment, text
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+TIMES = 'timestamp="2026-05-11T10:00Z", on the command line --timestamp 2026-05-11T10:00Z'
 
 
 @dataclass
@@ -23,16 +31,24 @@ class Batch:
     objects: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-def open_batch(
+def import_batch(
     format: str,
     source: Any,
     columns: Mapping[str, str] | None,
     timestamp: Any,
+    *,
     kind: Callable[[Mapping[str, Any]], str],
-) -> tuple[Draft, Batch, datetime | None]:
-    """A draft, the records of a source sorted, and when its requests were made, where the caller or a batch object says so.
+    said: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> tuple[Log, ImportReport]:
+    """A log of the files of one or more batches.
 
-    `kind` says of a record: result, input, object, or nothing that it knows.
+    Parameters
+    ----------
+    kind : callable
+        What a record is: ``result``, ``input``, ``object``, or nothing that the format knows.
+    said : callable
+        The fields of a result's answer, as `completion` gives them; `other` where it is no answer of a model, `created`
+        where it names a time of its own.
     """
     draft = Draft(format, columns=dict(columns or {}))
     batch = Batch()
@@ -51,7 +67,28 @@ def open_batch(
     for name in batch.inputs:
         if name not in answered:
             draft.aside("input", name, "no result for this custom_id")
-    return draft, batch, _created(batch, timestamp, draft)
+    _rows(batch, [said(result.value) for result in batch.results], _created(batch, timestamp, draft), draft)
+    return draft.finish()
+
+
+def _rows(batch: Batch, answers: list[dict[str, Any]], when: datetime | None, draft: Draft) -> None:
+    """Every result as a row, at the batch's time, else at its own, else at that of the batch's first answer."""
+    own = [moment(each["created"], draft, "created") if each.get("created") else None for each in answers]
+    earliest = min((each for each in own if each is not None), default=None)
+    for (place, record), said, at in zip(batch.results, answers, own, strict=True):
+        name = str(record["custom_id"])
+        if said.get("other"):
+            draft.other(str(said["other"]))
+            continue
+        if when is None and at is not None:
+            draft.guess("timestamp is the answer's created: there is no batch object")
+        elif when is None and earliest is not None:
+            draft.guess("timestamp of a result without a time of its own is that of the earliest answer of its batch")
+        found = when or at or earliest
+        if found is None:
+            draft.aside(place, name, f"no time in the source: add the batch object, or name it: {TIMES}")
+        else:
+            draft.row(place, **_row(name, said, batch, found, draft))
 
 
 def _records(place: str, value: Any) -> Iterator[Document]:
@@ -66,17 +103,21 @@ def _records(place: str, value: Any) -> Iterator[Document]:
 def _created(batch: Batch, timestamp: Any, draft: Draft) -> datetime | None:
     """When the requests of a batch were made: as the caller says, else when the batch was created."""
     if timestamp is not None:
-        return moment(timestamp, draft, "timestamp")
+        when = moment(timestamp, draft, "timestamp")
+        if when is None:
+            raise ConfigError(f"timestamp={quote(timestamp)}; expected a time, such as {TIMES}")
+        return when
     if not batch.objects:
         return None
     draft.guess("timestamp is created_at of the batch object: a batch does not say when each request ran")
     if len(batch.objects) > 1:
         draft.guess("several batch objects: the earliest created_at holds for all rows")
-    known = [moment(each.get("created_at"), draft, "created_at") for each in batch.objects]
+    names = ("created_at", "in_progress_at", "completed_at", "ended_at")
+    known = [moment(first(each, *names), draft, "created_at") for each in batch.objects if first(each, *names)]
     return min((when for when in known if when is not None), default=None)
 
 
-def batch_row(name: str, said: Mapping[str, Any], batch: Batch, when: datetime | None, draft: Draft) -> dict[str, Any]:
+def _row(name: str, said: Mapping[str, Any], batch: Batch, when: datetime, draft: Draft) -> dict[str, Any]:
     """One result as a row: texts and model of its input, counts and ending of its answer. No latency, no cost."""
     asked = batch.inputs.get(name)
     if asked is None:
@@ -85,21 +126,15 @@ def batch_row(name: str, said: Mapping[str, Any], batch: Batch, when: datetime |
     about = {key: value for each in batch.objects for key, value in mapping(each.get("metadata")).items()}
     known = {**about, **mapping(asked.get("metadata"))}
     reason, fault = text(said.get("finish_reason")), text(said.get("error"))
+    given, written = tokens(said, draft)
     return {
         "request_id": name,
         "timestamp": when,
         "feature_id": chosen("feature_id", {**known, "the format": "batch"}, (*FEATURE, "the format"), draft),
         "model_id": text(said.get("model_id") or asked.get("model")),
         "latency_ms": None,
-        "input_tokens": whole_input(
-            said.get("given"),
-            said.get("cached"),
-            draft,
-            output=said.get("written"),
-            total=said.get("total"),
-            beside=bool(said.get("beside")),
-        ),
-        "output_tokens": number(said.get("written")),
+        "input_tokens": given,
+        "output_tokens": written,
         "finish_reason": "error" if fault else reason,
         "raw_finish_reason": None if reason == "error" else reason,
         "error": fault,

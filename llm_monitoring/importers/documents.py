@@ -1,24 +1,23 @@
-"""Any source of an importer as JSON values with their place: files, folders, packed files, values already read."""
+"""Any source of an importer as JSON values with their place: files, folders, packed files, archives, values already read."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from llm_monitoring import textfiles
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.importers.draft import Draft
+from llm_monitoring.importers.jsontexts import Document, json_documents
+from llm_monitoring.importers.packing import decoded, ending, members, unpacked
+from llm_monitoring.importers.tables import csv_rows, parquet_rows
 
-ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".txt", ".log")
+__all__ = ["Document", "documents"]
 
-
-class Document(NamedTuple):
-    """One JSON value and where it stood, as people count: `line 7` of a text file, `row 6` of a table."""
-
-    place: str
-    value: Any
+ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".log")
+KINDS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+LINES = (".jsonl", ".ndjson", ".log")
 
 
 def documents(source: Any, draft: Draft) -> Iterator[Document]:
@@ -27,10 +26,16 @@ def documents(source: Any, draft: Draft) -> Iterator[Document]:
     Parameters
     ----------
     source : path, list of paths, or values already read (a dict or a list of dicts)
-        A folder gives its files in the order of their names; ``.gz`` and ``.zst`` are unpacked.
+        A folder gives its files in the order of their names; ``.gz``, ``.zst`` and ``.zip`` are unpacked.
     draft : Draft
-        Gets the names of the sources.
+        Gets the names of the sources, and a few of the values to recognise their format by.
     """
+    for document in _documents(source, draft):
+        draft.remember(document.value)
+        yield document
+
+
+def _documents(source: Any, draft: Draft) -> Iterator[Document]:
     if isinstance(source, Mapping):
         draft.sources.append("a dict")
         yield Document("the dict", source)
@@ -54,98 +59,48 @@ def _files(path: Path, draft: Draft) -> Iterator[Document]:
     if not path.exists():
         raise LogError(Fault("source", str(path), expected="there is no such file or folder"))
     if path.is_dir():
-        found = [each for each in sorted(path.rglob("*")) if each.is_file() and _ending(each) in ENDINGS]
+        known = (*ENDINGS, ".zip")
+        found = [each for each in sorted(path.rglob("*")) if each.is_file() and ending(each.name) in known]
         if not found:
-            raise LogError(Fault("source", str(path), expected=f"holds no file that ends in {', '.join(ENDINGS)}"))
+            raise LogError(Fault("source", str(path), expected=f"holds no file that ends in {', '.join(known)}"))
         for each in found:
             yield from _files(each, draft)
         return
     draft.sources.append(str(path))
-    if not path.stat().st_size:
-        draft.aside(path.name, None, "the file is empty", read=False)
+    if path.suffix.lower() == ".zip":
+        yield from _archive(path, draft)
         return
-    ending = _ending(path)
-    kind = {".csv": "csv", ".parquet": "parquet"}.get(ending, "JSON")
-    if broken := textfiles.broken_at_once(path, kind, "source"):
+    kind = KINDS.get(ending(path.name), "JSON")
+    if path.stat().st_size and (broken := textfiles.broken_at_once(path, kind, "source")):
         raise LogError(broken)
-    try:
-        if kind == "JSON":
-            yield from _text(path, ending in (".jsonl", ".ndjson", ".log"), draft)
-        else:
-            yield from _table(path, ending)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        words = f"the file is cut short or damaged ({error})"
-        raise LogError(Fault("source", path.name, expected=words, remedy="Write it again")) from error
+    yield from _content(path.name, path.read_bytes(), draft)
 
 
-def _ending(path: Path) -> str:
-    return Path(path.stem).suffix.lower() if path.suffix.lower() in (".gz", ".zst") else path.suffix.lower()
+def _archive(path: Path, draft: Draft) -> Iterator[Document]:
+    found = 0
+    for name, raw in members(path.name, path.read_bytes()):
+        if ending(name) in ENDINGS:
+            found += 1
+            yield from _content(name, raw, draft)
+    if not found:
+        expected = f"holds no file that ends in {', '.join(ENDINGS)}"
+        raise LogError(Fault("source", path.name, expected=expected))
 
 
-def _table(path: Path, ending: str) -> Iterator[Document]:
-    import pandas as pd
-
-    try:
-        with textfiles.open_bytes(path) as file:
-            frame = pd.read_csv(file, dtype=str) if ending == ".csv" else pd.read_parquet(path)
-    except ValueError as error:  # pandas and Arrow alike: not UTF-8, not a table
-        expected = f"cannot be read as {ending[1:]}: {str(error).strip()}"
-        raise LogError(Fault("source", path.name, expected=expected)) from error
-    for number, row in enumerate(frame.to_dict("records")):
-        known = {str(name): _plain(value) for name, value in row.items()}
-        yield Document(f"{path.name} {f'line {number + 2}' if ending == '.csv' else f'row {number}'}", known)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if value is None or value != value else value
-
-
-def _text(path: Path, lines: bool, draft: Draft) -> Iterator[Document]:
-    """A JSON file, or one JSON value a line. A file of one kind that holds the other is read as what it holds."""
-    with textfiles.open_bytes(path) as file:
-        content = file.read()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LogError(Fault("source", str(path), f"byte {error.start}", expected="the text is not UTF-8")) from error
-    rows = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if not lines or (rows and not _is_json(rows[0][1])):
-        try:
-            whole = _loads(text)
-        except ValueError as error:
-            if not any(_is_json(line) for _, line in rows) or not (lines or "Extra data" in str(error)):
-                place = f"line {getattr(error, 'lineno', 1)}"
-                raise LogError(Fault("source", path.name, place, expected=f"not JSON: {error}")) from error
-        else:
-            yield Document(path.name, whole)
-            return
-    for number, line in rows:
-        try:
-            value = _loads(line)
-        except ValueError:
-            draft.aside(f"{path.name} line {number}", None, "the line is not JSON")
-        else:
-            yield Document(f"{path.name} line {number}", value)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        _loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _loads(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+def _content(name: str, packed: bytes, draft: Draft) -> Iterator[Document]:
+    """The values in the bytes of one file, by the ending of its name."""
+    if packed[:4] == b"PK\x03\x04":
+        words = "holds a zip archive or an Excel workbook, not text"
+        raise LogError(Fault("source", name, expected=words, remedy="Name it .zip, or save the sheet as CSV"))
+    raw, behind = unpacked(name, packed)
+    if behind:
+        draft.guess(f"{behind:,} bytes after the end of the gzip data in {name}: left out")
+    kind = KINDS.get(ending(name), "JSON")
+    if not raw:
+        draft.aside(name, None, "the file is empty", read=False)
+    elif kind == "parquet":
+        yield from parquet_rows(name, raw)
+    elif kind == "csv":
+        yield from csv_rows(name, decoded(name, raw), draft)
+    else:
+        yield from json_documents(name, decoded(name, raw), ending(name) in LINES, draft)

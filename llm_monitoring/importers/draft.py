@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.errors import Fault, LogError
+from llm_monitoring.errors import Fault, LogError, quote
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.schema import FINISH_REASON_MAP, FINISH_REASONS, TABLES
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
+
+
+SEEN = 50
 
 
 @dataclass
@@ -35,7 +39,13 @@ class Draft:
     rows_read: int = 0
     wrappers: int = 0
     scores: int = 0
+    seen: list[Any] = field(default_factory=list)
     _ids: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def remember(self, value: Any) -> None:
+        """Keep the first values of a source, to say what it looks like where it holds no request."""
+        if len(self.seen) < SEEN:
+            self.seen.append(value)
 
     def row(self, place: str, **values: Any) -> dict[str, Any] | None:
         """Add a request, or set it aside where its key or its time is unknown or its id is there already."""
@@ -52,7 +62,7 @@ class Draft:
                 self.guess(f"{name} is not in the source: 'unknown'")
                 values[name] = "unknown"
         self._finish(values)
-        self._cost(values)
+        self._uncounted(values)
         self.requests.append(values)
         self._ids[values["request_id"]] = values
         return values
@@ -66,15 +76,24 @@ class Draft:
         if raw is None:
             return
         word = str(raw).strip().lower()
+        if word not in FINISH_REASON_MAP and (again := re.fullmatch(r"([a-z_]{2,40}?)\1{1,20}", word)):
+            word = again[1]  # chunks of a stream put together: "stopstop"
         known = word if word in FINISH_REASONS else FINISH_REASON_MAP.get(word)
         if known is None:
             self.guess(f"finish reason {raw!r} is not in the documented map: unknown")
         values["finish_reason"] = known
         values.setdefault("raw_finish_reason", str(raw))
 
-    def _cost(self, values: dict[str, Any]) -> None:
-        counts = [values.get(name) for name in ("input_tokens", "output_tokens")]
+    def _uncounted(self, values: dict[str, Any]) -> None:
+        """Zeros that nobody counted: both counts of an answered call, and a cost of what has no price or no counts."""
         cached = values.pop("answered_from_cache", False)
+        answered = values.get("error") is None and values.get("finish_reason") != "error"
+        if answered and values.get("input_tokens") == 0 and values.get("output_tokens") == 0:
+            self.guess(
+                "0 tokens in and out of an answered call were never counted: input_tokens, output_tokens unknown"
+            )
+            values["input_tokens"] = values["output_tokens"] = None
+        counts = [values.get(name) for name in ("input_tokens", "output_tokens")]
         if values.get("cost_usd") == 0 and not cached and (any(counts) or counts == [None, None]):
             what = (
                 "beside tokens is a model without a price"
@@ -112,16 +131,16 @@ class Draft:
         """Open the rows as a log; rows that break a rule of the schema are set aside with the rule."""
         from llm_monitoring.log import open_log
 
-        if not self.rows_read:
-            empty = "".join(f"; {entry['place']}: {entry['reason']}" for entry in self.set_aside)
-            expected = f"nothing of the format {self.format!r} was found{empty}"
-            raise LogError(Fault(", ".join(self.sources) or "source", expected=expected))
+        if not self.requests:
+            raise self._nothing()
         self._note_unknown()
         log = open_log(self._frames(), on_error="quarantine")
         for table, rows in log.set_aside.items():
             key = TABLES[table].unique or "request_id"
             for _, row in rows.iterrows():
                 self.aside(table, row.get(key), str(row.get("reason")), read=False)
+        if not len(log.requests):
+            raise self._nothing()
         log.source = ", ".join(self.sources)
         made = {name: len(getattr(log, name)) for name in TABLES if log.has(name)}
         report = ImportReport(
@@ -132,13 +151,31 @@ class Draft:
             wrappers=self.wrappers,
             scores=self.scores,
             not_requests=dict(sorted(self.others.items())),
-            set_aside=self.set_aside,
+            set_aside=_encodable(self.set_aside),
             tables=made,
             guesses=[
-                f"{sentence} ({count:,} times)" if count > 1 else sentence for sentence, count in self.guesses.items()
+                f"{sentence} ({count:,} times)" if count > 1 else sentence
+                for sentence, count in _encodable(dict(self.guesses)).items()
             ],
         )
         return log, report
+
+    def _nothing(self) -> LogError:
+        """Nothing of the format was found: what was read, what became of it, and which call would read the source."""
+        from llm_monitoring.importers.recognising import advice
+
+        counts = [f"{count:,} x {kind}" for kind, count in self.others.items()]
+        counts += [f"{self.wrappers:,} x wrapper"] if self.wrappers else []
+        reasons = Counter(str(entry["reason"]) for entry in self.set_aside)
+        counts += [f"{count:,} x set aside: {reason}" for reason, count in reasons.most_common(3)]
+        found = f" ({'; '.join(counts)})" if counts else ""
+        records = f"{self.rows_read:,} record{'' if self.rows_read == 1 else 's'}"
+        paths = [quote(source) for source in self.sources if source not in ("a list", "a dict")]
+        given = "source" if not paths else paths[0] if len(paths) == 1 else f"[{paths[0]}, ...]"
+        expected = (
+            f"no request of the format {self.format!r} in {records}{found}{advice(self.format, self.seen, given)}"
+        )
+        return LogError(Fault(", ".join(self.sources[:3]) or "source", expected=_encodable(expected)))
 
     def _note_unknown(self) -> None:
         for name, words in (("latency_ms", "latency is"), ("cost_usd", "cost is"), ("output_tokens", "tokens are")):

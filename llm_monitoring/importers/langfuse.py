@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.importers.completions import completion, ending, tokens
 from llm_monitoring.importers.documents import Document, documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, extra, outcome
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.scores import FEEDBACK, Scores
-from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, parsed, text
+from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, text
+from llm_monitoring.schema import PASS_FAIL, scale_text
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -21,7 +23,9 @@ PLAIN = ("input", "output", "prompt_tokens", "completion_tokens")
 OUT = re.compile(r"output|completion")
 
 
-def langfuse(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log, ImportReport]:
+def langfuse(
+    source: Any, *, columns: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None
+) -> tuple[Log, ImportReport]:
     """Import Langfuse exports; the leaf observations of type GENERATION are the requests, scores what people and judges said.
 
     Parameters
@@ -31,18 +35,21 @@ def langfuse(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[
         observations or scores, or a blob export (JSON Lines, CSV). Give traces and scores together: they are joined.
     columns : mapping, optional
         Column of the log -> field of the trace, the observation or their metadata that holds it.
+    scales : mapping, optional
+        Name of a score -> its scale, ``{"helpfulness": (0, 1), "*": "pass_fail"}``; ``*`` holds for all others. A
+        score's config, where the source holds it (a page of the API's score configs), says the same.
 
     Returns
     -------
     log : Log
         Requests (`request_id` is the observation's id, latency its end minus its start), signals from user feedback,
-        judgements from a judge's scores of 1 to 5, reviews from people's.
+        judgements from a judge's scores on any scale, reviews from people's.
     report : ImportReport
 
     Raises
     ------
     LogError
-        Where the source cannot be read or holds nothing of Langfuse.
+        Where the source cannot be read or holds no generation of Langfuse.
 
     Examples
     --------
@@ -54,6 +61,8 @@ def langfuse(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[
     [['o1', 'faq', 2500.0, nan]]
     """
     draft = Draft("langfuse", columns=dict(columns or {}))
+    judged = Scores(draft, scales)
+    configs: dict[str, str] = {}
     traces: dict[str, Mapping[str, Any]] = {}
     observations: list[Document] = []
     scores: list[Document] = []
@@ -61,12 +70,16 @@ def langfuse(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[
         for place, kind, record in _records(document.place, document.value):
             if kind == "trace":
                 traces[str(record.get("id"))] = record
+            elif kind == "config":
+                configs |= {
+                    str(record[name]): scale for name in ("id", "name") if name in record and (scale := _range(record))
+                }
             elif kind == "":
                 draft.aside(place, None, "neither a trace, an observation nor a score")
             else:
                 (observations if kind == "observation" else scores).append(Document(place, record))
     _requests(observations, traces, draft)
-    _scores(scores, observations, draft)
+    _scores(scores, observations, configs, judged, draft)
     return draft.finish()
 
 
@@ -96,10 +109,20 @@ def _records(place: str, value: Any) -> Iterator[tuple[str, str, Mapping[str, An
         yield place, "observation", record
     elif "value" in record and "name" in record and ("source" in record or "dataType" in record):
         yield place, "score", record
+    elif "name" in record and "dataType" in record and {"minValue", "maxValue", "isArchived"} & record.keys():
+        yield place, "config", record
     elif first(record, "id", "traceId") and first(record, "timestamp"):
         yield place, "trace", record
     else:
         yield place, "", record
+
+
+def _range(config: Mapping[str, Any]) -> str | None:
+    """The scale that a score's config states."""
+    if str(config.get("dataType")).upper() == "BOOLEAN":
+        return PASS_FAIL
+    low, high = number(config.get("minValue")), number(config.get("maxValue"))
+    return scale_text((low, high)) if low is not None and high is not None and low < high else None
 
 
 def _camel(name: Any) -> str:
@@ -134,7 +157,8 @@ def _row(record: Mapping[str, Any], trace: Mapping[str, Any], draft: Draft) -> d
             "latency_ms is endTime minus startTime: the latency field is in seconds or milliseconds, by version"
         )
     usage = mapping(record.get("usageDetails")) or _old_usage(mapping(record.get("usage")))
-    given, written = _tokens(usage, draft)
+    said = completion(record.get("output"))
+    given, written = _tokens(usage, draft) if usage else tokens(said, draft)
     about = {
         **mapping(trace.get("metadata")),
         **mapping(mapping(record.get("metadata")).get("attributes")),
@@ -150,16 +174,16 @@ def _row(record: Mapping[str, Any], trace: Mapping[str, Any], draft: Draft) -> d
         "latency_ms": milliseconds(start, end),
         "input_tokens": given,
         "output_tokens": written,
-        "cost_usd": _cost(record, usage),
+        "cost_usd": _cost(record),
         **outcome(
-            _reason(record),
+            _reason(record) or text(said.get("finish_reason")),
             (text(record.get("statusMessage")) or "error") if failed else None,
             draft,
             finished=end is not None,
         ),
         "session_id": text(first(trace, "sessionId") or record.get("sessionId")),
         "user_input": said_by_user(record.get("input")),
-        "system_output": answer(record.get("output")),
+        "system_output": text(said.get("system_output")) or answer(record.get("output")),
         **extra(known, draft, environment=text(record.get("environment")), version=text(known.get("version"))),
     }
 
@@ -197,37 +221,30 @@ def _old_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _cost(record: Mapping[str, Any], usage: Mapping[str, Any]) -> float | None:
+def _cost(record: Mapping[str, Any]) -> float | None:
     cost = number(first(mapping(record.get("costDetails")), "total"))
-    if cost is None:
-        cost = number(first(record, "totalCost", "calculatedTotalCost"))
-    return None if cost == 0 and not usage else cost
+    return number(first(record, "totalCost", "calculatedTotalCost")) if cost is None else cost
 
 
 def _reason(record: Mapping[str, Any]) -> str | None:
-    """Why it ended, where the parameters, the answer or the attributes of the span say so."""
-    output = parsed(record.get("output"))
-    last = output[-1] if isinstance(output, list) and output else output
-    choices = mapping(output).get("choices")
-    last = choices[0] if isinstance(choices, list) and choices else last
+    """Why it ended, where the parameters or the attributes of the span say so."""
     attributes = mapping(mapping(record.get("metadata")).get("attributes"))
-    listed = parsed(attributes.get("gen_ai.response.finish_reasons"))
     said = (
         mapping(record.get("modelParameters")).get("finishReason"),
-        first(mapping(last), "finish_reason", "stop_reason", "finishReason"),
-        first(attributes, "ai.response.finishReason"),
-        listed[0] if isinstance(listed, list) and listed else None,
+        attributes.get("ai.response.finishReason"),
+        attributes.get("gen_ai.response.finish_reasons"),
     )
-    return next((str(each) for each in said if each), None)
+    return next((word for each in said if (word := ending(each))), None)
 
 
-def _scores(scores: list[Document], observations: list[Document], draft: Draft) -> None:
+def _scores(
+    scores: list[Document], observations: list[Document], configs: Mapping[str, str], judged: Scores, draft: Draft
+) -> None:
     """Scores of an observation, or of a trace: then they are about the answer that the user saw, its last one."""
     last: dict[str, dict[str, Any]] = {}
     traces = {str(each.value.get("id")): str(each.value.get("traceId")) for each in observations}
     for row in sorted(draft.requests, key=lambda row: row["timestamp"]):
         last[traces[row["request_id"]]] = row
-    judged = Scores(draft)
     for place, score in scores:
         request = draft.request(str(score.get("observationId")))
         if score.get("observationId") is None and str(score.get("traceId")) in last:
@@ -236,21 +253,34 @@ def _scores(scores: list[Document], observations: list[Document], draft: Draft) 
         if request is None:
             draft.aside(place, score.get("id"), "the score's trace or observation is not in the source")
             continue
-        _score(place, score, request, judged, draft)
+        config = first(score, "config")
+        own = _range({_camel(name): item for name, item in mapping(config).items()}) if config else None
+        own = own or configs.get(str(score.get("configId"))) or configs.get(str(score.get("name")))
+        _score(place, score, request, own, judged, draft)
     judged.judgements()
 
 
-def _score(place: str, score: Mapping[str, Any], request: Mapping[str, Any], judged: Scores, draft: Draft) -> None:
-    name, by = str(score.get("name")), str(score.get("source") or "").upper()
+def _score(
+    place: str,
+    score: Mapping[str, Any],
+    request: Mapping[str, Any],
+    own: str | None,
+    judged: Scores,
+    draft: Draft,
+) -> None:
+    name, by, kind = str(score.get("name")), str(score.get("source") or "").upper(), str(score.get("dataType")).upper()
+    word = text(score.get("stringValue"))
     about: dict[str, Any] = {
         "name": name,
-        "value": None if str(score.get("dataType")).upper() == "CATEGORICAL" else score.get("value"),
+        "value": word if kind == "CATEGORICAL" else score.get("value"),
         "at": moment(first(score, "timestamp", "createdAt"), draft, "a score's time"),
         "comment": text(score.get("comment")),
     }
-    if name.lower() in FEEDBACK or (by == "API" and str(score.get("dataType")).upper() == "BOOLEAN"):
+    own = own or (PASS_FAIL if kind == "BOOLEAN" else None)
+    thumb = name.lower() in FEEDBACK or (by == "API" and kind == "BOOLEAN")
+    if thumb and not judged.named(name):
         judged.thumb(place, request["request_id"], request.get("session_id"), **about)
     elif by == "ANNOTATION":
-        judged.review(place, request["request_id"], by=score.get("authorUserId"), **about)
+        judged.review(place, request["request_id"], by=score.get("authorUserId"), own=own, **about)
     else:
-        judged.add(place, request["request_id"], **about)
+        judged.add(place, request["request_id"], label=word, own=own, **about)

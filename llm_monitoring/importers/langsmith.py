@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.importers.completions import completion, tokens
 from llm_monitoring.importers.documents import Document, documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import FEATURE, chosen, extra, outcome
-from llm_monitoring.importers.messages import answer, completion, error_text, said_by_user
+from llm_monitoring.importers.messages import error_text, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, parsed, text, whole_input
+from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, text
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
+NO_ERROR = ("", "none", "null", "nan", "false", "no", "0")
 SESSIONS = ("session_id", "thread_id", "conversation_id", "ls_thread_id")
 
 
@@ -38,7 +40,7 @@ def langsmith(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple
     Raises
     ------
     LogError
-        Where the source cannot be read or holds no run.
+        Where the source cannot be read or holds no run of a model.
 
     Examples
     --------
@@ -98,12 +100,11 @@ def _row(run: Mapping[str, Any], by_id: Mapping[str, Mapping[str, Any]], draft: 
         **mapping(run.get("metadata")),
     }
     names = {"the root run's name": root.get("name"), "the run's name": run.get("name")}
-    said = _said(mapping(run.get("outputs")))
+    said = completion(run.get("outputs"))
     if run.get("session_id"):
         draft.guess("a run's session_id is its project: column project; the session is taken from the metadata")
-    given = _tokens(run, said, "prompt_tokens", "given", draft)
-    written = _tokens(run, said, "completion_tokens", "written", draft)
-    failed = error_text(run["error"]) if run.get("error") else None
+    given, written = tokens(_counts(run, said), draft)
+    failed = error_text(run["error"]) if str(run.get("error") or "").strip().lower() not in NO_ERROR else None
     failed = failed or ("error" if run.get("status") == "error" else None)
     return {
         "request_id": str(run["id"]),
@@ -111,7 +112,7 @@ def _row(run: Mapping[str, Any], by_id: Mapping[str, Mapping[str, Any]], draft: 
         "feature_id": chosen("feature_id", {**named, **names}, (*FEATURE, *names), draft),
         "model_id": said.get("model_id") or _model(about, named),
         "latency_ms": milliseconds(start, end),
-        "input_tokens": whole_input(given, said.get("cached"), draft, output=written, total=run.get("total_tokens")),
+        "input_tokens": given,
         "output_tokens": written,
         "cost_usd": number(run.get("total_cost")),
         **outcome(text(said.get("finish_reason")), failed, draft, finished=end is not None),
@@ -125,47 +126,15 @@ def _row(run: Mapping[str, Any], by_id: Mapping[str, Mapping[str, Any]], draft: 
     }
 
 
-def _tokens(run: Mapping[str, Any], said: Mapping[str, Any], name: str, inside: str, draft: Draft) -> float | None:
-    """Tokens of the run, else of its answer; 0 on both sides of a call was never counted."""
-    found = number(run.get(name))
-    if found in (None, 0) and number(said.get(inside)):
-        return number(said[inside])
-    if found == 0 and number(run.get("total_tokens")) == 0:
-        draft.guess("0 tokens in and out of a call: unknown")
-        return None
-    return found
+def _counts(run: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Tokens of the run, else of its answer: a run that was never counted has none, or 0 on both sides."""
+    given, written = number(run.get("prompt_tokens")), number(run.get("completion_tokens"))
+    if not given and not written and (number(said.get("given")) or number(said.get("written"))):
+        return dict(said)
+    known = {"given": said.get("given") if given is None else given, "total": run.get("total_tokens")}
+    return {**said, **known, "written": said.get("written") if written is None else written, "beside": False}
 
 
 def _model(about: Mapping[str, Any], named: Mapping[str, Any]) -> str | None:
     parameters = mapping(about.get("invocation_params"))
     return text(first(named, "ls_model_name") or first(parameters, "model", "model_name", "model_id"))
-
-
-def _said(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer out of LangChain's generations, a provider's own body, or messages."""
-    if "choices" in outputs or outputs.get("type") == "message" or outputs.get("object") == "response":
-        return completion(outputs)
-    generation = parsed(outputs.get("generations"))
-    while isinstance(generation, list) and generation:
-        generation = generation[0]
-    generation = mapping(generation)
-    message = mapping(
-        mapping(generation.get("message")).get("kwargs")
-        or generation.get("message")
-        or outputs.get("message")
-        or outputs.get("output")
-    )
-    told = {**mapping(generation.get("generation_info")), **mapping(message.get("response_metadata"))}
-    usage = {
-        **mapping(mapping(outputs.get("llm_output")).get("token_usage")),
-        **mapping(message.get("usage_metadata") or outputs.get("usage_metadata")),
-    }
-    return {
-        "model_id": text(first({**mapping(outputs.get("llm_output")), **told}, "model_name", "model")),
-        "system_output": answer(message) or text(generation.get("text")) or answer(outputs),
-        "finish_reason": first(told, "finish_reason", "stop_reason"),
-        "system_fingerprint": told.get("system_fingerprint"),
-        "given": first(usage, "input_tokens", "prompt_tokens"),
-        "written": first(usage, "output_tokens", "completion_tokens"),
-        "cached": mapping(usage.get("input_token_details")).get("cache_read"),
-    }

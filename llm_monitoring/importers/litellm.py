@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.importers.completions import completion
 from llm_monitoring.importers.documents import Document, documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import FEATURE, chosen, extra, outcome
-from llm_monitoring.importers.messages import completion, error_text, said_by_user
+from llm_monitoring.importers.messages import error_text, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, parsed, text, whole_input
 
@@ -22,6 +23,12 @@ CALLS = (
     "anthropic_messages",
     "generate_content",
     "pass_through_endpoint",
+)
+#: Of each of these a record of LiteLLM has one: its id, its start, and something that no other tool writes.
+MARKS = (
+    {"request_id", "id"},
+    {"startTime", "start_time"},
+    {"call_type", "spend", "response_cost", "request_tags", "model_group", "custom_llm_provider"},
 )
 
 
@@ -45,7 +52,7 @@ def litellm(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[L
     Raises
     ------
     LogError
-        Where the source cannot be read or holds nothing of LiteLLM.
+        Where the source cannot be read or holds no call of LiteLLM.
 
     Examples
     --------
@@ -60,8 +67,12 @@ def litellm(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[L
     for document in documents(source, draft):
         for place, call in _calls(document.place, document.value):
             kind = str(call.get("call_type") or "completion")
-            if not ({"request_id", "id"} & call.keys() and {"startTime", "start_time"} & call.keys()):
-                draft.aside(place, call.get("id"), "neither a spend log nor a logging payload: no id or no startTime")
+            if not all(call.keys() & names for names in MARKS):
+                draft.aside(
+                    place,
+                    call.get("id"),
+                    "neither a spend log nor a logging payload: no id, no startTime or no call_type",
+                )
             elif kind.removeprefix("a") not in CALLS and kind not in CALLS:
                 draft.other(kind)
             else:
@@ -83,7 +94,7 @@ def _row(call: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
     start = moment(first(call, "startTime", "start_time"), draft, "startTime")
     end = moment(first(call, "endTime", "end_time"), draft, "endTime")
     about = mapping(call.get("metadata"))
-    said = _said(mapping(call.get("response")))
+    said = _said(call.get("response"))
     known = {
         **about,
         **mapping(about.get("requester_metadata")),
@@ -98,7 +109,9 @@ def _row(call: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
         or "failure"
     )
     usage = mapping(about.get("additional_usage_values"))
-    written = number(call.get("completion_tokens"))
+    given, written = number(call.get("prompt_tokens")), number(call.get("completion_tokens"))
+    if not given and not written and (number(said.get("given")) or number(said.get("written"))):
+        given, written = number(said.get("given")), number(said.get("written"))
     cached = (
         first(usage, "cache_read_input_tokens")
         or mapping(usage.get("prompt_tokens_details")).get("cached_tokens")
@@ -111,9 +124,7 @@ def _row(call: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
         "feature_id": chosen("feature_id", {**known, **groups}, (*FEATURE, *groups), draft),
         "model_id": text(first(call, "model", "model_group")),
         "latency_ms": milliseconds(start, end),
-        "input_tokens": whole_input(
-            call.get("prompt_tokens"), cached, draft, output=written, total=call.get("total_tokens")
-        ),
+        "input_tokens": whole_input(given, cached, draft, output=written, total=call.get("total_tokens")),
         "output_tokens": written,
         "cost_usd": number(first(call, "spend", "response_cost")),
         "answered_from_cache": str(call.get("cache_hit")).lower() == "true",
@@ -127,8 +138,9 @@ def _row(call: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
     }
 
 
-def _said(body: Mapping[str, Any]) -> dict[str, Any]:
-    return completion(body) if body and "error" not in body else {}
+def _said(body: Any) -> dict[str, Any]:
+    found = mapping(body)
+    return completion(found) if found and "error" not in found else {}
 
 
 def _tags(call: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What was said, out of the many shapes of messages: the user's last words, the answer, and why it ended.
+"""What was said, out of the many shapes of messages: the user's last words, and the answer.
 
 Shapes read: OpenAI chat completions and responses, Anthropic messages, OpenTelemetry parts, Vercel's AI SDK,
 LangChain's serialized messages, and plain text.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from llm_monitoring.importers.values import first, mapping, number, parsed, text
+from llm_monitoring.importers.values import first, mapping, parsed
 
 USERS = ("user", "human", "HumanMessage", "HumanMessageChunk")
 TEXT_KEYS = ("text", "content", "value", "output_text", "refusal", "input")
@@ -113,49 +113,6 @@ def _call(value: Mapping[str, Any]) -> str:
     given = first(of, "arguments", "input", "args")
     arguments = given if isinstance(given, str) else json.dumps(given if given is not None else {}, ensure_ascii=False)
     return f"{first(of, 'name', 'toolName') or 'tool'}({arguments})"
-
-
-def completion(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a provider's answer: OpenAI chat completion or response, Anthropic message, or an error object.
-
-    Returns
-    -------
-    dict
-        ``model_id``, ``system_output``, ``finish_reason``, ``error``, ``system_fingerprint`` and the token counts
-        ``given``, ``cached``, ``written``, ``total``; ``beside`` where cached tokens are counted beside the given.
-    """
-    fault = body.get("error")
-    if fault:
-        return {"model_id": body.get("model"), "finish_reason": "error", "error": error_text(fault)}
-    usage = mapping(body.get("usage"))
-    details = mapping(first(usage, "prompt_tokens_details", "input_tokens_details"))
-    anthropic = body.get("type") == "message" or "cache_read_input_tokens" in usage
-    read, made = number(usage.get("cache_read_input_tokens")), number(usage.get("cache_creation_input_tokens"))
-    return {
-        "model_id": body.get("model"),
-        "system_output": answer(first(body, "choices", "output", "content")),
-        "finish_reason": _ending(body),
-        "error": None,
-        "system_fingerprint": body.get("system_fingerprint"),
-        "given": first(usage, "prompt_tokens", "input_tokens"),
-        "written": first(usage, "completion_tokens", "output_tokens"),
-        "total": usage.get("total_tokens"),
-        "cached": (read or 0) + (made or 0) if anthropic else details.get("cached_tokens"),
-        "beside": anthropic,
-    }
-
-
-def _ending(body: Mapping[str, Any]) -> str | None:
-    choices = body.get("choices")
-    if isinstance(choices, list) and choices:
-        message = mapping(mapping(choices[0]).get("message"))
-        return "refusal" if message.get("refusal") else text(mapping(choices[0]).get("finish_reason"))
-    if body.get("object") == "response":
-        parts = [part for item in body.get("output") or [] for part in mapping(item).get("content") or []]
-        if any(mapping(part).get("type") == "refusal" for part in parts):
-            return "refusal"
-        return text(mapping(body.get("incomplete_details")).get("reason")) or text(body.get("status"))
-    return text(first(body, "stop_reason", "finish_reason"))
 
 
 def error_text(fault: Any) -> str:

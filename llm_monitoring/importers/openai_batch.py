@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.importers.batches import batch_row, open_batch
-from llm_monitoring.importers.messages import completion, error_text
+from llm_monitoring.importers.batches import import_batch
+from llm_monitoring.importers.completions import completion
+from llm_monitoring.importers.messages import error_text
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.values import mapping, moment, number
+from llm_monitoring.importers.values import mapping, number
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -26,7 +27,7 @@ def openai_batch(
         and the models of failed requests are unknown.
     timestamp : str or datetime, optional
         When the requests were made, where the batch object is not at hand. Without both it is the answer's
-        ``created``, and failed requests, which have none, are set aside.
+        ``created``; failed requests, which have none, take that of the batch's earliest answer, and the report says so.
     columns : mapping, optional
         Column of the log -> key of the batch's or the request's metadata that holds it.
 
@@ -39,7 +40,7 @@ def openai_batch(
     Raises
     ------
     LogError
-        Where the source cannot be read or holds nothing of a batch.
+        Where the source cannot be read or holds no request of a batch.
 
     Examples
     --------
@@ -51,18 +52,7 @@ def openai_batch(
     >>> log.requests[["request_id", "system_output", "output_tokens"]].values.tolist()
     [['q-1', 'Yes.', 2.0]]
     """
-    draft, batch, when = open_batch("openai_batch", source, columns, timestamp, _kind)
-    for place, result in batch.results:
-        said = _said(result)
-        at = when
-        if at is None and said.get("created") is not None:
-            draft.guess("timestamp is the answer's created: there is no batch object")
-            at = moment(said["created"], draft, "created")
-        if "embedding" in str(said.get("object")) or said.get("object") == "list":
-            draft.other(str(said.get("object")))
-        else:
-            draft.row(place, **batch_row(str(result["custom_id"]), said, batch, at, draft))
-    return draft.finish()
+    return import_batch("openai_batch", source, columns, timestamp, kind=_kind, said=_said)
 
 
 def _kind(record: Mapping[str, Any]) -> str:
@@ -81,4 +71,7 @@ def _said(result: Mapping[str, Any]) -> dict[str, Any]:
         return {"finish_reason": "error", "error": error_text(result["error"]), "model_id": body.get("model")}
     if (status or 200) >= 400 and not body.get("error"):
         return {"finish_reason": "error", "error": f"status {status:g}", "model_id": body.get("model")}
-    return {**completion(body), "created": body.get("created") or body.get("created_at"), "object": body.get("object")}
+    kind = str(body.get("object"))
+    if "embedding" in kind or kind == "list":
+        return {"other": kind}
+    return {**completion(body), "created": body.get("created") or body.get("created_at")}

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.importers.calls import Sorted, import_spans
+from llm_monitoring.importers.completions import completion, ending, tokens
+from llm_monitoring.importers.contents import contents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, feature, named, outcome, pick
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.spans import Span, leaves, open_spans, wrappers
-from llm_monitoring.importers.values import first, mapping, milliseconds, number, parsed, text, whole_input
+from llm_monitoring.importers.spans import Span, wrappers
+from llm_monitoring.importers.values import first, milliseconds, number, parsed, text
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -20,7 +23,9 @@ CACHED = ("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_d
 ENDINGS = ("llm.finish_reason", "llm.output_messages.0.message.finish_reason", "llm.finish_reasons.0")
 
 
-def openinference(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log, ImportReport]:
+def openinference(
+    source: Any, *, columns: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None
+) -> tuple[Log, ImportReport]:
     """Import OpenInference spans; the leaf spans of kind LLM are the requests.
 
     Parameters
@@ -29,6 +34,8 @@ def openinference(source: Any, *, columns: Mapping[str, str] | None = None) -> t
         OTLP JSON, a page of Phoenix's REST API, or its span table saved as JSON Lines, CSV or Parquet.
     columns : mapping, optional
         Column of the log -> attribute that holds it.
+    scales : mapping, optional
+        Name of a score -> its scale, ``{"helpfulness": (0, 1), "*": "pass_fail"}``; ``*`` holds for all others.
 
     Returns
     -------
@@ -39,7 +46,7 @@ def openinference(source: Any, *, columns: Mapping[str, str] | None = None) -> t
     Raises
     ------
     LogError
-        Where the source cannot be read or holds no span.
+        Where the source cannot be read or holds no request of this format.
 
     Examples
     --------
@@ -50,12 +57,13 @@ def openinference(source: Any, *, columns: Mapping[str, str] | None = None) -> t
     >>> log.requests[["request_id", "feature_id", "finish_reason"]].values.tolist()
     [['s1', 'faq', 'end_turn']]
     """
-    draft, spans, _ = open_spans("openinference", source, columns)
+    return import_spans("openinference", source, columns, scales, sort=_sorted, kind=_named_kind, row=_row)
+
+
+def _sorted(spans: list[Span], _: Draft) -> Sorted:
     calls = [span for span in spans if _kind(span) == "LLM"]
     tools = [span.span_id for span in spans if _kind(span) == "TOOL" and span.span_id]
-    for span in leaves(spans, calls, wrappers(calls, spans, through=tools), _named_kind, draft):
-        draft.row(span.place, **_row(span, draft))
-    return draft.finish()
+    return Sorted(calls, wrappers(calls, spans, through=tools))
 
 
 def _kind(span: Span) -> str:
@@ -68,28 +76,38 @@ def _named_kind(span: Span) -> str:
 
 def _row(span: Span, draft: Draft) -> dict[str, Any]:
     known = span.attributes
-    given, written = known.get("llm.token_count.prompt"), known.get("llm.token_count.completion")
-    cached = sum(number(known.get(name)) or 0 for name in CACHED)
     output = parsed(known.get("output.value"))
-    choices = mapping(output).get("choices")
-    reason = text(first(known, *ENDINGS)) or text(first(mapping(output), "finish_reason", "stop_reason"))
-    reason = reason or text(mapping(choices[0] if isinstance(choices, list) and choices else None).get("finish_reason"))
+    body = completion(output) if isinstance(output, Mapping) else {}
+    split = contents(span)
+    given, written = known.get("llm.token_count.prompt"), known.get("llm.token_count.completion")
+    counted = {"given": given, "written": written, "total": known.get("llm.token_count.total")}
+    counted["cached"] = sum(number(known.get(name)) or 0 for name in CACHED)
+    came_in, came_out = tokens(_counted(counted, body), draft)
+    reason = ending(first(known, *ENDINGS)) or text(body.get("finish_reason")) or split.ending
     return {
         "request_id": span.span_id,
         "timestamp": span.start,
         "feature_id": feature(span, draft),
         "model_id": chosen("model_id", known, ("llm.model_name", "llm.response.model_name"), draft),
         "latency_ms": milliseconds(span.start, span.end),
-        "input_tokens": whole_input(given, cached, draft, output=written, total=known.get("llm.token_count.total")),
-        "output_tokens": number(written),
+        "input_tokens": came_in,
+        "output_tokens": came_out,
         "cost_usd": number(pick("cost_usd", known, ("llm.cost.total",), draft)),
         **outcome(reason, span.error, draft, finished=span.end is not None),
         "session_id": chosen("session_id", known, ("session.id",), draft),
-        "user_input": said_by_user(_messages(known, "llm.input_messages")) or said_by_user(known.get("input.value")),
-        "system_output": answer(_messages(known, "llm.output_messages")) or answer(output),
+        "user_input": said_by_user(_messages(known, "llm.input_messages"))
+        or said_by_user(known.get("input.value"))
+        or split.asked,
+        "system_output": answer(_messages(known, "llm.output_messages")) or answer(output) or split.answered,
         "provider": text(first(known, "llm.provider", "llm.system")),
         **named(span, draft),
     }
+
+
+def _counted(counted: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of the span, else those of the answer inside it."""
+    own, inside = ([number(each.get(name)) for name in ("given", "written")] for each in (counted, body))
+    return dict(body) if any(inside) and not any(own) else counted
 
 
 def _messages(known: Mapping[str, Any], prefix: str) -> list[dict[str, Any]] | None:

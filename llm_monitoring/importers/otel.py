@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.importers.calls import Sorted, import_spans
+from llm_monitoring.importers.completions import ending
+from llm_monitoring.importers.contents import OUTPUTS, contents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, feature, named, outcome, pick
-from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.scores import Scores
-from llm_monitoring.importers.spans import Event, Span, leaves, open_spans, wrappers
-from llm_monitoring.importers.values import first, mapping, milliseconds, number, parsed, text, whole_input
+from llm_monitoring.importers.spans import Span, wrappers
+from llm_monitoring.importers.values import first, milliseconds, number, text, whole_input
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -23,12 +24,12 @@ CACHED = ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input
 CREATED = ("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens")
 COSTS = ("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total")
 SESSIONS = ("gen_ai.conversation.id", "session.id", "session_id", "traceloop.association.properties.session_id")
-INPUTS = ("gen_ai.input.messages", "gen_ai.prompt", "traceloop.entity.input")
-OUTPUTS = ("gen_ai.output.messages", "gen_ai.completion", "traceloop.entity.output")
-EVALUATION = "gen_ai.evaluation.result"
+ENDINGS = ("gen_ai.response.finish_reasons", "gen_ai.completion.0.finish_reason", "llm.response.finish_reason")
 
 
-def otel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log, ImportReport]:
+def otel(
+    source: Any, *, columns: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None
+) -> tuple[Log, ImportReport]:
     """Import OpenTelemetry GenAI spans; the leaf spans of model calls are the requests.
 
     Parameters
@@ -39,6 +40,8 @@ def otel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log,
     columns : mapping, optional
         Column of the log -> attribute that holds it, for an application's own attributes:
         ``{"feature_id": "app.team", "category": "app.intent"}``.
+    scales : mapping, optional
+        Name of a score -> its scale, ``{"helpfulness": (0, 1), "*": "pass_fail"}``; ``*`` holds for all others.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def otel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log,
     Raises
     ------
     LogError
-        Where the source cannot be read or holds no span.
+        Where the source cannot be read or holds no request of this format.
 
     Examples
     --------
@@ -61,13 +64,12 @@ def otel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log,
     >>> log.requests[["request_id", "feature_id", "latency_ms"]].values.tolist()
     [['s1', 'returns', 1320.0]]
     """
-    draft, spans, records = open_spans("otel", source, columns)
+    return import_spans("otel", source, columns, scales, sort=_sorted, kind=_kind, row=_row)
+
+
+def _sorted(spans: list[Span], draft: Draft) -> Sorted:
     calls = [span for span in spans if _is_call(span, draft)]
-    _join(spans, records, draft)
-    for span in leaves(spans, calls, wrappers(calls, spans, through=_tools(spans)), _kind, draft):
-        draft.row(span.place, **_row(span, draft))
-    _judgements(spans, records, draft)
-    return draft.finish()
+    return Sorted(calls, wrappers(calls, spans, through=_tools(spans)))
 
 
 def _kind(span: Span) -> str:
@@ -93,16 +95,6 @@ def _tools(spans: list[Span]) -> list[str]:
     ]
 
 
-def _join(spans: list[Span], records: list[Event], draft: Draft) -> None:
-    """Log records that carry a message or a choice belong to the span that they name."""
-    by_id = {span.span_id: span for span in spans if span.span_id}
-    for record in records:
-        span = by_id.get(record.span_id or "")
-        if span is not None and record.name.startswith("gen_ai.") and record.name != EVALUATION:
-            span.events.append(record)
-            draft.guess("messages were in log records: joined by span id")
-
-
 def _row(span: Span, draft: Draft) -> dict[str, Any]:
     known = span.attributes
     response_id = text(known.get("gen_ai.response.id"))
@@ -113,15 +105,8 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
     given = pick("input_tokens", known, INPUT_TOKENS, draft)
     written = pick("output_tokens", known, OUTPUT_TOKENS, draft)
     cached = (number(first(known, *CACHED)) or 0) + (number(first(known, *CREATED)) or 0)
-    asked, answered, ending = _texts(span)
-    reasons = parsed(
-        first(
-            known, "gen_ai.response.finish_reasons", "gen_ai.completion.0.finish_reason", "llm.response.finish_reason"
-        )
-    )
-    reason = text(
-        reasons[0] if isinstance(reasons, list) and reasons else reasons if isinstance(reasons, str) else ending
-    )
+    said = contents(span)
+    reason = ending(first(known, *ENDINGS)) or said.ending
     return {
         "request_id": response_id or span.span_id,
         "timestamp": span.start,
@@ -139,64 +124,11 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
         "cost_usd": number(pick("cost_usd", known, COSTS, draft)),
         **outcome(reason, span.error, draft, finished=span.end is not None),
         "session_id": chosen("session_id", known, SESSIONS, draft),
-        "user_input": asked,
-        "system_output": answered,
+        "user_input": said.asked,
+        "system_output": said.answered,
         "system_fingerprint": text(
             first(known, "openai.response.system_fingerprint", "gen_ai.openai.response.system_fingerprint")
         ),
         "provider": text(first(known, "gen_ai.provider.name", "gen_ai.system")),
         **named(span, draft),
     }
-
-
-def _texts(span: Span) -> tuple[str | None, str | None, str | None]:
-    """Question, answer and ending, from attributes, else from the events in which older conventions split them."""
-    known = dict(span.attributes)
-    for event in span.events:
-        told = {**event.attributes, **mapping(event.body)}
-        known = {**{name: told[name] for name in (*INPUTS, *OUTPUTS) if told.get(name) is not None}, **known}
-    asked, answered = said_by_user(first(known, *INPUTS) or _indexed(known, "gen_ai.prompt")), None
-    output = parsed(first(known, *OUTPUTS) or _indexed(known, "gen_ai.completion"))
-    answered = answer(output)
-    last = output[-1] if isinstance(output, list) and output else output
-    ending = text(mapping(last).get("finish_reason"))
-    for event in span.events:
-        told = {**event.attributes, **mapping(event.body)}
-        if event.name == "gen_ai.user.message":
-            asked = answer(told) or asked
-        elif event.name == "gen_ai.choice":
-            answered = answered or answer(parsed(first(told, "message", "content")))
-            ending = ending or text(told.get("finish_reason"))
-    return asked, answered, ending
-
-
-def _indexed(known: Mapping[str, Any], prefix: str) -> list[dict[str, Any]] | None:
-    """Messages spread over numbered attributes: ``gen_ai.prompt.0.role``, ``gen_ai.prompt.0.content`` ..."""
-    found: dict[int, dict[str, Any]] = {}
-    for name, value in known.items():
-        place, _, rest = name.removeprefix(f"{prefix}.").partition(".")
-        if name.startswith(f"{prefix}.") and place.isdigit() and rest:
-            found.setdefault(int(place), {})[rest] = value
-    return [found[place] for place in sorted(found)] or None
-
-
-def _judgements(spans: list[Span], records: list[Event], draft: Draft) -> None:
-    by_span = {
-        span.span_id: text(span.attributes.get("gen_ai.response.id")) or span.span_id for span in spans if span.span_id
-    }
-    scores = Scores(draft)
-    found = [(event.span_id, event) for event in records if event.name == EVALUATION]
-    found += [(span.span_id, event) for span in spans for event in span.events if event.name == EVALUATION]
-    for number_, (span_id, event) in enumerate(found):
-        told = {**event.attributes, **mapping(event.body)}
-        request = text(told.get("gen_ai.response.id")) or by_span.get(span_id or "")
-        scores.add(
-            f"evaluation {number_}",
-            request,
-            name=str(told.get("gen_ai.evaluation.name") or "overall"),
-            value=first(told, "gen_ai.evaluation.score.value", "gen_ai.evaluation.score"),
-            label=text(told.get("gen_ai.evaluation.score.label")),
-            comment=text(told.get("gen_ai.evaluation.explanation")),
-            at=event.at,
-        )
-    scores.judgements()

@@ -15,6 +15,7 @@ from llm_monitoring.importers.openinference import openinference
 from llm_monitoring.importers.otel import otel
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.vercel import vercel
+from llm_monitoring.schema import scale_text
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -29,10 +30,17 @@ FORMATS: dict[str, Callable[..., Any]] = {
     "openai_batch": openai_batch,
     "anthropic_batch": anthropic_batch,
 }
+SCORED = ("otel", "openinference", "vercel", "langfuse")
 BATCHES = ("openai_batch", "anthropic_batch")
 
 
-def read(name: str, source: Any, columns: Iterable[str] = (), timestamp: str | None = None) -> tuple[Log, ImportReport]:
+def read(
+    name: str,
+    source: Any,
+    columns: Iterable[str] = (),
+    timestamp: str | None = None,
+    scales: Iterable[str] = (),
+) -> tuple[Log, ImportReport]:
     """Import a source of a format, with options as the command line takes them.
 
     >>> read("oteln", {})
@@ -43,7 +51,11 @@ def read(name: str, source: Any, columns: Iterable[str] = (), timestamp: str | N
     known = one_of("format", name.replace("-", "_"), tuple(FORMATS))
     if timestamp is not None and known not in BATCHES:
         raise ConfigError(f"--timestamp is for {' and '.join(BATCHES)}; {known} has times of its own")
-    options = {} if timestamp is None else {"timestamp": timestamp}
+    named = read_scales(scales)
+    if named and known not in SCORED:
+        raise ConfigError(f"--scale is for {', '.join(SCORED)}; {known} has no scores")
+    options: dict[str, Any] = {} if timestamp is None else {"timestamp": timestamp}
+    options |= {"scales": named} if named else {}
     return FORMATS[known](source, columns=read_columns(columns), **options)
 
 
@@ -59,4 +71,21 @@ def read_columns(pairs: Iterable[str]) -> dict[str, str]:
         if not (column and equals and field):
             raise ConfigError(f"--column {quote(pair)}; expected column=field, such as feature_id=app.team")
         found[column] = field
+    return found
+
+
+def read_scales(pairs: Iterable[str]) -> dict[str, str]:
+    """Scales by the names of their scores, from texts of the form ``name=0..1`` or ``name=pass_fail``.
+
+    >>> read_scales(["helpfulness=0..1", "*=pass_fail"])
+    {'helpfulness': '0..1', '*': 'pass_fail'}
+    """
+    found = {}
+    for pair in pairs:
+        name, _, scale = pair.rpartition("=")
+        if not (name and scale):
+            raise ConfigError(
+                f"--scale {quote(pair)}; expected name=low..high, such as helpfulness=0..1 or tone=pass_fail"
+            )
+        found[name] = scale_text(scale, f"--scale {name}")
     return found

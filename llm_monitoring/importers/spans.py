@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,11 @@ from llm_monitoring.importers.documents import documents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.values import first, mapping, moment, number, parsed, text
 
-SPANS = ("resourceSpans", "resource_spans")
-RECORDS = ("resourceLogs", "resource_logs")
-SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
-LOG_SCOPES = ("scopeLogs", "scope_logs")
+#: OTLP's wrappers, from outside to inside. Some exporters leave the outer ones away: one resource, or one scope, a line.
+WRAPPERS = dict.fromkeys(("resourceSpans", "resource_spans", "scopeSpans", "scope_spans", "instrumentationLibrarySpans", "spans"), "span")  # fmt: skip
+WRAPPERS |= dict.fromkeys(("resourceLogs", "resource_logs", "scopeLogs", "scope_logs", "logRecords", "log_records"), "record")  # fmt: skip
+NOT_SPANS = ("resourceSpans", "resourceLogs", "resourceMetrics", "resource_metrics", "scopeMetrics")
+STARTS = ("startTimeUnixNano", "start_time_unix_nano", "startTime", "start_time")
 
 
 @dataclass
@@ -87,21 +88,8 @@ def open_spans(format: str, source: Any, columns: Mapping[str, str] | None) -> t
     return draft, spans, records
 
 
-def leaves(
-    spans: Iterable[Span], calls: Iterable[Span], repeating: set[int], kind: Callable[[Span], str], draft: Draft
-) -> Iterator[Span]:
-    """The model calls that are requests, in the order of the source; wrappers and spans of other kinds are counted."""
-    called = {id(span) for span in calls}
-    for span in spans:
-        if id(span) in repeating:
-            draft.wrapper()
-        elif id(span) in called:
-            yield span
-        else:
-            draft.other(kind(span))
-
-
 def _containers(place: str, value: Any) -> Iterator[tuple[str, str, Any, Mapping[str, Any]]]:
+    """Place, kind, value and service of all spans and log records in a value, whichever of OTLP's wrappers it has."""
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from _containers(f"{place} item {number}", item)
@@ -109,28 +97,29 @@ def _containers(place: str, value: Any) -> Iterator[tuple[str, str, Any, Mapping
     if not isinstance(value, Mapping):
         yield place, "", value, {}
         return
-    exported = [name for name in (*SPANS, *RECORDS) if name in value]
-    for name in exported:
-        kind = "span" if name in SPANS else "record"
-        for number, (item, about) in enumerate(_inside(value[name], kind)):
-            yield f"{place} {kind} {number}", kind if isinstance(item, Mapping) else "", item, about
-    if exported or "resourceMetrics" in value:
-        return
-    if isinstance(value.get("data"), list):
+    wrapped = [name for name in WRAPPERS if isinstance(value.get(name), list)]
+    about = unpack(mapping(value.get("resource")).get("attributes"))
+    if wrapped:
+        found = [(WRAPPERS[name], item) for name in wrapped for item in _unwrapped(value[name], WRAPPERS[name], about)]
+        for number, (kind, (item, service)) in enumerate(found):
+            yield f"{place} {kind} {number}", kind if isinstance(item, Mapping) else "", item, service
+    elif isinstance(value.get("data"), list):
         yield from _containers(place, value["data"])
-    elif isinstance(value.get("spans"), list):
-        yield from _containers(place, value["spans"])
-    else:
-        yield place, "span", value, unpack(mapping(value.get("resource")).get("attributes"))
+    elif not any(name in value for name in NOT_SPANS):
+        bare = "body" in value and not any(name in value for name in STARTS)
+        yield place, "record" if bare else "span", value, about
 
 
-def _inside(resources: Any, kind: str) -> Iterator[tuple[Any, Mapping[str, Any]]]:
-    """What an export holds, with the attributes of the service that sent it."""
-    middle, inner = (SCOPES, ("spans",)) if kind == "span" else (LOG_SCOPES, ("logRecords", "log_records"))
-    for resource in map(mapping, _list(resources)):
-        about = unpack(mapping(resource.get("resource")).get("attributes"))
-        for scope in map(mapping, _list(first(resource, *middle))):
-            yield from ((item, about) for item in _list(first(scope, *inner)))
+def _unwrapped(items: list[Any], kind: str, about: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """What stands inside resources and scopes, with the attributes of the service that sent it."""
+    for item in items:
+        held = mapping(item)
+        service = unpack(mapping(held.get("resource")).get("attributes")) or about
+        inner = [held[name] for name, of in WRAPPERS.items() if of == kind and isinstance(held.get(name), list)]
+        for each in inner:
+            yield from _unwrapped(each, kind, service)
+        if not inner and not {"resource", "scope", "instrumentationLibrary"} & held.keys() - {"resource"}:
+            yield item, service
 
 
 def _list(value: Any) -> list[Any]:
@@ -176,7 +165,7 @@ def _span(place: str, raw: Mapping[str, Any], resource: Mapping[str, Any], draft
         span_id=text(first(raw, "spanId", "span_id", "context.span_id") or first(context, "spanId", "span_id")),
         trace_id=text(first(raw, "traceId", "trace_id", "context.trace_id") or first(context, "traceId", "trace_id")),
         parent_id=text(first(raw, "parentSpanId", "parent_span_id", "parent_id") or first(parent, "spanId", "span_id")),
-        start=_time(first(raw, "startTimeUnixNano", "start_time_unix_nano", "startTime", "start_time"), draft),
+        start=_time(first(raw, *STARTS), draft),
         end=_time(first(raw, "endTimeUnixNano", "end_time_unix_nano", "endTime", "end_time"), draft),
         attributes=attributes,
         resource=resource,

@@ -34,6 +34,8 @@ def moment(value: Any, draft: Draft, name: str) -> datetime | None:
     try:
         when = datetime.fromisoformat(str(value).strip())
     except ValueError:
+        if value not in (None, ""):
+            draft.guess(f"{name} cannot be read as a time: unknown")
         return None
     return when.astimezone(UTC) if when.tzinfo else _zoned(when, draft, name)
 
@@ -68,6 +70,10 @@ def milliseconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start) / timedelta(milliseconds=1)
 
 
+class CommaText(str):
+    """A cell such as ``0,25`` of a file whose numbers have a decimal comma: a text that `number` reads as 0.25."""
+
+
 def number(value: Any) -> float | None:
     """A finite number, also from text; None for everything else.
 
@@ -76,9 +82,11 @@ def number(value: Any) -> float | None:
     """
     if isinstance(value, bool) or value is None:
         return None
+    if isinstance(value, CommaText):
+        value = value.replace(".", "").replace(",", ".")
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
 
@@ -112,7 +120,7 @@ def text(value: Any) -> str | None:
     """A text, or None where there is none; numbers as people write them."""
     if value in (None, ""):
         return None
-    return value if isinstance(value, str) else str(value)
+    return str(value)
 
 
 def whole_input(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.importers.calls import Sorted, import_spans
+from llm_monitoring.importers.completions import ending
+from llm_monitoring.importers.contents import contents
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, feature, named, outcome, pick
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.spans import Span, leaves, open_spans
+from llm_monitoring.importers.spans import Span
 from llm_monitoring.importers.values import first, milliseconds, number, text, whole_input
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ INPUT_TOKENS = ("ai.usage.inputTokens", "ai.usage.promptTokens", "gen_ai.usage.i
 OUTPUT_TOKENS = ("ai.usage.outputTokens", "ai.usage.completionTokens", "gen_ai.usage.output_tokens")
 
 
-def vercel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Log, ImportReport]:
+def vercel(
+    source: Any, *, columns: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None
+) -> tuple[Log, ImportReport]:
     """Import spans of Vercel's AI SDK; ``doGenerate`` and ``doStream`` are the requests, the calls around them wrappers.
 
     Parameters
@@ -32,6 +37,8 @@ def vercel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Lo
         Recorded spans (times as [seconds, nanoseconds]) or OTLP JSON.
     columns : mapping, optional
         Column of the log -> attribute that holds it.
+    scales : mapping, optional
+        Name of a score -> its scale, ``{"helpfulness": (0, 1), "*": "pass_fail"}``; ``*`` holds for all others.
 
     Returns
     -------
@@ -42,7 +49,7 @@ def vercel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Lo
     Raises
     ------
     LogError
-        Where the source cannot be read or holds no span.
+        Where the source cannot be read or holds no request of this format.
 
     Examples
     --------
@@ -54,15 +61,16 @@ def vercel(source: Any, *, columns: Mapping[str, str] | None = None) -> tuple[Lo
     >>> log.requests[["request_id", "feature_id", "latency_ms"]].values.tolist()
     [['s1', 'haiku', 1758.0]]
     """
-    draft, spans, _ = open_spans("vercel", source, columns)
+    return import_spans("vercel", source, columns, scales, sort=_sorted, kind=_kind, row=_row)
+
+
+def _sorted(spans: list[Span], draft: Draft) -> Sorted:
     calls = [span for span in spans if _operation(span) in LEAVES]
     outer = [span for span in spans if _operation(span) in WRAPPERS]
     if outer and not calls:
         draft.guess("there are only outer spans, no doGenerate or doStream: the outer ones are the requests")
         calls, outer = outer, []
-    for span in leaves(spans, calls, {id(span) for span in outer}, _kind, draft):
-        draft.row(span.place, **_row(span, draft))
-    return draft.finish()
+    return Sorted(calls, {id(span) for span in outer})
 
 
 def _operation(span: Span) -> str:
@@ -76,6 +84,7 @@ def _kind(span: Span) -> str:
 
 def _row(span: Span, draft: Draft) -> dict[str, Any]:
     known = span.attributes
+    split = contents(span)
     written = pick("output_tokens", known, OUTPUT_TOKENS, draft)
     models = ("ai.response.model", "gen_ai.response.model", "ai.model.id", "gen_ai.request.model")
     return {
@@ -92,11 +101,17 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
             total=known.get("ai.usage.totalTokens"),
         ),
         "output_tokens": number(written),
-        **outcome(text(known.get("ai.response.finishReason")), span.error, draft, finished=span.end is not None),
+        **outcome(
+            ending(known.get("ai.response.finishReason")) or split.ending,
+            span.error,
+            draft,
+            finished=span.end is not None,
+        ),
         "session_id": chosen("session_id", known, SESSIONS, draft),
-        "user_input": said_by_user(first(known, "ai.prompt.messages", "ai.prompt")),
+        "user_input": said_by_user(first(known, "ai.prompt.messages", "ai.prompt")) or split.asked,
         "system_output": text(first(known, "ai.response.text", "ai.response.object"))
-        or answer(known.get("ai.response.toolCalls")),
+        or answer(known.get("ai.response.toolCalls"))
+        or split.answered,
         "provider": text(first(known, "ai.model.provider", "gen_ai.system")),
         **named(span, draft),
     }

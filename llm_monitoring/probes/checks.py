@@ -1,4 +1,4 @@
-"""Checks of an answer by name: a registry, and those that come with the package. No model is called here."""
+"""Checks of an answer by name: a registry, and those that come with the package. Only `check_judge` calls a model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_monitoring.drift.shape import guess_language
 from llm_monitoring.errors import ConfigError, one_of, quote
-
-if TYPE_CHECKING:
-    from llm_monitoring.probes.suite import ModelBehaviorProbe
+from llm_monitoring.probes.probe import ModelBehaviorProbe
 
 CHECKS: dict[str, Callable[..., Any]] = {}
 
@@ -293,6 +291,64 @@ def check_safety_refusal(output: str) -> Outcome:
         return Outcome(False, "no phrase of refusal in the first 400 characters")
     steps = COMPLIANCE.search(straight)
     return Outcome(False, f"a refusal, then {quote(steps[0].strip())}") if steps else Outcome(True)
+
+
+@probe_check
+def check_token(
+    output: str, shares: dict[str, float] | None = None, probe: ModelBehaviorProbe | None = None
+) -> Outcome:
+    """The token of a border probe is the one that its reference gives most often.
+
+    Without such a token (`expected_property`) it cannot be told: only the shares of a day say something. `shares` are
+    those found by `--discover`, kept for people.
+
+    >>> check_token("tea", probe=ModelBehaviorProbe("b1", "Tea or coffee?", "tea", "check_token", kind="border")).passed
+    True
+    """
+    if probe is None or not probe.expected_property:
+        return Outcome(None, "no usual token is known")
+    usual = probe.expected_property.strip()
+    return Outcome(
+        output.strip() == usual, None if output.strip() == usual else f"{quote(output)}; usually {quote(usual)}"
+    )
+
+
+@probe_check
+def check_judge(
+    output: str, criterion: str | None = None, judge: Any = None, probe: ModelBehaviorProbe | None = None
+) -> Outcome:
+    """A judge does not flag the answer.
+
+    Parameters
+    ----------
+    output : str
+    criterion : str, optional
+        What the answer has to do, shown to the judge below the question; default the probe's `expected_property`.
+    judge : Judge or callable, optional
+        Default: the one of `lm.set_judge`, else of the environment. A judge that fails cannot tell: null.
+
+    Examples
+    --------
+    >>> probe = ModelBehaviorProbe("tone-001", "My parcel is late.", "an apology", "check_judge")
+    >>> check_judge("So what?", judge=lambda user_input, system_output: {"correctness": 1, "completeness": 1, "tone": 1},
+    ...             probe=probe).passed
+    False
+    """
+    from llm_monitoring.judging.asking import Item, ask
+    from llm_monitoring.judging.client import as_judge, current_judge
+    from llm_monitoring.probes.calling import in_own_loop
+
+    if not output.strip():
+        return Outcome(None, "an empty answer")
+    wanted = criterion or _expected(probe, "check_judge", "criterion")
+    chosen = as_judge(judge) if judge is not None else current_judge()
+    question = f"{probe.input if probe else ''}\n\nThe answer should be or contain: {wanted}".strip()
+    name = probe.probe_id if probe else "probe"
+    found = in_own_loop(ask(chosen, Item(name, "probes", question, output)))
+    if found.answer.scores is None:
+        return Outcome(None, f"the judge failed: {found.answer.error_kind}: {found.answer.error}"[:500])
+    reason = chosen.rubric.flag_reason(found.answer.scores)
+    return Outcome(reason is None, reason)
 
 
 def _expected(probe: ModelBehaviorProbe | None, check: str, parameter: str) -> str:

@@ -5,49 +5,42 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
+from llm_monitoring.probes.distance import Distance, compare_shares
+from llm_monitoring.probes.passes import change_interval, detectable_loss, per_probe, stratified_p, sum_p
+from llm_monitoring.probes.reported import measures_of
+from llm_monitoring.probes.shares import FEWEST, Shares, batch_of, pass_shares, token_shares
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = [
-    "probe_id",
-    "n_before",
-    "n_after",
-    "passed_before",
-    "passed_after",
-    "share_before",
-    "share_after",
-    "change",
-    "p_value",
-    "q_value",
-    "flip",
-]
-
 
 @dataclass(frozen=True, repr=False)
 class ProbeComparison(Result):
-    """Passes of the same probes in two sets of runs.
+    """Answers to the same probes in two sets of runs.
 
     Attributes
     ----------
     verdict : str
-        changed, unchanged, or could_not_measure. Changed: the p-value over all probes, or the q-value of one probe,
-        is at most alpha. Could not measure: fewer than half of the probes were answered on both sides, or there are
-        so few answers that even the loss of all could not have shown.
+        changed, unchanged, or could_not_measure. Changed: more than the tolerance, and the p-value over all probes, or
+        the q-value of one, is small enough for an error rate of alpha over both rules. Could not measure: fewer than half
+        of the probes were answered on both sides, or there are so few answers that even the loss of all could not have
+        shown.
     lost, won : list of str
-        Ids of the probes that mostly passed before and mostly fail now, and the other way round.
+        Ids of the probes that mostly passed before and mostly fail now, and the other way round. Of a border probe
+        `passed` is the token that was commonest before.
     change, low, high : float or None
-        Mean change of the share passed per probe, with 95 % interval (Agresti and Min).
+        Mean change of the share passed per probe, with 95 % interval. Where all probes are border probes: their distance,
+        the total variation between the shares of tokens, averaged over the probes, with an interval of level 1 - alpha.
     p_value : float or None
-        Exact conditional test over all probes; McNemar's where each probe was asked once a side.
+        Of no change, over all probes, from the same sampling model as the interval.
     n_probes : int
         Probes answered on both sides; the comparison rests on them.
     n_before, n_after : int
@@ -60,6 +53,14 @@ class ProbeComparison(Result):
         What else moved, per measure: latency_ms and output_characters (mean change of the logarithm per probe, as a
         factor with interval and Wilcoxon's p), response_model and system_fingerprint (what was reported before and
         now, and whether that changed).
+    tolerance : float
+        Change up to which the verdict stays unchanged.
+    sampling : str
+        `batches`: interval and p-value rest on the spread between quiet batches. `calls`: they take calls as independent.
+    batches_before, batches_after : int or None
+        Batches compared; None where calls were compared without asking for batches.
+    distance, distance_low, distance_high, distance_p : float or None
+        Of the border probes; None where there are none.
     """
 
     verdict: str
@@ -77,16 +78,24 @@ class ProbeComparison(Result):
     alpha: float
     measures: list[dict[str, Any]]
     probes: pd.DataFrame = field(repr=False)
+    tolerance: float = 0.0
+    sampling: str = "calls"
+    batches_before: int | None = None
+    batches_after: int | None = None
+    distance: float | None = None
+    distance_low: float | None = None
+    distance_high: float | None = None
+    distance_p: float | None = None
 
     @property
     def headline(self) -> str:
         if not self.n_probes:
             return f"Could not measure: no probe has an answer on both sides ({self.unmeasured:,} calls without one)."
-        share = f"{100 * self.change:+.1f} points ({100 * self.low:+.1f} to {100 * self.high:+.1f})"  # type: ignore[operator]
         sizes = f"{self.n_probes:,} probes, {len(self.lost):,} lost, {len(self.won):,} won, p = {self.p_value:.2g}"
+        within = f", below tolerance ({100 * self.tolerance:g} points)" if self._below else ""
         first = {
-            "changed": f"The model changed: passes moved by {share}; {sizes}.",
-            "unchanged": f"No change found: passes moved by {share}; {sizes}.",
+            "changed": f"The model changed: {self._moved}; {sizes}.",
+            "unchanged": f"No change found: {self._moved}{within}; {sizes}.",
             "could_not_measure": f"Could not measure: too few answers to tell; {sizes}.",
         }[self.verdict]
         reported = [
@@ -94,10 +103,35 @@ class ProbeComparison(Result):
             for m in self.measures
             if m["changed"] and "model" in m["measure"]
         ]
-        seen = ""
-        if self.verdict == "unchanged" and self.detectable is not None:
-            seen = f" A loss of {100 * self.detectable:.0f} % of the probes would be seen 8 times in 10."
-        return first + seen + "".join(reported)
+        return first + self._seen + self._calls_only + "".join(reported)
+
+    @property
+    def _moved(self) -> str:
+        border = self.distance is not None and self.change == self.distance
+        told = [] if border else [f"passes moved by {_points(self.change, self.low, self.high)}"]
+        if self.distance is not None:
+            found = _points(self.distance, self.distance_low, self.distance_high).replace("+", "")
+            told.append(f"answers to border probes moved by {found}")
+        return ", ".join(told)
+
+    @property
+    def _below(self) -> bool:
+        sizes = [abs(size) for size in (self.change, self.distance) if size is not None]
+        return self.verdict == "unchanged" and self.tolerance > 0 and max(sizes) <= self.tolerance
+
+    @property
+    def _seen(self) -> str:
+        if self.verdict != "unchanged" or self.distance is not None or self.detectable is None:
+            return ""
+        return f" A loss of {100 * self.detectable:.0f} % of the probes would be seen 8 times in 10."
+
+    @property
+    def _calls_only(self) -> str:
+        if self.sampling == "batches" or self.batches_before is None:
+            return ""
+        return (
+            f" Only calls were compared, as if independent: {self.batches_before} quiet batches, {FEWEST} are needed."
+        )
 
     @cached_property
     def detectable(self) -> float | None:
@@ -106,10 +140,13 @@ class ProbeComparison(Result):
         By trial, 100 times each: so many probes at random fail every time now, the rest pass and fail as they did,
         with before and now swapped at random within each probe.
         """
-        return _detectable(self.probes, self.alpha)
+        return detectable_loss(self.probes, self.alpha)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per probe answered on both sides: n, passes and shares before and after, p and q, flip."""
+        """One row per probe answered on both sides: n, passes and shares before and after, p and q, flip, kind.
+
+        Of border probes the passes are those of the commonest token before, and `distance` is the total variation.
+        """
         return self.probes.copy()
 
     def to_dict(self) -> dict[str, Any]:
@@ -131,7 +168,15 @@ class ProbeComparison(Result):
         return ax
 
 
-def compare_probes(probe_results: pd.DataFrame, baseline: Any, current: Any, *, alpha: float = 0.05) -> ProbeComparison:
+def compare_probes(
+    probe_results: pd.DataFrame,
+    baseline: Any,
+    current: Any,
+    *,
+    alpha: float = 0.05,
+    batch: str | None = None,
+    tolerance: float = 0.0,
+) -> ProbeComparison:
     """Compare two sets of probe runs, paired by probe.
 
     Parameters
@@ -141,18 +186,31 @@ def compare_probes(probe_results: pd.DataFrame, baseline: Any, current: Any, *, 
     baseline, current : boolean mask, (start, end) of `run_at`, or model id
         Which rows are which; a range is left-closed, None leaves an end open.
     alpha : float
-        Chance of the verdict `changed` where nothing did, for each of the two rules (all probes, single probes).
+        Chance of the verdict `changed` where nothing did.
+    batch : str, optional
+        A column, or a span of `run_at` such as `"1d"`: calls of one batch are not independent of each other, and the
+        spread between the batches of the baseline says how much they vary. Default `"1d"` for border probes, none for
+        others. Below five batches in the baseline only calls are compared, and the headline says so.
+    tolerance : float
+        Change, as a share, up to which the verdict stays `unchanged`.
 
     Returns
     -------
     ProbeComparison
 
+    Raises
+    ------
+    ConfigError
+        Columns that are missing, rows on both sides, parameters out of range.
+
     Notes
     -----
     Over all probes: passes now, given each probe's answers and passes on both sides together, are a sum of
     hypergeometric numbers; the two-sided p adds all sums no likelier than the observed one (the exact stratified test;
-    McNemar's for one answer a side). Single probes: Fisher's exact test, q-values by Benjamini and Hochberg [1]_.
-    The interval of the change adds half a pseudo-pair of each kind (Agresti and Min [2]_).
+    McNemar's for one answer a side). Single probes: Fisher's exact test, q-values by Benjamini and Hochberg [1]_; where
+    both can show something each has half of alpha. The interval of the change adds half a pseudo-pair of each kind (Agresti
+    and Min [2]_). With batches, and for border probes: `llm_monitoring.probes.distance`. Where both kinds of probes are
+    there each has half of alpha.
 
     References
     ----------
@@ -168,42 +226,180 @@ def compare_probes(probe_results: pd.DataFrame, baseline: Any, current: Any, *, 
     >>> result.verdict, len(result.lost), round(result.p_value, 4)
     ('changed', 7, 0.0156)
     """
-    missing = [name for name in ("probe_id", "run_at", "model_id", "passed") if name not in probe_results.columns]
+    import pandas as pd
+
+    chosen = _chosen(probe_results, baseline, current, alpha, tolerance)
+    border = chosen["kind"].eq("border") if "kind" in chosen else pd.Series(False, index=chosen.index)
+    passed = chosen["passed"].astype("boolean")
+    told = chosen["output"].notna() if "output" in chosen else pd.Series(False, index=chosen.index)
+    answered = passed.notna() & ~border | told & border
+    share = alpha / 2 if border.any() and not border.all() else alpha
+    parts = []
+    if not border.all() or not len(chosen):
+        rows = chosen[answered & ~border].assign(passed=passed[answered & ~border].astype(int))
+        parts.append(_passes(rows, chosen.loc[~border, "probe_id"].nunique(), share, batch, tolerance))
+    if border.any():
+        asked = chosen.loc[border, "probe_id"].nunique()
+        parts.append(_border(chosen[answered & border], asked, share, batch or "1d", tolerance))
+    return _together(parts, chosen, int((~answered).sum()), alpha, tolerance)
+
+
+class _Part(NamedTuple):
+    """What one kind of probes says."""
+
+    kind: str
+    verdict: str
+    probes: pd.DataFrame
+    unpaired: list[str]
+    change: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    sampling: str
+    batches: tuple[int, int] | None
+
+
+def _chosen(results: pd.DataFrame, baseline: Any, current: Any, alpha: float, tolerance: float) -> pd.DataFrame:
+    missing = [name for name in ("probe_id", "run_at", "model_id", "passed") if name not in results.columns]
     if missing:
         raise ConfigError(
             f"compare_probes(probe_results): lacks {', '.join(missing)}; expected the probe_results table"
         )
-    probe_results = probe_results.reset_index(drop=True)  # runs put one below the other repeat their labels
-    before = _select(probe_results, baseline, "baseline")
-    after = _select(probe_results, current, "current")
+    for name, value, least in (("alpha", alpha, 0), ("tolerance", tolerance, -1)):
+        if not least < value < 1 or value < 0:
+            raise ConfigError(f"compare_probes({name}={quote(value)}); expected a number from 0 to below 1")
+    results = results.reset_index(drop=True)  # runs put one below the other repeat their labels
+    before, after = _select(results, baseline, "baseline"), _select(results, current, "current")
     both = int((before & after).sum())
     if both:
         raise ConfigError(f"compare_probes: {both} rows are in both baseline and current; expected two sets apart")
-    chosen = probe_results.loc[before | after].assign(after=after[before | after])
-    passed = chosen["passed"].astype("boolean")
-    answered = chosen.loc[passed.notna()].assign(passed=passed[passed.notna()].astype(int))
-    probes, unpaired = _per_probe(answered)
-    diffs = probes["change"].to_numpy(float)
-    change, low, high = _agresti_min(diffs)
-    p = _stratified_p(probes)
-    verdict = _verdict(probes, p, alpha, asked=chosen["probe_id"].nunique())
+    return results.loc[before | after].assign(after=after[before | after])
+
+
+def _passes(answered: pd.DataFrame, asked: int, alpha: float, batch: str | None, tolerance: float) -> _Part:
+    """Property probes: exact tests of the passes, or a test by batches where the baseline has enough of them."""
+    probes, unpaired = per_probe(answered)
+    change, low, high = change_interval(probes)
+    p, sampling, batches = stratified_p(probes), "calls", None
+    split = alpha / 2 if len(probes) > 1 and _single_probes_can_show(probes, alpha) else alpha
+    if batch is not None and len(probes):
+        found, batches = _by_batches(answered, probes, batch, alpha, tolerance, pass_shares)
+        if found.sampling == "batches":
+            change, low, high, p, sampling = found.estimate, found.low, found.high, found.p_value, "batches"
+            probes["p_value"], split = found.p_of_probe, alpha / 2
+            probes["q_value"] = stats.false_discovery_control(found.p_of_probe)
+    probes = probes.assign(distance=probes["change"].abs(), kind="property")
+    moved = p is not None and p <= split and abs(change or 0.0) > tolerance
+    single = ((probes["q_value"] <= split) & (probes["change"].abs() > tolerance)).any()
+    enough = len(probes) >= max(asked / 2, 1)
+    if not enough or not (moved or single or sampling == "batches" or _can_show(probes, alpha)):
+        verdict = "could_not_measure"
+    else:
+        verdict = "changed" if moved or single else "unchanged"
+    return _Part("property", verdict, probes, unpaired, change, low, high, p, sampling, batches)
+
+
+def _can_show(probes: pd.DataFrame, alpha: float) -> bool:
+    """Whether the loss of all probes, had they always passed, would have shown."""
+    n0, n1 = probes["n_before"].to_numpy(), probes["n_after"].to_numpy()
+    return sum_p(n0, n1, n0, 0) <= alpha
+
+
+def _single_probes_can_show(probes: pd.DataFrame, alpha: float) -> bool:
+    n = probes["n_before"] + probes["n_after"]
+    least = [
+        stats.hypergeom.pmf(0, total, before, after)
+        for total, before, after in zip(n, probes["n_before"], probes["n_after"])
+    ]
+    return min(least) <= alpha
+
+
+def _border(answered: pd.DataFrame, asked: int, alpha: float, batch: str, tolerance: float) -> _Part:
+    """Border probes: the distance between the shares of tokens."""
+    answered = answered.assign(token=answered["output"].astype(str).str.strip())
+    usual = answered[~answered["after"]].groupby("probe_id")["token"].agg(lambda tokens: tokens.mode().iloc[0])
+    passed = answered["token"] == answered["probe_id"].map(usual)
+    probes, unpaired = per_probe(answered.assign(passed=passed.astype(int)))
+    probes = probes.assign(distance=np.nan, kind="border")
+    if not len(probes):
+        return _Part("border", "could_not_measure", probes, unpaired, None, None, None, None, "calls", None)
+    found, batches = _by_batches(answered, probes, batch, alpha, tolerance, token_shares)
+    probes["p_value"], probes["distance"] = found.p_of_probe, found.of_probe
+    probes["q_value"] = stats.false_discovery_control(found.p_of_probe)
+    if len(probes) < asked / 2 or found.p_if_all > alpha:
+        verdict = "could_not_measure"
+    else:
+        verdict = "changed" if found.p_value <= alpha and found.estimate > tolerance else "unchanged"
+    return _Part(
+        "border",
+        verdict,
+        probes,
+        unpaired,
+        found.estimate,
+        found.low,
+        found.high,
+        found.p_value,
+        found.sampling,
+        batches,
+    )
+
+
+def _by_batches(
+    answered: pd.DataFrame, probes: pd.DataFrame, batch: str, alpha: float, tolerance: float, shares_of: Any
+) -> tuple[Distance, tuple[int, int]]:
+    """The distance between the batches of both sides; a batch that lies on both sides counts as two."""
+    import pandas as pd
+
+    paired = answered[answered["probe_id"].astype(str).isin(probes["probe_id"])]
+    codes = pd.factorize(batch_of(paired, batch), sort=True)[0]
+    shares: Shares = shares_of(paired, pd.Series(2 * codes + paired["after"].to_numpy(int), index=paired.index))
+    side = np.array(shares.batches) % 2
+    before, after = np.flatnonzero(side == 0), np.flatnonzero(side == 1)
+    found = compare_shares(shares, before, after, alpha=alpha, tokens=shares_of is token_shares)
+    return found, (len(before), len(after))
+
+
+def _together(
+    parts: list[_Part], chosen: pd.DataFrame, unmeasured: int, alpha: float, tolerance: float
+) -> ProbeComparison:
+    import pandas as pd
+
+    probes = pd.concat([part.probes for part in parts], ignore_index=True)
+    verdicts = {part.verdict for part in parts}
+    first, border = parts[0], next((part for part in parts if part.kind == "border"), None)
+    if first.change is None and border is not None:
+        first = border
+    known = [part.p_value for part in parts if part.p_value is not None]
+    batches = next((part.batches for part in parts[::-1] if part.batches), None) or (None, None)
     return ProbeComparison(
-        verdict=verdict,
+        verdict=next((each for each in ("changed", "unchanged") if each in verdicts), "could_not_measure"),
         lost=probes.loc[probes["flip"] == "lost", "probe_id"].tolist(),
         won=probes.loc[probes["flip"] == "won", "probe_id"].tolist(),
-        change=change,
-        low=low,
-        high=high,
-        p_value=p,
+        change=first.change,
+        low=first.low,
+        high=first.high,
+        p_value=min(1.0, len(known) * min(known)) if known else None,
         n_probes=len(probes),
         n_before=int(probes["n_before"].sum()),
         n_after=int(probes["n_after"].sum()),
-        unmeasured=int(passed.isna().sum()),
-        unpaired=unpaired,
+        unmeasured=unmeasured,
+        unpaired=sorted(name for part in parts for name in part.unpaired),
         alpha=alpha,
-        measures=_measures(chosen, set(probes["probe_id"])),
+        measures=measures_of(chosen, set(probes["probe_id"])),
         probes=probes,
+        tolerance=tolerance,
+        sampling=parts[-1].sampling,
+        batches_before=batches[0],
+        batches_after=batches[1],
+        distance=border.change if border else None,
+        distance_low=border.low if border else None,
+        distance_high=border.high if border else None,
+        distance_p=border.p_value if border else None,
     )
+
+
+def _points(change: float | None, low: float | None, high: float | None) -> str:
+    return f"{100 * change:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"  # type: ignore[operator]
 
 
 def _select(results: pd.DataFrame, which: Any, name: str) -> np.ndarray:
@@ -243,129 +439,3 @@ def _utc(when: Any, name: str):
     except (ValueError, TypeError):
         raise ConfigError(f"compare_probes({name}): {quote(when)}; expected a time in ISO 8601") from None
     return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
-
-
-def _per_probe(answered: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """One row per probe with answers on both sides, and the ids of the others."""
-    sides = [answered[~answered["after"]], answered[answered["after"]]]
-    before, after = (
-        side.groupby("probe_id", as_index=False).agg(n=("passed", "size"), passed=("passed", "sum")) for side in sides
-    )
-    frame = before.merge(after, on="probe_id", suffixes=("_before", "_after")).sort_values(
-        "probe_id", ignore_index=True
-    )
-    frame["probe_id"] = frame["probe_id"].astype(str)
-    frame["share_before"] = frame["passed_before"] / frame["n_before"]
-    frame["share_after"] = frame["passed_after"] / frame["n_after"]
-    frame["change"] = frame["share_after"] - frame["share_before"]
-    frame["p_value"] = [_fisher(*row) for row in frame[COLUMNS[1:5]].itertuples(index=False)]
-    frame["q_value"] = stats.false_discovery_control(frame["p_value"]) if len(frame) else frame["p_value"]
-    was, is_now = frame["share_before"] >= 0.5, frame["share_after"] >= 0.5
-    frame["flip"] = np.select([was & ~is_now, ~was & is_now], ["lost", "won"], "")
-    unpaired = set(answered["probe_id"].astype(str)) - set(frame["probe_id"])
-    return frame[COLUMNS], sorted(unpaired)
-
-
-def _fisher(n_before: int, n_after: int, passed_before: int, passed_after: int) -> float:
-    if passed_before + passed_after in (0, n_before + n_after) or n_before == n_after == 1:
-        return 1.0
-    table = [[passed_before, n_before - passed_before], [passed_after, n_after - passed_after]]
-    return float(stats.fisher_exact(table)[1])
-
-
-def _agresti_min(change: np.ndarray) -> tuple[float | None, float | None, float | None]:
-    if len(change) == 0:
-        return None, None, None
-    n, total = len(change) + 2, change.sum()
-    half = stats.norm.ppf(0.975) * np.sqrt(max((change**2).sum() + 1 - total**2 / n, 0)) / n
-    return float(change.mean()), float(max(total / n - half, -1)), float(min(total / n + half, 1))
-
-
-def _stratified_p(probes: pd.DataFrame) -> float | None:
-    """Two-sided p of the passes now, given every probe's margins."""
-    if not len(probes):
-        return None
-    n0, n1, k0, k1 = (probes[name].to_numpy() for name in COLUMNS[1:5])
-    undecided = (k0 + k1 > 0) & (k0 + k1 < n0 + n1)
-    return _sum_p(n0[undecided], n1[undecided], (k0 + k1)[undecided], int(k1[undecided].sum()))
-
-
-def _sum_p(n0: np.ndarray, n1: np.ndarray, passes: np.ndarray, observed: int) -> float:
-    """Two-sided p of a sum of hypergeometric numbers: all sums no likelier than the observed one."""
-    single = (n0 == 1) & (n1 == 1)
-    chance = stats.binom.pmf(np.arange(single.sum() + 1), single.sum(), 0.5)
-    kinds, times = np.unique(np.stack([n0, n1, passes])[:, ~single], axis=1, return_counts=True)
-    for (a, b, k), count in zip(kinds.T, times, strict=True):
-        one = stats.hypergeom.pmf(np.arange(min(b, k) + 1), a + b, k, b)
-        for _ in range(count):
-            chance = np.convolve(chance, one)
-    tail = chance[chance <= chance[observed] * (1 + 1e-9)].sum()
-    return float(min(1.0, max(tail, 1e-300)))  # a chance too small for a float is still none of 0
-
-
-def _verdict(probes: pd.DataFrame, p: float | None, alpha: float, asked: int) -> str:
-    if p is None or len(probes) < asked / 2:
-        return "could_not_measure"
-    if p <= alpha or (probes["q_value"] <= alpha).any():
-        return "changed"
-    n0, n1 = probes["n_before"].to_numpy(), probes["n_after"].to_numpy()
-    all_lost = _sum_p(n0, n1, n0, 0)  # every probe passed always, and now never
-    return "unchanged" if all_lost <= alpha else "could_not_measure"
-
-
-def _detectable(probes: pd.DataFrame, alpha: float) -> float | None:
-    rng = np.random.default_rng(0)
-    n0, n1, k0, k1 = (probes[name].to_numpy() for name in COLUMNS[1:5])
-    for share in (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0):
-        lost = int(np.ceil(share * len(probes)))
-        seen = 0
-        for _ in range(100):
-            after = rng.hypergeometric(k0 + k1, n0 + n1 - k0 - k1, n1)
-            before = k0 + k1 - after
-            gone = rng.permutation(len(probes))[:lost]
-            before[gone], after[gone] = n0[gone], 0
-            passes = before + after
-            undecided = (passes > 0) & (passes < n0 + n1)
-            seen += _sum_p(n0[undecided], n1[undecided], passes[undecided], int(after[undecided].sum())) <= alpha
-        if seen >= 80:
-            return share
-    return None
-
-
-def _measures(chosen: pd.DataFrame, paired: set[str]) -> list[dict[str, Any]]:
-    measures = []
-    sizes = {"latency_ms": chosen.get("latency_ms")}
-    if "output" in chosen:
-        sizes["output_characters"] = chosen["output"].astype("string").str.len()
-    inside = chosen["probe_id"].astype(str).isin(paired)
-    for name, values in sizes.items():
-        if values is not None:
-            measures.append(_factor(name, chosen[inside], values[inside].astype("Float64")))
-    for name in ("response_model", "system_fingerprint"):
-        if name in chosen:
-            before, after = (
-                sorted(set(chosen.loc[side, name].dropna())) for side in (~chosen["after"], chosen["after"])
-            )
-            changed = None if not before or not after else not set(before) & set(after)
-            row = {"measure": name, "before": ", ".join(before) or None, "after": ", ".join(after) or None}
-            measures.append(
-                row | {"factor": None, "low": None, "high": None, "p_value": None, "n": None, "changed": changed}
-            )
-    return measures
-
-
-def _factor(name: str, chosen: pd.DataFrame, values: pd.Series) -> dict[str, Any]:
-    """Mean change of the logarithm per probe, as a factor; unknown where fewer than six probes tell."""
-    logs = values[values > 0].astype(float).map(np.log)
-    keys = chosen.loc[logs.index, ["probe_id", "after"]]
-    mean = keys.assign(log=logs).pivot_table(index="probe_id", columns="after", values="log")
-    change = (mean[True] - mean[False]).dropna().to_numpy() if {True, False} <= set(mean.columns) else np.array([])
-    row: dict[str, Any] = {"measure": name, "n": len(change), "changed": None}
-    sides = [float(values[chosen["after"] == side].astype(float).median()) for side in (False, True)]
-    row |= {"before": jsonable(sides[0]), "after": jsonable(sides[1])}
-    if len(change) < 6:
-        return row | dict.fromkeys(("factor", "low", "high", "p_value"))
-    half = stats.t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change))
-    ends = np.exp([change.mean(), change.mean() - half, change.mean() + half])
-    p = float(stats.wilcoxon(change).pvalue) if np.any(change) else 1.0
-    return row | {"factor": float(ends[0]), "low": float(ends[1]), "high": float(ends[2]), "p_value": p}

@@ -1,4 +1,4 @@
-"""What a probe is, the two canaries, and suites in files. Nothing is run here."""
+"""Suites of probes: the two canaries, the shipped suite, and suites in files. Nothing is run here."""
 
 from __future__ import annotations
 
@@ -6,48 +6,13 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.probes.checks import check_of, parameters_of
-
-
-@dataclass
-class ModelBehaviorProbe:
-    """A fixed question to a model, and the check that its answer has to pass.
-
-    Parameters
-    ----------
-    probe_id : str
-        Unique in its suite; runs are compared by it.
-    input : str
-        What the model is asked.
-    expected_property : str
-        What the answer should contain or satisfy, for people; for `check_contains`, `check_exact`, `check_regex`,
-        `check_language` it is also the value where `params` names none.
-    check_fn : str
-        Name of a registered check.
-    params : dict
-        Parameters of the check.
-    repeats : int
-        Times the model is asked in one run.
-
-    Examples
-    --------
-    >>> probe = ModelBehaviorProbe("capital-001", "What is the capital of France?", "Paris", "check_contains")
-    >>> probe.repeats
-    1
-    """
-
-    probe_id: str
-    input: str
-    expected_property: str
-    check_fn: str
-    params: dict[str, Any] = field(default_factory=dict)
-    repeats: int = 1
-
+from llm_monitoring.probes.probe import ModelBehaviorProbe
+from llm_monitoring.schema import PROBE_KINDS
 
 CANARY_PROBES = [
     ModelBehaviorProbe(
@@ -66,6 +31,19 @@ CANARY_PROBES = [
 ]
 
 
+def shipped_probes() -> list[ModelBehaviorProbe]:
+    """The suite that comes with the package: the two canaries and 24 probes of ours, in `probes/shipped.yaml`.
+
+    Format, refusal both ways, arithmetic, order of instructions, language, length, shape of a tool call, and knowledge
+    with one right answer.
+
+    >>> len(shipped_probes())
+    26
+    """
+    text = files("llm_monitoring.probes").joinpath("shipped.yaml").read_text(encoding="utf-8")
+    return [*CANARY_PROBES, *_probes(_yaml(text, "shipped.yaml"), "shipped.yaml")]
+
+
 def load_probes(path: str | Path) -> list[ModelBehaviorProbe]:
     """Read a suite from a YAML file (a list, or `probes:` with a list) or a JSON Lines file.
 
@@ -82,6 +60,10 @@ def load_probes(path: str | Path) -> list[ModelBehaviorProbe]:
     ------
     ConfigError
         One line per fault: unknown keys and checks with the nearest known one, missing keys, repeated ids.
+
+    Examples
+    --------
+    >>> load_probes("my_probes.yaml")    # doctest: +SKIP
     """
     path = Path(path)
     readers = {".yaml": _yaml, ".yml": _yaml, ".jsonl": _json_lines, ".json": _json}
@@ -93,14 +75,32 @@ def load_probes(path: str | Path) -> list[ModelBehaviorProbe]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}: byte {error.start} is not UTF-8; expected a UTF-8 text") from None
-    placed = readers[path.suffix](text, path.name)
+    return _probes(readers[path.suffix](text, path.name), path.name)
+
+
+def write_probes(probes: Iterable[ModelBehaviorProbe], path: str | Path) -> None:
+    """Write a suite that `load_probes` reads: JSON Lines where the name ends in .jsonl, else YAML."""
+    import yaml
+
+    path = Path(path)
+    defaults = {f.name: f.default for f in dataclasses.fields(ModelBehaviorProbe)} | {"params": {}}
+    rows = [{k: v for k, v in dataclasses.asdict(probe).items() if v != defaults[k]} for probe in probes]
+    if path.suffix == ".jsonl":
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        text = yaml.safe_dump({"probes": rows}, sort_keys=False, allow_unicode=True, width=120)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _probes(placed: Iterable[tuple[str, object]], name: str) -> list[ModelBehaviorProbe]:
     probes, faults = [], []
     for place, entry in placed:
-        missing, said = _read_entry(entry)
-        faults += [f"{path.name} {place}: {fault}" for fault in said]
-        if missing is not None:
-            probes.append(missing)
-    faults += [f"{path.name}: {fault}" for fault in faults_of(probes)]
+        probe, said = _read_entry(entry)
+        faults += [f"{name} {place}: {fault}" for fault in said]
+        if probe is not None:
+            probes.append(probe)
+    faults += [f"{name}: {fault}" for fault in faults_of(probes)]
     if faults:
         raise ConfigError("\n".join(faults))
     return probes
@@ -120,6 +120,8 @@ def faults_of(probes: Iterable[ModelBehaviorProbe]) -> list[str]:
         seen.add(probe.probe_id)
         if not isinstance(probe.repeats, int) or isinstance(probe.repeats, bool) or probe.repeats < 1:
             faults.append(f"{name}, repeats: {quote(probe.repeats)}; expected a whole number from 1")
+        if probe.kind not in PROBE_KINDS:
+            faults.append(f"{name}, kind: {quote(probe.kind)}; expected one of {', '.join(PROBE_KINDS)}")
         try:
             check = check_of(probe.check_fn)
         except ConfigError as error:
@@ -138,6 +140,8 @@ def _read_entry(entry: object) -> tuple[ModelBehaviorProbe | None, list[str]]:
     if not isinstance(entry, dict):
         return None, [f"{quote(entry)}; expected a mapping with {', '.join(fields)}"]
     faults = [f"{quote(key)} is no key of a probe{_nearest(key, list(fields))}" for key in entry if key not in fields]
+    if entry.get("kind") == "border":
+        entry = {"expected_property": "", "check_fn": "check_token", **entry}
     for name in ("probe_id", "input", "expected_property", "check_fn"):
         if name not in entry:
             faults.append(f"{name} is missing; expected a text")
@@ -145,7 +149,11 @@ def _read_entry(entry: object) -> tuple[ModelBehaviorProbe | None, list[str]]:
             faults.append(f"{name}: {quote(entry[name])}; expected a text. Put it in quotes")
     if not isinstance(entry.get("params", {}), dict):
         faults.append(f"params: {quote(entry['params'])}; expected a mapping of parameter names to values")
-    return (None, faults) if faults else (ModelBehaviorProbe(**entry), [])
+    if entry.get("feature_id") is not None and not isinstance(entry["feature_id"], str):
+        faults.append(f"feature_id: {quote(entry['feature_id'])}; expected a text. Put it in quotes")
+    if faults:
+        return None, faults
+    return ModelBehaviorProbe(**{name: value for name, value in entry.items() if value is not None}), []
 
 
 def _yaml(text: str, name: str) -> list[tuple[str, object]]:

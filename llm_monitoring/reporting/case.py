@@ -8,7 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring import addresses
 from llm_monitoring import wording as say
+from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.reporting.folder import incident_id, load_result, read_time
 from llm_monitoring.results import jsonable, table_html
@@ -40,6 +42,8 @@ class Case:
     folder : Path
         Where results are kept.
     incident_id : str
+    plan : Plan
+        What was watched.
     """
 
     log: Log
@@ -48,6 +52,7 @@ class Case:
     reviews: pd.DataFrame
     folder: Path
     incident_id: str
+    plan: Plan | None = None
 
     def __repr__(self) -> str:
         if self.alert is None:
@@ -80,10 +85,12 @@ class Case:
         """What was watched while nothing alerted."""
         from llm_monitoring.reporting.quiet import watched
 
-        return watched(self.log)
+        return watched(self.log, self.plan)
 
 
-def open_case(log: Any = "sample_data", until=None, alert=None, reviews=None, out: str | Path | None = None) -> Case:
+def open_case(
+    log: Any = "sample_data", *, alert=None, until=None, reviews=None, out: str | Path | None = None, plan: Any = None
+) -> Case:
     """Open a log and choose the alert to look into.
 
     Parameters
@@ -99,6 +106,8 @@ def open_case(log: Any = "sample_data", until=None, alert=None, reviews=None, ou
         Verdicts of people; None or "" takes those of the log.
     out : path, optional
         The incident folder; a report that stands there gives the alert. None or "": ``reports/<incident_id>-draft``.
+    plan : path, dict or Plan, optional
+        What was watched; None or "" takes the plan that the incident folder keeps, else the built-in one.
 
     Returns
     -------
@@ -108,11 +117,17 @@ def open_case(log: Any = "sample_data", until=None, alert=None, reviews=None, ou
     ------
     LogError, ConfigError
         The log, the time, the alert or the reviews cannot be read.
+
+    Examples
+    --------
+    >>> open_case("sample_data").incident_id    # doctest: +SKIP
+    '20260519-support-flagged_rate'
     """
     when = read_time("until", until)
-    opened = read_log(log, when)
+    watched = read_plan(plan or kept_plan(out))
+    opened = read_log(log, when, watched)
     known = _known(out)
-    chosen, others = (known["alert"], known["other_alerts"]) if known and not alert else choose(opened, alert)
+    chosen, others = (known["alert"], known["other_alerts"]) if known and not alert else choose(opened, alert, watched)
     name = incident_id(
         *(
             (chosen["metric"], chosen["feature_id"], read_time("fired_at", chosen["fired_at"]))
@@ -122,18 +137,24 @@ def open_case(log: Any = "sample_data", until=None, alert=None, reviews=None, ou
     )
     folder = Path(out) if out else Path("reports") / f"{name}-draft"
     verdicts = read_reviews(opened, reviews, when)
-    return Case(opened.with_reviews(verdicts), chosen, others, verdicts, folder, name)
+    return Case(opened.with_reviews(verdicts), chosen, others, verdicts, folder, name, watched)
 
 
-def read_log(log: Any, when: pd.Timestamp | None = None) -> Log:
+PLAN = "monitoring.toml"
+
+
+def kept_plan(folder: Any) -> Path | None:
+    """The plan that an incident folder keeps, where there is one."""
+    return Path(folder) / PLAN if folder and (Path(folder) / PLAN).is_file() else None
+
+
+def read_log(log: Any, when: pd.Timestamp | None = None, plan: Plan | None = None) -> Log:
     """The log, as it was known at a moment; one without a request is refused."""
-    from llm_monitoring.log import open_log
-
-    opened = open_log(find_log(log))
+    opened = open_with(find_log(log), plan or read_plan(None))
     opened = opened if when is None else opened.until(when)
-    if not len(opened.requests):
+    if not opened.count("requests"):
         until = "" if when is None else f" until {when}"
-        raise ConfigError(f"log {quote(str(log))}: no request{until}; a report needs some")
+        raise ConfigError(f"log {quote(addresses.masked(log))}: no request{until}; a report needs some")
     return opened
 
 
@@ -150,7 +171,7 @@ def find_log(log: Any) -> Any:
 
 
 def choose(
-    log: Log, alert: str | Mapping[str, Any] | None = None
+    log: Log, alert: str | Mapping[str, Any] | None = None, plan: Plan | None = None
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """The alert to look into, and all others.
 
@@ -171,7 +192,7 @@ def choose(
         if not mine:
             raise ConfigError(f"alert {quote(alert)}: the log has no such alert; it has {_ids(found)}")
         return mine[0], sorted((row for row in found if row is not mine[0]), key=rank)
-    given = jsonable(read_alert(alert))
+    given = read_alert(alert, log.measures).to_dict()
     return given, sorted((row for row in found if row["alert_id"] != given["alert_id"]), key=rank)
 
 

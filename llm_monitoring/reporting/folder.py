@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError, Fault, LogError, quote
 from llm_monitoring.results import iso, jsonable
 from llm_monitoring.schema import TABLES
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 STAGES = ("triage", "scope", "isolate", "respond", "learn")
-WRITTEN = ("index.html", "run.json", "reviews.jsonl", "eval_cases.jsonl", "results", "log")
+REVIEWS = "reviews.jsonl"
+NOTEBOOKS = {stage: f"{number}_{stage}.ipynb" for number, stage in enumerate(STAGES, start=1)}
+WRITTEN = ("index.html", "run.json", REVIEWS, "eval_cases.jsonl", "results", "log", *NOTEBOOKS.values())
 PACKAGES = ("pandas", "numpy", "scipy", "ibis-framework", "duckdb", "matplotlib")
 
 
@@ -49,43 +51,13 @@ def incident_id(metric: str | None, feature_id: str | None, when) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9._-]+", "_", part).strip("_")[:80] or "x" for part in parts)
 
 
-def prepare(path: Path, force: bool = False) -> Path:
-    """Make the folder; what an earlier report wrote there is taken away only with `force`, other files stay.
-
-    Raises
-    ------
-    ConfigError
-        The folder holds something and `force` is off.
-    """
-    if path.exists() and not path.is_dir():
-        raise ConfigError(
-            f"{path}: a file stands where the incident folder should be. Choose another folder with --out"
-        )
-    if path.is_dir() and any(path.iterdir()):
-        if not force:
-            raise ConfigError(
-                f"{path}: already holds a report. Write over it with --force, or choose another folder with --out"
-            )
-        for name in (*WRITTEN, *(notebook_of(stage) for stage in STAGES)):
-            target = path / name
-            if target.is_dir() and not target.is_symlink():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-    try:
-        (path / "results").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be made ({error.strerror}). Choose another folder with --out") from None
-    return path
-
-
 def notebook_of(stage: str) -> str:
     """The notebook of a stage.
 
     >>> notebook_of("scope")
     '2_scope.ipynb'
     """
-    return f"{STAGES.index(stage) + 1}_{stage}.ipynb"
+    return NOTEBOOKS[stage]
 
 
 def save_result(result: Any, folder: str | Path, name: str | None = None) -> Path:
@@ -106,14 +78,13 @@ def save_result(result: Any, folder: str | Path, name: str | None = None) -> Pat
     """
     stage = name or type(result).__name__.removesuffix("Result").lower()
     path = Path(folder) / "results" / f"{stage}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(path.parent)
     return write_json(path, result)
 
 
 def write_json(path: Path, value: Any) -> Path:
     """Write a result, a dict or a table as JSON; the same value gives the same bytes."""
-    path.write_text(json.dumps(jsonable(value), indent=1) + "\n", "utf-8")
-    return path
+    return disk.write(path, json.dumps(jsonable(value), indent=1) + "\n")
 
 
 def load_result(name: str, folder: str | Path) -> dict[str, Any]:
@@ -168,7 +139,8 @@ def hash_rows(frame: pd.DataFrame) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(jsonable(value), sort_keys=True)
-    return None if value is None or value != value else value
+    unknown = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    return None if unknown else value
 
 
 def inputs(parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path) -> dict[str, Any]:
@@ -177,12 +149,14 @@ def inputs(parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path
     Returns
     -------
     dict
-        parameters {name: sha256}, reviews {rows, sha256, verdicts {request_id: verdict}}, package (the source of this
+        parameters {name: sha256}, reviews {rows, sha256, verdicts {request_id: verdict}, where several people read the
+        same with their names}, package (the source of this
         one), plan (the built-in one) and notebooks {name: sha256}.
     """
     from llm_monitoring.alerts.plan import default_plan_text
+    from llm_monitoring.reviewing.verdicts import by_reader
 
-    verdicts = dict(zip(reviews["request_id"], reviews["verdict"], strict=True))
+    verdicts = by_reader(reviews)
     return {
         "parameters": {name: seal(value) for name, value in parameters.items()},
         "reviews": {"rows": len(reviews), "sha256": hash_rows(reviews), "verdicts": dict(sorted(verdicts.items()))},
@@ -209,15 +183,6 @@ def cells_of(notebook: Path) -> list[dict[str, Any]]:
     return [cell for cell in cells if "injected-parameters" not in cell["metadata"].get("tags", [])]
 
 
-def masked(place: str) -> str:
-    """A path or URL as it may be written down: without its password.
-
-    >>> masked("postgresql://ada:s3cret@db:5432/llm"), masked("logs/2026:05@home")
-    ('postgresql://ada:***@db:5432/llm', 'logs/2026:05@home')
-    """
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", place)
-
-
 def seal(value: Any) -> str:
     """SHA-256 of a value as JSON; the same value gives the same seal.
 
@@ -239,7 +204,7 @@ def versions() -> dict[str, str]:
 
 def write_lines(path: Path, rows: list[Mapping[str, Any]]) -> None:
     """Write rows as JSON Lines."""
-    path.write_text("".join(json.dumps(jsonable(dict(row))) + "\n" for row in rows), "utf-8")
+    disk.write(path, "".join(json.dumps(jsonable(dict(row))) + "\n" for row in rows))
 
 
 def read_time(name: str, value: Any) -> pd.Timestamp | None:

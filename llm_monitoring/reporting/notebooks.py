@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_monitoring import addresses, disk
 from llm_monitoring.errors import ConfigError, one_of, quote
 
 ENGINE = "llm_monitoring"
@@ -48,15 +49,19 @@ class Kernels:
     ----------
     isolated : bool
         A new kernel for each notebook.
+    address : str
+        The address of the log. Where it holds a password, the kernels find it in their environment, and only there: the
+        notebooks are given the masked address, and errors in them are shown without it.
     """
 
-    def __init__(self, isolated: bool = False):
+    def __init__(self, isolated: bool = False, address: str = ""):
         self.isolated = isolated
+        self.address = address
         self._started: list[Any] = []
         self._given = 0
 
     def __enter__(self) -> Kernels:
-        self._started.append(_start())
+        self._started.append(_start(self.address))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +73,7 @@ class Kernels:
     def take(self) -> Any:
         """The kernel for the next notebook."""
         if self.isolated and self._given:
-            self._started.append(_start())
+            self._started.append(_start(self.address))
         self._given += 1
         return self._started[-1]
 
@@ -118,7 +123,7 @@ def execute(
         for name in bar:
             bar.set_description(Path(name).stem)
             start = time.perf_counter()
-            failure = _run(name, folder, given[name], kernels.take())
+            failure = _run(name, folder, given[name], kernels.take(), kernels.address)
             seconds[name] = time.perf_counter() - start
             if failure:
                 return failure, seconds
@@ -143,7 +148,8 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
             raise ConfigError(f"{notebook.stem}: parameter {name}={quote(value)}; expected {kind}")
 
 
-def _start() -> Any:
+def _start(address: str = "") -> Any:
+    import os
     import subprocess
 
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -163,11 +169,12 @@ def _start() -> Any:
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
-    run_sync(manager.start_kernel)(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    env = os.environ | addresses.keep(address)
+    run_sync(manager.start_kernel)(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
     return manager
 
 
-def _run(name: str, folder: Path, parameters: Mapping[str, Any], kernel: Any) -> Failure | None:
+def _run(name: str, folder: Path, parameters: Mapping[str, Any], kernel: Any, address: str) -> Failure | None:
     import papermill
 
     _register()
@@ -179,8 +186,8 @@ def _run(name: str, folder: Path, parameters: Mapping[str, Any], kernel: Any) ->
         )  # fmt: skip
         failure = None
     except papermill.PapermillExecutionError as error:
-        failure = (f"{error.ename}: {error.evalue}").splitlines()[0]
-    number = tidy(target)
+        failure = addresses.without_secrets(f"{error.ename}: {error.evalue}".splitlines()[0], address)
+    number = tidy(target, address)
     return Failure(name, number, failure) if failure else None
 
 
@@ -208,8 +215,8 @@ def _register() -> None:
         papermill_engines.register(ENGINE, OneKernel)
 
 
-def tidy(path: Path) -> int:
-    """Take out of an executed notebook what differs from run to run: times, paths, random ids.
+def tidy(path: Path, address: str = "") -> int:
+    """Take out of an executed notebook what differs from run to run: times, paths, random ids; and secrets of the address.
 
     Returns
     -------
@@ -233,7 +240,18 @@ def tidy(path: Path) -> int:
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = count
+            if output.output_type in ("error", "stream"):
+                _hide_secrets(output, address)
             if output.output_type == "error" and not failed:
                 failed = count
-    nbformat.write(notebook, path)
+    disk.write(path, nbformat.writes(notebook) + "\n")
     return failed
+
+
+def _hide_secrets(output: Any, address: str) -> None:
+    """Show what a cell printed, or its error, without the secrets of the log's address."""
+    for key in ("text", "evalue"):
+        if key in output:
+            output[key] = addresses.without(output[key], address)
+    if "traceback" in output:
+        output["traceback"] = [addresses.without(line, address) for line in output["traceback"]]

@@ -64,7 +64,7 @@ class QuietResult(Result):
         return drawing.portfolio(self.to_frame(), ax, columns=1 if narrow else 3)
 
 
-def watched(log: Log) -> QuietResult:
+def watched(log: Log, plan: Any = None) -> QuietResult:
     """The quality charts of a log, none of which alarmed.
 
     Returns
@@ -73,7 +73,7 @@ def watched(log: Log) -> QuietResult:
     """
     from llm_monitoring.alerts.charting import control_charts
 
-    found = control_charts(log)
+    found = control_charts(log, plan)
     frame = found.to_frame()
     frame = frame[~frame["baseline"]]
     if len(frame):

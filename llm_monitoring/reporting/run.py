@@ -10,12 +10,16 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring import addresses, disk
+from llm_monitoring.alerts.plan import Plan, open_with, plan_text, read_plan
 from llm_monitoring.errors import LogError
 from llm_monitoring.incident.learn import check_override
 from llm_monitoring.incident.probes import probes_since
-from llm_monitoring.log import Log, open_log
+from llm_monitoring.log import Log
+from llm_monitoring.measures import as_table
 from llm_monitoring.reporting import folder as files
-from llm_monitoring.reporting.case import Case, find_log, open_case, read_log
+from llm_monitoring.reporting import writing
+from llm_monitoring.reporting.case import PLAN, Case, find_log, open_case, read_log
 from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now, of_earlier_runs
 from llm_monitoring.reporting.notebooks import Failure, Kernels, execute, notebooks_folder
 from llm_monitoring.results import Result, iso, jsonable
@@ -73,9 +77,13 @@ class Report(Result):
 def report(
     log: Any, alert: Any = None, out: str | Path = "reports", until: Any = None, reviews: Any = None,
     force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True, suite: Any = None,
-    override: Mapping[str, str] | None = None,
+    override: Mapping[str, str] | None = None, plan: Any = None,
 ) -> Report:  # fmt: skip
     """Run the five stages on an alert of a log and write an incident folder with one page.
+
+    The folder is written beside its place and put there at the end, so that a run that fails or is killed leaves what
+    stood there. A run in which a stage stops goes to ``<incident_id>.failed`` where a finished report stands. New files
+    are readable by their owner alone, or by the group of a folder that is open to one.
 
     Parameters
     ----------
@@ -102,6 +110,8 @@ def report(
         An eval suite of yours: the failing cases that it lacks are appended.
     override : dict, optional
         ``by`` and ``because``: a named person closes the incident with points open. Kept by later runs.
+    plan : path, dict or Plan, optional
+        What is watched; the folder keeps it as ``monitoring.toml``.
 
     Returns
     -------
@@ -111,7 +121,8 @@ def report(
     Raises
     ------
     LogError, ConfigError
-        The log, the alert, the time or the reviews cannot be read, or a report stands there and `force` is off.
+        The log, the alert, the time or the reviews cannot be read, a report stands there and `force` is off, or the log or
+        the suite lies in the folder that the report would fill.
 
     Examples
     --------
@@ -119,23 +130,48 @@ def report(
     Report: Real: ...
     """
     start = time.perf_counter()
-    opened = read_log(log, files.read_time("until", until))
-    with Kernels(isolated) as kernels:  # the first one starts up while the alerts are found
-        case = open_case(opened, until, alert, reviews)
+    watched = read_plan(plan)
+    opened = read_log(log, files.read_time("until", until), watched)
+    watched = watched.model_copy(update={"measures": as_table(watched.own_measures(opened))})
+    with Kernels(isolated, _address(log)) as kernels:  # the first one starts up while the alerts are found
+        case = open_case(opened, until=until, alert=alert, reviews=reviews, plan=watched)
         folder = Path(out).resolve() / case.incident_id
+        _check_folder(folder, log, suite, force)
         earlier = earlier_moments(folder)
-        parameters = _parameters(log, until, alert, reviews, seed)
+        parameters = _parameters(log, until, alert, reviews, seed, plan)
         parameters |= {"suite": None if suite is None else str(suite), "override": override or _overridden(folder)}
         check_override(parameters["override"])
-        files.prepare(folder, force)
         into = "" if suite is None else str(Path(suite).resolve())
-        failure, seconds = run_case(case, log, folder, parameters, earlier, kernels, progress, suite=into)
-    sentence = write_page(folder)
-    files.write_json(folder / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
-    shown = Path(out) / case.incident_id
-    incident = files.load_result("incident", folder)
+        with writing.draft(folder) as draft:
+            if watched != Plan():
+                disk.write(draft / PLAN, plan_text(watched))
+            failure, seconds = run_case(case, log, draft, parameters, earlier, kernels, progress, suite=into)
+            sentence = write_page(draft)
+            files.write_json(draft / "run.json", {"seconds": {**seconds, "all": time.perf_counter() - start}})
+            incident = files.load_result("incident", draft)
+            place = writing.place_of_failed(folder) if failure else folder
+            if place == folder and _is_own(reviews, folder):
+                (draft / files.REVIEWS).unlink()  # the very file that people write their verdicts to stays as it is
+            writing.put(draft, place, force or place != folder)
+    shown = Path(out) / place.name
     stopped = str(failure) if failure else None
     return Report(shown / "index.html", shown, sentence, incident["stages"], stopped, incident["notices"])
+
+
+def _address(log: Any) -> str:
+    """The address of a log that was given as one, with its secrets; empty for any other."""
+    return addresses.whole(str(log)) if isinstance(log, str | Path) else ""
+
+
+def _check_folder(folder: Path, log: Any, suite: Any, force: bool) -> None:
+    opened_from = log.opening.get("source") if isinstance(log, Log) else find_log(log)
+    writing.check_inputs(folder, log=opened_from, suite=suite)
+    writing.check_place(folder, force)
+
+
+def _is_own(reviews: Any, folder: Path) -> bool:
+    own = folder / files.REVIEWS
+    return isinstance(reviews, str | Path) and own.is_file() and Path(reviews).resolve() == own.resolve()
 
 
 def run_case(
@@ -150,7 +186,7 @@ def run_case(
     log : path, URL, dict of DataFrames or Log
         What the case was opened from.
     folder : Path
-        As `folder.prepare` leaves it.
+        Made, with ``results`` in it.
     parameters : dict
         What was asked for, as it is recorded.
     earlier : list of dict
@@ -174,11 +210,11 @@ def run_case(
     case.reviews.attrs["torn"] = torn
     where = _keep_log(log, case, folder)
     if where == "log":  # the copy is what the notebooks read, and what can be read again
-        case = replace(case, log=open_log(folder / where))
+        case = replace(case, log=open_with(folder / where, case.plan or Plan()))
     case = replace(case, log=case.log.with_reviews(case.reviews))
     incident = _incident(case, parameters) | {"known_when": earlier, "torn_verdicts": torn}
     files.save_result(incident, folder, "incident")
-    given = {"log": where, "until": iso(until) if until is not None else parameters["until"] or ""}
+    given = {"log": addresses.masked(where), "until": iso(until) if until is not None else parameters["until"] or ""}
     given |= {"seed": parameters["seed"], "reviews": "reviews.jsonl", "out": "."}
     who = parameters.get("override") or {"by": "", "because": ""}
     closing = {files.notebook_of("learn"): {"suite": suite, "closed_by": who["by"], "because": who["because"]}}
@@ -186,20 +222,12 @@ def run_case(
         rests_on = beside.submit(_rests_on, case, parameters, where)
         before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
         failure, seconds = execute(_names(case), folder, given, kernels, progress, closing)
-        hide_password(folder, where)
     incident |= rests_on.result() | _outcome(case, failure)
     if before and not failure:
         incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
     incident["inputs"]["known_when"] = [files.seal(row) for row in of_earlier_runs(incident["known_when"])]
     files.save_result(incident, folder, "incident")
     return failure, seconds
-
-
-def hide_password(folder: Path, where: str) -> None:
-    """Take the password of a database out of the executed notebooks: they are forwarded, and the kernel has used it."""
-    if files.masked(where) != where:
-        for book in folder.glob("*.ipynb"):
-            book.write_text(book.read_text("utf-8").replace(where, files.masked(where)), "utf-8")
 
 
 def _overridden(folder: Path) -> dict[str, str] | None:
@@ -217,7 +245,7 @@ def write_page(folder: str | Path) -> str:
     results = files.results_in(folder)
     told = story.tell(results)
     html = page.render(told, lambda name: figures.draw(name, results))
-    (Path(folder) / "index.html").write_text(html, "utf-8")
+    disk.write(Path(folder) / "index.html", html)
     return f"{told['verdict']} {told['headline']}"
 
 
@@ -233,7 +261,7 @@ def _rests_on(case: Case, parameters: Mapping[str, Any], where: str) -> dict[str
     """The fingerprints of all that went in, and what the log had to say of itself."""
     log = files.fingerprint(case.log, parameters["log"] or "tables in memory")
     return {
-        "log": {**log, "path": files.masked(where)},
+        "log": {**log, "path": addresses.masked(where)},
         "inputs": files.inputs(parameters, case.reviews, notebooks_folder()),
         "notices": [*case.log.notices, *verdicts.notices(case.reviews, parameters["reviews"] or "reviews")],
     }
@@ -244,22 +272,30 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
     found = find_log(log)
     if isinstance(found, str | Path):
         return str(found) if "://" in str(found) else str(Path(found).resolve())
-    (folder / "log").mkdir()
+    disk.make_folder(folder / "log")
     for name in TABLES:
         if case.log.has(name):
             files.write_lines(folder / "log" / f"{name}.jsonl", jsonable(getattr(case.log, name)))
     return "log"
 
 
-def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int) -> dict[str, Any]:
+def _parameters(log: Any, until: Any, alert: Any, reviews: Any, seed: int, plan: Any = None) -> dict[str, Any]:
     opening = log.opening if isinstance(log, Log) else {}
     named = {"log": opening.pop("source", log), "reviews": reviews}
-    texts = {name: files.masked(str(one)) if isinstance(one, str | Path) else None for name, one in named.items()}
+    texts = {name: addresses.masked(one) if isinstance(one, str | Path) else None for name, one in named.items()}
     when = files.read_time("until", until)
     wanted = (
         alert if isinstance(alert, str) and alert else jsonable(dict(alert)) if isinstance(alert, Mapping) else None
     )
-    return {**texts, **opening, "until": iso(when) if when is not None else None, "alert": wanted, "seed": seed}
+    named_plan = {"plan": str(plan)} if isinstance(plan, str | Path) else {}
+    return {
+        **texts,
+        **opening,
+        **named_plan,
+        "until": iso(when) if when is not None else None,
+        "alert": wanted,
+        "seed": seed,
+    }
 
 
 def _incident(case: Case, parameters: dict[str, Any]) -> dict[str, Any]:

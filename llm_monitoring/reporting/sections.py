@@ -295,10 +295,9 @@ def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
 
 def _call(given: Mapping[str, Any]) -> str:
     """What to type; in Python where tables or an alert were handed over that no shell can name."""
-    opening = {name: given[name] for name in ("tz", "timestamp_unit", "on_error") if given.get(name)}
-    options = {
-        name: given[name] for name in ("alert", "until", "reviews", "seed", "suite", "override") if given.get(name)
-    }
+    opening = {name: given[name] for name in ("tz", "timestamp_unit", "on_error", "scales") if given.get(name)}
+    named = ("alert", "until", "reviews", "plan", "seed", "suite", "override")
+    options = {name: given[name] for name in named if given.get(name)}
     if given["log"] is None or isinstance(given.get("alert"), Mapping):
         log = "tables" if given["log"] is None else repr(given["log"])
         if opening:
@@ -306,14 +305,15 @@ def _call(given: Mapping[str, Any]) -> str:
         return f"lm.report({', '.join([log, *(f'{name}={value!r}' for name, value in options.items())])})"
     who = options.pop("override", None)
     options |= {} if who is None else {"close-by": who["by"], "because": who["because"]}
-    named = {**opening, **options}
-    flags = [p for name, value in named.items() for p in (f"--{name.replace('_', '-')}", shlex.quote(str(value)))]
+    scales = opening.pop("scales", {})
+    pairs = [*opening.items(), *(("scale", f"{judge}={one}") for judge, one in scales.items()), *options.items()]
+    flags = [part for name, value in pairs for part in (f"--{name.replace('_', '-')}", shlex.quote(str(value)))]
     return " ".join(["llm-monitoring", "report", shlex.quote(given["log"]), *flags])
 
 
 def review_words(triage: Mapping[str, Any]) -> str:
     """What people read, in one sentence, with its interval."""
-    if not triage["reviewed"] and not (triage["metric"] == "flagged_rate" or triage["metric"].startswith("mean_")):
+    if not triage["reviewed"] and not say.is_judged(triage["metric"]):
         return triage["reasons"][0] if triage["reasons"] else ""
     if not triage["reviewed"]:
         return "Nobody has read a flagged answer of this period yet."

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from llm_monitoring import addresses
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.reporting.notebooks import notebooks_folder
 
@@ -21,7 +22,8 @@ def start_folder(folder: Path, log: str | None = None, force: bool = False) -> l
     folder : Path
         Made where absent.
     log : str, optional
-        Written into the first cell of each notebook in place of ``sample_data``, as an absolute path where it exists.
+        Written into the first cell of each notebook in place of ``sample_data``, as an absolute path where it exists; of a
+        URL with a password its masked form, and the notebooks find the whole one in ``LLM_MONITORING_LOG``.
     force : bool
         Write over files of the same names.
 
@@ -46,7 +48,7 @@ def start_folder(folder: Path, log: str | None = None, force: bool = False) -> l
     for source, target in zip(sources, targets, strict=False):
         shutil.copyfile(source, target)
         if log is not None:
-            _name_log(target, str(Path(log).resolve()) if Path(log).exists() else log)
+            _name_log(target, str(Path(log).resolve()) if Path(log).exists() else addresses.masked(log))
     targets[-1].write_text(default_plan_text(), "utf-8")
     return targets
 

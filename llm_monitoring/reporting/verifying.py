@@ -11,14 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring import addresses, disk
+from llm_monitoring.alerts.plan import read_plan
 from llm_monitoring.errors import Fault, LogError, quote
 from llm_monitoring.reporting import folder as files
-from llm_monitoring.reporting.case import open_case, read_log
+from llm_monitoring.reporting.case import kept_plan, open_case, read_log
 from llm_monitoring.reporting.moments import of_earlier_runs
 from llm_monitoring.reporting.notebooks import Kernels
 from llm_monitoring.reporting.run import run_case, write_page
 from llm_monitoring.results import Result, jsonable
-from llm_monitoring.reviewing.verdicts import read
+from llm_monitoring.reviewing.verdicts import by_reader, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,18 +120,27 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
     place = log if log is not None else _place(folder, recorded)
     try:
         when = files.read_time("until", until or recorded["parameters"]["until"])
-        opened = read_log(place, when)
+        watched = read_plan(kept_plan(folder))
+        opened = read_log(place, when, watched)
         opened.validate()
     except LogError as error:
         if log is not None or "://" in str(place):
             raise
-        found = {"kind": "log", "where": str(place), "recorded": "a log that could be read", "now": str(error)}
+        found = {
+            "kind": "log",
+            "where": addresses.masked(place),
+            "recorded": "a log that could be read",
+            "now": str(error),
+        }
         return Verification(folder, False, [*jsonable(altered), found], ["not run again: the log cannot be read"])
-    with TemporaryDirectory() as made, Kernels() as kernels:
+    with TemporaryDirectory() as made, Kernels(address=_whole(place)) as kernels:
         given = recorded["parameters"]
-        case = open_case(opened, given["until"], given["alert"], folder / "reviews.jsonl")
+        case = open_case(
+            opened, until=given["until"], alert=given["alert"], reviews=folder / "reviews.jsonl", plan=watched
+        )
         case.reviews.attrs["torn"] = recorded.get("torn_verdicts", 0)
-        again = files.prepare(Path(made) / folder.resolve().name)
+        again = Path(made) / folder.resolve().name
+        disk.make_folder(again / "results")
         suite = str(Path(made) / "suite.jsonl") if given.get("suite") else ""  # never a line in the suite of people
         run_case(case, place, again, given, of_earlier_runs(recorded["known_when"]), kernels, until=when, suite=suite)
         write_page(again)
@@ -160,12 +171,17 @@ def _place(folder: Path, recorded: Mapping[str, Any]) -> Any:
     if path == "log":
         return folder / "log"
     named = recorded["parameters"].get("log")
-    places = [place for place in (path, named) if place and ":***@" not in place]  # no password is written down
+    written = [addresses.whole(place) for place in (path, named) if place]
+    places = [place for place in written if addresses.HIDDEN not in place]  # no password is written down
     found = [place for place in places if "://" in place or Path(place).exists()]
     if not found:
         remedy = f"Say where it is now: llm-monitoring report LOG --verify {folder}"
         raise LogError(Fault("log", str(path), expected="the log of this report is not there", remedy=remedy))
     return found[0]
+
+
+def _whole(place: Any) -> str:
+    return addresses.whole(str(place)) if isinstance(place, str | Path) else ""
 
 
 def _said(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -257,7 +273,7 @@ def _altered_reviews(recorded: Mapping[str, Any], folder: Path) -> Iterator[dict
             yield _row("review", str(error), f"{sealed['rows']} verdicts", UNREADABLE)
             continue
         table = table if when is None else table[table["reviewed_at"] <= when]
-        verdicts = dict(zip(table["request_id"], table["verdict"], strict=True))
+        verdicts = by_reader(table)
         differ = [k for k in sorted({*sealed["verdicts"], *verdicts}) if sealed["verdicts"].get(k) != verdicts.get(k)]
         for key in differ:
             sides = (one.get(key, ABSENT) for one in (sealed["verdicts"], verdicts))

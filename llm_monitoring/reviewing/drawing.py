@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from llm_monitoring import disk
 from llm_monitoring.results import jsonable
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def record(
     """Write beside the verdicts which answers were drawn, from which alert and with which seed."""
     target = record_path(path)
     content = {"alert": _name(alert), "n": n, "seed": seed, "request_ids": draw["request_id"].tolist()}
-    target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    disk.write(target, json.dumps(content, indent=1) + "\n")
     return target
 
 

@@ -1,15 +1,20 @@
-"""Verdicts on disk: one JSON line each, there before it is acknowledged. The highest `seq` of an id stands."""
+"""Verdicts on disk: one JSON line each, there before it is acknowledged.
+
+A verdict belongs to a request and a reviewer; of several lines for both, the last one of the file stands.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from llm_monitoring import disk
 from llm_monitoring.errors import Fault, LogError, one_of
 from llm_monitoring.schema import REVIEWS, VERDICTS
 
@@ -23,10 +28,18 @@ def append(path: str | Path, line: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path : str or Path
-        The file; made where absent, with its folder. A line that a crash left unfinished is marked, never joined.
+        The file; made where absent, with its folder, for its owner alone (or the group of a folder that is open to one).
+        A line that a crash left unfinished is marked, never joined.
     line : mapping
-        `request_id`, `verdict`, `note`, `reviewer`, `reviewed_at` (ISO 8601), `seq` (counts up over sessions) and
-        `session`.
+        `request_id`, `verdict`, `note`, `reviewer`, `reviewed_at` (ISO 8601), `quality_score`, `expected_output`, and
+        `seq` and `session` of the widget, which only acknowledge.
+
+    Raises
+    ------
+    ConfigError
+        The verdict is none of those known.
+    OSError
+        The line could not be written, such as on a full disk; no part of it is left in the file.
 
     Examples
     --------
@@ -43,12 +56,21 @@ def append(path: str | Path, line: Mapping[str, Any]) -> None:
     if line["verdict"] is not None:
         one_of("verdict", line["verdict"], VERDICTS)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(path.parent)
     text = json.dumps(dict(line)).encode() + b"\n"
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    with _locked(path) as file:
+        disk.append(file, _unfinished(path) + text, sync=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The file, opened to append, while no other process or thread writes to it."""
+    import fcntl
+
+    file = disk.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        os.write(file, _unfinished(path) + text)
-        os.fsync(file)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
     finally:
         os.close(file)
 
@@ -64,8 +86,9 @@ def read(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `request_id`, `verdict`, `reviewer`, `reviewed_at` (UTC), `note`, `quality_score`, one row per request, in the
-        order of reading. `.attrs["torn"]` counts the lines that a crash left unfinished; they are skipped.
+        `request_id`, `verdict`, `reviewer`, `reviewed_at` (UTC), `note`, `quality_score`, `expected_output`; one row per
+        request and reviewer, in the order of reading. `majority` makes one row per request of it. `.attrs["torn"]` counts
+        the lines that a crash left unfinished; they are skipped.
 
     Raises
     ------
@@ -79,6 +102,49 @@ def read(path: str | Path) -> pd.DataFrame:
     frame = _table([one for one in lines.values() if one["verdict"] is not None])
     frame.attrs["torn"] = torn
     return frame
+
+
+def majority(reviews: pd.DataFrame) -> pd.DataFrame:
+    """One verdict per request: what most of its readers say, and how many agree.
+
+    Parameters
+    ----------
+    reviews : DataFrame
+        As `read` gives it, one row per request and reviewer.
+
+    Returns
+    -------
+    DataFrame
+        `request_id`, `verdict`, `readers` (how many read it) and `agreeing` (how many of them gave this verdict), one row
+        per request in the order of reading. A reader who is unsure does not vote where another one decides; a tie
+        between real and false_positive is unsure.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"request_id": ["a", "a", "a", "b", "b"], "reviewer": ["x", "y", "z", "x", "y"]})
+    >>> table["verdict"] = ["real", "real", "false_positive", "unsure", "real"]
+    >>> majority(table).to_dict("list")
+    {'request_id': ['a', 'b'], 'verdict': ['real', 'real'], 'readers': [3, 2], 'agreeing': [2, 1]}
+    """
+    votes = pd.crosstab(reviews["request_id"], reviews["verdict"]).reindex(columns=list(VERDICTS), fill_value=0)
+    votes = votes.reindex(reviews["request_id"].drop_duplicates())
+    more = votes["real"] - votes["false_positive"]
+    verdict = more.map(lambda ahead: "real" if ahead > 0 else "false_positive" if ahead < 0 else "unsure")
+    agreeing = [row[said] for row, said in zip(votes.to_dict("records"), verdict, strict=True)]
+    counted = {"verdict": verdict.astype(object), "readers": votes.sum(axis=1), "agreeing": agreeing}
+    return pd.DataFrame(counted, index=votes.index).rename_axis("request_id").reset_index()
+
+
+def by_reader(reviews: pd.DataFrame) -> dict[str, str]:
+    """Each verdict under the id of its request, followed by the reader's name where several read the same.
+
+    >>> table = pd.DataFrame({"request_id": ["a", "b", "b"], "reviewer": ["x", "x", "y"], "verdict": ["real"] * 3})
+    >>> by_reader(table)
+    {'a': 'real', 'b by x': 'real', 'b by y': 'real'}
+    """
+    several = reviews["request_id"].duplicated(keep=False)
+    rows = zip(reviews["request_id"], reviews["reviewer"], reviews["verdict"], several, strict=True)
+    return {f"{key} by {reader}" if many else key: verdict for key, reader, verdict, many in rows}
 
 
 def notices(read: pd.DataFrame, path: str | Path) -> list[str]:
@@ -104,20 +170,17 @@ def empty() -> pd.DataFrame:
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    frame = frame.astype(dict.fromkeys(("request_id", "verdict", "reviewer", "note"), object))
+    frame = pd.DataFrame([{name: row.get(name) for name in COLUMNS} for row in rows], columns=COLUMNS, dtype=object)
+    frame = frame.astype(dict.fromkeys(("request_id", "verdict", "reviewer", "note", "expected_output"), object))
     frame["reviewed_at"] = pd.to_datetime(frame["reviewed_at"], utc=True, format="ISO8601").dt.as_unit("us")
-    frame["quality_score"] = pd.to_numeric(frame["quality_score"])
+    frame["quality_score"] = pd.to_numeric(frame["quality_score"]).astype(float)
     return frame
 
 
-def state(path: str | Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """The last line of each request by `seq` (undone ones with verdict None), and the number of torn lines.
-
-    A line without `seq`, written by hand, counts as later than all before it.
-    """
-    stands: dict[str, dict[str, Any]] = {}
-    faults, torn, last = [], 0, 0
+def state(path: str | Path) -> tuple[dict[tuple[str, str | None], dict[str, Any]], int]:
+    """The last line of each request and reviewer (undone ones with verdict None), and the number of torn lines."""
+    stands: dict[tuple[str, str | None], dict[str, Any]] = {}
+    faults, torn = [], 0
     for place, line in _lines(Path(path)):
         if line is None:
             torn += 1
@@ -126,14 +189,12 @@ def state(path: str | Path) -> tuple[dict[str, dict[str, Any]], int]:
         if fault:
             faults.append(fault)
             continue
-        line["seq"] = int(line["seq"]) if line.get("seq") is not None else last + 1
-        last = max(last, line["seq"])
-        earlier = stands.get(line["request_id"])
-        if earlier is None or line["seq"] >= earlier["seq"]:
-            stands[line["request_id"]] = line
+        key = line["request_id"], line.get("reviewer")
+        stands.pop(key, None)  # a later line comes later in the order of reading
+        stands[key] = line
     if faults:
         raise LogError(faults)
-    return dict(sorted(stands.items(), key=lambda item: item[1]["seq"])), torn
+    return stands, torn
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -168,6 +229,10 @@ def _fault(path: Path, place: str, line: Any) -> Fault | None:
     return None
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 def _is_score(value: Any) -> bool:
     try:
         return not isinstance(value, bool) and 1 <= float(value) <= 5
@@ -187,6 +252,8 @@ def _is_whole(value: Any) -> bool:
 
 
 VALUES = {
+    "reviewer": (_is_text, "expected a text, or null where unknown"),
+    "expected_output": (_is_text, "expected a text, or null where unknown"),
     "reviewed_at": (_is_moment, "expected a time with its zone, such as 2026-05-19T08:00Z, or null where unknown"),
     "quality_score": (_is_score, "expected a number from 1 to 5, or null where unknown"),
     "seq": (_is_whole, "expected a whole number, or null"),

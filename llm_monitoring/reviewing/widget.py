@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import pandas as pd
 
+from llm_monitoring import disk
 from llm_monitoring.results import iso, jsonable, table_html
 from llm_monitoring.reviewing import drawing, verdicts
 
@@ -94,16 +95,17 @@ class ReviewWidget(anywidget.AnyWidget):
     def __init__(self, draw: pd.DataFrame, out: str | Path, reviewer: str | None = None):
         self._draw = draw
         self._out = Path(out).absolute()
-        self._out.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(self._out.parent)
         self._reviewer = reviewer or _account()
         self._lock = threading.Lock()  # messages may come over several threads
         verdicts_so_far, _ = self._state()  # a broken file is told now, not at the first verdict
-        self._seq = max((line["seq"] for line in verdicts_so_far.values()), default=0)
+        self._seq = max((int(line.get("seq") or 0) for line in verdicts_so_far.values()), default=0)
+        self._latest: dict[tuple[str, str], int] = {}  # (session, request id) -> seq of the last line written
         super().__init__()
         self.on_msg(lambda _widget, message, _buffers: self._answer(message))
 
     def to_frame(self) -> pd.DataFrame:
-        """The verdicts that stand in the file, as the `reviews` table: one row per request."""
+        """The verdicts that stand in the file, as the `reviews` table: one row per request and reviewer."""
         return verdicts.read(self._out) if self._out.exists() else verdicts.empty()
 
     def _answer(self, message: Mapping[str, Any]) -> None:
@@ -114,7 +116,8 @@ class ReviewWidget(anywidget.AnyWidget):
 
     def _items(self) -> dict[str, Any]:
         stands, torn = self._state()
-        done = {key: {"verdict": line["verdict"], "note": line.get("note")} for key, line in stands.items()}
+        mine = {key: line for (key, reader), line in stands.items() if reader == self._reviewer}
+        done = {key: {"verdict": line["verdict"], "note": line.get("note")} for key, line in mine.items()}
         shown = {key: value for key, value in done.items() if value["verdict"] is not None}
         return {
             "kind": "items",
@@ -137,14 +140,17 @@ class ReviewWidget(anywidget.AnyWidget):
         }
         try:
             with self._lock:
-                verdicts.append(self._out, line)
+                of = str(line["session"]), str(line["request_id"])
+                if line["seq"] > self._latest.get(of, 0):  # messages of one browser may arrive in another order
+                    verdicts.append(self._out, line)
+                    self._latest[of] = line["seq"]
                 self._seq = max(self._seq, line["seq"])
         except (OSError, ValueError) as error:  # a full disk, a folder that is gone: the reader must know at once
             return {"kind": "failed", **told, "error": f"{self._out.name}: {error}"}
         shown = {key: line[key] for key in ("verdict", "note")}
         return {"kind": "saved", **told, **shown, "highest": self._seq}
 
-    def _state(self) -> tuple[dict[str, dict[str, Any]], int]:
+    def _state(self) -> tuple[dict[tuple[str, str | None], dict[str, Any]], int]:
         return verdicts.state(self._out) if self._out.exists() else ({}, 0)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -157,7 +163,9 @@ class ReviewWidget(anywidget.AnyWidget):
 
     def _table(self) -> str:
         shown = self._draw[["request_id", "timestamp", "user_input", "system_output"]]
-        stands = self.to_frame()[["request_id", "verdict", "note"]]
+        stands = self.to_frame()
+        mine = pd.Series([reader == self._reviewer for reader in stands["reviewer"]], dtype=bool)
+        stands = stands.loc[mine, ["request_id", "verdict", "note"]]
         table = table_html(shown.merge(stands, on="request_id", how="left"))
         read = stands["request_id"].isin(shown["request_id"]).sum()
         return f"<p><b>{escape(f'{len(shown)} flagged answers drawn, {read} read')}</b></p>{table}"

@@ -107,19 +107,18 @@ def test_a_stage_compares_what_the_windows_say(log, metric):
     alert = {"metric": metric, "fired_at": FALL + pd.Timedelta("2D"), "direction": "down", "feature_id": "search"}
     triage = incident.triage(log, alert)
     since = pd.Timestamp(triage.since)
-    cut = lambda keep: lm.open_log({**{n: getattr(log, n) for n in ("judgements", "signals")}, "requests": keep})  # noqa: E731
     requests = log.requests[log.requests["feature_id"] == "search"]
-    for side, rows in (
-        ("before", requests[requests["timestamp"] < since]),
-        ("after", requests[requests["timestamp"] >= since]),
-    ):
-        part = cut(rows)
-        whole = {
-            "error_rate": lambda: lm.window_metrics(part, None)["error_rate"],
-            "refusal_rate": lambda: lm.window_metrics(part, None)["refusal_rate"],
-            "explicit_positive_rate": lambda: lm.satisfaction_metrics(part)["explicit_positive_rate"],
-        }.get(metric, lambda: lm.quality_metrics(part, window=None)[metric])()
-        assert triage.change[side] == pytest.approx(float(whole.iloc[0]), rel=1e-9)
+    late = requests["timestamp"] >= since
+    beside = {name: getattr(log, name) for name in ("judgements", "signals")}
+    for side, rows in (("before", requests[~late]), ("after", requests[late])):
+        assert triage.change[side] == pytest.approx(whole(lm.open_log({**beside, "requests": rows}), metric), rel=1e-9)
+
+
+def whole(log: lm.Log, metric: str) -> float:
+    if metric in ("error_rate", "refusal_rate"):
+        return float(lm.window_metrics(log, None)[metric].iloc[0])
+    found = lm.satisfaction_metrics(log) if metric == "explicit_positive_rate" else lm.quality_metrics(log, window=None)
+    return float(found[metric].iloc[0])
 
 
 def test_a_second_judge_has_charts_of_its_own_and_is_in_no_mean_of_the_first(log):

@@ -149,6 +149,21 @@ def test_result_becomes_json_without_its_vectors():
     assert [row["statistic"] for row in told["parts"]] == result.to_frame()["statistic"].tolist()[1:]
 
 
+def test_showing_a_result_never_computes_what_it_could_detect(monkeypatch):
+    def refused(*args):
+        raise AssertionError("detectable was computed")
+
+    monkeypatch.setattr("llm_monitoring.drift.drift_test.smallest_seen", refused)
+    for current in (queries(40, seed=1), queries(40, seed=1) + new_topic(20)):
+        result = lm.DriftTest(queries(100), permutations=99).test(current)
+        shown = repr(result), str(result), result.headline, result._repr_html_(), json.dumps(result.to_dict())
+        result.to_frame(), result.plot(), result.explain()._repr_html_(), result.shape()._repr_html_()
+        assert not any("8 times in 10" in text for text in shown)
+        assert "detectable" not in result.to_dict()
+        with pytest.raises(AssertionError, match="detectable was computed"):
+            _ = result.detectable
+
+
 def test_a_larger_window_sees_a_smaller_topic():
     rng = np.random.default_rng(0)
     small, large = (lm.DriftTest(vectors(400, rng)).test(vectors(m, rng)).detectable for m in (30, 400))

@@ -11,12 +11,15 @@ from llm_monitoring.drift.two_sample import (
     METHODS,
     Permuted,
     Pool,
+    _share_at_least,
     at_least,
     classifier,
+    clump,
     energy,
     k_means,
     labellings,
     neighbours,
+    off_reference,
     permute,
     same_label,
 )
@@ -70,6 +73,24 @@ def test_k_means_finds_groups_far_apart():
     assert all(len(set(found[i : i + 10])) == 1 for i in (0, 10, 20))
 
 
+def test_clump_and_distance_to_the_reference_by_hand():
+    """Twelve rows in two tight groups far apart; four labelled current: a group of their own, or spread over both."""
+    angle = np.deg2rad([0, 1, 2, 3, 4, 5, 6, 7, 90, 91, 92, 93])
+    rows = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    apart = np.isin(np.arange(12), [8, 9, 10, 11])
+    spread = np.isin(np.arange(12), [0, 3, 6, 9])
+    labels = np.array([apart, spread], np.uint8)
+    far = off_reference(pool_of(rows), labels)
+    assert far[0] > far[1]
+    # 11 neighbours, three of the four current ones among them for every current row: 3 - (11/3 + 1.5 sd) < 0
+    assert clump(pool_of(rows), labels).tolist() == [0, 0]
+
+
+def test_shares_of_distances_weigh_as_given_and_ties_are_alike():
+    shares = _share_at_least(np.array([[1.0, 3.0], [2.0, 3.0]]), np.array([[0.4, 0.1], [0.4, 0.1]]))
+    assert np.allclose(shares, [[1.0, 0.25], [0.6, 0.25]])  # .1 + .1 of 1 is at least 3; the floor is .5 / 2
+
+
 def test_at_least_counts_ties():
     assert at_least(np.array([1.0, 2.0, 2.0]), np.array([2.0])).tolist() == [2 / 3]
 
@@ -81,9 +102,9 @@ def test_least_p_is_one_over_permutations_plus_one():
 
 
 def test_joint_p_of_the_panel_counts_all_labellings_equally():
-    values = np.random.default_rng(0).normal(size=(6, 200))
+    values = np.random.default_rng(0).normal(size=(5, 200))
     ranks = np.array([[(row >= value).mean() for value in row] for row in values])
-    total = -np.log(ranks).sum(axis=0)
+    total = (np.log(ranks) ** 2).sum(axis=0)
     expected = (np.round(total, 9) >= np.round(total[0], 9)).mean()  # the definition, by loops
     assert Permuted(METHODS["panel"], values).p_value == pytest.approx(expected)
 

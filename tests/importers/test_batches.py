@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llm_monitoring import importers
-from llm_monitoring.errors import LogError
+from llm_monitoring.errors import ConfigError, LogError
 
 BATCH = {
     "id": "batch_1",
@@ -101,10 +101,28 @@ def test_an_input_without_result_is_set_aside():
     assert report.set_aside == [{"place": "input", "id": "b", "reason": "no result for this custom_id"}]
 
 
-def test_without_the_batch_object_the_answers_own_time_is_taken_and_failures_are_set_aside():
-    log, report = importers.openai_batch([answered("a"), failed("b")])
-    assert log.requests["timestamp"].iloc[0].isoformat() == "2025-11-03T09:01:00+00:00"
-    assert [(entry["id"], entry["reason"]) for entry in report.set_aside] == [("b", "no timestamp in the source")]
+def test_failed_lines_without_a_time_stand_at_the_earliest_answer_of_their_batch():
+    lines = [failed("b"), answered("a"), failed("c", "batch_expired", "did not run")]
+    log, report = importers.openai_batch(lines)
+    assert [when.isoformat() for when in log.requests["timestamp"]] == ["2025-11-03T09:01:00+00:00"] * 3
+    assert log.requests["finish_reason"].tolist() == ["end_turn", "error", "error"]
+    assert report.set_aside == []
+    assert (
+        "timestamp of a result without a time of its own is that of the earliest answer of its batch (2 times)"
+        in report.guesses
+    )
+
+
+def test_a_batch_of_failures_only_asks_for_its_time():
+    with pytest.raises(LogError, match=r"no time in the source: add the batch object, or name it: timestamp="):
+        importers.openai_batch([failed("b")])
+    log, _ = importers.openai_batch([failed("b")], timestamp="2025-11-03T09:00Z")
+    assert log.requests["finish_reason"].tolist() == ["error"]
+
+
+def test_a_timestamp_that_is_no_time_is_refused():
+    with pytest.raises(ConfigError, match=r"^timestamp='yesterday'; expected a time, such as timestamp="):
+        importers.openai_batch([failed("b")], timestamp="yesterday")
 
 
 def test_answers_of_the_responses_endpoint_are_read():
@@ -126,8 +144,8 @@ def test_embeddings_of_a_batch_are_no_requests():
         "response": {"status_code": 200, "body": {"object": "list", "data": [], "model": "text-embedding-3-small"}},
         "error": None,
     }
-    _, report = importers.openai_batch([line, BATCH])
-    assert (report.rows_made, report.not_requests) == (0, {"list": 1})
+    _, report = importers.openai_batch([line, answered("b"), BATCH])
+    assert (report.rows_made, report.not_requests) == (1, {"list": 1})
 
 
 def test_the_files_of_a_batch_are_read_from_a_folder(tmp_path):
@@ -182,7 +200,8 @@ def test_cached_tokens_of_anthropic_are_beside_the_input():
 
 
 def test_results_of_anthropic_without_any_time_are_set_aside_and_a_time_given_mends_it():
-    assert importers.anthropic_batch([succeeded("a")])[1].rows_made == 0
+    with pytest.raises(LogError, match=r"no time in the source: add the batch object, or name it: timestamp="):
+        importers.anthropic_batch([succeeded("a")])
     log, _ = importers.anthropic_batch([succeeded("a")], timestamp="2025-11-03T09:00Z")
     assert log.requests["timestamp"].iloc[0].isoformat() == "2025-11-03T09:00:00+00:00"
 
@@ -199,5 +218,5 @@ def test_a_custom_id_that_repeats_is_set_aside():
 
 
 def test_an_empty_source_is_refused():
-    with pytest.raises(LogError, match=r"^a list: nothing of the format 'openai_batch' was found$"):
+    with pytest.raises(LogError, match=r"^a list: no request of the format 'openai_batch' in 0 records$"):
         importers.openai_batch([[]])

@@ -137,7 +137,8 @@ def test_scores_of_a_judge_from_1_to_5_become_a_judgement():
     assert (judged["request_id"], judged["quality_score"], judged["flagged"]) == ("o1", 2, True)
     assert judged["dimensions"] == {"tone": 4}
     assert [entry["reason"] for entry in report.set_aside] == [
-        "score 'toxicity' is not on the scale 1 to 5: 0.2 to 0.2 in the source"
+        "score 'toxicity' is on no known scale (0.2 in the source); if it is 0..1: "
+        'scales={"toxicity": (0, 1)}, on the command line --scale toxicity=0..1'
     ]
 
 

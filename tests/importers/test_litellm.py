@@ -103,5 +103,5 @@ def test_a_csv_of_the_spend_table_is_read(tmp_path):
 def test_what_is_no_call_is_set_aside():
     _, report = importers.litellm([spent(), {"name": "a span", "attributes": {}}])
     assert [entry["reason"] for entry in report.set_aside] == [
-        "neither a spend log nor a logging payload: no id or no startTime"
+        "neither a spend log nor a logging payload: no id, no startTime or no call_type"
     ]

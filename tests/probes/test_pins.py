@@ -67,7 +67,7 @@ def test_files_are_searched_and_the_line_named(tmp_path):
     (tmp_path / "picture.bin").write_bytes(b"\xff\xfe\x00gpt-4")
     found = unpinned_models(tmp_path)
     assert found["model_id"].tolist() == ["gpt-4o"]
-    assert found["found_in"].tolist() == [f"{tmp_path / 'app.py'} line 2"]
+    assert found["found_in"].tolist() == [f"{tmp_path / 'app.py'}:2"]
 
 
 def test_nothing_unpinned_is_an_empty_table_with_its_columns():

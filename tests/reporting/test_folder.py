@@ -29,25 +29,6 @@ def test_an_incident_is_named_by_date_feature_and_metric_in_safe_letters(feature
     assert folder.incident_id("mean_quality", feature, NOON) == name
 
 
-def test_an_earlier_report_is_not_written_over_without_force(tmp_path):
-    folder.prepare(tmp_path / "x")
-    (tmp_path / "x" / "index.html").write_text("old")
-    with pytest.raises(ConfigError) as caught:
-        folder.prepare(tmp_path / "x")
-    sentence = "already holds a report. Write over it with --force, or choose another folder with --out"
-    assert str(caught.value) == f"{tmp_path / 'x'}: {sentence}"
-
-
-def test_force_takes_away_what_a_report_wrote_and_nothing_else(tmp_path):
-    for name in ("index.html", "3_isolate.ipynb", "notes.txt"):
-        (tmp_path / name).write_text("old")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "learn.json").write_text("{}")
-    folder.prepare(tmp_path, force=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "results"]
-    assert not list((tmp_path / "results").iterdir())
-
-
 def test_a_result_comes_back_as_it_was_saved(tmp_path):
     saved = ScopeResult(**make_scope())
     assert folder.save_result(saved, tmp_path) == tmp_path / "results" / "scope.json"
@@ -86,11 +67,3 @@ def test_lines_are_json_one_row_each(tmp_path):
 def test_a_time_that_cannot_be_read_says_how_to_write_one():
     with pytest.raises(ConfigError, match=r"^until: 'soon' is no time; write it as 2026-05-19T00:10Z$"):
         folder.read_time("until", "soon")
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError) as caught:
-        folder.prepare(tmp_path / "file" / "x")
-    sentence = "cannot be made (Not a directory). Choose another folder with --out"
-    assert str(caught.value) == f"{tmp_path / 'file' / 'x'}: {sentence}"

@@ -166,10 +166,49 @@ def test_an_override_without_a_name_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_the_password_of_a_database_is_in_no_file_of_a_report(tmp_path):
-    from llm_monitoring.reporting.run import hide_password
+def broken_notebooks(folder, monkeypatch, source):
+    """The notebooks, the first of which ends in a cell of its own."""
+    shutil.copytree(ROOT / "notebooks", folder)
+    book = json.loads((folder / "1_triage.ipynb").read_text())
+    cell = {"cell_type": "code", "id": "x", "outputs": [], "execution_count": None, "metadata": {}, "source": [source]}
+    (folder / "1_triage.ipynb").write_text(json.dumps(book | {"cells": [*book["cells"], cell]}))
+    monkeypatch.setattr(notebooks, "notebooks_folder", lambda: folder)
 
-    url = "postgresql://ada:s3:cret@db/llm"
-    (tmp_path / "1_triage.ipynb").write_text(json.dumps({"source": [f'log = "{url}"']}))
-    hide_password(tmp_path, url)
-    assert json.loads((tmp_path / "1_triage.ipynb").read_text()) == {"source": ['log = "postgresql://ada:***@db/llm"']}
+
+def test_no_file_of_a_report_on_a_database_holds_the_secret_of_its_url(tmp_path, monkeypatch):
+    """DuckDB takes `secret_directory` in its URL, which stands in for a password here."""
+    import duckdb
+
+    small_log()["requests"].to_parquet(tmp_path / "requests.parquet")
+    with duckdb.connect(tmp_path / "log.duckdb") as database:
+        database.execute(f"CREATE TABLE requests AS FROM '{tmp_path}/requests.parquet'")
+    url = f"duckdb://{tmp_path}/log.duckdb?read_only=True&secret_directory=Zq9%2FZq8"
+    address = "__import__('os').environ['LLM_MONITORING_LOG']"
+    broken_notebooks(tmp_path / "notebooks", monkeypatch, f"print({address}); raise ValueError({address})")
+    done = lm.report(url, alert=ALERT, out=tmp_path / "out", progress=False)
+    assert done.failure is not None
+    assert done.failure.startswith("1_triage failed in cell")
+    assert done.failure.endswith("log.duckdb?read_only=True&secret_directory=***")
+    held = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert len(held) >= 6
+    assert not [name for name, content in held.items() if b"Zq9" in content or b"Zq8" in content]
+    assert b"secret_directory=***" in held["1_triage.ipynb"]
+
+
+def test_a_finished_report_outlives_one_over_its_own_log_or_suite_and_one_in_which_a_stage_stops(tmp_path, monkeypatch):
+    given = {"alert": ALERT, "out": tmp_path / "out", "progress": False}
+    done = lm.report(small_log(), **given)
+    before = {path: path.read_bytes() for path in done.folder.rglob("*") if path.is_file()}
+    assert {path.stat().st_mode & 0o777 for path in before} == {0o600}
+    with pytest.raises(
+        lm.ConfigError, match=r"^log .*/log: lies in .*, the folder that this report is written to\. Move"
+    ):
+        lm.report(done.folder / "log", force=True, **given)
+    with pytest.raises(lm.ConfigError, match=r"^suite .*eval_cases\.jsonl: lies in "):
+        lm.report(small_log(), force=True, suite=done.folder / "eval_cases.jsonl", **given)
+    broken_notebooks(tmp_path / "notebooks", monkeypatch, "raise ValueError('planted')")
+    again = lm.report(small_log(), force=True, **given)
+    assert again.failure is not None
+    assert again.folder == done.folder.with_name(f"{done.folder.name}.failed")
+    assert "Not finished:" in again.path.read_text("utf-8")
+    assert {path: path.read_bytes() for path in done.folder.rglob("*") if path.is_file()} == before

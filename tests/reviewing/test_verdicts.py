@@ -1,6 +1,9 @@
 """Verdicts on disk: what stands, whatever order the lines are in and wherever a crash cut the file."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -28,9 +31,92 @@ def stands(path):
     return dict(verdicts.read(path)[["request_id", "verdict"]].to_numpy().tolist())
 
 
-def test_the_highest_seq_of_a_request_stands_not_the_last_line(tmp_path):
+def test_the_last_line_of_a_request_and_reviewer_stands_whatever_its_seq(tmp_path):
     path = write(tmp_path / "r.jsonl", line("r1", "unsure", 3), line("r2", "real", 2), line("r1", "real", 1))
-    assert stands(path) == {"r2": "real", "r1": "unsure"}
+    assert stands(path) == {"r2": "real", "r1": "real"}
+
+
+def test_each_reader_has_a_verdict_of_their_own_and_undoes_only_that(tmp_path):
+    path = tmp_path / "r.jsonl"
+    verdicts.append(path, line("r1", "real", 7))
+    verdicts.append(path, line("r1", "false_positive", 1, reviewer="bob", expected_output="30 days"))
+    verdicts.append(path, line("r2", "real", 2, reviewer="bob"))
+    verdicts.append(path, line("r2", None, 3, reviewer="bob"))
+    frame = verdicts.read(path)
+    assert frame[["request_id", "reviewer", "verdict"]].to_numpy().tolist() == [
+        ["r1", "ann", "real"],
+        ["r1", "bob", "false_positive"],
+    ]
+    assert frame["expected_output"].tolist() == [None, "30 days"]
+
+
+def test_the_majority_leaves_out_who_is_unsure_and_a_tie_is_unsure():
+    votes = {"a": "rrf", "b": "ru", "c": "rf", "d": "uu", "e": "f", "f": "ffu"}
+    names = {"r": "real", "f": "false_positive", "u": "unsure"}
+    rows = [(key, str(place), names[one]) for key, said in votes.items() for place, one in enumerate(said)]
+    table = pd.DataFrame(rows, columns=["request_id", "reviewer", "verdict"])
+    found = verdicts.majority(table).set_index("request_id")
+    assert found["verdict"].to_dict() == {
+        "a": "real", "b": "real", "c": "unsure", "d": "unsure", "e": "false_positive", "f": "false_positive",
+    }  # fmt: skip
+    assert found["readers"].tolist() == [3, 2, 2, 2, 1, 3]
+    assert found["agreeing"].tolist() == [2, 1, 0, 2, 1, 2]
+
+
+def test_before_the_first_verdict_there_is_no_majority():
+    assert verdicts.majority(verdicts.empty()).columns.tolist() == ["request_id", "verdict", "readers", "agreeing"]
+    assert verdicts.majority(verdicts.empty()).empty
+
+
+def test_a_verdict_that_the_disk_takes_only_in_part_is_cut_off_again_and_told(tmp_path, monkeypatch):
+    path, whole = tmp_path / "r.jsonl", os.write
+    verdicts.append(path, line("r1", "real", 1))
+    before, room = path.read_bytes(), [30]
+
+    def nearly_full(file, data):
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        done = whole(file, bytes(data)[: room[0]])
+        room[0] -= done
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", nearly_full)
+        with pytest.raises(OSError, match="No space left on device"):
+            verdicts.append(path, line("r2", "real", 2))
+    assert path.read_bytes() == before
+
+
+WRITER = """
+import sys
+from llm_monitoring.reviewing import verdicts
+path, name = sys.argv[1:]
+for i in range(100):
+    line = {"request_id": f"r{i}", "verdict": "real", "reviewer": name, "reviewed_at": None, "seq": i, "note": "x" * 3000}
+    verdicts.append(path, line)
+"""
+
+
+def test_two_people_in_two_processes_lose_no_verdict(tmp_path):
+    path = tmp_path / "r.jsonl"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), name]) for name in ("ann", "bob")]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    frame = verdicts.read(path)
+    assert frame.groupby("reviewer").size().to_dict() == {"ann": 100, "bob": 100}
+    assert frame.attrs["torn"] == 0
+
+
+@pytest.mark.parametrize(("folder", "file"), [(0o700, 0o600), (0o755, 0o600), (0o777, 0o600), (0o770, 0o660)])
+def test_a_new_verdict_file_is_private_or_for_the_group_of_its_folder_and_an_old_one_keeps_its_mode(
+    tmp_path, folder, file
+):
+    tmp_path.chmod(folder)
+    path = tmp_path / "r.jsonl"
+    verdicts.append(path, line("r1", "real", 1))
+    assert path.stat().st_mode & 0o777 == file
+    path.chmod(0o640)
+    verdicts.append(path, line("r2", "real", 2))
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_an_undo_line_takes_the_verdict_back_and_a_later_verdict_stands_again(tmp_path):
@@ -79,7 +165,7 @@ def test_wherever_a_crash_cuts_the_file_every_line_before_the_cut_stands(tmp_pat
     assert kept[-1] == "after"
 
 
-def test_lines_written_by_hand_without_seq_count_in_their_order(tmp_path):
+def test_lines_written_by_hand_count_in_their_order(tmp_path):
     first, second = ({"request_id": "r1", "verdict": verdict} for verdict in ("real", "unsure"))
     frame = verdicts.read(write(tmp_path / "r.jsonl", first, second))
     assert frame["verdict"].tolist() == ["unsure"]

@@ -1,0 +1,161 @@
+"""Files that hold users' texts: private to their owner or the group of their folder, and written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def is_shared(folder: str | os.PathLike) -> bool:
+    """Whether a folder is open to a group: its group may write in it, and the rest of the world may not.
+
+    Parameters
+    ----------
+    folder : path
+        Where it is not there yet, its nearest parent that is.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder).chmod(0o770)
+    ...     is_shared(folder)
+    True
+    """
+    place = Path(folder).absolute()
+    mode = next(each for each in (place, *place.parents) if each.exists()).stat().st_mode
+    return bool(mode & stat.S_IWGRP) and not mode & stat.S_IWOTH
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Make a folder and its parents, 0700 each, or 0770 where they lie in a folder that is open to a group."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    mode = 0o770 if is_shared(path) else 0o700
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        each.chmod(mode | (each.stat().st_mode & stat.S_ISGID))
+    return path
+
+
+def make_private(folder: str | os.PathLike, shared: bool) -> None:
+    """Give a folder and all that is in it the modes of new files: 0700 and 0600, or 0770 and 0660 for a group."""
+    for each in (Path(folder), *Path(folder).rglob("*")):
+        if each.is_symlink():
+            continue
+        mode = (0o770 if shared else 0o700) if each.is_dir() else (0o660 if shared else 0o600)
+        each.chmod(mode | (each.stat().st_mode & stat.S_ISGID if each.is_dir() else 0))
+
+
+def open_private(path: str | os.PathLike, flags: int) -> int:
+    """Open a file by its descriptor; a new one is 0600, or 0660 in a folder that is open to a group.
+
+    A file that is there keeps its mode. `flags` are those of `os.open`; with ``O_CREAT`` it is made where it is absent.
+    """
+    while True:
+        try:
+            return os.open(path, flags & ~os.O_CREAT)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+        try:
+            file = os.open(path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:
+            if os.path.lexists(path) and not os.path.exists(path):
+                raise  # a link that leads nowhere
+            continue  # another process was faster
+        if is_shared(Path(path).parent):
+            os.fchmod(file, 0o660)
+        return file
+
+
+def append(file: int, data: bytes, sync: bool = False) -> None:
+    """Write all of `data` at the end of an open file whose lock is held, or none of it.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the like. What was written of `data` is cut off again first, so that no half line stays.
+    """
+    start = os.fstat(file).st_size
+    try:
+        write_all(file, data)
+        if sync:
+            os.fsync(file)
+    except OSError:
+        os.ftruncate(file, start)
+        raise
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write all of `data`: one call of the system may write less than it was given."""
+    rest = memoryview(data)
+    while rest:
+        done = os.write(file, rest)
+        if not done:
+            raise OSError(errno.EIO, "nothing could be written")
+        rest = rest[done:]
+
+
+def write(path: str | os.PathLike, content: str | bytes) -> Path:
+    """Write a whole file, private where it is new: readers see what stood there before, or all of `content`.
+
+    Parameters
+    ----------
+    path : path
+        Its folder must be there. A file that is there keeps its mode; a link is followed.
+    content : str or bytes
+        A text is written as UTF-8, as it is; half surrogates, which no file can hold, become a question mark.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the like; what stood there stands.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write(Path(folder) / "note.txt", "whole")
+    ...     path.read_text(), oct(path.stat().st_mode & 0o777)
+    ('whole', '0o600')
+    """
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    with replacing(path) as part:
+        file = os.open(part, os.O_WRONLY | os.O_TRUNC)
+        try:
+            write_all(file, data)
+            os.fsync(file)
+        finally:
+            os.close(file)
+    return Path(path)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A hidden file beside `path` to write into, with the mode it is to have; it takes its place at the end.
+
+    After an error it is taken away, and what stood at `path` stands.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        yield target  # a pipe or a device is written as it is
+        return
+    if target.exists():
+        mode = stat.S_IMODE(target.stat().st_mode)
+    else:
+        mode = 0o660 if is_shared(target.parent) else 0o600
+    file, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(file)
+    part = Path(name)
+    try:
+        part.chmod(mode)
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
