@@ -406,15 +406,19 @@ class ControlChart:
     def _check_kind(self, windows: pd.DataFrame, name: str) -> None:
         value, n = windows["value"].to_numpy(), windows["n"].to_numpy()
         there = ~np.isnan(value) & ~(n == 0)
+        low, high = self._bounds()
+        slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0  # a weighted mean of the best scores is rounded
         rules: dict[str, list[tuple[np.ndarray, str, str]]] = {
             "mean": []
             if self.low is None
-            else [((value < self.low) | (value > self.high), "value", f"a score from {self.low:g} to {self.high:g}")],
+            else [
+                ((value < low - slack) | (value > high + slack), "value", f"a score from {self.low:g} to {self.high:g}")
+            ],
             "positive": [(value <= 0, "value", "a number above 0 for kind='positive'")],
             "count": [(value < 0, "value", "a count of at least 0")],
             "proportion": [
                 (np.isnan(n), "n", "the number of answers: kind='proportion' needs it in every window"),
-                ((value < 0) | (value > 1), "value", "a share between 0 and 1"),
+                ((value < -slack) | (value > 1 + slack), "value", "a share between 0 and 1"),
             ],
         }
         for broken, column, words in rules[self.kind]:

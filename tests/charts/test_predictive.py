@@ -564,3 +564,11 @@ def test_limits_of_scores_stay_on_their_scale():
     assert ((bounded["statistic"] > bounded["upper"]) | (bounded["statistic"] < bounded["lower"])).tolist() == bounded[
         "alarm"
     ].tolist()
+
+
+def test_a_weighted_mean_of_best_scores_only_is_on_the_scale_for_all_its_rounding():
+    baseline = score_windows(14, seed=33)
+    baseline.loc[3, "value"] = np.nextafter(5, 6)
+    assert ControlChart(low=1, high=5).fit(baseline).n_baseline_ == 14
+    shares = share_windows(14, 0.9).assign(value=np.nextafter(1, 2))
+    assert ControlChart(kind="proportion").fit(shares).n_baseline_ == 14
