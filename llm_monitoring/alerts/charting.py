@@ -338,9 +338,9 @@ def chart_of(
         return None
     rate = false_alarms_per_month or plan.quality.false_alarms_per_month / charts_of_plan(log, plan, span)
     arl0 = max(MONTH / windows.width(window) / rate, 1.01)
-    scale = {end: float(early[end].iloc[0]) for end in ENDS if end in early and early[end].notna().any()}
+    low, high = (float(early[end].iloc[0]) if end in early and early[end].notna().any() else None for end in ENDS)
     try:
-        result = ControlChart(kind=kind, arl0=arl0, season=SEASON[window], **scale).fit(early).monitor(late)
+        result = ControlChart(kind=kind, arl0=arl0, season=SEASON[window], low=low, high=high).fit(early).monitor(late)
     except ConfigError:
         return None
     return _after_baseline(result, early)

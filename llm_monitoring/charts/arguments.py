@@ -25,7 +25,7 @@ def is_number(
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return math.isfinite(value) and above < value < below and least <= value <= most
+    return bool(math.isfinite(value) and above < value < below and least <= value <= most)
 
 
 def is_whole(value: Any, least: int = 0) -> bool:
@@ -34,7 +34,7 @@ def is_whole(value: Any, least: int = 0) -> bool:
     >>> is_whole(7), is_whole(7.0), is_whole(-1)
     (True, False, False)
     """
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+    return bool(isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least)
 
 
 def expect(fine: bool, owner: str, wanted: str, **given: Any) -> None:
