@@ -117,7 +117,7 @@ def test_the_file_of_the_cache_holds_no_text_and_the_very_vectors(tmp_path):
     path = tmp_path / "vectors.db"
     (vector,) = CachedEmbedder(hash_embed, version="1", path=path)(["my secret is 4711"])
     with duckdb.connect(str(path)) as store:
-        ((key, kept),) = store.execute("select * from vectors").fetchall()
+        ((_, kept),) = store.execute("select * from vectors").fetchall()
     assert np.frombuffer(kept, np.float32).tolist() == vector.tolist() == hash_embed(["my secret is 4711"])[0].tolist()
     assert b"secret" not in path.read_bytes()
 
