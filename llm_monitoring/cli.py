@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from llm_monitoring import __version__
+from llm_monitoring.disk import UNSUPPORTED
 from llm_monitoring.errors import ConfigError, LogError
 
 WRONG = 2
@@ -33,6 +34,9 @@ class Commands(click.Group):
     """A group whose commands turn wrong input, and files that cannot be used, into one line and exit code 2."""
 
     def invoke(self, context: click.Context):
+        if sys.platform == "win32":
+            click.echo(UNSUPPORTED, err=True)
+            context.exit(WRONG)
         try:
             return super().invoke(context)
         except (LogError, ConfigError) as error:

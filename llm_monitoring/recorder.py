@@ -193,8 +193,6 @@ def _locked(path: Path, create: bool = True) -> Iterator[Any]:
 
     None where it is gone and is not to be made.
     """
-    import fcntl
-
     while True:
         try:
             file = disk.open_private(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
@@ -202,7 +200,7 @@ def _locked(path: Path, create: bool = True) -> Iterator[Any]:
             yield None
             return
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            disk.lock(file)
             if _names_it(path, file):
                 yield file
                 return

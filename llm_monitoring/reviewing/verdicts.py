@@ -69,11 +69,9 @@ def append(path: str | Path, line: Mapping[str, Any]) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """The file, opened to append, while no other process or thread writes to it."""
-    import fcntl
-
     file = disk.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        disk.lock(file)
         yield file
     finally:
         os.close(file)
