@@ -186,6 +186,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     Exit code: 0 nothing alerted, 1 something did, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
     import llm_monitoring as lm
+    from llm_monitoring import addresses
     from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.folder import read_time
 
@@ -195,7 +196,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     opened = opened if when is None else opened.until(when)
     if not opened.count("requests"):
         tell(opened.notices)
-        click.echo(f"{log}: no request to measure", err=True)
+        click.echo(f"{addresses.masked(log)}: no request to measure", err=True)
         sys.exit(3)
     alerts = lm.check(opened, plan=watched)
     tell(opened.notices)

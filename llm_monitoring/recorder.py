@@ -85,7 +85,8 @@ def compact(folder: str | os.PathLike, before: datetime | None = None) -> dict[s
     """Turn recorded hours into Parquet; torn lines go to ``torn/`` beside the tables.
 
     One file an hour, and another one (``20260511T09-1.parquet``) where rows of that hour came after it was compacted. It
-    may run while others record, twice at a time, and be killed: the next run ends what this one began.
+    may run while others record, twice at a time, and be killed: `open_log` sees every row, once, throughout, and the next
+    run ends what this one began. On a full disk it raises OSError and leaves the hour as it was.
 
     Parameters
     ----------

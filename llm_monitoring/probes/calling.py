@@ -183,17 +183,17 @@ async def _complete(sdk: Any, judge: Any, call: Call, refused: set[str]) -> Answ
         wanted = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
     if judge.temperature is None:
         del wanted["temperature"]
-    options = {INSTEAD[name] if name in refused else name: value for name, value in wanted.items()}
-    options.pop(None, None)
+    named = {name: INSTEAD[name] if name in refused else name for name in wanted}
+    options = {sent: wanted[name] for name, sent in named.items() if sent is not None}
     try:
         completion = await sdk.chat.completions.create(
             model=judge.model, messages=[{"role": "user", "content": call.text}], **options
         )
     except openai.BadRequestError as error:
-        named = {name for name in options if name in INSTEAD and name in f"{error.param} {error.message}"}
-        if not named:
+        unwanted = {name for name in options if name in INSTEAD and name in f"{error.param} {error.message}"}
+        if not unwanted:
             raise
-        refused |= named | ({"top_logprobs"} if "logprobs" in named else set())
+        refused |= unwanted | ({"top_logprobs"} if "logprobs" in unwanted else set())
         return await _complete(sdk, judge, call, refused)
     return read_answer(json.loads(completion.model_dump_json()))
 

@@ -127,11 +127,11 @@ def check_json_schema(
     Outcome(passed=False, detail="lacks 'age'")
     """
     text = output.strip()
-    fence = re.fullmatch(r"```\w*[^\S\n]*\n(.*?)\n?```", text, re.DOTALL)
-    if fence and not allow_fence:
+    fenced = _inside_fence(text)
+    if fenced is not None and not allow_fence:
         return Outcome(False, "JSON inside a code fence; allow_fence: true accepts it")
     try:
-        value = json.loads(fence[1] if fence else text, parse_constant=_no_constant)
+        value = json.loads(text if fenced is None else fenced, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return Outcome(False, f"not JSON: {error}"[:200])
     if required and not isinstance(value, dict):
@@ -143,6 +143,14 @@ def check_json_schema(
         simple = not isinstance(value, dict | list)
         return Outcome(not simple, f"{quote(value)}; expected an object or a list" if simple else None)
     return _fits(value, schema)
+
+
+def _inside_fence(text: str) -> str | None:
+    """What stands in the code fence that is the whole text; None where it is not. In one pass, whatever the text."""
+    opening, newline, rest = text.partition("\n")
+    if newline and rest.endswith("```") and re.fullmatch(r"```\w*\s*", opening):
+        return rest[:-3]
+    return None
 
 
 def _fits(value: object, schema: dict) -> Outcome:

@@ -56,8 +56,9 @@ def probe_model(
     wait = _not_due(known, if_due)
     if wait:
         return [wait], NOTHING
+    place = _place_of_run(Path(log))
     run = run_probes(probes, client, model_id=model, timeout_s=timeout, concurrency=concurrency)
-    lines = [*_run_lines(run), f"kept in {_keep(run, Path(log))}"]
+    lines = [*_run_lines(run), f"kept in {_keep(run, place)}"]
     if not run["output"].notna().any():
         return [*lines, f"{model}: no answer to any probe"], UNMEASURED
     if not len(known):
@@ -127,7 +128,7 @@ def _earlier(folder: Path, model: str, probes: set[str]) -> pd.DataFrame:
 
 def _place(folder: Path) -> Path | None:
     """The file or folder of a log that holds its probe results."""
-    from llm_monitoring.sources import FORMATS
+    from llm_monitoring.datafiles import FORMATS
 
     if not folder.is_dir():
         return None
@@ -135,20 +136,25 @@ def _place(folder: Path) -> Path | None:
     return next((p for p in named if (p.is_dir() and any(p.iterdir())) or set(p.suffixes) & set(FORMATS)), None)
 
 
-def _keep(run: pd.DataFrame, folder: Path) -> Path:
-    """Add a run to the log: to its JSON Lines file, or as one more file where the table is a folder."""
+def _place_of_run(folder: Path) -> Path:
+    """Where a run is added to the log, found before a call is paid: its JSON Lines file, or a new file where the table is a folder."""
     place = _place(folder) or folder / f"{TABLE}.jsonl"
     if place.is_dir():
-        place = place / f"probes-{run['run_at'].iloc[0]:%Y%m%dT%H%M%S%f}.jsonl"
+        place = place / f"probes-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.jsonl"
     if place.suffix not in (".jsonl", ".ndjson"):
         raise ConfigError(
             f"{place}: nothing can be added to a {place.suffix} file. Move it into a folder {TABLE}/, or name another --log"
         )
     place.parent.mkdir(parents=True, exist_ok=True)
-    rows = jsonable(run.drop(columns=["repeat"]).astype(object).where(run.drop(columns=["repeat"]).notna(), None))
-    text = "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
+    return place
+
+
+def _keep(run: pd.DataFrame, place: Path) -> Path:
+    """Add the run to the file, in one write at its end."""
+    table = run.drop(columns=["repeat"]).astype(object)
+    text = "".join(json.dumps(row) + "\n" for row in jsonable(table.where(table.notna(), None)))
     with place.open("ab+") as file:
-        if file.tell():
+        if file.seek(0, 2):
             file.seek(-1, 2)
             text = text if file.read(1) == b"\n" else "\n" + text
         file.write(text.encode())

@@ -13,7 +13,15 @@ import pandas as pd
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.intervals import wilson
 from llm_monitoring.probes.comparison import compare_probes
-from llm_monitoring.probes.shares import Shares, batch_errors, batch_of, call_errors, token_shares, worth
+from llm_monitoring.probes.shares import (
+    Shares,
+    batch_errors,
+    batch_of,
+    call_errors,
+    tells_probabilities,
+    token_shares,
+    worth,
+)
 from llm_monitoring.windows import width
 
 if TYPE_CHECKING:
@@ -21,12 +29,14 @@ if TYPE_CHECKING:
 
 REFERENCE = 14  # batches in which nothing happened, and against which later ones are held
 SPANS = (1, 3, 7)  # batches that are looked at together: a swap shows in one, a small shift in several
+TESTS = 3  # what the three spans, which overlap, and the new tokens are worth together; held by benchmarks/probes.py
 DRAWS = 20_000
 RATE_COLUMNS = [
     "model_id", "window_start", "window_end", "run_at", "value", "low", "high", "expected", "n", "n_before", "change", "p_value", "lost",
 ]  # fmt: skip
 DISTANCE_COLUMNS = [
-    "model_id", "window_start", "window_end", "run_at", "value", "limit", "low", "high", "n", "batches", "p_value",
+    "model_id", "window_start", "window_end", "run_at", "value", "expected", "limit", "low", "high", "estimate", "n", "batches",
+    "p_value",
     "alarm", "below_tolerance", "baseline",
 ]  # fmt: skip
 
@@ -111,16 +121,17 @@ def probe_distances(
     DataFrame
         One row per model and batch after the reference: `model_id`, `window_start` and `window_end` (of the batches looked
         at together; from the end on the row is known), `run_at` (the last answer), `value` (total variation between the shares of
-        tokens and the reference's, averaged over the probes), `limit` (above it is an alarm), `low`, `high` (what a quiet
-        model shows: 0 to the limit), `n` (answers), `batches` (of the span that says most: 1, 3 or 7), `p_value` (over all
+        tokens and the reference's, averaged over the probes), `expected` (what chance gives on average), `limit` (above
+        it the model is told apart), `low`, `high` (what a quiet model shows: 0 to the limit), `estimate` (the distance
+        without what chance explains; compared with the tolerance), `n` (answers), `batches` (of the span that says most: 1, 3 or 7), `p_value` (over all
         spans), `alarm`, `below_tolerance` (told apart from the reference, by less than the tolerance), `baseline`
         (reference batches). Empty where a model has no more batches than the reference.
 
     Notes
     -----
-    `distance.compare_shares` with the reference frozen, for the last 1, 3 and 7 batches, with alpha / 4 each; the fourth
-    part goes to tokens that the reference never gave: the chance that so many probes do so on one day, each probe with
-    the share of its reference days that did.
+    `distance.compare_shares` with the reference frozen, for the last 1, 3 and 7 batches, and tokens that the
+    reference never gave: the chance that so many probes do so on one day, each probe with the share of its reference days
+    that did. Each of the four has alpha / 3: the spans overlap, and on simulated endpoints alarms stay below alpha.
     """
     if not 0 < alpha < 1:
         raise ConfigError(f"probe_distances(alpha={quote(alpha)}); expected a chance above 0 and below 1")
@@ -133,14 +144,19 @@ def probe_distances(
         first = set(own.loc[run.isin(batches[:reference]), "probe_id"])
         inside = own["probe_id"].isin(first) & run.notna()  # a probe that came later has no reference
         own, run = own[inside], run[inside]
-        for start, end in ended[reference:]:
-            seen, last = run <= start, run == start
-            if last.any():
-                shares = token_shares(own[seen], run[seen])
-                found = _look(shares, reference, alpha, tolerance, seed)
-                spanned = shares.batches[-found["batches"]]
-                times = {"window_start": spanned, "window_end": end, "run_at": own.loc[last, "run_at"].max()}
-                rows.append({"model_id": model, **times, **found, "baseline": reference})
+        known = dict(ended)
+        inside = run.isin(batches)
+        if len(batches) <= reference:
+            continue
+        quiet = run.isin(batches[:reference])
+        shares = token_shares(own[inside], run[inside], told=tells_probabilities(own[quiet]), most=None)
+        quiet_norms = _QuietNorms(shares, np.arange(reference), seed)
+        for count in range(reference + 1, len(shares.batches) + 1):
+            found = _look(shares.first(count), quiet_norms, reference, alpha, tolerance, seed)
+            this = shares.batches[count - 1]
+            times = {"window_start": shares.batches[count - found["batches"]], "window_end": known[this]}
+            last = own.loc[run == this, "run_at"].max()
+            rows.append({"model_id": model, **times, "run_at": last, **found, "baseline": reference})
     return pd.DataFrame(rows, columns=DISTANCE_COLUMNS)
 
 
@@ -156,17 +172,31 @@ def _by_model(results: pd.DataFrame, kind: str, batch: str) -> Iterator[tuple[st
 def _ended(own: pd.DataFrame, run: pd.Series, batch: str, until: pd.Timestamp | None) -> list[tuple[Any, pd.Timestamp]]:
     """The batches in their order, each with the moment at which it is over."""
     last = own["run_at"].groupby(run).max().sort_index()
-    ends = last if batch in own.columns else pd.Series(last.index + width(batch), index=last.index)
+    ends = last if batch in own.columns else pd.Series(pd.DatetimeIndex(last.index) + width(batch), index=last.index)
     return [(start, end) for start, end in ends.items() if until is None or end <= until]
 
 
-def _look(shares: Shares, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
+class _QuietNorms:
+    """Sizes of the error of one batch, by the probes that were answered; the draws are made once for all days of a model."""
+
+    def __init__(self, shares: Shares, quiet: np.ndarray, seed: int):
+        self.shares, self.known = shares, dict[bytes, np.ndarray]()
+        self.errors = batch_errors(shares, quiet, seed, DRAWS)
+
+    def of(self, here: np.ndarray) -> np.ndarray:
+        key = here.tobytes()
+        if key not in self.known:
+            assert self.errors is not None  # the reference has five batches or more
+            self.known[key] = self.shares.only(here).norm(self.errors[:, here[self.shares.probe]])
+        return self.known[key]
+
+
+def _look(shares: Shares, norms: _QuietNorms, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
     """What the last batch says, with those just before it."""
     quiet, count = np.arange(reference), len(shares.batches)
-    errors = batch_errors(shares, quiet, seed, DRAWS)
-    each = alpha / (len(SPANS) + 1)
+    each = alpha / TESTS
     found = [
-        _span(shares, quiet, np.arange(count - span, count), errors, each, seed)
+        _span(shares, quiet, np.arange(count - span, count), norms, each, seed)
         for span in SPANS
         if count - span >= reference
     ]
@@ -176,7 +206,7 @@ def _look(shares: Shares, reference: int, alpha: float, tolerance: float, seed: 
         best = found[0] | {"p_value": new, "limit": min(found[0]["limit"], found[0]["value"])}
     told_apart = best["p_value"] <= each
     alarm = told_apart and best["estimate"] > tolerance
-    p = min(1.0, (len(SPANS) + 1) * best["p_value"])
+    p = min(1.0, TESTS * best["p_value"])
     return best | {
         "p_value": p,
         "low": 0.0,
@@ -186,17 +216,13 @@ def _look(shares: Shares, reference: int, alpha: float, tolerance: float, seed: 
     }
 
 
-def _span(
-    shares: Shares, quiet: np.ndarray, rows: np.ndarray, errors: np.ndarray | None, alpha: float, seed: int
-) -> dict:
+def _span(shares: Shares, quiet: np.ndarray, rows: np.ndarray, norms: _QuietNorms, alpha: float, seed: int) -> dict:
     """The distance of some batches from the quiet ones; by calls too where the spread between batches says it moved."""
     here = shares.calls[rows].sum(axis=0) > 0
     shares_here = shares.only(here)
-    columns = here[shares.probe]
     found = float(shares_here.norm(shares_here.pooled(rows) - shares_here.pooled(quiet)))
-    assert errors is not None
     scale = np.sqrt(1 / worth(shares, quiet) + 1 / worth(shares, rows))
-    sizes = [shares_here.norm(errors[:, columns] * scale)]
+    sizes = [norms.of(here) * scale]
     p = _share(sizes[0], found)
     if p <= alpha and shares.counted:
         sizes.append(shares_here.norm(call_errors(shares_here, quiet, rows, seed, DRAWS)))
@@ -205,7 +231,16 @@ def _span(
     limit = max(float(np.quantile(size, 1 - alpha)) for size in sizes)
     estimate = float(np.sqrt(max(found**2 - chance, 0.0)))
     n = int(shares.calls[rows].sum())
-    return {"value": found, "estimate": estimate, "limit": min(limit, 1.0), "n": n, "batches": len(rows), "p_value": p}
+    expected = max(float(size.mean()) for size in sizes)
+    return {
+        "value": found,
+        "expected": expected,
+        "estimate": estimate,
+        "limit": min(limit, 1.0),
+        "n": n,
+        "batches": len(rows),
+        "p_value": p,
+    }
 
 
 def _share(draws: np.ndarray, found: float) -> float:

@@ -95,7 +95,6 @@ def _tail(draws: np.ndarray, found: float) -> float:
 
 
 def _tails(shares: Shares, errors: np.ndarray, found: np.ndarray, scale: int) -> np.ndarray:
-    sums = np.zeros((len(errors), len(shares.probes)))
-    np.add.at(sums, (slice(None), shares.probe), np.abs(errors))
+    sums = np.abs(errors) @ (shares.probe[:, None] == np.arange(len(shares.probes)))
     larger = (0.5 * scale * sums >= found - 1e-12).sum(axis=0)
     return np.where(found <= 0, 1.0, (1 + larger) / (1 + len(errors)))

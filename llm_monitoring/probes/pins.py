@@ -151,13 +151,17 @@ def _places(given: Any) -> Iterable[tuple[str, str, int, str | None, bool]]:
             (name, place, n, reported.get(name), False) for name, place, n in _of_column(given.requests, "requests")
         ]
     listed = [given] if isinstance(given, str | Path) else list(given)
+    from llm_monitoring.log import open_log
+
     found: list[tuple[str, str, int, str | None, bool]] = []
-    for path in map(Path, listed):
+    for named in listed:
+        if "://" in str(named):
+            found += _places(open_log(str(named)))
+            continue
+        path = Path(named)
         if not path.exists():
             raise ConfigError(f"unpinned_models: {quote(str(path))} does not exist; expected a log, a table, or files")
         if _is_log(path):
-            from llm_monitoring.log import open_log
-
             log = [(name, f"{path}: {place}", n, was, no) for name, place, n, was, no in _places(open_log(path))]
             found += log
         else:

@@ -86,12 +86,12 @@ class VersionComparison(Result):
         sizes = f"{self.n:,} of {self.total:,} cases, {len(self.lost):,} lost, {len(self.won):,} won"
         margin = f"{100 * self.margin:g} points"
         said = {
-            "promote": f"Promote: the new model passes {points} of the cases, worse by less than {margin}",
-            "hold": f"Hold: the new model passes {points} of the cases",
-            "not enough cases": f"Not enough cases: the new model passes {points}; it may be worse by {margin} or as good",
+            "promote": f"Promote: the share of cases passed moves by {points}, a loss below the margin of {margin}",
+            "hold": f"Hold: the share of cases passed moves by {points}",
+            "not enough cases": f"Not enough cases: the share passed moves by {points}; a loss of {margin} is as possible as none",
         }[self.verdict]
         if self.verdict == "promote" and self.high < 0:  # type: ignore[operator]
-            said += ", though it is worse"
+            said += ", but a loss"
         missing = f" {self.unmeasured:,} could not be measured ({self.reason})." if self.unmeasured else ""
         more = ""
         if self.verdict == "not enough cases" and self.needed_n is not None:

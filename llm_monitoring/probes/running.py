@@ -106,10 +106,11 @@ def run_probes(
 def first_word(text: str) -> str:
     """The token of a border probe's answer: an endpoint gives one, of a longer text it is the first word.
 
-    >>> first_word(" Tea, I think."), first_word("")
-    ('Tea,', '')
+    >>> first_word(" Tea, I think."), first_word(""), first_word("...")
+    ('Tea', '', '...')
     """
-    return (text.split(maxsplit=1) or [""])[0]
+    word = (text.split(maxsplit=1) or [""])[0]
+    return word.rstrip(".,;:!?") or word
 
 
 def _row(probe: ModelBehaviorProbe, repeat: int, reply: Reply, when: datetime, model_id: str | None) -> dict[str, Any]:

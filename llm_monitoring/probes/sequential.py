@@ -63,11 +63,12 @@ def score_interval(lost: int, won: int, n: int, limit: float, correction: float 
         return abs(paired_score(lost, won, n, difference, correction)) - limit
 
     def end(edge: float) -> float:
-        return (
-            edge if abs(middle - edge) < 1e-8 or beyond(edge) <= 0 else float(brentq(beyond, middle, edge, xtol=1e-7))
-        )
+        near = edge * (1 - 1e-9)  # at the very edge the variance is none
+        if abs(middle - edge) < 1e-8 or beyond(near) <= 0:
+            return edge
+        return float(brentq(beyond, middle, near, xtol=1e-7))
 
-    return end(-1 + 1e-9), end(1 - 1e-9)
+    return end(-1.0), end(1.0)
 
 
 def spent(fraction: float, alpha: float) -> float:

@@ -56,6 +56,18 @@ class Shares:
         """Total variation of each probe."""
         return 0.5 * np.bincount(self.probe, weights=np.abs(difference), minlength=len(self.probes))
 
+    def first(self, count: int) -> Shares:
+        """The same probes in the first batches alone."""
+        return Shares(
+            self.probes,
+            self.tokens,
+            self.probe,
+            self.values[:count],
+            self.calls[:count],
+            self.batches[:count],
+            self.counted,
+        )
+
     def only(self, kept: np.ndarray) -> Shares:
         """The same batches with some of the probes."""
         numbers = np.flatnonzero(kept)
@@ -93,8 +105,10 @@ def batch_of(results: pd.DataFrame, batch: str | None) -> pd.Series:
         ) from None
 
 
-def token_shares(results: pd.DataFrame, batch: pd.Series) -> Shares:
-    """Shares of the tokens of border probes: what was answered, or the probabilities where every answer has them.
+def token_shares(
+    results: pd.DataFrame, batch: pd.Series, *, told: bool | None = None, most: int | None = MOST_TOKENS
+) -> Shares:
+    """Shares of the tokens of border probes: what was answered, or the probabilities that the server told.
 
     Parameters
     ----------
@@ -102,18 +116,22 @@ def token_shares(results: pd.DataFrame, batch: pd.Series) -> Shares:
         Rows with an answer: `probe_id`, `output`, and `logprobs` where known.
     batch : Series
         The batch of each row.
+    told : bool, optional
+        Take the probabilities, of answers without them the token itself; default: where every answer has them.
+    most : int or None
+        Tokens of a probe that are kept apart; rarer ones count as one.
     """
     import pandas as pd
 
+    told = tells_probabilities(results) if told is None else told
     keys = pd.DataFrame({"batch": batch.to_numpy(), "probe": results["probe_id"].astype(str).to_numpy()})
     keys["token"] = results["output"].astype(str).str.strip().to_numpy()
     keys["weight"] = 1.0
     calls = keys.groupby(["batch", "probe"], sort=True).size().unstack(fill_value=0).sort_index()
-    told = _probabilities(results, keys)
-    long = keys if told is None else told
+    long = _probabilities(results, keys) if told else keys
     common = long.groupby(["probe", "token"])["weight"].sum().sort_index()
     rank = common.groupby("probe").rank(ascending=False, method="first")
-    rare = set(rank.index[rank > MOST_TOKENS])
+    rare = set(rank.index[rank > most]) if most else set()
     if rare:
         long["token"] = [REST if pair in rare else pair[1] for pair in zip(long["probe"], long["token"], strict=True)]
     sums = long.groupby(["batch", "probe", "token"])["weight"].sum().unstack(["probe", "token"], fill_value=0)
@@ -124,26 +142,34 @@ def token_shares(results: pd.DataFrame, batch: pd.Series) -> Shares:
     n = calls.to_numpy(float)
     values = np.divide(sums.to_numpy(float), n[:, probe], out=np.zeros(sums.shape), where=n[:, probe] > 0)
     tokens = list(sums.columns.get_level_values("token"))
-    return Shares(list(probes), tokens, probe, values, n, list(calls.index), counted=told is None)
+    return Shares(list(probes), tokens, probe, values, n, list(calls.index), counted=not told)
 
 
-def _probabilities(results: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame | None:
-    """One row per answer and token with its probability; None unless every answer tells them."""
+def tells_probabilities(results: pd.DataFrame) -> bool:
+    """Whether every answer comes with the log-probabilities of its first token."""
+    return "logprobs" in results and len(results) > 0 and all(_chances(each) for each in results["logprobs"])
+
+
+def _chances(logprobs: Any) -> dict[str, float] | None:
+    """The probability of each token, with the rest as one; None where there is none that can be read."""
+    try:
+        told = json.loads(logprobs) if isinstance(logprobs, str) else dict(logprobs)
+        chances = {str(token).strip(): float(np.exp(min(float(value), 0.0))) for token, value in told.items()}
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return {**chances, REST: max(0.0, 1 - sum(chances.values()))} if chances else None
+
+
+def _probabilities(results: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
+    """One row per answer and token with its probability."""
     import pandas as pd
 
-    if "logprobs" not in results or results["logprobs"].isna().any():
-        return None
     rows = []
-    for (batch, probe), logprobs in zip(
-        keys[["batch", "probe"]].itertuples(index=False), results["logprobs"], strict=True
+    for (batch, probe, token), logprobs in zip(
+        keys[["batch", "probe", "token"]].itertuples(index=False), results["logprobs"], strict=True
     ):
-        try:
-            told = json.loads(logprobs) if isinstance(logprobs, str) else dict(logprobs)
-            chances = {str(token).strip(): float(np.exp(min(float(value), 0.0))) for token, value in told.items()}
-        except (ValueError, TypeError, AttributeError):
-            return None
-        rest = max(0.0, 1 - sum(chances.values()))
-        rows += [(batch, probe, token, chance) for token, chance in [*chances.items(), (REST, rest)]]
+        chances = _chances(logprobs) or {token: 1.0}
+        rows += [(batch, probe, each, chance) for each, chance in chances.items()]
     return pd.DataFrame(rows, columns=["batch", "probe", "token", "weight"])
 
 
@@ -220,7 +246,7 @@ def call_errors(shares: Shares, before: np.ndarray, after: np.ndarray, seed: int
     ]
     calls = [np.rint(shares.calls[rows].sum(axis=0)).astype(int) for rows in (before, after)]
     for number in range(len(shares.probes)):
-        inside = np.flatnonzero(shares.probe == number)
+        inside = np.flatnonzero((shares.probe == number) & (counts[0] + counts[1] > 0))
         n0, n1 = (int(max(n[number], c[inside].sum())) for n, c in zip(calls, counts, strict=True))
         total = counts[0][inside] + counts[1][inside]
         rest = n0 + n1 - int(total.sum())

@@ -274,7 +274,7 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
         return str(found) if "://" in str(found) else str(Path(found).resolve())
     disk.make_folder(folder / "log")
     for name in TABLES:
-        if case.log.has(name):
+        if case.log.has(name) and len(getattr(case.log, name)):  # a file without a line is no table
             files.write_lines(folder / "log" / f"{name}.jsonl", jsonable(getattr(case.log, name)))
     return "log"
 

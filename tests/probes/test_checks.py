@@ -130,6 +130,47 @@ def test_a_check_that_raises_or_returns_a_text_cannot_tell():
     assert told == checks.Outcome(None, "the check returned 'yes'; expected True, False or None")
 
 
+def test_a_judge_decides_and_one_that_fails_cannot_tell():
+    def judge(user_input, system_output):
+        assert "My parcel is late." in user_input
+        assert "an apology" in user_input
+        if system_output == "odd":
+            raise ValueError("no idea")
+        return dict.fromkeys(("correctness", "completeness", "tone"), 5 if "sorry" in system_output else 1)
+
+    probe = lm.ModelBehaviorProbe("tone", "My parcel is late.", "an apology", "check_judge", {"judge": judge})
+    answers = iter(["I am sorry.", "So what?", "odd", ""])
+    probes = [
+        lm.ModelBehaviorProbe(f"{probe.probe_id}{i}", probe.input, probe.expected_property, "check_judge", probe.params)
+        for i in range(4)
+    ]
+    run = lm.run_probes(probes, lambda text: next(answers), concurrency=1)
+    assert run["passed"].tolist() == [True, False, pd.NA, pd.NA]
+    assert run["detail"].iloc[2].startswith("the judge failed: ")
+
+
+def test_without_any_judge_the_check_cannot_tell(monkeypatch):
+    monkeypatch.delenv("LLM_MONITORING_JUDGE_MODEL", raising=False)
+    probe = lm.ModelBehaviorProbe("tone", "Hi", "an apology", "check_judge")
+    run = lm.run_probes([probe], lambda text: "Hello")
+    assert run["passed"].isna().all()
+    assert "no judge: call set_judge(...)" in run["detail"].iloc[0]
+
+
+def test_the_token_of_a_border_probe_is_its_first_word():
+    probe = lm.ModelBehaviorProbe("b", "Tea or coffee?", "tea", "check_token", kind="border", feature_id="search")
+    answers = iter([" tea, I think", "coffee"])
+    run = lm.run_probes(
+        [probe, lm.ModelBehaviorProbe("c", "?", "", "check_token", kind="border")],
+        lambda text: next(answers),
+        concurrency=1,
+    )
+    assert run["output"].tolist() == ["tea", "coffee"]
+    assert run["passed"].tolist() == [True, pd.NA]
+    assert run["kind"].tolist() == ["border", "border"]
+    assert run["feature_id"].tolist()[0] == "search"
+
+
 @pytest.mark.parametrize("piece", ["\n", "\r\n", " ", "\t\n", "1", "step "])
 @pytest.mark.parametrize("start", ["I'm sorry, I cannot help with that.", "```"])
 def test_a_run_of_blanks_does_not_hold_up_a_check(start, piece):

@@ -146,6 +146,6 @@ def test_promote_says_promote_hold_and_not_enough_cases(tmp_path):
         gone = promote(path, "good", "gone")
         wrong = promote(tmp_path / "none.jsonl", "good", "other")
     assert (held.exit_code, few.exit_code, gone.exit_code, wrong.exit_code) == (1, 3, 3, 2)
-    assert held.output.startswith("Hold: the new model passes -100.0 points")
+    assert held.output.startswith("Hold: the share of cases passed moves by -100.0 points")
     assert "About 33 cases would decide" in few.output or "cases would decide" in few.output
     assert gone.output.startswith("Not enough cases: none of 60 could be measured on both models (NotFoundError")

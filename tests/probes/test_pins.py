@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from builders import make_requests
 
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.probes.pins import COLUMNS, pin_of, pin_rules, unpinned_models
@@ -78,3 +79,77 @@ def test_a_path_that_is_not_there_is_named():
     with pytest.raises(ConfigError) as error:
         unpinned_models("no/such/folder")
     assert str(error.value) == "unpinned_models: 'no/such/folder' does not exist; expected a log, a table, or files"
+
+
+@pytest.mark.parametrize(
+    ("model_id", "status", "provider"),
+    [
+        ("azure/chat-prod", "alias", "azure"),
+        ("mistral-large-latest", "alias", "mistral"),
+        ("mistral-large-2411", "pinned", "mistral"),
+        ("open-mixtral-8x7b", "alias", "mistral"),
+        ("command-r", "alias", "cohere"),
+        ("command-r-08-2024", "pinned", "cohere"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "alias", "huggingface"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "alias", "huggingface"),
+        ("openai/gpt-oss-120b", "alias", "huggingface"),
+        ("org/model@0e9e39f249a16976918f6564b8830bc894c89659", "pinned", "huggingface"),
+        ("us.anthropic.claude-3-7-sonnet-20250219-v1:0", "pinned", "bedrock"),
+        ("amazon.nova-pro-v1:0", "pinned", "bedrock"),
+        ("amazon.nova-pro", "unknown", "bedrock"),
+        ("vertex_ai/gemini-2.0-flash", "alias", "google"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::abc", "pinned", "openai"),
+    ],
+)
+def test_every_provider_has_its_rule(model_id, status, provider):
+    pin = pin_of(model_id)
+    assert (pin.status, pin.provider) == (status, provider)
+    assert pin.source.startswith("https://")
+    assert pin.as_of[:2] == "20"
+
+
+FILES = {
+    "a.py": 'MODEL = "gpt-4o"  # "gpt-4"\n"""Uses gpt-4 in prose."""\ncfg = {"model_id": "our-own-v2"}\n'
+    'def f(model: str = "mistral-large-latest"): ...\nc = os.getenv("JUDGE_MODEL", "command-r")\n'
+    'm = A.from_pretrained("org/net")\nn = A.from_pretrained("org/net", revision="0e9e39f249a16976")\n'
+    'd = Azure(azure_deployment="chat-prod", api_version="2024-06-01")\npath = "data/train"\n',
+    "c.toml": '[llm]\nmodel = "gpt-4o-mini" # gpt-4\nfallback = ["gpt-4.1-2025-04-14", "o3-mini"]\n',
+    "c.yaml": "llm:\n  model: claude-sonnet-4-5\n  judgeModel: 'own-judge-1'\nlisted:\n  - gemini-1.5-pro\nmodel: ${MODEL}\n",
+    "c.json": '{"engine": "gpt-3.5-turbo",\n "modelId": "foo-bar", "model_path": "x/model.bin"}\n',
+    ".env": "OPENAI_MODEL=gpt-4\nexport HF_MODEL_ID='org/other'\nOPENAI_API_KEY=sk-123\n",
+    "n.ipynb": '{"cells": [{"source": [\n "client.chat(model=\\"gpt-4-turbo\\")\\n"]}]}\n',
+    "broken.py": 'model = "gpt-4"\n  def (\n',
+    ".venv/lib.py": 'model = "gpt-4"\n',
+}
+PLACES = [
+    ("a.py:1", "gpt-4o"), ("a.py:3", "our-own-v2"), ("a.py:4", "mistral-large-latest"), ("a.py:5", "command-r"),
+    ("a.py:6", "org/net"), ("a.py:8", "chat-prod"), ("c.toml:2", "gpt-4o-mini"), ("c.toml:3", "o3-mini"),
+    ("c.yaml:2", "claude-sonnet-4-5"), ("c.yaml:3", "own-judge-1"), ("c.yaml:5", "gemini-1.5-pro"),
+    ("c.json:1", "gpt-3.5-turbo"), ("c.json:2", "foo-bar"), (".env:1", "gpt-4"), (".env:2", "org/other"),
+    ("n.ipynb:2", "gpt-4-turbo"), ("broken.py:1", "gpt-4"),
+]  # fmt: skip
+
+
+def test_ids_are_found_in_files_of_every_kind_at_their_lines(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = unpinned_models(tmp_path)
+    places = {(place.removeprefix(f"{tmp_path}/"), name) for place, name in zip(found["found_in"], found["model_id"])}
+    assert places == set(PLACES)
+    assert found.set_index("model_id").loc["chat-prod", "provider"] == "azure"
+    assert (found["n"] == 1).all()
+
+
+def test_a_path_that_is_a_log_is_read_as_one(tmp_path):
+    make_requests(4, model_id="gpt-4o").to_json(
+        tmp_path / "requests.jsonl", orient="records", lines=True, date_format="iso"
+    )
+    found = unpinned_models([tmp_path])
+    assert found[["model_id", "found_in", "n"]].values.tolist() == [["gpt-4o", f"{tmp_path}: requests", 4]]
+
+
+@pytest.mark.parametrize("text", ['"' * 200_000, "model" * 100_000, "a:" * 100_000, "- " * 100_000, "claude-" * 50_000])
+def test_hostile_files_end_soon_and_hold_no_id(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    assert len(unpinned_models(tmp_path)) <= 1
