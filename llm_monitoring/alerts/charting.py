@@ -30,7 +30,7 @@ from llm_monitoring.charts.portfolio import ChartPortfolio, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Log
+from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import Measure, measure
 from llm_monitoring.metrics import window_metrics
 
@@ -82,7 +82,9 @@ class PlanCharts(PortfolioResult):
         watched = self.results[key].windows
         table = pd.concat([own.assign(baseline=True), watched.assign(baseline=False)], ignore_index=True)
         named = table.assign(feature_id=key[0], metric=key[1], layer=self.measures[key[1]].layer)
-        return named.assign(alarm=named["alarm"].fillna(False).astype(bool))[list(FRAME)].astype(FRAME)
+        return named.assign(alarm=named["alarm"].astype("boolean").fillna(False).astype(bool))[list(FRAME)].astype(
+            FRAME
+        )
 
     def plot(
         self, ax: Axes | None = None, *, feature: str | None = None, metric: str | None = None, **options: Any
@@ -113,7 +115,7 @@ FRAME: dict[str, Any] = {
 }
 
 
-def control_charts(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
+def control_charts(log: LogLike, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
     """Every control chart that `check` looks at, alarm or not.
 
     Parameters
