@@ -103,8 +103,8 @@ def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Alert]
     asked = _texts(log, span_)
     for feature, own in asked.groupby("feature_id", sort=True):
         reference, event = own[own["period"] < 0], None
-        for number, (start, end) in enumerate(weeks(span_, span_.split)):
-            current = own[own["period"] == number]
+        for period, (start, end) in enumerate(weeks(span_, span_.split)):
+            current = own[own["period"] == period]
             found = _drift(reference, current, alpha) if len(reference) and len(current) else None
             if found is None:
                 event = None
@@ -112,7 +112,7 @@ def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Alert]
                 p, n = found
                 words = (
                     f"{one_line(str(feature))}: the questions of the week from {moment(start)} differ from the baseline's "
-                    f"(p{NBSP}={NBSP}{probability(p)}, {n:,}{NBSP}questions)"
+                    f"(p{NBSP}={NBSP}{probability(p)}, {number(n)}{NBSP}questions)"
                 )
                 event = Alert(
                     "query_drift", end, "up", str(feature), start, layer="quality", value=p, expected=alpha,

@@ -61,6 +61,9 @@ class BackgroundJudge:
     {'submitted': 1, 'accepted': 1, 'dropped': 0}
     """
 
+    _pid: int
+    _thread: threading.Thread
+
     def __init__(
         self,
         judge: Any,

@@ -9,10 +9,37 @@ import llm_monitoring as lm
 from llm_monitoring import incident
 from tests.builders import START, make_judgements, make_requests
 
-NAMES = (
-    "value weight exposure n mean sum span leaf day square errors bad latencies first up _bad _row _file hour metric kind "
-    "model scale status judge_model quality_score window variance index"
-).split()
+NAMES = [
+    "value",
+    "weight",
+    "exposure",
+    "n",
+    "mean",
+    "sum",
+    "span",
+    "leaf",
+    "day",
+    "square",
+    "errors",
+    "bad",
+    "latencies",
+    "first",
+    "up",
+    "_bad",
+    "_row",
+    "_file",
+    "hour",
+    "metric",
+    "kind",
+    "model",
+    "scale",
+    "status",
+    "judge_model",
+    "quality_score",
+    "window",
+    "variance",
+    "index",
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +49,9 @@ def log() -> lm.Log:
     requests = make_requests(n, every="1h", feature_id=["search", "summary"]).assign(**own)
     late = requests["timestamp"] >= START + pd.Timedelta(days=10)
     hit = late & (requests["value"] == "value-a")
-    judgements = make_judgements(n, every="1h", quality_score=[1.0 if bad else 4.0 + i % 2 for i, bad in enumerate(hit)])
+    judgements = make_judgements(
+        n, every="1h", quality_score=[1.0 if bad else 4.0 + i % 2 for i, bad in enumerate(hit)]
+    )
     return lm.open_log({"requests": requests, "judgements": judgements.assign(feature_id=requests["feature_id"])})
 
 

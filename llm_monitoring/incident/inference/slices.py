@@ -12,8 +12,34 @@ import pandas as pd
 LEAST_SHARE, LEAST_ROWS, MOST_SLICES = 0.01, 10, 400
 #: Names that the stages use for columns of their own: a column of the log that is called so is kept under another name.
 TAKEN = frozenset(
-    "day dose exposure first harm inside judge_model leaf mean model n position row rubric_version scale session size "
-    "span square squares sum value variance version weight y".split()
+    [
+        "day",
+        "dose",
+        "exposure",
+        "first",
+        "harm",
+        "inside",
+        "judge_model",
+        "leaf",
+        "mean",
+        "model",
+        "n",
+        "position",
+        "row",
+        "rubric_version",
+        "scale",
+        "session",
+        "size",
+        "span",
+        "square",
+        "squares",
+        "sum",
+        "value",
+        "variance",
+        "version",
+        "weight",
+        "y",
+    ]
 )
 PREFIX = "__lm_own_"
 
