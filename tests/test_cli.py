@@ -155,7 +155,9 @@ def test_an_option_that_does_not_exist_exits_with_two():
 def test_a_time_without_a_zone_exits_with_two():
     done = run("report", SAMPLE, "--until", "2026-05-19")
     assert done.exit_code == 2
-    assert done.output == ("ConfigError: until: '2026-05-19' has no time zone; write it as 2026-05-19T00:10Z\n")
+    assert done.output == (
+        "ConfigError: until='2026-05-19' names no time zone; write it with one, such as '2026-05-12T09:31Z'\n"
+    )
 
 
 def test_a_file_where_a_folder_should_be_and_a_folder_where_a_file_should_be_exit_with_two(calm):

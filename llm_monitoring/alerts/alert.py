@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from llm_monitoring import times
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.measures import Measure, measure
 
@@ -140,17 +141,10 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measu
     one_of("alert direction", given["direction"], ["up", "down"])
     for name in ("fired_at", "window_start", "began", "began_low", "began_by", "ended"):
         if given.get(name) is not None:
-            given[name] = _utc(given[name], name)
+            given[name] = times.moment(given[name], f"alert {name}")
     given["measure"] = measure(str(given["metric"]), own)
     return Alert(**{f.name: given[f.name] for f in fields(Alert) if given.get(f.name) is not None})
 
 
 def _unknown(value: Any) -> bool:
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
-
-
-def _utc(value: Any, name: str) -> pd.Timestamp:
-    when = pd.Timestamp(value)
-    if when.tzinfo is None:
-        raise ConfigError(f"alert {name}: {quote(str(value))} has no time zone; write it as 2026-05-19T00:10Z")
-    return when.tz_convert("UTC")

@@ -20,7 +20,6 @@ from llm_monitoring.alerts.measurements import (
     all_features,
     choose_windows,
     hourly,
-    moment_of,
     span_of,
     to_windows,
 )
@@ -143,10 +142,10 @@ def control_charts(log: LogLike, plan: Plan | Any = None, until: Any = None) -> 
     >>> charts.to_frame().columns[:3].tolist()
     ['feature_id', 'metric', 'layer']
     """
-    plan, when = read_plan(plan), moment_of(until)
+    plan = read_plan(plan)
     log = open_with(log, plan)
-    log = log if when is None else log.until(when)
-    span = span_of(log, plan, when)
+    log = log if until is None else log.until(until)
+    span = span_of(log, plan, log.known_until)
     if span is None:
         return _join([], pd.DataFrame(columns=[*KEYS, "reason"]), plan, None, pd.DataFrame(), 1)
     table, own = measured(log, plan, span), plan.own_measures(log)

@@ -12,7 +12,7 @@ from llm_monitoring.alerts.alert import Alert, read_alert
 from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
-from llm_monitoring.alerts.measurements import hourly, moment_of, span_of
+from llm_monitoring.alerts.measurements import hourly, span_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, quote
@@ -58,11 +58,11 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
     >>> check(open_log({"requests": requests}))[["layer", "metric", "feature_id", "severity"]].values.tolist()
     [['infrastructure', 'error_rate', 'search', 'critical']]
     """
-    plan, when = read_plan(plan), moment_of(until)
+    plan = read_plan(plan)
     log = open_with(log, plan)
     log.validate()
-    log = log if when is None else log.until(when)
-    span = span_of(log, plan, when)
+    log = log if until is None else log.until(until)
+    span = span_of(log, plan, log.known_until)
     if span is None:
         return alerts_table([], plan)
     charted = control_charts(log, plan)

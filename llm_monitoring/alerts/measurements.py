@@ -18,7 +18,6 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.plan import Plan
-from llm_monitoring.errors import ConfigError
 from llm_monitoring.measures import Measure, of_judge
 from llm_monitoring.schema import scale_ends
 
@@ -275,17 +274,3 @@ def all_features(tallies: pd.DataFrame) -> pd.DataFrame:
         one = tallies.groupby("metric")[end].agg(lambda several: several.iloc[0] if several.nunique() == 1 else np.nan)
         whole[end] = whole["metric"].map(one).astype(float)
     return whole[TALLIES]
-
-
-def moment_of(until) -> pd.Timestamp | None:
-    """A time in UTC from whatever was given; without a zone it is UTC."""
-    if until is None:
-        return None
-    when: pd.Timestamp | None
-    try:
-        when = pd.Timestamp(until)
-    except (ValueError, TypeError):
-        when = None
-    if when is None or pd.isna(when):
-        raise ConfigError(f"until={until!r} is no time; expected one such as '2026-05-12T09:31Z'")
-    return when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")

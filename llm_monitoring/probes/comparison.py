@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from llm_monitoring import times
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.probes.distance import Distance, compare_shares
@@ -432,10 +433,4 @@ def _select(results: pd.DataFrame, which: Any, name: str) -> np.ndarray:
 
 
 def _utc(when: Any, name: str):
-    import pandas as pd
-
-    try:
-        moment = pd.Timestamp(when)
-    except (ValueError, TypeError):
-        raise ConfigError(f"compare_probes({name}): {quote(when)}; expected a time in ISO 8601") from None
-    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+    return times.moment(when, f"compare_probes: {name}", tz="UTC")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from llm_monitoring import times
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.intervals import mean_t
 from llm_monitoring.plotting import BLUE, INK, axes
@@ -158,8 +159,7 @@ def splice(quality: pd.DataFrame, bridge: Bridge, at) -> pd.DataFrame:
     missing = [name for name in ("window_start", "mean_quality", "se_quality") if name not in quality]
     if missing:
         raise ConfigError(f"splice(quality): no column {quote(missing[0])}; expected a table of quality_metrics")
-    seam = pd.Timestamp(at)
-    after = quality["window_start"] >= (seam if seam.tzinfo else seam.tz_localize("UTC"))
+    after = quality["window_start"] >= times.moment(at, "splice: at", tz="UTC")
     mean, se, shared = bridge.on_old_scale(quality["mean_quality"], quality["se_quality"])
     return quality.assign(
         mean_quality=quality["mean_quality"].mask(after, pd.Series(mean, quality.index)),

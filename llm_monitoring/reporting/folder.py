@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring import disk
-from llm_monitoring.errors import ConfigError, Fault, LogError, quote
+from llm_monitoring import disk, times
+from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.results import iso, jsonable
 from llm_monitoring.schema import TABLES
 
@@ -221,19 +221,7 @@ def write_lines(path: Path, rows: list[Mapping[str, Any]]) -> None:
 def read_time(name: str, value: Any) -> pd.Timestamp | None:
     """A time with its zone, or None for nothing.
 
-    >>> read_time("until", "2023-06-28 02:40")
-    Traceback (most recent call last):
-    ...
-    llm_monitoring.errors.ConfigError: until: '2023-06-28 02:40' has no time zone; write it as 2026-05-19T00:10Z
+    >>> read_time("until", "2023-06-28T02:40Z")
+    Timestamp('2023-06-28 02:40:00+0000', tz='UTC')
     """
-    import pandas as pd
-
-    if value is None or value == "":
-        return None
-    try:
-        when = pd.Timestamp(value)
-    except ValueError:
-        raise ConfigError(f"{name}: {quote(value)} is no time; write it as 2026-05-19T00:10Z") from None
-    if when.tzinfo is None:
-        raise ConfigError(f"{name}: {quote(str(value))} has no time zone; write it as 2026-05-19T00:10Z")
-    return when.tz_convert("UTC")
+    return None if value is None or value == "" else times.moment(value, name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import disk
+from llm_monitoring import disk, times
 from llm_monitoring.results import jsonable
 
 if TYPE_CHECKING:
@@ -164,8 +164,7 @@ def _systematic(strata: pd.DataFrame, size: int, generator: np.random.Generator)
 
 
 def _utc(when: Any) -> pd.Timestamp:
-    moment = pd.Timestamp(when)
-    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+    return times.moment(when, "alert fired_at")
 
 
 def _name(alert: Mapping[str, Any] | pd.Series | None) -> Any:

@@ -20,7 +20,10 @@ def test_a_row_of_the_alerts_table_is_read_and_unknown_means_none():
     [
         ({"metric": None}, "alert: metric is missing; an alert is a row of check(log), or a dict with this name"),
         ({"direction": "sideways"}, "alert direction='sideways'; expected one of 'up', 'down'"),
-        ({"fired_at": "2026-05-19"}, "alert fired_at: '2026-05-19' has no time zone; write it as 2026-05-19T00:10Z"),
+        (
+            {"fired_at": "2026-05-19"},
+            "alert fired_at='2026-05-19' names no time zone; write it with one, such as '2026-05-12T09:31Z'",
+        ),
     ],
 )
 def test_what_an_alert_lacks_is_named(change, sentence):

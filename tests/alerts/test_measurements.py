@@ -6,9 +6,8 @@ import pytest
 
 import llm_monitoring as lm
 from llm_monitoring.alerts.charting import control_charts
-from llm_monitoring.alerts.measurements import Span, all_features, hourly, moment_of, span_of, tally, to_windows
+from llm_monitoring.alerts.measurements import Span, all_features, hourly, span_of, tally, to_windows
 from llm_monitoring.alerts.plan import Plan, read_plan
-from llm_monitoring.errors import ConfigError
 from llm_monitoring.measures import measure
 from tests.builders import START, make_judgements, make_requests
 
@@ -79,12 +78,6 @@ def test_cost_is_charted_as_geometric_mean_scaled_to_the_baselines_mean():
     split = START + pd.Timedelta("1h")
     table = to_windows(frame, "1h", Span(START, split, START + DAY))
     assert table["value"].tolist() == pytest.approx([2.5, 5.0])
-
-
-def test_until_without_a_meaning_is_refused():
-    with pytest.raises(ConfigError) as caught:
-        moment_of("yesterday-ish")
-    assert str(caught.value) == "until='yesterday-ish' is no time; expected one such as '2026-05-12T09:31Z'"
 
 
 def test_the_ends_of_each_judges_scale_reach_its_charts():
