@@ -5,18 +5,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN := chromium fonts-liberation postgresql default-jre-headless
 
-.PHONY: help report test check docs bench clean
+.PHONY: help report test test-fast test-long test-lowest test-newest check docs bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
 
 report: $(VENV)/.installed ## install, run the five stages on sample_data, print the path of the page
 	@$(BIN)/llm-monitoring report sample_data --force
 
-test: $(VENV)/.dev $(VENV)/.debian ## install what the tests need, then every check and every test
+test: $(VENV)/.dev $(VENV)/.debian ## install what the tests need, then every check and every test but the long ones
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
+
+test-fast: $(VENV)/.dev ## the tests without browser, other engines and executed notebooks, in under two minutes
+	$(BIN)/python -m pytest -q -n auto -m "not (long or browser or engines or notebooks)"
+
+test-long: $(VENV)/.dev $(VENV)/.debian ## the long tests, which make test leaves out
+	$(BIN)/python -m pytest -n auto -m long
+
+test-lowest: $(VENV)/.dev ## quick tests on Python 3.11 and the lowest versions that pyproject.toml allows
+	@.ci/versions lowest
+
+test-newest: $(VENV)/.dev ## quick tests on Python 3.13 and the newest versions
+	@.ci/versions newest
 
 check: $(VENV)/.dev ## lint, format, types, layers, spelling, notebooks without outputs
 	$(BIN)/ruff check .
@@ -36,7 +48,7 @@ bench: $(VENV)/.dev ## run the benchmarks, one after the other
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean: ## remove the environment, caches and reports
-	rm -rf $(VENV) reports build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest reports build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \

@@ -1,9 +1,13 @@
-"""Query drift on real questions: false alarms, power, rankings, windows in a row, speed.
+"""Query drift on real questions: false alarms, power, rankings, topics, windows in a row, speed.
 
     python benchmarks/drift.py ../shared/data/queries/banking77.jsonl.gz --repetitions 30
+    python benchmarks/drift.py synthetic --parts power topics
 
 Kinds of drift: *intent* = one intent that the reference lacks, *surge* = one known intent grows, *many* = queries of 25
 intents that the reference lacks. Standard error of a rate over R repetitions: at most .5 / sqrt(R).
+
+`--export FOLDER` writes the draws of the power table as arrays, `--others FOLDER` tests them with Evidently's or
+alibi-detect's defaults, whichever is installed in the environment it runs in (neither works beside pandas 3).
 """
 
 from __future__ import annotations
@@ -13,20 +17,78 @@ import gzip
 import json
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from scipy.stats import rankdata
-
-from llm_monitoring.drift.drift_test import DriftTest
-from llm_monitoring.drift.embedding import default_embedder
-from llm_monitoring.drift.monitor import DriftMonitor
-from llm_monitoring.drift.two_sample import METHODS
 
 N, M = 2_000, 200
+CELLS = [("null", 0), *((kind, share) for kind in ("intent", "surge", "many") for share in (0.05, 0.1))]
+VERBS = [
+    "open",
+    "close",
+    "find",
+    "lose",
+    "change",
+    "cancel",
+    "repair",
+    "send",
+    "return",
+    "order",
+    "check",
+    "block",
+    "move",
+    "count",
+    "print",
+    "sign",
+]
+THINGS = [
+    "ticket",
+    "engine",
+    "garden",
+    "invoice",
+    "passport",
+    "violin",
+    "battery",
+    "contract",
+    "recipe",
+    "curtain",
+    "bicycle",
+    "lawyer",
+    "vaccine",
+    "roof",
+]
+FRAMES = ["how do I {v} my {t}", "please {v} the {t} for me", "{t} {v} not possible", "can you {v} a {t} today",
+          "I want to {v} this {t} {x}", "why did you {v} my {t} {x}", "help me {v} the {t} {x}"]  # fmt: skip
+EXTRA = [
+    "again",
+    "soon",
+    "quickly",
+    "before",
+    "friday",
+    "without",
+    "fee",
+    "online",
+    "now",
+    "abroad",
+    "at",
+    "home",
+    "by",
+    "phone",
+    "this",
+    "week",
+    "twice",
+]
 
 
 def read(path):
+    if path == "synthetic":
+        rng = np.random.default_rng(99)
+        pairs = [(v, t) for v in VERBS for t in THINGS][::3]
+        rows = [(v, t) for v, t in pairs for _ in range(120)]
+        texts = [
+            rng.choice(FRAMES).format(v=v, t=t, x=" ".join(rng.choice(EXTRA, rng.integers(1, 4)))) for v, t in rows
+        ]
+        return np.array(texts, object), np.array([f"{v} {t}" for v, t in rows])
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return np.array([row["text"] for row in rows], object), np.array([row["intent"] for row in rows])
@@ -49,108 +111,217 @@ def draw(intent, kind, share, rng, n=N, m=M):
     return reference, np.concatenate([rest, rng.permutation(left)[:k]])
 
 
-def power(vectors, intent, methods, repetitions):
-    print(f"alarms at 5 % (1 %), n = {N}, m = {M}, {repetitions} repetitions (no drift: {3 * repetitions})")
-    print(f"{'':14}" + "".join(f"{name:>14}" for name in methods))
-    cells = [("null", 0), *((kind, share) for kind in ("intent", "surge", "many") for share in (0.05, 0.1))]
-    for kind, share in cells:
-        rng = np.random.default_rng([11, len(kind), int(100 * share)])
-        p = {name: [] for name in methods}
-        for seed in range(repetitions * (3 if kind == "null" else 1)):
-            reference, window = draw(intent, kind, share, rng)
-            for name in methods:
-                p[name].append(DriftTest(vectors[reference], method=name, seed=seed).test(vectors[window]).p_value)
-        shown = "".join(f"{np.mean(np.array(v) <= 0.05):8.2f} ({np.mean(np.array(v) <= 0.01):.2f})" for v in p.values())
-        print(f"{kind:8}{share:5.0%} {shown}", flush=True)
+def draws(intent, seed, repetitions, null):
+    for kind, share in CELLS:
+        rng = np.random.default_rng([seed, len(kind), int(100 * share)])
+        for repetition in range(null if kind == "null" else repetitions):
+            yield kind, share, repetition, draw(intent, kind, share, rng)
 
 
-def rankings(vectors, intent, repetitions):
+def show(table):
+    methods = sorted({method for method, *_ in table}, key=[method for method, *_ in table].index)
+    print(f"{'':14}" + "".join(f"{name:>16}" for name in methods))
+    for kind, share in CELLS:
+        cells = []
+        for name in methods:
+            alarms = np.array([a for method, k, s, a, _ in table if (method, k, s) == (name, kind, share)])
+            cells.append(f"{alarms.mean():.2f} of {len(alarms)}" if len(alarms) else "")
+        print(f"{kind:8}{share:5.0%} " + "".join(f"{cell:>16}" for cell in cells))
+    took = {name: np.median([s for method, *_, s in table if method == name]) for name in methods}
+    print(f"{'seconds':14}" + "".join(f"{took[name]:16.3f}" for name in methods), flush=True)
+
+
+def power(vectors, intent, options):
+    from llm_monitoring.drift.drift_test import DriftTest
+    from llm_monitoring.drift.two_sample import METHODS
+
+    print(f"\nalarms at 5 %, n = {N}, m = {M}")
+    table = []
+    for kind, share, seed, (reference, window) in draws(intent, options.seed, options.repetitions, options.null):
+        for name in options.methods or METHODS:
+            start = time.process_time()
+            result = DriftTest(vectors[reference], method=name, seed=seed).test(vectors[window])
+            table.append((name, kind, share, result.p_value <= 0.05, time.process_time() - start))
+    show(table)
+
+
+def export(vectors, intent, options):
+    folder = Path(options.export)
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, share, seed, (reference, window) in draws(intent, options.seed, options.repetitions, options.null):
+        np.savez(folder / f"{kind}_{share}_{seed}.npz", reference=vectors[reference], window=vectors[window])
+
+
+def others(folder):
+    table = []
+    tests = {**_evidently(), **_alibi()}
+    for path in sorted(Path(folder).glob("*.npz")):
+        kind, share, _ = path.stem.split("_")
+        held = np.load(path)
+        for name, test in tests.items():
+            start = time.process_time()
+            table.append(
+                (name, kind, float(share), test(held["reference"], held["window"]), time.process_time() - start)
+            )
+    show(table)
+
+
+def _evidently():
+    try:
+        import pandas as pd
+        from evidently.legacy.metrics.data_drift import embedding_drift_methods as ways
+    except ImportError:
+        return {}
+
+    def of(way):
+        return lambda reference, window: bool(way(*(_named(pd, rows) for rows in (reference, window)))[1])
+
+    return {"evidently model": of(ways.model()), "evid. distance": of(ways.distance()), "evidently mmd": of(ways.mmd())}
+
+
+def _named(pd, rows):
+    return pd.DataFrame(rows, columns=[f"v{k}" for k in range(rows.shape[1])])
+
+
+def _alibi():
+    try:
+        from alibi_detect.cd import ClassifierDrift, KSDrift
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        return {}
+
+    def classifier(reference, window):
+        model = LogisticRegression(max_iter=200)
+        return bool(ClassifierDrift(reference, model, backend="sklearn").predict(window)["data"]["is_drift"])
+
+    return {
+        "alibi KS": lambda r, w: bool(KSDrift(r).predict(w)["data"]["is_drift"]),
+        "alibi classifier": classifier,
+    }
+
+
+def topics(text, vectors, intent, options):
+    from scipy.stats import rankdata
+
+    from llm_monitoring.drift.drift_test import DriftTest
+
+    place = {t: k for k, t in enumerate(text)}
     print(
-        f"\nexplanation at 10 %, {repetitions} repetitions: AUC and precision at 10 of the two lists; kind said rightly"
+        f"\nexplanation at 10 %, {options.repetitions} draws a kind; of alarms: first topic and its kind right; rankings"
     )
     for kind in ("intent", "surge"):
-        rng = np.random.default_rng([13, len(kind)])
+        rng = np.random.default_rng([options.seed + 1, len(kind)])
         rows = []
-        for seed in range(repetitions):
+        for seed in range(options.repetitions):
             reference, window = draw(intent, kind, 0.1, rng)
-            told = DriftTest(vectors[reference], seed=seed).test(vectors[window]).explain()
+            test = DriftTest(text[reference].tolist(), embedder=lambda t: vectors[[place[x] for x in t]], seed=seed)
+            said = test.test(text[window].tolist()).explain()
             drifted = np.arange(M) >= M - round(0.1 * M)
             row = {}
             for name in ("grew", "new"):
-                ranking = getattr(told, name)
+                ranking = getattr(said, name)
                 score = np.empty(M)
                 score[ranking["row"].to_numpy()] = ranking["score"].to_numpy()
                 k = drifted.sum()
                 row[f"{name} AUC"] = (rankdata(score)[drifted].sum() - k * (k + 1) / 2) / (k * (M - k))
                 row[f"{name} P10"] = drifted[ranking["row"].to_numpy()[:10]].mean()
-            topics = told.to_frame()
-            row["kind right"] = (
-                np.nan if topics.empty else topics["kind"].iloc[0] == {"intent": "new"}.get(kind, "grew")
-            )
+            if said.drift:
+                first = said.topics.iloc[0] if len(said.topics) else None
+                meant = set(text[window][drifted])
+                row["first"] = first is not None and np.mean([example in meant for example in first["examples"]]) > 0.5
+                row["kind"] = first is not None and first["kind"] == {"intent": "new"}.get(kind, "grew")
             rows.append(row)
-        frame = pd.DataFrame(rows).astype(float)
-        print(f"{kind:8}" + ", ".join(f"{name} {value:.2f}" for name, value in frame.mean().items()), flush=True)
+        mean = {name: np.nanmean([row.get(name, np.nan) for row in rows]) for name in rows[0]}
+        print(f"{kind:8}" + ", ".join(f"{name} {value:.2f}" for name, value in mean.items()), flush=True)
 
 
-def in_a_row(text, intent, streams, quiet=15, late=6):
-    print(
-        f"\n{streams} streams, reference 1,000, windows of 100, ARL0 100: {quiet} quiet windows, then {late} with 10 % new"
-    )
-    alarms, delays, quiet_windows = 0, [], 0
-    start = pd.Timestamp("2026-05-01", tz="UTC")
-    for stream in range(streams):
-        rng = np.random.default_rng([17, stream])
-        chosen = rng.choice(np.unique(intent))
-        usual = rng.permutation(np.flatnonzero(intent != chosen))
-        new = np.resize(rng.permutation(np.flatnonzero(intent == chosen)), 10 * late)
-        days = [usual[1_000 + 100 * day : 1_100 + 100 * day] for day in range(quiet + late)]
-        for day in range(late):
-            days[quiet + day][:10] = new[10 * day : 10 * day + 10]
-        stamps = [start + pd.Timedelta(day, unit="D") for day in range(quiet + late) for _ in range(100)]
-        frame = pd.DataFrame({"timestamp": stamps, "user_input": text[np.concatenate(days)]})
-        monitor = DriftMonitor(pd.DataFrame({"user_input": text[usual[:1_000]]}), by=[], arl0=100, seed=stream)
-        alarm = monitor.monitor(frame).to_frame()["alarm"].to_numpy(bool)
-        alarms, quiet_windows = alarms + alarm[:quiet].sum(), quiet_windows + quiet
-        delays.append(int(alarm[quiet:].argmax()) + 1 if alarm[quiet:].any() else np.nan)
-    print(f"alarms per 100 quiet windows {100 * alarms / quiet_windows:.1f} ({alarms} of {quiet_windows})")
-    print(f"delay {np.nanmean(delays):.1f} windows (1 = at once), missed {int(np.isnan(delays).sum())} of {streams}")
+def in_a_row(vectors, intent, options):
+    """Rates given the reference, and the delay of a new intent of 10 %."""
+    import pandas as pd
+
+    from llm_monitoring.drift.monitor import DriftMonitor
+
+    def frame(rows, day):
+        when = pd.Timestamp("2026-05-01", tz="UTC") + pd.Timedelta(day, unit="D")
+        return pd.DataFrame({"timestamp": when, "user_input": [f"{row}#{day}" for row in rows]})
+
+    def embed(texts):
+        return vectors[[int(text.split("#")[0]) for text in texts]]
+
+    print(f"\nwindows in a row, {options.streams} references a line")
+    for n, m, quiet, late, arl0 in ((2_000, 200, 6, 5, 100), (300, 200, 40, 0, 20), (2_000, 200, 40, 0, 20),
+                                    (300, 50, 40, 0, 20), (300, 2_000, 20, 0, 10), (5_000, 50, 40, 0, 20)):  # fmt: skip
+        alarms, delays = [], []
+        for stream in range(options.streams):
+            rng = np.random.default_rng([options.seed, n, m, stream])
+            chosen = rng.choice(np.unique(intent))
+            usual, new = np.flatnonzero(intent != chosen), np.flatnonzero(intent == chosen)
+            reference = pd.concat([frame(rng.choice(usual, n // 14 + 1), day - 14) for day in range(14)])
+            days = [frame(rng.choice(usual, m), day) for day in range(quiet)]
+            mixed = [np.concatenate([rng.choice(usual, m - m // 10), rng.choice(new, m // 10)]) for _ in range(late)]
+            days += [frame(rows, quiet + day) for day, rows in enumerate(mixed)]
+            monitor = DriftMonitor(reference, by=[], arl0=arl0, embedder=embed, seed=stream)
+            alarm = monitor.monitor(pd.concat(days)).to_frame()["alarm"].to_numpy(bool)
+            alarms.append(int(alarm[:quiet].sum()))
+            delays.append(int(alarm[quiet:].argmax()) + 1 if alarm[quiet:].any() else np.inf)
+        rate = sum(alarms) / (quiet * options.streams) * arl0
+        after = f"; delay {np.mean(delays):.2f} windows, at most {max(delays):g}" if late else ""
+        print(f"n {n}, m {m}: alarms over those stated {rate:.2f} (per reference {sorted(alarms)}){after}", flush=True)
 
 
 def speed(vectors, sizes):
-    print("\nseconds of one test, best of 3 (wall and CPU), embedding not counted; peak memory so far")
+    from llm_monitoring.drift.drift_test import DriftTest
+
+    print("\nseconds of one test, best of 5 (wall and processor), embedding not counted; peak memory so far")
     rng = np.random.default_rng(0)
     for n, m in sizes:
         rows = vectors[rng.integers(0, len(vectors), n + m)] + rng.normal(0, 0.01, (n + m, vectors.shape[1]))
         test = DriftTest(rows[:n].astype(np.float32))
         now = rows[n:].astype(np.float32)
         took = []
-        for _ in range(3 if n < 10_000 else 1):
+        for _ in range(5 if n < 10_000 else 1):
             wall, cpu = time.perf_counter(), time.process_time()
-            test.test(now)
+            result = test.test(now)
             took.append((time.perf_counter() - wall, time.process_time() - cpu))
         wall, cpu = min(took)
+        start = time.process_time()
+        result.explain()
+        more = time.process_time() - start
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"{n:>8,} against {m:>7,}: {wall:6.2f} s, CPU {cpu:6.2f} s, {memory:.2f} GB", flush=True)
+        print(f"{n:>8,} against {m:>7,}: {wall:6.2f} s, CPU {cpu:6.2f} s (explained {more:.2f} s more), {memory:.2f} GB",
+              flush=True)  # fmt: skip
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file")
+    parser.add_argument("file", nargs="?", default="synthetic")
     parser.add_argument("--repetitions", type=int, default=30)
+    parser.add_argument("--null", type=int, default=90, help="draws without drift")
     parser.add_argument("--streams", type=int, default=6)
-    parser.add_argument("--parts", nargs="+", default=["power", "rankings", "row", "speed"])
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--parts", nargs="+", default=["power", "topics", "row", "speed"])
     parser.add_argument("--large", action="store_true", help="also 20,000 and 100,000 a side")
+    parser.add_argument("--export", metavar="FOLDER")
+    parser.add_argument("--others", metavar="FOLDER")
     options = parser.parse_args()
+    if options.others:
+        return others(options.others)
+    from llm_monitoring.drift.embedding import default_embedder
+
     text, intent = read(options.file)
     vectors = default_embedder()(text.tolist())
+    if options.export:
+        return export(vectors, intent, options)
     if "speed" in options.parts:
         speed(vectors, [(N, M), *([(20_000, 20_000), (100_000, 100_000)] if options.large else [])])
     if "power" in options.parts:
-        power(vectors, intent, list(METHODS), options.repetitions)
-    if "rankings" in options.parts:
-        rankings(vectors, intent, options.repetitions)
+        power(vectors, intent, options)
+    if "topics" in options.parts:
+        topics(text, vectors, intent, options)
     if "row" in options.parts:
-        in_a_row(text, intent, options.streams)
+        in_a_row(vectors, intent, options)
+    return None
 
 
 if __name__ == "__main__":

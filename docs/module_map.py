@@ -29,10 +29,17 @@ def module_map() -> str:
         if not place.is_dir():
             rows.append(_row(place.with_suffix(".py"), f"`{layer}`"))
             continue
-        rows.append(_row(place / "__init__.py", f"**`{layer}/`**"))
-        modules = sorted(path for path in place.glob("*.py") if path.name != "__init__.py")
-        rows += [_row(path, f"`{layer}.{path.stem}`") for path in modules]
+        rows += _folder(place, layer)
     return "\n".join(rows)
+
+
+def _folder(place: Path, name: str) -> list[str]:
+    """A row for a folder, for each of its modules, and for the folders in it."""
+    rows = [_row(place / "__init__.py", f"**`{name}/`**")]
+    modules = sorted(path for path in place.glob("*.py") if path.name != "__init__.py")
+    rows += [_row(path, f"`{name}.{path.stem}`") for path in modules]
+    inside = sorted(path.parent for path in place.glob("*/__init__.py"))
+    return rows + [row for path in inside for row in _folder(path, f"{name}.{path.name}")]
 
 
 def layers() -> list[str]:

@@ -7,6 +7,7 @@ judgement, which thumb and which error count is decided here and nowhere else.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -77,21 +78,24 @@ def _computed(rows: ir.Table, each: Measure) -> ir.Table:
     import ibis.expr.operations as ops
     import sqlglot
 
-    check_sql(str(each.sql), each.name, rows.schema())
-    view = rows.alias("__lm_rows")
+    kind = check_sql(str(each.sql), each.name, rows.schema())
+    number = f"CASE WHEN {each.sql} THEN 1 WHEN NOT ({each.sql}) THEN 0 END" if kind == "BOOLEAN" else each.sql
+    name = "__lm_rows_" + re.sub(r"\W", "_", each.name)
+    view = rows.alias(name)
     dialect = {"pyspark": "spark"}.get(engines.name(rows), engines.name(rows))
-    text = f'SELECT *, CAST(({each.sql}) AS DOUBLE) AS "__lm_made" FROM __lm_rows'
+    text = f'SELECT *, CAST(({number}) AS DOUBLE) AS "__lm_made" FROM "{name}"'
     query = sqlglot.transpile(text, read="duckdb", write=dialect)[0]
     schema = ibis.schema({**dict(rows.schema().items()), "__lm_made": "float64"})
     made = ops.SQLStringView(parent=view.op(), query=query, schema=schema).to_expr()
     return made.mutate(**{f"__lm_own_{each.name}": _finite(made["__lm_made"])}).drop("__lm_made")
 
 
-def check_sql(text: str, name: str, schema: Any) -> None:
-    """Check that a text is one scalar expression in DuckDB's dialect that makes a number of a row with these columns.
+def check_sql(text: str, name: str, schema: Any) -> str:
+    """The type that one scalar expression in DuckDB's dialect gives of a row with these columns; anything else is refused.
 
     >>> import ibis
     >>> check_sql("output_tokens / latency_ms", "speed", ibis.schema({"output_tokens": "int64", "latency_ms": "float64"}))
+    'DOUBLE'
     >>> check_sql("(SELECT 1)", "speed", ibis.schema({"latency_ms": "float64"}))
     Traceback (most recent call last):
     ...
@@ -134,6 +138,7 @@ def check_sql(text: str, name: str, schema: Any) -> None:
             raise ConfigError(f"measure {name!r}: {str(error).splitlines()[0]}; {wanted}") from None
     if not kind.startswith(("DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN", "HUGEINT", "UHUGEINT")) and "INT" not in kind:
         raise ConfigError(f"measure {name!r}: sql makes {kind}; expected a number")
+    return kind
 
 
 def judged_view(judgements: ir.Table, requests: ir.Table | None = None, more: Iterable[str] = ()) -> ir.Table:

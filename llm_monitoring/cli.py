@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from llm_monitoring import __version__
+from llm_monitoring.disk import UNSUPPORTED
 from llm_monitoring.errors import ConfigError, LogError
 
 WRONG = 2
@@ -33,6 +34,9 @@ class Commands(click.Group):
     """A group whose commands turn wrong input, and files that cannot be used, into one line and exit code 2."""
 
     def invoke(self, context: click.Context):
+        if sys.platform == "win32":
+            click.echo(UNSUPPORTED, err=True)
+            context.exit(WRONG)
         try:
             return super().invoke(context)
         except (LogError, ConfigError) as error:
@@ -182,6 +186,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     Exit code: 0 nothing alerted, 1 something did, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
     import llm_monitoring as lm
+    from llm_monitoring import addresses
     from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.folder import read_time
 
@@ -191,7 +196,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     opened = opened if when is None else opened.until(when)
     if not opened.count("requests"):
         tell(opened.notices)
-        click.echo(f"{log}: no request to measure", err=True)
+        click.echo(f"{addresses.masked(log)}: no request to measure", err=True)
         sys.exit(3)
     alerts = lm.check(opened, plan=watched)
     tell(opened.notices)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+UNSUPPORTED = "llm_monitoring does not support Microsoft Windows: run it on Linux or macOS, or inside WSL"
 
 
 def is_shared(folder: str | os.PathLike) -> bool:
@@ -146,10 +149,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target  # a pipe or a device is written as it is
         return
-    if target.exists():
-        mode = stat.S_IMODE(target.stat().st_mode)
-    else:
-        mode = 0o660 if is_shared(target.parent) else 0o600
+    new = 0o660 if is_shared(target.parent) else 0o600
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else new
     file, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(file)
     part = Path(name)
@@ -159,3 +160,20 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def lock(file: int, wait: bool = True) -> None:
+    """Lock an open file against other processes, until it is closed.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds the lock, and `wait` is off.
+    OSError
+        On Microsoft Windows, which has no such locks.
+    """
+    if sys.platform == "win32":
+        raise OSError(UNSUPPORTED)
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

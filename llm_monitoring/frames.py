@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_monitoring import engines
+from llm_monitoring import disk, engines
 from llm_monitoring.schema import Table
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def write_aside(rows: pd.DataFrame, folder: Path, name: str) -> Path | None:
     """Write rows set aside to ``quarantine/<table>.jsonl`` beside the log, where that can be written."""
     target = folder / "quarantine" / f"{name}.jsonl"
     try:
-        target.parent.mkdir(exist_ok=True)
-        rows.to_json(target, orient="records", lines=True, date_format="iso", force_ascii=False)
+        disk.make_folder(target.parent)
+        disk.write(target, rows.to_json(None, orient="records", lines=True, date_format="iso", force_ascii=False))
     except OSError:
         return None
     return target

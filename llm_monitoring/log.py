@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from llm_monitoring import engines, frames, notices, scales, times, validation
 from llm_monitoring.columns import Options
@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
     import ibis.expr.types as ir
     import pandas as pd
+    from ibis.backends import BaseBackend
+
+#: What `open_log` takes, and with it every function that opens a log itself.
+LogLike: TypeAlias = (
+    "Log | str | Path | pd.DataFrame | ir.Table | BaseBackend | Mapping[str, pd.DataFrame] | Mapping[str, ir.Table]"
+)
+#: One table: of a log, or as it is.
+TableLike: TypeAlias = "Log | pd.DataFrame | ir.Table"
 
 
 def open_log(
-    source,
+    source: LogLike,
     tz: str | None = None,
     timestamp_unit: str | None = None,
     on_error: str = "raise",

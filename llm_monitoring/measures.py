@@ -35,6 +35,9 @@ class Measure:
         ms, usd, tokens, share, score, or any word that is printed behind the number.
     sql : str, optional
         In place of `column`: one scalar expression in DuckDB's dialect over the columns of `requests`.
+    label, of, quantile, total, judge
+        What the metrics of this package need beside: their words, the table behind them (`requests`, `judgements`,
+        `signals`, `thumbs`, `probes`, `questions`), the quantile or the total that they are, and the second judge.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import mean_from_sums, wilson
-from llm_monitoring.log import Log, as_table
+from llm_monitoring.log import Log, TableLike, as_table
 from llm_monitoring.measures import Measure, declared
 from llm_monitoring.schema import FLAG
 
@@ -33,7 +33,7 @@ QUALITY = ("n_judged", "n_failed", "mean_quality", "sd_quality", "se_quality", "
 
 
 def window_metrics(
-    requests,
+    requests: TableLike,
     window: str | None = "1h",
     by: Sequence[str] = ("feature_id",),
     *,
@@ -197,7 +197,10 @@ def share(part: pd.Series, whole: pd.Series) -> pd.Series:
 
 
 def quality_metrics(
-    judgements, requests=None, window: str | None = "1d", by: Sequence[str] = ("feature_id",)
+    judgements: TableLike,
+    requests: TableLike | None = None,
+    window: str | None = "1d",
+    by: Sequence[str] = ("feature_id",),
 ) -> pd.DataFrame:
     """What the judge said per window, weighted by how the answers were drawn.
 

@@ -6,15 +6,13 @@ keeps its name, its call and its keys, and its docstring says what differs.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import weakref
-from bisect import insort
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from llm_monitoring.drift.centroids import cosine_similarity, track_input_distribution
 from llm_monitoring.drift.embedding import embed
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.judging.asking import ask, judgement
@@ -362,125 +360,6 @@ def _print_alert(feature_id: str, chart_result: dict[str, Any]) -> None:
 
 
 _hook: dict[str, Callable[[str, dict[str, Any]], None]] = {"alert": _print_alert}
-
-
-class EmbeddingStore(Protocol):
-    """Where the centroid of a feature's queries is kept: a dict in memory, a row in a database."""
-
-    def get_centroid(self, feature_id: str) -> Sequence[float] | None:
-        """The centroid, or None where there is none yet."""
-
-    def update_centroid(self, feature_id: str, centroid: list[float]) -> None:
-        """Keep a new one."""
-
-
-REFERENCE_MOST, REFERENCE_LEAST, SHIFT_SHARE = 500, 50, 0.02
-
-
-def track_input_distribution(query: str, feature_id: str, embedding_store: EmbeddingStore) -> dict[str, Any]:
-    """Hold one query against the centroid of the feature's queries, and move the centroid a little.
-
-    What differs from the original: no fixed cut. A cosine of 0.70 to the centroid flags every query of an ordinary
-    embedder, in distribution or not. Here the cut is taken from the feature's own first 500 cosines in this process:
-    a query is flagged where at most 2 % of them were as low, which needs 50 of them. The centroid is a plain mean over
-    the first 100 queries, after that it moves by 1 %. The signal stays a weak one (a single query against a centroid
-    tells new from old with an AUC of .55 to .74); use `DriftTest` on a window of queries for decisions.
-
-    Parameters
-    ----------
-    query : str
-    feature_id : str
-    embedding_store : EmbeddingStore
-        Anything with `get_centroid(feature_id)` and `update_centroid(feature_id, centroid)`.
-
-    Returns
-    -------
-    dict
-        ``distribution_shift`` and ``similarity_to_centroid`` (3 places); for a feature's first query
-        ``distribution_shift`` False and ``n`` 1.
-
-    Examples
-    --------
-    >>> class Store(dict):
-    ...     get_centroid = dict.get
-    ...     update_centroid = dict.__setitem__
-    >>> store = Store()
-    >>> track_input_distribution("Where is my parcel?", "support", store)
-    {'distribution_shift': False, 'n': 1}
-    >>> track_input_distribution("Where is my parcel?", "support", store)
-    {'distribution_shift': False, 'similarity_to_centroid': 1.0}
-    """
-    vector = embed(query)
-    centroid = embedding_store.get_centroid(feature_id)
-    if centroid is None:
-        _reference(embedding_store).pop(feature_id, None)
-        _reference(embedding_store)[feature_id] = _Reference(started_here=True)
-        embedding_store.update_centroid(feature_id, vector)
-        return {"distribution_shift": False, "n": 1}
-    reference = _reference(embedding_store).setdefault(feature_id, _Reference(started_here=False))
-    similarity = cosine_similarity(vector, centroid)
-    weight = reference.weight()
-    moved = [weight * q + (1 - weight) * c for q, c in zip(vector, centroid, strict=True)]
-    embedding_store.update_centroid(feature_id, moved)
-    return {
-        "distribution_shift": reference.is_low(similarity),
-        "similarity_to_centroid": round(similarity, 3),
-    }
-
-
-class _Reference:
-    """The first cosines of one feature's queries, in order of size, and how many queries its centroid has seen."""
-
-    def __init__(self, started_here: bool):
-        self.cosines: list[float] = []
-        self.queries = 1 if started_here else None
-
-    def weight(self) -> float:
-        if self.queries is None:  # the centroid was there before this process: of an age nobody knows
-            return 0.01
-        self.queries += 1
-        return max(1 / self.queries, 0.01)
-
-    def is_low(self, cosine: float) -> bool:
-        as_low = sum(seen <= cosine for seen in self.cosines[: int(SHIFT_SHARE * REFERENCE_MOST) + 1])
-        n = len(self.cosines)
-        if n < REFERENCE_MOST:
-            insort(self.cosines, cosine)
-        return n >= REFERENCE_LEAST and (as_low + 1) / (n + 1) <= SHIFT_SHARE
-
-
-_references: dict[int, dict[str, _Reference]] = {}
-
-
-def _reference(store: EmbeddingStore) -> dict[str, _Reference]:
-    """What this process knows about a store's features; forgotten with the store."""
-    if id(store) not in _references:
-        _references[id(store)] = {}
-        with contextlib.suppress(TypeError):  # what cannot be watched is remembered as long as the process lives
-            weakref.finalize(store, _references.pop, id(store), None)
-    return _references[id(store)]
-
-
-def cosine_similarity(a: Sequence[float], b: Sequence[float]) -> float:
-    """Cosine of the angle between two vectors; 0.0 where one of them has no length.
-
-    What differs from the original: vectors of unequal length are refused instead of cut.
-
-    Parameters
-    ----------
-    a, b : sequence of float
-        Of the same length.
-
-    Examples
-    --------
-    >>> cosine_similarity([1.0, 0.0], [1.0, 1.0])
-    0.7071067811865475
-    """
-    left, right = np.asarray(a, float), np.asarray(b, float)
-    if left.shape != right.shape:
-        raise ConfigError(f"cosine_similarity(a, b): {left.size} and {right.size} numbers; expected as many")
-    lengths = float(np.linalg.norm(left) * np.linalg.norm(right))
-    return float(left @ right) / lengths if lengths > 0 else 0.0
 
 
 def _known(values: Any) -> np.ndarray:

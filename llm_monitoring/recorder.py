@@ -85,7 +85,8 @@ def compact(folder: str | os.PathLike, before: datetime | None = None) -> dict[s
     """Turn recorded hours into Parquet; torn lines go to ``torn/`` beside the tables.
 
     One file an hour, and another one (``20260511T09-1.parquet``) where rows of that hour came after it was compacted. It
-    may run while others record, twice at a time, and be killed: the next run ends what this one began.
+    may run while others record, twice at a time, and be killed: `open_log` sees every row, once, throughout, and the next
+    run ends what this one began. On a full disk it raises OSError and leaves the hour as it was.
 
     Parameters
     ----------
@@ -192,8 +193,6 @@ def _locked(path: Path, create: bool = True) -> Iterator[Any]:
 
     None where it is gone and is not to be made.
     """
-    import fcntl
-
     while True:
         try:
             file = disk.open_private(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
@@ -201,7 +200,7 @@ def _locked(path: Path, create: bool = True) -> Iterator[Any]:
             yield None
             return
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            disk.lock(file)
             if _names_it(path, file):
                 yield file
                 return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames
 from llm_monitoring.errors import ConfigError, one_of
-from llm_monitoring.log import as_table
+from llm_monitoring.log import TableLike, as_table
 from llm_monitoring.schema import FLAG, REQUESTS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def should_sample(request_id: str, rate: float = 0.05) -> bool:
     return int.from_bytes(digest, "big") % BUCKETS / BUCKETS < _rate(rate)
 
 
-def sample(requests, rate: float = 0.05, *, boost: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def sample(requests: TableLike, rate: float = 0.05, *, boost: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """The requests whose id hashes under the rate, drawn inside the engine; the rest is never loaded.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llm_monitoring import answers, engines, frames, windows
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Log, as_table
+from llm_monitoring.log import Log, TableLike, as_table
 from llm_monitoring.metrics import columns, share
 from llm_monitoring.schema import FLAG, SIGNALS
 from llm_monitoring.validation import CleanTable
@@ -24,8 +24,8 @@ MOST_LEVELS = 30
 
 
 def derive_signals(
-    requests,
-    signals=None,
+    requests: TableLike,
+    signals: TableLike | None = None,
     *,
     retry_within: str = "5min",
     follow_up_within: str = "30min",
@@ -182,8 +182,8 @@ def _logged(signals) -> pd.Series:
 
 
 def satisfaction_metrics(
-    signals,
-    requests=None,
+    signals: TableLike,
+    requests: TableLike | None = None,
     window: str | None = None,
     by: Sequence[str] = ("feature_id",),
     *,
@@ -381,7 +381,9 @@ def _shares(frame: pd.DataFrame, abandonment_limit: float, positive_limit: float
     return frame
 
 
-def session_metrics(requests, signals=None, by: Sequence[str] = ("feature_id",)) -> pd.DataFrame:
+def session_metrics(
+    requests: TableLike, signals: TableLike | None = None, by: Sequence[str] = ("feature_id",)
+) -> pd.DataFrame:
     """How long sessions are, and how many of them hold a retry or end in abandonment.
 
     Parameters

@@ -59,11 +59,14 @@ def moment(value: Any, name: str = "when", tz: str | None = None) -> pd.Timestam
 
 
 def _of_zone(when: pd.Timestamp, name: str, tz: str) -> pd.Timestamp:
-    try:
-        return when.tz_localize(tz, ambiguous="raise", nonexistent="raise")
-    except ValueError as error:
+    import pandas as pd
+
+    # NaT instead of an error, whose class pandas 2 takes from pytz
+    found = when.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
+    if found is pd.NaT:
         words = f"is a time that the clocks of {tz} showed twice or never; write it with its offset, such as"
-        raise ConfigError(f"{name}={quote(str(when))} {words} '2026-10-25T02:30+01:00'") from error
+        raise ConfigError(f"{name}={quote(str(when))} {words} '2026-10-25T02:30+01:00'")
+    return found
 
 
 def zone(tz: str) -> str:

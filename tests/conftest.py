@@ -1,4 +1,4 @@
-"""What is costly to make, made once: the executed report of the shipped sample."""
+"""What is costly to make, made once; and which tests are costly, so that the quick targets can leave them out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,29 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+#: A file or folder of tests, and the mark that every test in it bears.
+MARKED = {
+    TESTS / "browser": "browser",
+    TESTS / "engines": "engines",
+    TESTS / "test_notebooks.py": "notebooks",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the costly tests; those that share a server or the executed report go to one worker of pytest-xdist."""
+    for item in items:
+        marks = [mark for place, mark in MARKED.items() if item.path.is_relative_to(place)]
+        if not marks and "report_folder" in getattr(item, "fixturenames", ()):
+            marks = ["notebooks"]
+        for mark in marks:
+            item.add_marker(mark)
+        if "report_folder" in getattr(item, "fixturenames", ()):
+            marks = ["notebooks"]
+        for mark in marks:
+            item.add_marker(pytest.mark.xdist_group(mark))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from builders import make_requests
 from click.testing import CliRunner
 
 from llm_monitoring.cli import main
+from llm_monitoring.disk import lock
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = str(ROOT / "sample_data")
@@ -203,3 +205,16 @@ def test_init_copies_notebooks_and_plan_and_writes_nothing_over(tmp_path):
     assert f"log: str = {json.dumps(SAMPLE)}" in "".join(book["cells"][1]["source"])
     assert run("init", folder).exit_code == 2
     assert run("init", folder, "--force").exit_code == 0
+
+
+def test_on_windows_the_command_says_in_one_line_that_it_is_not_supported(calm, monkeypatch):
+    monkeypatch.setattr("llm_monitoring.cli.sys", SimpleNamespace(platform="win32"))
+    done = run("check", calm)
+    words = "llm_monitoring does not support Microsoft Windows: run it on Linux or macOS, or inside WSL\n"
+    assert (done.exit_code, done.output) == (2, words)
+
+
+def test_on_windows_a_file_that_has_to_be_locked_is_refused_in_the_same_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("llm_monitoring.disk.sys", SimpleNamespace(platform="win32"))
+    with pytest.raises(OSError, match="does not support Microsoft Windows"), (tmp_path / "lock").open("w") as file:
+        lock(file.fileno())

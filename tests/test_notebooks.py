@@ -55,7 +55,7 @@ def test_the_package_finds_its_notebooks():
 def test_a_parameter_that_no_notebook_has_is_refused_with_the_nearest():
     with pytest.raises(ConfigError) as caught:
         check_parameters(ROOT / "notebooks" / "1_triage.ipynb", {"untl": ""})
-    expected = "expected one of 'log', 'until', 'alert', 'reviews', 'out', 'seed'; the nearest is 'until'"
+    expected = "expected one of 'log', 'until', 'alert', 'reviews', 'plan', 'out', 'seed'; the nearest is 'until'"
     assert str(caught.value) == f"1_triage: parameter='untl'; {expected}"
 
 

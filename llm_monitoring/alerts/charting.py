@@ -11,6 +11,7 @@ import pandas as pd
 from llm_monitoring import answers, windows
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.measurements import (
+    ENDS,
     FEWEST,
     KEYS,
     SEASON,
@@ -29,7 +30,7 @@ from llm_monitoring.charts.portfolio import ChartPortfolio, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson
-from llm_monitoring.log import Log
+from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import Measure, measure
 from llm_monitoring.metrics import window_metrics
 
@@ -50,7 +51,7 @@ class PlanCharts(PortfolioResult):
     span : Span or None
         Baseline and watched time; None for a log without requests.
     windows : DataFrame
-        `feature_id`, `metric`, `kind`, `window` (1h, 6h, 1d), `window_start`, `window_end`, `value`, `n`, `sd`,
+        `feature_id`, `metric`, `kind`, `low`, `high`, `window` (1h, 6h, 1d), `window_start`, `window_end`, `value`, `n`, `sd`,
         `known_at`: baseline and watched windows of every chart.
     fitted : dict
         (feature_id, metric) -> the fitted ControlChart.
@@ -81,7 +82,9 @@ class PlanCharts(PortfolioResult):
         watched = self.results[key].windows
         table = pd.concat([own.assign(baseline=True), watched.assign(baseline=False)], ignore_index=True)
         named = table.assign(feature_id=key[0], metric=key[1], layer=self.measures[key[1]].layer)
-        return named.assign(alarm=named["alarm"].fillna(False).astype(bool))[list(FRAME)].astype(FRAME)
+        return named.assign(alarm=named["alarm"].astype("boolean").fillna(False).astype(bool))[list(FRAME)].astype(
+            FRAME
+        )
 
     def plot(
         self, ax: Axes | None = None, *, feature: str | None = None, metric: str | None = None, **options: Any
@@ -112,7 +115,7 @@ FRAME: dict[str, Any] = {
 }
 
 
-def control_charts(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
+def control_charts(log: LogLike, plan: Plan | Any = None, until: Any = None) -> PlanCharts:
     """Every control chart that `check` looks at, alarm or not.
 
     Parameters
@@ -172,7 +175,7 @@ def chart_windows(table: pd.DataFrame, plan: Plan, span: Span, others: int = 0) 
             continue
         share = mine.drop_duplicates(KEYS).shape[0] / total * plan.quality.false_alarms_per_month
         portfolio = ChartPortfolio(false_alarms_per_month=share, season=SEASON[width])
-        columns = [*KEYS, "kind", "window_start", "window_end", "value", "n", "sd"]
+        columns = [*KEYS, "kind", *ENDS, "window_start", "window_end", "value", "n", "sd"]
         early, late = (
             mine.loc[part, columns] for part in (mine["window_start"] < span.split, mine["window_start"] >= span.split)
         )
@@ -213,7 +216,7 @@ def measured(log: Log, plan: Plan, span: Span) -> pd.DataFrame:
     chosen = fixed.where(fixed != "auto", chosen)
     width = chosen.reindex(pd.MultiIndex.from_frame(tallies[KEYS])).to_numpy()
     parts = [to_windows(tallies[width == w], w, span).assign(window=w) for w in WIDTHS if (width == w).any()]
-    columns = [*KEYS, "kind", "window", "window_start", "window_end", "value", "n", "sd", "known_at"]
+    columns = [*KEYS, "kind", *ENDS, "window", "window_start", "window_end", "value", "n", "sd", "known_at"]
     full = [part for part in parts if len(part)]
     table = pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
     return table.sort_values([*KEYS, "window_start"], ignore_index=True)
@@ -337,8 +340,9 @@ def chart_of(
         return None
     rate = false_alarms_per_month or plan.quality.false_alarms_per_month / charts_of_plan(log, plan, span)
     arl0 = max(MONTH / windows.width(window) / rate, 1.01)
+    low, high = (float(early[end].iloc[0]) if end in early and early[end].notna().any() else None for end in ENDS)
     try:
-        result = ControlChart(kind=kind, arl0=arl0, season=SEASON[window]).fit(early).monitor(late)
+        result = ControlChart(kind=kind, arl0=arl0, season=SEASON[window], low=low, high=high).fit(early).monitor(late)
     except ConfigError:
         return None
     return _after_baseline(result, early)

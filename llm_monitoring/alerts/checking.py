@@ -16,12 +16,12 @@ from llm_monitoring.alerts.measurements import hourly, moment_of, span_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, quote
-from llm_monitoring.log import Log
+from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
 
 
-def check(log: Log | Any, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
+def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFrame:
     """The alerts of a log, of all three layers, each with the false-alarm rate that it was designed for.
 
     Parameters

@@ -97,7 +97,7 @@ def _limits(log: Log, plan: Plan, span_: Span) -> pd.DataFrame:
     before = rows.filter(rows.timestamp >= span_.start, rows.timestamp < span_.split)
     asked = {metric: before.latency_ms.quantile(share) for metric, share in QUANTILES.items()}
     usual = engines.run(
-        before.group_by("feature_id").aggregate(error_rate=before["__lm_error"].mean(), **asked)
+        before.group_by("feature_id").aggregate(error_rate=before["__lm_error"].cast("float64").mean(), **asked)
     ).to_pandas()
     features = engines.run(rows.select("feature_id").distinct()).to_pandas()
     table = features.merge(usual, how="left", on="feature_id").set_index("feature_id").astype(float)

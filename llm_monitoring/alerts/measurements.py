@@ -20,6 +20,7 @@ from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.measures import Measure, of_judge
+from llm_monitoring.schema import scale_ends
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 WIDTHS = ("1h", "6h", "1d")
 SEASON = {"1h": 24, "6h": 4, "1d": 7}
-TALLIES = ["feature_id", "metric", "kind", "hour", "n", "weight", "weight2", "total", "squares", "plain", "last"]
+SUMS = ["n", "weight", "weight2", "total", "squares", "plain"]
+ENDS = ["low", "high"]  # of the judge's scale, of mean scores
+TALLIES = ["feature_id", "metric", "kind", *ENDS, "hour", *SUMS, "last"]
 CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
 KEYS = ["feature_id", "metric"]
 FEWEST = 7
@@ -76,9 +79,9 @@ def _split(start: pd.Timestamp, end: pd.Timestamp, plan: Plan) -> pd.Timestamp:
 def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
     """Hourly sums as the long table; `weight`, `weight2`, `squares`, `last` are filled where they are not given."""
     filled = frame.assign(metric=metric, kind=kind)
-    filled[[name for name in TALLIES[4:-1] if name in filled]] = filled[
-        [name for name in TALLIES[4:-1] if name in filled]
-    ].astype(float)
+    given = [name for name in SUMS if name in filled]
+    filled[given] = filled[given].astype(float)
+    filled = filled.assign(**{end: np.nan for end in ENDS if end not in filled})
     for name, plain in (("weight", "n"), ("weight2", "n"), ("squares", "total"), ("plain", "total")):
         if name not in filled:
             filled[name] = filled[plain]
@@ -86,7 +89,7 @@ def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
         filled["last"] = pd.NaT
     filled["last"] = pd.to_datetime(filled["last"], utc=True).astype("datetime64[us, UTC]")
     filled["hour"] = pd.to_datetime(filled["hour"], utc=True).astype("datetime64[us, UTC]")
-    numbers = TALLIES[4:-1]
+    numbers = [*ENDS, *SUMS]
     filled[numbers] = filled[numbers].astype(float)
     return filled.loc[filled["n"] > 0, TALLIES]
 
@@ -117,7 +120,7 @@ def hourly(log: Log, wanted: Iterable[Measure], own: Iterable[Measure] = ()) -> 
 
 def no_tallies() -> pd.DataFrame:
     """The table of hourly sums without a row."""
-    kinds = dict.fromkeys(TALLIES[4:-1], "float64") | dict.fromkeys(["hour", "last"], "datetime64[us, UTC]")
+    kinds = dict.fromkeys([*ENDS, *SUMS], "float64") | dict.fromkeys(["hour", "last"], "datetime64[us, UTC]")
     return pd.DataFrame(columns=TALLIES).astype(kinds)
 
 
@@ -129,16 +132,19 @@ def _of_table(log: Log, of: str, several: list[Measure], own: Iterable[Measure])
     rows, keys = windows.keyed(view, "timestamp", "1h", by)
     last = {"judgements": "judged_at", "signals": "__lm_last", "thumbs": "__lm_last"}.get(of)
     sums: dict[str, Any] = {"__lm_last_known": rows[last].max()} if last else {}
+    sums |= {"__lm_scale": rows["scale"].max()} if of == "judgements" else {}  # a series has one
     for i, each in enumerate(several):
         sums |= {f"__lm_{i}_{name}": value for name, value in _sums(rows, each).items()}
     found = by_hour(engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas(), by)
     found = found.sort_values([*by, "hour"], ignore_index=True)
     for i, each in enumerate(several):
-        names = {f"__lm_{i}_{name}": name for name in TALLIES[4:-1]}
+        names = {f"__lm_{i}_{name}": name for name in SUMS}
         series = found["__lm_series"] if of == "judgements" else [""]
         for judge in sorted(set(series)):
             part = found if of != "judgements" else found[found["__lm_series"] == judge]
             table = part.rename(columns={**names, "__lm_last_known": "last"})
+            if of == "judgements" and each.kind == "mean":
+                table[ENDS] = [scale_ends(scale) for scale in table["__lm_scale"]]
             if of == "signals" and not (table["total"].fillna(0) > 0).any():
                 continue
             yield tally(table, of_judge(each.name, judge), CHARTED.get(each.kind, each.kind))
@@ -213,17 +219,18 @@ def to_windows(tallies: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `feature_id`, `metric`, `kind`, `window_start`, `window_end`, `value`, `n` (answers), `sd` (within the window),
+        `feature_id`, `metric`, `kind`, `low`, `high` (ends of the judge's scale, null where there is none),
+        `window_start`, `window_end`, `value`, `n` (answers), `sd` (within the window),
         `known_at` (the window's end, or the last judgement in it where that came later).
     """
     width = windows.width(window)
     rows = tallies.assign(window_start=windows.floor(tallies["hour"], window))
     rows["chart"] = rows.groupby(KEYS, dropna=False, sort=True).ngroup()
-    names = rows.drop_duplicates("chart").set_index("chart")[[*KEYS, "kind"]]
+    names = rows.drop_duplicates("chart").set_index("chart")[[*KEYS, "kind", *ENDS]]
     scale = _scale(rows, span)
     rows = rows[(rows["window_start"] >= span.start) & (rows["window_start"] <= span.end - width)]
     sums = rows.groupby(["chart", "window_start"])
-    table = sums[TALLIES[4:-1]].sum().join(sums["last"].max()).reset_index()
+    table = sums[SUMS].sum().join(sums["last"].max()).reset_index()
     table = _every_window(table, width).merge(table, how="left", on=["chart", "window_start"])
     known = table["weight"] > 0
     value = table["total"] / table["weight"].where(known)
@@ -262,9 +269,11 @@ def _scale(rows: pd.DataFrame, span: Span) -> pd.Series:
 
 def all_features(tallies: pd.DataFrame) -> pd.DataFrame:
     """The sums of every feature together, feature_id null."""
-    numbers = TALLIES[4:-1]
     grouped = tallies.groupby(["metric", "kind", "hour"], as_index=False)
-    whole = grouped[numbers].sum().assign(last=grouped["last"].max()["last"].to_numpy(), feature_id=None)
+    whole = grouped[SUMS].sum().assign(last=grouped["last"].max()["last"].to_numpy(), feature_id=None)
+    for end in ENDS:  # known where all features have the same
+        one = tallies.groupby("metric")[end].agg(lambda several: several.iloc[0] if several.nunique() == 1 else np.nan)
+        whole[end] = whole["metric"].map(one).astype(float)
     return whole[TALLIES]
 
 

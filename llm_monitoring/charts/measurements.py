@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def read_windows(
     chart: str = "the chart",
     origin: Any = None,
     period: pd.Timedelta | None = None,
-    after: int = -1,
+    after: int | None = None,
 ) -> pd.DataFrame:
     """One row per window in time order, whatever came in.
 
@@ -30,7 +31,7 @@ def read_windows(
     ----------
     data : Series, list of numbers, or DataFrame
         A DataFrame has `value` and, where known, `n` (answers in the window), `sd` (within the window),
-        `window_start`, `window_end`, or a whole number `window`. A Series with a DatetimeIndex gives `window_start`.
+        `window_start`, `window_end`, or a `window` (a whole number or a time). A Series with a DatetimeIndex gives `window_start`.
     name : str
         How errors call the data: baseline or stream.
     windows, distinct : int
@@ -38,9 +39,10 @@ def read_windows(
     chart : str
         The chart's name for the error.
     origin, period : Timestamp and Timedelta, optional
-        First window and spacing that positions are counted by; taken from the data where not given.
-    after : int
-        Position of the window before the first one, where the data tell no time.
+        First window of a baseline and its spacing, which positions are counted by.
+    after : int, optional
+        Of a stream: the position that it follows where the data have no time, or the baseline had none. None for a
+        baseline, whose positions are counted by its own first window and spacing.
 
     Returns
     -------
@@ -64,11 +66,14 @@ def read_windows(
         "sd": _numbers(frame, "sd", name, least=0) if "sd" in frame else nowhere,
     }
     for column in ("window_start", "window_end"):
-        given = frame[column] if column in frame else np.full(len(frame), np.datetime64("NaT", "ns"))
-        columns[column] = pd.DatetimeIndex(given)
+        columns[column] = read_times(frame, column, name)
+    if after is not None and isinstance(origin, pd.Timestamp) and not {"window", "window_start"} & set(frame):
+        step = period or pd.Timedelta(days=1)
+        frame["window_start"] = pd.DatetimeIndex([origin + (after + 1 + i) * step for i in range(len(frame))])
+        columns["window_start"] = pd.DatetimeIndex(frame["window_start"])
     timed = "window_start" in frame
     numbered = not timed and "window" in frame
-    label = columns["window_start"] if timed else pd.Index(_numbers(frame, "window", name) if numbered else nowhere)
+    label = columns["window_start"] if timed else pd.Index(_whole(frame, name) if numbered else nowhere)
     if timed or numbered:
         _check_times(label, "window_start" if timed else "window", name)
         order = np.argsort(label.asi8 if timed else label.to_numpy(), kind="stable")  # type: ignore[attr-defined]
@@ -87,18 +92,71 @@ def spacing(starts: pd.Index) -> pd.Timedelta | None:
 
 def _as_frame(data: Any, name: str) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
-        if "value" not in data:
-            raise ConfigError(
-                f"{name}: no column 'value'; the columns are {', '.join(map(str, data.columns)) or 'none'}. "
-                "Rename the measure's column, for example frame.rename(columns={'mean_quality': 'value', 'n_judged': 'n'})"
-            )
-        return data.reset_index(drop=True)
+        return _with_times(data, name)
     if isinstance(data, pd.Series):
         timed = {"window_start": data.index} if isinstance(data.index, pd.DatetimeIndex) else {}
         return pd.DataFrame({"value": data.to_numpy(), **timed})
-    if isinstance(data, str | bytes | dict) or not hasattr(data, "__len__"):
-        raise ConfigError(f"{name}: {quote(data)}; expected a Series, a list of numbers, or a DataFrame with 'value'")
+    wanted = "expected a Series, a list of numbers, or a DataFrame with 'value'"
+    if isinstance(data, str | bytes | dict | set) or not hasattr(data, "__len__") or getattr(data, "ndim", 1) == 0:
+        raise ConfigError(f"{name}: {quote(data)}; {wanted}")
+    nested = any(isinstance(one, list | tuple | dict | np.ndarray | pd.Series) for one in data)
+    if nested or getattr(data, "ndim", 1) != 1:
+        raise ConfigError(f"{name}: {quote(' '.join(str(data).split()))}; expected one number per window")
     return pd.DataFrame({"value": np.asarray(data, dtype=object)})
+
+
+def _with_times(data: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with `window_start` where its `window` is a time."""
+    twice = sorted({str(c) for c in data.columns[data.columns.duplicated()]} & set(COLUMNS))
+    if twice:
+        raise ConfigError(f"{name}: the column {twice[0]!r} is there more than once; expected one of each name")
+    if "value" not in data:
+        raise ConfigError(
+            f"{name}: no column 'value'; the columns are {', '.join(map(str, data.columns)) or 'none'}. "
+            "Rename the measure's column, for example frame.rename(columns={'mean_quality': 'value', 'n_judged': 'n'})"
+        )
+    frame = data.reset_index(drop=True)
+    if "window" in frame and "window_start" not in frame and holds_times(frame["window"]):
+        frame = frame.rename(columns={"window": "window_start"})
+    return frame
+
+
+def holds_times(column: pd.Series) -> bool:
+    """Whether a column of windows names them by times (texts too) and not by numbers."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiub":
+        return False
+    known = column.dropna()
+    return len(known) > 0 and bool(pd.to_numeric(known.map(_without_time), errors="coerce").isna().all())
+
+
+def _without_time(window: Any) -> Any:
+    return None if isinstance(window, date | np.datetime64) else window
+
+
+def read_times(frame: pd.DataFrame, column: str, name: str) -> pd.DatetimeIndex:
+    if column not in frame:
+        return pd.DatetimeIndex(np.full(len(frame), np.datetime64("NaT", "ns")))
+    given = frame[column]
+    wanted = "expected times, such as '2026-05-12T00:00Z', all with a time zone or all without"
+    if isinstance(given.dtype, np.dtype) and given.dtype.kind in "fiub" and given.notna().any():
+        raise ConfigError(
+            f"{name} row {int(given.notna().argmax())}, {column}: {quote(given.dropna().iloc[0])}; {wanted}"
+        )
+    found = _parsed(given)
+    if found is not None:
+        return found
+    for row, value in enumerate(given):
+        if _parsed(pd.Series([given.iloc[0], value])) is None:
+            raise ConfigError(f"{name} row {row}, {column}: {quote(value)}; {wanted}")
+    raise ConfigError(f"{name}, {column}: {quote(given.iloc[0])}; {wanted}")
+
+
+def _parsed(given: pd.Series) -> pd.DatetimeIndex | None:
+    try:
+        texts = not pd.api.types.is_datetime64_any_dtype(given) and any(isinstance(at, str) for at in given)
+        return pd.DatetimeIndex(pd.to_datetime(given, format="ISO8601") if texts else given)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _numbers(frame: pd.DataFrame, column: str, name: str, least: float = -np.inf) -> np.ndarray:
@@ -120,6 +178,17 @@ def _numbers(frame: pd.DataFrame, column: str, name: str, least: float = -np.inf
     return numbers
 
 
+def _whole(frame: pd.DataFrame, name: str) -> np.ndarray:
+    numbers = _numbers(frame, "window", name)
+    broken = np.nan_to_num(numbers) % 1 != 0
+    if broken.any():
+        row = int(np.flatnonzero(broken)[0])
+        raise ConfigError(
+            f"{name} row {row}, window: {quote(frame['window'].iloc[row])}; expected a whole number, or a time"
+        )
+    return numbers
+
+
 def _check_times(label: pd.Index, column: str, name: str) -> None:
     if label.hasnans:
         row = int(np.flatnonzero(label.isna())[0])
@@ -132,19 +201,23 @@ def _check_times(label: pd.Index, column: str, name: str) -> None:
         )
 
 
-def _positions(label: pd.Index, timed: bool, numbered: bool, origin: Any, period: Any, after: int) -> np.ndarray:
-    if timed and len(label):
-        first = label[0] if origin is None else origin
-        if (label.tz is None) != (first.tz is None):  # type: ignore[attr-defined]
-            raise ConfigError(
-                f"stream, window_start: {label[0]}; expected times {'without' if first.tz is None else 'with'} a time zone, "
-                f"as in the baseline ({first})"
-            )
-        step = period or spacing(label) or pd.Timedelta(days=1)
-        return np.round(np.asarray((label - first) / step)).astype(int)
+def _positions(
+    label: pd.Index, timed: bool, numbered: bool, origin: Any, period: pd.Timedelta | None, after: int | None
+) -> np.ndarray:
+    """Whole windows since the first of the baseline. Those of a stream do not depend on its later windows."""
     if numbered:
         return label.to_numpy().astype(int)
-    return np.arange(after + 1, after + 1 + len(label))
+    if not timed or not len(label) or (origin is None and after is not None):
+        first = 0 if after is None else after + 1
+        return np.arange(first, first + len(label))
+    start = label[0] if origin is None else origin
+    if (label.tz is None) != (start.tz is None):  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"stream, window_start: {label[0]}; expected times {'without' if start.tz is None else 'with'} a time zone, "
+            f"as in the baseline ({start})"
+        )
+    step = period or (spacing(label) if after is None else None) or pd.Timedelta(days=1)
+    return np.round(np.asarray((label - start) / step)).astype(int)
 
 
 def _check_enough(value: np.ndarray, name: str, windows: int, distinct: int, chart: str) -> None:

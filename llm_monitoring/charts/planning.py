@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize, stats
 
+from llm_monitoring.charts.arguments import is_number
 from llm_monitoring.charts.run_length import ewma_arl, ewma_limit
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.plotting import BLUE, axes
@@ -150,17 +151,34 @@ def plan_sampling(
     """
     import pandas as pd
 
-    rates = np.atleast_1d(np.asarray(rate, float))
+    rates = _rates(rate)
     faults = [
         f"plan_sampling({name}={quote(value)}); expected {wanted}"
         for name, value, wanted, fine in (
-            ("traffic", traffic, "a number above 0", traffic > 0),
-            ("sd", sd, "a number above 0", sd > 0),
-            ("drop", drop, "a number above 0", drop > 0),
-            ("rate", rate, "shares above 0, at most 1", bool(((rates > 0) & (rates <= 1)).all())),
-            ("icc", icc, "a number from 0 to 1", 0 <= icc <= 1),
-            ("failed", failed, "a share from 0 to 1", 0 <= failed < 1),
-            ("chart", chart, "a chart with lambda_ and arl0", chart is None or hasattr(chart, "lambda_")),
+            ("traffic", traffic, "a number above 0", is_number(traffic, above=0)),
+            ("sd", sd, "a number above 0", is_number(sd, above=0)),
+            ("drop", drop, "a number above 0", is_number(drop, above=0)),
+            ("rate", rate, "shares above 0, at most 1", len(rates) > 0),
+            ("icc", icc, "a number from 0 to 1", is_number(icc, least=0, most=1)),
+            ("failed", failed, "a share from 0 to 1", is_number(failed, least=0, below=1)),
+            ("retries", retries, "a number of at least 0", is_number(retries, least=0)),
+            ("anchors", anchors, "a number of at least 0", is_number(anchors, least=0)),
+            (
+                "requests_per_session",
+                requests_per_session,
+                "a number above 0",
+                is_number(requests_per_session, above=0),
+            ),
+            ("output_tokens", output_tokens, "a number of at least 0", is_number(output_tokens, least=0)),
+            *(
+                (name, value, "a number of at least 0, or None", value is None or is_number(value, least=0))
+                for name, value in (
+                    ("input_tokens", input_tokens),
+                    ("usd_per_m_input", usd_per_m_input),
+                    ("usd_per_m_output", usd_per_m_output),
+                )
+            ),
+            ("chart", chart, "a chart with lambda_ and arl0", chart is None or _is_ewma(chart)),
         )
         if not fine
     ]
@@ -191,6 +209,18 @@ def plan_sampling(
             }
         )
     return SamplingPlan(pd.DataFrame(rows), traffic, sd, window, arl0, lambda_, drop)
+
+
+def _rates(rate: Any) -> list[float]:
+    """The shares as a list; empty where they are none."""
+    several = (
+        [rate] if is_number(rate) else list(rate) if hasattr(rate, "__iter__") and not isinstance(rate, str) else []
+    )
+    return [float(one) for one in several] if all(is_number(one, above=0, most=1) for one in several) else []
+
+
+def _is_ewma(chart: Any) -> bool:
+    return all(is_number(getattr(chart, name, None)) for name in ("lambda_", "arl0"))
 
 
 def _usd(tokens_in: float | None, tokens_out: float, price_in: float | None, price_out: float | None) -> float:

@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import plotting
-from llm_monitoring.charts.measurements import spacing
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
+from llm_monitoring.charts.measurements import holds_times, read_times, spacing
 from llm_monitoring.charts.posterior import GRID, DayEffect
-from llm_monitoring.charts.predictive import FEWEST, ControlChart
+from llm_monitoring.charts.predictive import DIRECTIONS, FEWEST, ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAME = "ChartPortfolio"
 MONTH = pd.Timedelta(days=30)
 KEYS = ["feature_id", "metric"]
 
@@ -68,10 +70,16 @@ class ChartPortfolio:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.false_alarms_per_month, int | float) and 0 < self.false_alarms_per_month < np.inf):
-            raise ConfigError(
-                f"ChartPortfolio(false_alarms_per_month={quote(self.false_alarms_per_month)}); expected a number above 0"
-            )
+        budget = self.false_alarms_per_month
+        expect(is_number(budget, above=0), NAME, "a number above 0", false_alarms_per_month=budget)
+        expect(is_whole(self.horizon, 1), NAME, "a whole number of windows, 1 at least", horizon=self.horizon)
+        fine = self.season is None or is_whole(self.season, 1)
+        expect(fine, NAME, "a whole number of windows, 1 at least, or None", season=self.season)
+        expect(is_whole(self.seed), NAME, "a whole number, 0 at least", seed=self.seed)
+        fine = self.directions is None or isinstance(self.directions, dict)
+        expect(fine, NAME, "a dict of metric -> 'both', 'up' or 'down'", directions=self.directions)
+        for metric, direction in (self.directions or {}).items():
+            one_of(f"ChartPortfolio(directions[{quote(metric)}])", direction, DIRECTIONS)
 
     def fit(self, baseline: pd.DataFrame) -> ChartPortfolio:
         """Fit one chart per feature and metric.
@@ -79,7 +87,9 @@ class ChartPortfolio:
         Parameters
         ----------
         baseline : DataFrame
-            Long form: `feature_id`, `metric`, `window_start`, `value`, and where known `n`, `sd`, `kind`.
+            Long form: `feature_id`, `metric`, `window_start` (or `window`, a time or a number; numbered windows count
+            as days), `value`, and where known `n`, `sd`, `kind`, `low`, `high` (the same in all windows of a chart;
+            `low` and `high` are the ends of a score's scale).
         """
         baseline = _checked(baseline, "baseline")
         groups = list(_groups(baseline))
@@ -87,9 +97,9 @@ class ChartPortfolio:
         skipped = []
         likely = sum(frame["value"].notna().sum() >= FEWEST for _, _, frame in groups)
         self.arl0_ = self._arl0(_usual_spacing(baseline), likely)
-        for key, kind, frame in groups:
+        for key, asked, frame in groups:
             try:
-                chart = self._chart(key[1], kind, _usual_spacing(frame), likely)
+                chart = self._chart(key[1], _constants(asked), _usual_spacing(frame), likely)
                 chart._weigh(frame)
                 self.charts_[key] = chart
             except ConfigError as error:
@@ -105,10 +115,10 @@ class ChartPortfolio:
     def _arl0(self, period: pd.Timedelta, charts: int) -> float:
         return max(max(charts, 1) * float(MONTH / period) / self.false_alarms_per_month, 1.01)
 
-    def _chart(self, metric: str, kind: str, period: pd.Timedelta, charts: int) -> ControlChart:
+    def _chart(self, metric: str, asked: dict[str, Any], period: pd.Timedelta, charts: int) -> ControlChart:
         a_week = max(round(pd.Timedelta(days=7) / period), 1)
         return ControlChart(
-            kind=kind,
+            **asked,
             arl0=self._arl0(period, charts),
             horizon=self.horizon,
             direction=(self.directions or {}).get(metric, "both"),
@@ -130,6 +140,8 @@ class ChartPortfolio:
         -------
         PortfolioResult
         """
+        if not hasattr(self, "charts_"):
+            raise ConfigError("ChartPortfolio.monitor: no baseline yet; expected portfolio.fit(baseline) before it")
         stream = _checked(stream, "stream")
         results, skipped = {}, self.not_charted_.values.tolist()
         known = {(row[0], row[1]) for row in skipped}
@@ -204,22 +216,11 @@ class PortfolioResult(Result):
     def ranked(self) -> pd.DataFrame:
         """One row per chart, first what a person should look at first.
 
-        `feature_id`, `metric`, `alarm` (now), `events`, `strength` (largest deviation in the last season, in limits:
-        above 1 it alarmed), `direction`, `since` (likely start of the last event), `value`, `expected`, `n` (last window).
+        `feature_id`, `metric`, `alarm` (now), `events`, `strength` (largest deviation in the last season of
+        windows, in limits: above 1 it alarmed), `direction`, `since` (likely start of the last event), `value`,
+        `expected`, `n` (of the last window charted in that season; null where none was).
         """
-        rows: list[tuple] = []
-        for (feature, metric), result in self.results.items():
-            charted = result.windows.dropna(subset="statistic").tail(7)
-            if charted.empty:
-                continue
-            last, event = charted.iloc[-1], None if result.alarms.empty else result.alarms.iloc[-1]
-            above, below = charted["statistic"] > charted["center"], charted["upper"] - charted["center"]
-            reach = np.where(above, below, charted["center"] - charted["lower"])
-            strength = float(((charted["statistic"] - charted["center"]).abs() / reach).max())
-            rows.append((
-                feature, metric, bool(last["alarm"]), len(result.alarms), strength, None if event is None else event["direction"],
-                None if event is None else event["change_start"], last["value"], last["center"], last["n"],
-            ))  # fmt: skip
+        rows = [_standing(key, result) for key, result in self.results.items() if len(result.windows)]
         names = [*KEYS, "alarm", "events", "strength", "direction", "since", "value", "expected", "n"]
         table = pd.DataFrame(rows, columns=names)
         return table.sort_values(["alarm", "events", "strength"], ascending=False, ignore_index=True, kind="stable")
@@ -281,6 +282,21 @@ class PortfolioResult(Result):
         return ax
 
 
+def _standing(key: tuple[Any, Any], result: ChartResult) -> tuple:
+    """One row of `PortfolioResult.ranked`."""
+    season = result.windows.tail(result.season).dropna(subset="statistic")
+    above, below = season["statistic"] > season["center"], season["upper"] - season["center"]
+    reach = np.where(above, below, season["center"] - season["lower"])
+    strength = float(((season["statistic"] - season["center"]).abs() / reach).max())
+    alarm, value, center, n = (
+        season[["alarm", "value", "center", "n"]].iloc[-1] if len(season) else (False, np.nan, np.nan, np.nan)
+    )
+    event = {"direction": None, "change_start": None} if result.alarms.empty else result.alarms.iloc[-1]
+    return (
+        *key, bool(alarm), len(result.alarms), strength, event["direction"], event["change_start"], value, center, n,
+    )  # fmt: skip
+
+
 def _day_effects(
     charts: dict[tuple[Any, Any], ControlChart], fewest: int = 5, strength: float = 3.0
 ) -> dict[tuple[Any, Any], DayEffect]:
@@ -328,28 +344,48 @@ def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult) -> None:
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    lacking = [c for c in (*KEYS, "window_start", "value") if c not in frame]
+    """The table, its windows under `window_start` where they are times and under `window` where they are numbers."""
+    wanted = (
+        "expected feature_id, metric, window_start (or window, a number or a time), value and, where known, "
+        "n, sd, kind, one row per chart and window"
+    )
+    if not isinstance(frame, pd.DataFrame):
+        raise ConfigError(f"{name}: {quote(frame)}; expected a DataFrame with feature_id, metric, window and value")
+    lacking = [c for c in (*KEYS, "value") if c not in frame]
+    lacking += [] if "window_start" in frame or "window" in frame else ["window_start"]
     if lacking:
-        raise ConfigError(
-            f"{name}: no column {', '.join(map(repr, lacking))}; expected feature_id, metric, window_start, value "
-            "and, where known, n, sd, kind, one row per chart and window"
-        )
+        raise ConfigError(f"{name}: no column {', '.join(map(repr, lacking))}; {wanted}")
+    if "window_start" not in frame and holds_times(frame["window"]):
+        return frame.rename(columns={"window": "window_start"})
     return frame
 
 
-def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], str, pd.DataFrame]]:
-    """Feature and metric, kind, and the windows of each chart."""
-    windows = frame[[c for c in ("window_start", "window_end", "value", "n", "sd") if c in frame]].reset_index(
-        drop=True
-    )
-    kinds = frame["kind"].to_numpy(dtype=object) if "kind" in frame else np.full(len(frame), None)
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any], pd.DataFrame, pd.DataFrame]]:
+    """Feature and metric, what is constant (kind and scale), and the windows of each chart."""
+    window = "window_start" if "window_start" in frame else "window"
+    windows = frame[[c for c in (window, "window_end", "value", "n", "sd") if c in frame]].reset_index(drop=True)
+    asked = frame[[c for c in ("kind", "low", "high") if c in frame]].reset_index(drop=True)
     numbered = frame[KEYS].assign(row=np.arange(len(frame)))
     for key, group in numbered.groupby(KEYS, sort=True, dropna=False)["row"]:
         rows = group.to_numpy()
-        kind = kinds[rows[0]]
         feature, metric = key  # type: ignore[misc]
-        yield (feature, metric), "mean" if pd.isna(kind) else str(kind), windows.take(rows)
+        yield (feature, metric), asked.take(rows), windows.take(rows)
+
+
+def _constants(asked: pd.DataFrame) -> dict[str, Any]:
+    """Kind and ends of the scale of one chart, as `ControlChart` takes them; null counts as not given."""
+    found = {}
+    for name in asked:
+        several = asked[name].dropna().unique()
+        if len(several) > 1:
+            shown = " and ".join(quote(one) for one in sorted(several, key=str)[:2])
+            raise ConfigError(f"{name}: {shown}; expected the same in all windows of a chart")
+        if len(several):
+            found[str(name)] = several[0]
+    return found
 
 
 def _usual_spacing(frame: pd.DataFrame) -> pd.Timedelta:
-    return spacing(pd.DatetimeIndex(frame["window_start"])) or pd.Timedelta(days=1)
+    """Width of the windows; a day where they are numbers or there is but one."""
+    day = pd.Timedelta(days=1)
+    return (spacing(read_times(frame, "window_start", "baseline")) or day) if "window_start" in frame else day

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
 from llm_monitoring.charts.measurements import read_windows, spacing
-from llm_monitoring.charts.posterior import DayEffect, Posterior, Yardstick
+from llm_monitoring.charts.posterior import DayEffect, Posterior
 from llm_monitoring.charts.rate_model import RateEvidence
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
 from llm_monitoring.charts.running import advance, blank
+from llm_monitoring.charts.saved import restore, state_of
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
+from llm_monitoring.charts.seams import read_seams
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
 
+NAME = "ControlChart"
 KINDS = ("mean", "proportion", "count", "positive")
 DIRECTIONS = ("both", "up", "down")
 FEWEST = 5
@@ -44,7 +48,8 @@ class ControlChart:
     horizon : int
         Windows over which the stated probability counts.
     low, high : float, optional
-        Ends of the scale of a score; 1 and 5 (or 0 and 1) are assumed where all values lie between.
+        Ends of the scale of a score, which its limits do not pass; 1 and 5 (or 0 and 1) are assumed where all values
+        lie between.
     direction : str
         "both", "up" or "down": which shifts alarm.
     season : int
@@ -90,26 +95,25 @@ class ControlChart:
     def __post_init__(self) -> None:
         one_of("ControlChart(kind)", self.kind, KINDS)
         one_of("ControlChart(direction)", self.direction, DIRECTIONS)
-        if not (isinstance(self.arl0, int | float) and 1 < self.arl0 < np.inf):
-            raise ConfigError(f"ControlChart(arl0={quote(self.arl0)}); expected a number above 1")
-        for name, whole in (("horizon", self.horizon), ("season", self.season)):
-            if not (isinstance(whole, int | np.integer) and whole >= 1):
-                raise ConfigError(
-                    f"ControlChart({name}={quote(whole)}); expected a whole number of windows, 1 at least"
-                )
-        if not (len(self.lambdas) and all(0 < weight <= 1 for weight in self.lambdas)):
-            raise ConfigError(
-                f"ControlChart(lambdas={quote(self.lambdas)}); expected one or more numbers above 0, at most 1"
-            )
-        ends = [end for end in (self.low, self.high) if end is not None]
-        if len(ends) == 1 or (ends and not ends[0] < ends[1]):
-            raise ConfigError(
-                f"ControlChart(low={quote(self.low)}, high={quote(self.high)}); expected both ends of the scale, low < high"
-            )
-        if self.guarantee is not None and not 0 < self.guarantee < 1:
-            raise ConfigError(
-                f"ControlChart(guarantee={quote(self.guarantee)}); expected a share between 0 and 1, such as 0.9"
-            )
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):
+                setattr(self, name, value.item())
+        expect(is_number(self.arl0, above=1), NAME, "a number above 1", arl0=self.arl0)
+        for name in ("horizon", "season"):
+            whole = getattr(self, name)
+            expect(is_whole(whole, 1), NAME, "a whole number of windows, 1 at least", **{name: whole})
+        expect(is_whole(self.seed), NAME, "a whole number, 0 at least", seed=self.seed)
+        lambdas = self.lambdas if isinstance(self.lambdas, tuple | list | np.ndarray) else ()
+        fine = len(lambdas) > 0 and all(is_number(weight, above=0, most=1) for weight in lambdas)
+        expect(fine, NAME, "one or more numbers above 0, at most 1", lambdas=self.lambdas)
+        low, high = self.low, self.high
+        fine = (low is None and high is None) or (is_number(low) and is_number(high) and low < high)  # type: ignore[operator]
+        expect(fine, NAME, "both ends of the scale, low < high", low=low, high=high)
+        fine = self.guarantee is None or is_number(self.guarantee, above=0, below=1)
+        expect(fine, NAME, "a share between 0 and 1, such as 0.9", guarantee=self.guarantee)
+        fine = self.day_effect is None or isinstance(self.day_effect, DayEffect)
+        expect(fine, NAME, "a DayEffect, such as DayEffect.default(0.1)", day_effect=self.day_effect)
+        self.lambdas = tuple(float(weight) for weight in lambdas)
         self.history_: list[dict[str, Any]] = []
 
     def fit(
@@ -230,7 +234,7 @@ class ControlChart:
         self.detectable_ = (
             float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
         )
-        self.state_ = self._blank()
+        self.state_, self._seen = self._blank(), None
         del self._evidence, self._windows
 
     def _conditional_limits(
@@ -275,7 +279,7 @@ class ControlChart:
         """
         self._check_fitted("monitor")
         windows = self._read(stream, self._last)
-        seams = _seams(seams, self._origin)
+        seams = read_seams(seams, self._first_time(windows))
         state = self._blank()
         rows = zip(windows["window"], *(windows[name].tolist() for name in ("position", "value", "n")))
         found = [self._step(state, window, position, value, n, seams) for window, position, value, n in rows]
@@ -287,7 +291,7 @@ class ControlChart:
         return ChartResult(
             windows=frame, alarms=alarms, false_alarm_probability=self.false_alarm_probability_, arl0=float(self.arl0),
             horizon=self.horizon, detectable=self.detectable_, n_baseline=self.n_baseline_, kind=self.kind,
-            chart="ControlChart", assumes=self.assumes, notes=tuple(self.notes_),
+            season=self.season, chart="ControlChart", assumes=self.assumes, notes=tuple(self.notes_),
             seams=pd.DataFrame(seams, columns=["time", "offset", "se"]),
         )  # fmt: skip
 
@@ -308,7 +312,7 @@ class ControlChart:
             None where the window is missing.
         n, sd : float, optional
         window : Timestamp or int, optional
-            `window_start` or number of the window; the next one where not given.
+            `window_start` or number of the window, after the last one charted; the next one where not given.
         seams : as for `monitor`
 
         Returns
@@ -319,22 +323,32 @@ class ControlChart:
         self._check_fitted("update")
         row: dict[str, Any] = {"value": [value], "n": [n], "sd": [sd]}
         if window is not None:
-            row["window_start" if self._origin is not None else "window"] = [window]
+            row["window" if isinstance(window, int | float | np.number) else "window_start"] = [window]
         after = self._last if self.state_["position"] is None else self.state_["position"]
-        if window is None and self._origin is not None:
-            row["window_start"] = [self._origin + (after + 1) * (self._period or pd.Timedelta(days=1))]
         windows = self._read(pd.DataFrame(row), after)
         line = windows.iloc[0]
-        found = self._step(
-            self.state_,
-            line["window"],
-            int(line["position"]),
-            float(line["value"]),
-            float(line["n"]),
-            _seams(seams, self._origin),
-        )
+        self._check_order(window, line["window"], int(line["position"]))
+        margins = read_seams(seams, self._first_time(windows))
+        values = int(line["position"]), float(line["value"]), float(line["n"])
+        found = self._step(self.state_, line["window"], *values, margins)
+        self._seen = line["window"]
         names = ("statistic", "center", "lower", "upper", "alarm")
         return {"window": line["window"], "value": line["value"], "n": line["n"], **dict(zip(names, found))}
+
+    def _check_order(self, given: Any, window: Any, position: int) -> None:
+        """Refuse a window that is not after the last one charted."""
+        last = self._seen
+        comparable = isinstance(window, pd.Timestamp) == isinstance(last, pd.Timestamp)
+        if last is None or (window > last if comparable else position > self.state_["position"]):
+            return
+        raise ConfigError(f"update(window={quote(given)}); expected a window after the last one charted ({last})")
+
+    def _first_time(self, windows: pd.DataFrame) -> pd.Timestamp | None:
+        """A time of the windows as they are labelled; None where they are numbered."""
+        if not len(windows):
+            return self._origin
+        first = windows["window"].iloc[0]
+        return first if isinstance(first, pd.Timestamp) else None
 
     def rebaseline(self, baseline: Any, *, reason: str) -> ControlChart:
         """Fit again to other windows, and write down why; `history_` keeps every such act.
@@ -363,23 +377,13 @@ class ControlChart:
     @property
     def state(self) -> dict[str, Any]:
         """Everything that the chart knows, ready for JSON; `from_state` gives the chart back."""
-        parameters = {k: v for k, v in asdict(self).items() if k != "day_effect"}
-        learned = {k: jsonable(getattr(self, k)) for k in _LEARNED}
-        period = None if self._period is None else self._period.isoformat()
-        return {"parameters": jsonable(parameters), "learned": {**learned, "_period": period}}
+        self._check_fitted("state")
+        return state_of(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ControlChart:
         """The chart whose `state` this is, at the window where it stood."""
-        chart = cls(**{**state["parameters"], "lambdas": tuple(state["parameters"]["lambdas"])})
-        for name, value in state["learned"].items():
-            setattr(chart, name, value)
-        chart._origin = None if chart._origin is None else pd.Timestamp(chart._origin)
-        chart._period = None if chart._period is None else pd.Timedelta(chart._period)
-        chart.center_, chart._pattern = np.array(chart.center_), np.array(chart._pattern)
-        chart._yardstick = Yardstick(**state["learned"]["_yardstick"])
-        chart.notes_, chart.day_effect_ = tuple(state["learned"]["notes_"]), tuple(state["learned"]["day_effect_"])  # type: ignore[assignment]
-        return chart
+        return restore(cls, state)
 
     @property
     def assumes(self) -> str:
@@ -402,15 +406,19 @@ class ControlChart:
     def _check_kind(self, windows: pd.DataFrame, name: str) -> None:
         value, n = windows["value"].to_numpy(), windows["n"].to_numpy()
         there = ~np.isnan(value) & ~(n == 0)
+        low, high = self._bounds()
+        slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0  # a weighted mean of the best scores is rounded
         rules: dict[str, list[tuple[np.ndarray, str, str]]] = {
             "mean": []
             if self.low is None
-            else [((value < self.low) | (value > self.high), "value", f"a score from {self.low:g} to {self.high:g}")],
+            else [
+                ((value < low - slack) | (value > high + slack), "value", f"a score from {self.low:g} to {self.high:g}")
+            ],
             "positive": [(value <= 0, "value", "a number above 0 for kind='positive'")],
             "count": [(value < 0, "value", "a count of at least 0")],
             "proportion": [
                 (np.isnan(n), "n", "the number of answers: kind='proportion' needs it in every window"),
-                ((value < 0) | (value > 1), "value", "a share between 0 and 1"),
+                ((value < -slack) | (value > 1 + slack), "value", "a share between 0 and 1"),
             ],
         }
         for broken, column, words in rules[self.kind]:
@@ -425,6 +433,12 @@ class ControlChart:
             if self.kind == "mean" and low <= value.min() and value.max() <= high:
                 return low, high
         return -np.inf, np.inf
+
+    def _bounds(self) -> tuple[float, float]:
+        """What a value cannot be below or above."""
+        if self.kind == "mean":
+            return (-np.inf, np.inf) if self.low is None or self.high is None else (float(self.low), float(self.high))
+        return 0.0, 1.0 if self.kind == "proportion" else np.inf
 
     def _charted(self, value: Any, n: Any) -> Any:
         return np.log(value) if self.kind == "positive" else value / n if self.kind == "count" else value
@@ -467,52 +481,13 @@ class ControlChart:
         width = self.limit_ * scale / reach
         lower = np.nan if self.direction == "up" else self._shown(center - width, n)
         upper = np.nan if self.direction == "down" else self._shown(center + width, n)
-        if self.kind in ("proportion", "count") and statistic >= 0 > lower:
-            lower = 0.0
+        least, most = self._bounds()
+        lower = least if statistic >= least > lower else lower
+        upper = most if statistic <= most < upper else upper
         side = 0 if not alarm else 1 if t[k] > 0 else -1
         return (statistic, shown, lower, upper, alarm, side, error, 1 / self._yardstick.variance(n))
-
-
-_LEARNED = (
-    "limit_", "center_", "n_baseline_", "false_alarm_probability_", "detectable_", "day_effect_",
-    "notes_", "history_", "state_", "_yardstick", "_origin", "_uses_n", "_usual_n", "_last", "_pattern",
-)  # fmt: skip
 
 
 def _draws(alpha: float) -> int:
     """Streams to simulate for a probability of false alarm: 25 exceedances, and the tail beyond them as fitted."""
     return int(np.clip(round(25 / alpha, -2), 2000, 6000))
-
-
-def _seams(seams: Any, origin: pd.Timestamp | None) -> list[dict[str, Any]]:
-    """Seams in order, their times as the windows tell theirs."""
-    if seams is None:
-        return []
-    rows = seams.to_dict("records") if isinstance(seams, pd.DataFrame) else list(seams)
-    for row in rows:
-        lacking = {"time", "offset", "se"} - set(row)
-        if lacking:
-            raise ConfigError(
-                f"seams: {quote(row)}; expected time, offset and se in each, {', '.join(sorted(lacking))} is not there"
-            )
-    read = [
-        {"time": _seam_time(row["time"], origin), "offset": float(row["offset"]), "se": float(row["se"])}
-        for row in rows
-    ]
-    return sorted(read, key=lambda row: row["time"])
-
-
-def _seam_time(time: Any, origin: pd.Timestamp | None) -> Any:
-    if origin is None:
-        if not isinstance(time, int | float | np.number):
-            raise ConfigError(
-                f"seams, time: {quote(time)}; expected the number of a window, as the baseline has no times"
-            )
-        return time
-    when = pd.to_datetime(time, errors="coerce") if not isinstance(time, int | float | np.number) else pd.NaT
-    if not isinstance(when, pd.Timestamp):
-        raise ConfigError(f"seams, time: {quote(time)}; expected a time, as the windows have")
-    if (when.tz is None) != (origin.tz is None):
-        zone = "with a time zone" if origin.tz is not None else "without a time zone"
-        raise ConfigError(f"seams, time: {quote(time)}; expected a time {zone}, as the windows have")
-    return when

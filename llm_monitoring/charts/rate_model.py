@@ -63,8 +63,9 @@ class RateEvidence:
 
 
 def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.ndarray:
-    """Events in windows of n: exact where fewer than `EXACT` are expected, a corrected and rounded normal above
-    (it differs in 2 of 100 windows, by one).
+    """Events in windows of n: exact where fewer than `EXACT` are expected, a corrected and rounded normal above.
+
+    The normal differs in 2 of 100 windows, by one.
     """
     level = level if counts else np.minimum(level, np.float32(1 - 1e-6))
     mean = level * n

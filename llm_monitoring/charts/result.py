@@ -45,6 +45,8 @@ class ChartResult(Result):
         What the stated rate takes for granted.
     notes : tuple of str
         Warnings: autocorrelation, a short baseline, windows set aside.
+    season : int
+        Windows in a season.
     """
 
     windows: pd.DataFrame
@@ -59,6 +61,7 @@ class ChartResult(Result):
     assumes: str = ""
     notes: tuple[str, ...] = ()
     seams: pd.DataFrame = field(default_factory=pd.DataFrame)
+    season: int = 7
 
     @property
     def first_alarm(self) -> Any:

@@ -10,10 +10,11 @@ import numpy as np
 
 from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.detectability import smallest_seen
-from llm_monitoring.drift.explanation import DriftExplanation, distances_to_reference, explain
+from llm_monitoring.drift.explanation import DriftExplanation, explain
 from llm_monitoring.drift.named_embedders import embedder_of
 from llm_monitoring.drift.queries import Queries, read_queries
 from llm_monitoring.drift.shape import ShapeResult, shape_of
+from llm_monitoring.drift.topics import distances_to_reference
 from llm_monitoring.drift.two_sample import METHODS, Permuted, permute
 from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
@@ -204,10 +205,18 @@ class DriftResult(Result):
             return None
         return smallest_seen(self.comparison, self.outcome, self.alpha)
 
-    def explain(self, judgements: pd.DataFrame | None = None) -> DriftExplanation:
-        """What moved: topics that are new, grew or shrank, and every current query ranked by growth and by novelty."""
+    def explain(self, judgements: Any = None, signals: pd.DataFrame | None = None) -> DriftExplanation:
+        """What moved: one paragraph, topics that are new, grew or shrank, and the current queries ranked two ways.
+
+        Parameters
+        ----------
+        judgements : DataFrame or log, optional
+            Judged quality of the queries that moved; a log brings its signals too.
+        signals : DataFrame, optional
+            How often their sessions were abandoned. Refusals, cost and categories come with the queries themselves.
+        """
         sizes = {"n_reference": self.n_reference, "n_current": self.n_current, "drift": self.drift}
-        return explain(self.comparison, sizes, judgements)
+        return explain(self.comparison, sizes, judgements, signals)
 
     def shape(self) -> ShapeResult:
         """Length, language and format of the texts before and now, each with a p-value of its own."""
@@ -246,7 +255,8 @@ class DriftResult(Result):
                     label=f"{name}, n = {len(values):,}",
                 )
             percent(ax)
-            ax.set_xlabel("distance to the third nearest reference query")
+            ax.set_xlabel("how unlike the earlier questions (distance to the third nearest of them)")
+            ax.set_ylabel("share of the questions")
             ax.set_title(f"{'The queries changed' if self.drift else 'No change found'}, p = {self.p_value:.3g}")
             ax.legend(frameon=False)
         return ax

@@ -53,7 +53,7 @@ def default_embedder() -> CachedEmbedder:
     try:
         version, embedder = _wordllama()
     except (ImportError, OSError):  # not installed, or installed without its weights
-        version, embedder = "hashing-1", hash_embed
+        version, embedder = "hashing-2", hash_embed
     return CachedEmbedder(embedder, version=version)
 
 
@@ -95,13 +95,22 @@ def hash_embed(texts: Iterable[str]) -> np.ndarray:
 
 
 def _features(text: str) -> Iterator[tuple[str, float]]:
-    """Words with weight 1, and their parts of three and four letters with weight 1 in all."""
+    """Words with weight 1, and their parts of three and four letters with weight 1 in all.
+
+    Where a script has no spaces between words (Chinese, Japanese, Thai), single signs and pairs of them instead.
+    """
     for word in re.findall(r"\w+|[^\w\s]", cut(text).casefold()):
+        if _UNSPACED.search(word):
+            yield from ((word[i : i + size], 0.5) for size in (1, 2) for i in range(len(word) - size + 1))
+            continue
         padded = f"<{word}>"
         parts = [padded[i : i + size] for size in (3, 4) for i in range(len(padded) - size + 1)]
         yield word, 1.0
         for part in parts:
             yield part, 1 / len(parts)
+
+
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u2e80-\u9fff\uf900-\ufaff]")
 
 
 @lru_cache(maxsize=65_536)

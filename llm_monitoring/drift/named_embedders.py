@@ -56,7 +56,7 @@ def embedder_of(
     if kind == "wordllama":
         return default_embedder()
     if kind == "hashing":
-        return CachedEmbedder(hash_embed, version="hashing-1", path=path)
+        return CachedEmbedder(hash_embed, version="hashing-2", path=path)
     if kind == "openai":
         return endpoint_embedder(model, base_url=base_url, path=path)
     return sentence_transformer(model, path=path)
@@ -70,7 +70,9 @@ _KINDS = {
 }
 
 
-def sentence_transformer(model: str, *, path: str | Path | None = None, load: Callable[[str], Any] | None = None):
+def sentence_transformer(
+    model: str, *, path: str | Path | None = None, load: Callable[[str], Any] | None = None
+) -> CachedEmbedder:
     """A model of the sentence-transformers package as embedder; multilingual ones tell topics apart in any language.
 
     Parameters
@@ -84,11 +86,12 @@ def sentence_transformer(model: str, *, path: str | Path | None = None, load: Ca
     """
     if load is None:
         try:
-            from sentence_transformers import SentenceTransformer as load
+            from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise ImportError(
                 f"embedder 'sentence-transformers:{model}' needs that package: pip install sentence-transformers"
             ) from error
+        load = SentenceTransformer
     found = load(model)
 
     def embed(texts: list[str]) -> np.ndarray:

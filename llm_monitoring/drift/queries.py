@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from llm_monitoring.drift.vector_cache import Embedder, checked_vectors
 from llm_monitoring.errors import ConfigError, quote
 
+DETAILS = ["request_id", "finish_reason", "cost_usd", "category"]
 UNNAMED = 1 << 32  # numbers of sessions below are places of queries without one, those above are digests of names
 ALIKE = 85  # token-set ratio from which two texts of one session are the same question, as for retries
 
@@ -30,8 +31,8 @@ class Queries:
         Equal where two queries are the same.
     rows : ndarray of int (n,)
         Positions in the input.
-    ids : list of str or None
-        The request ids, where the input has them.
+    details : dict of ndarray
+        Columns of the input beside the text, where it has them: request_id, finish_reason, cost_usd, category.
     left_out, merged : int
         Rows without a text; rows that repeat an earlier question of their session.
     total : int
@@ -45,7 +46,7 @@ class Queries:
     rows: np.ndarray
     left_out: int = 0
     merged: int = 0
-    ids: list[str] | None = None
+    details: dict[str, np.ndarray] = field(default_factory=dict)
     total: int = 0
 
     def __len__(self) -> int:
@@ -66,7 +67,7 @@ class Queries:
             sessions=self.sessions[places],
             keys=self.keys[places],
             rows=self.rows[places],
-            ids=None if self.ids is None else [self.ids[i] for i in listed],
+            details={name: values[places] for name, values in self.details.items()},
             total=self.count if len(places) < self.count else 0,
         )
 
@@ -148,10 +149,9 @@ def _of_frame(frame: Any, embedder: Embedder, name: str, most: int | None, seed:
         times = frame["timestamp"].tolist() if "timestamp" in frame.columns else [0] * len(texts)
         known = frame["session_id"].astype(object).tolist(), times
     queries = _of_texts(texts, known, embedder, name, most, seed)
-    if "request_id" not in frame.columns:
-        return queries
-    ids = frame["request_id"].astype(str).to_numpy()
-    return replace(queries, ids=ids[queries.rows].tolist())
+    held = [name for name in DETAILS if name in frame.columns]
+    details = {name: frame[name].astype(object).to_numpy()[queries.rows] for name in held}
+    return replace(queries, details=details)
 
 
 def _of_texts(

@@ -45,14 +45,15 @@ _SCRIPTS = {
     "DEVANAGARI": "hi",
     "THAI": "th",
 }
-FORMATS = (
-    ("json", re.compile(r"\A\s*[\[{].*[\]}]\s*\Z", re.DOTALL)),
-    ("code", re.compile(r"```|^\s*(?:def |class |import |#include|SELECT |function |const |public )|[;{}]\s*$", re.M)),
-    ("markup", re.compile(r"</?[a-zA-Z][^>]*>")),
+_LIST_LINE = r"^[ \t]*(?:[-*•]|\d{1,4}[.)])[ \t].*"
+FORMATS = (  # every pattern takes a number of steps in proportion to the text, whatever the text repeats
+    (
+        "code",
+        re.compile(r"```|^[ \t]*(?:def |class |import |#include|SELECT |function |const |public )|[;{}][ \t]*$", re.M),
+    ),
+    ("markup", re.compile(r"</?[a-zA-Z][^<>]*>")),
     ("link", re.compile(r"https?://|www\.")),
-    ("list", re.compile(r"^\s*(?:[-*•]|\d+[.)])\s.*\n\s*(?:[-*•]|\d+[.)])\s", re.M)),
-    ("lines", re.compile(r"\S.*\n.*\S")),
-    ("question", re.compile(r"[?？]\s*\Z")),
+    ("list", re.compile(rf"{_LIST_LINE}\n{_LIST_LINE[1:]}", re.M)),
 )
 
 
@@ -86,10 +87,16 @@ def format_of(text: str) -> str:
     >>> format_of("Where is it?"), format_of('{"a": 1}'), format_of("refund policy")
     ('question', 'json', 'keywords')
     """
-    text = text[:4_000]
+    text = text[:4_000].strip()
+    if text[:1] in ("[", "{") and text[-1:] in ("]", "}"):
+        return "json"
     for name, pattern in FORMATS:
         if pattern.search(text):
             return name
+    if "\n" in text:
+        return "lines"
+    if text.endswith(("?", "？")):
+        return "question"
     return "statement" if len(text.split()) > 2 else "keywords"
 
 

@@ -86,10 +86,16 @@ def neighbours(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     return positions, distances
 
 
-def k_means(rows: np.ndarray, kept: np.ndarray, count: int, seed: int, rounds: int = 5) -> np.ndarray:
-    """Cluster of every unit row; centres start at random rows and are fitted on the kept rows only."""
-    sample = rows[kept]
-    centres = sample[np.random.default_rng(seed).permutation(len(sample))[:count]]
+def k_means(
+    rows: np.ndarray, kept: np.ndarray, count: int, seed: int, rounds: int = 5, spread: bool = False
+) -> np.ndarray:
+    """Cluster of every unit row; centres start at random rows and are fitted on the kept rows only.
+
+    With `spread` the centres start far from each other (k-means++; Arthur, Vassilvitskii 2007): slower, and better for
+    few clusters.
+    """
+    sample, rng = rows[kept], np.random.default_rng(seed)
+    centres = _far_apart(sample, count, rng) if spread else sample[rng.permutation(len(sample))[:count]]
     for _ in range(rounds):
         member = sparse.csr_array(
             (np.ones(len(sample), np.float32), (_nearest(sample, centres), np.arange(len(sample)))),
@@ -99,6 +105,16 @@ def k_means(rows: np.ndarray, kept: np.ndarray, count: int, seed: int, rounds: i
         filled = member.sum(axis=1) > 0
         centres = np.where(filled[:, None], _to_unit(total), centres)
     return _nearest(rows, centres)
+
+
+def _far_apart(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    chosen = [int(rng.integers(len(rows)))]
+    apart = np.full(len(rows), np.inf)
+    while len(chosen) < count:
+        apart = np.minimum(apart, np.maximum(2 - 2 * (rows @ rows[chosen[-1]]).astype(np.float64), 0))
+        total = apart.sum()
+        chosen.append(int(rng.choice(len(rows), p=apart / total) if total > 0 else rng.integers(len(rows))))
+    return rows[chosen]
 
 
 def _nearest(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -196,8 +196,10 @@ def _own(trace: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tokens(usage: Mapping[str, Any], draft: Draft) -> tuple[float | None, float | None]:
-    """All tokens in and out. Cached and reasoning tokens stand beside input and output, as Langfuse asks for, unless a total
-    says that they stand inside.
+    """All tokens in and out.
+
+    Cached and reasoning tokens stand beside input and output, as Langfuse asks for, unless a total says that they stand
+    inside.
     """
     counts = {name: number(value) or 0.0 for name, value in usage.items() if name != "total"}
     given, written = number(first(usage, "input", "prompt_tokens")), number(first(usage, "output", "completion_tokens"))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.schema import TABLES
@@ -42,15 +43,18 @@ def write_log(log: Log, report: ImportReport, out: str | Path, *, force: bool = 
         raise ConfigError(
             f"{folder} holds a log already ({', '.join(there)}). Name another folder, or overwrite it with --force"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(folder)
+    written = set()
     for table in TABLES:
-        for old in folder.glob(f"{table}.*"):
-            old.unlink()
         frame = getattr(log, table)
         if table == "requests" or len(frame):
             texts = {column.name for column in TABLES[table].columns if column.kind == "json"} & set(frame.columns)
             packed = {name: [None if value is None else json.dumps(value) for value in frame[name]] for name in texts}
-            frame.assign(**packed).to_parquet(folder / f"{table}.parquet", index=False)
+            with disk.replacing(folder / f"{table}.parquet") as part:
+                frame.assign(**packed).to_parquet(part, index=False)
+            written.add(folder / f"{table}.parquet")
+    for old in {old for table in TABLES for old in folder.glob(f"{table}.*")} - written:
+        old.unlink()  # only now that the whole log stands
     told = json.dumps(report.to_dict(), ensure_ascii=False, indent=1)
-    (folder / "import_report.json").write_text(told + "\n", encoding="utf-8", errors="replace")
+    disk.write(folder / "import_report.json", told + "\n")
     return folder

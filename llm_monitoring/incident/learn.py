@@ -187,7 +187,7 @@ def check_override(override: Mapping[str, str] | None) -> None:
 
 def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews, taken: Counter[str]) -> list[dict[str, Any]]:
     judgements = log.judgements
-    flagged = set(judgements.loc[judgements["flagged"].fillna(False).astype(bool), "request_id"])
+    flagged = set(judgements.loc[judgements["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"])
     requests = inquiry.seen.requests
     rows = requests[inquiry.slice.mask(requests) & (requests["timestamp"] >= inquiry.since)]
     table = read_reviews(log, reviews).drop_duplicates("request_id", keep="last")

@@ -162,7 +162,7 @@ class BackgroundJudge:
             if self._closed and (self._late() or (not working and not self._waiting)):
                 break
             if working:
-                done, working = await asyncio.wait(working, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+                _, working = await asyncio.wait(working, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(0.05)
         for task in working:

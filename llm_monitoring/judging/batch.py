@@ -23,9 +23,11 @@ from llm_monitoring.sampling import sample
 if TYPE_CHECKING:
     import pandas as pd
 
+    from llm_monitoring.log import TableLike
+
 
 def judge_sample(
-    log_or_requests,
+    log_or_requests: TableLike,
     judge,
     rate: float = 0.05,
     out: str | Path = "judgements.db",

@@ -60,6 +60,10 @@ def load_probes(path: str | Path) -> list[ModelBehaviorProbe]:
     ------
     ConfigError
         One line per fault: unknown keys and checks with the nearest known one, missing keys, repeated ids.
+
+    Examples
+    --------
+    >>> load_probes("my_probes.yaml")    # doctest: +SKIP
     """
     path = Path(path)
     readers = {".yaml": _yaml, ".yml": _yaml, ".jsonl": _json_lines, ".json": _json}

@@ -117,6 +117,11 @@ def open_case(
     ------
     LogError, ConfigError
         The log, the time, the alert or the reviews cannot be read.
+
+    Examples
+    --------
+    >>> open_case("sample_data").incident_id    # doctest: +SKIP
+    '20260519-support-flagged_rate'
     """
     when = read_time("until", until)
     watched = read_plan(plan or kept_plan(out))

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 STAGES = ("triage", "scope", "isolate", "respond", "learn")
 REVIEWS = "reviews.jsonl"
 NOTEBOOKS = {stage: f"{number}_{stage}.ipynb" for number, stage in enumerate(STAGES, start=1)}
-WRITTEN = ("index.html", "run.json", REVIEWS, "eval_cases.jsonl", "results", "log", *NOTEBOOKS.values())
+WRITTEN = (
+    "index.html",
+    "run.json",
+    REVIEWS,
+    "eval_cases.jsonl",
+    "results",
+    "log",
+    "monitoring.toml",
+    *NOTEBOOKS.values(),
+)
 PACKAGES = ("pandas", "numpy", "scipy", "ibis-framework", "duckdb", "matplotlib")
 
 
@@ -111,12 +120,14 @@ def results_in(folder: str | Path) -> dict[str, Any]:
 def fingerprint(log: Log, source: str) -> dict[str, Any]:
     """Rows and hash of every table that the log holds, whatever file format it came from.
 
+    Without the verdicts, which may have come from elsewhere: `inputs` has those that were used.
+
     Returns
     -------
     dict
         source, from, until (first and last request), known (the last moment in any table), tables {name: {rows, sha256}}.
     """
-    held = {name: getattr(log, name) for name in TABLES if log.has(name)}
+    held = {name: getattr(log, name) for name in TABLES if log.has(name) and name != "reviews"}
     times = log.requests["timestamp"]
     last = [frame[TABLES[name].time].max() for name, frame in held.items() if len(frame)]
     return {
@@ -139,7 +150,8 @@ def hash_rows(frame: pd.DataFrame) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(jsonable(value), sort_keys=True)
-    return None if value is None or value != value else value
+    unknown = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    return None if unknown else value
 
 
 def inputs(parameters: Mapping[str, Any], reviews: pd.DataFrame, notebooks: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from llm_monitoring.alerts.plan import Plan, open_with, plan_text, read_plan
 from llm_monitoring.errors import LogError
 from llm_monitoring.incident.learn import check_override
 from llm_monitoring.incident.probes import probes_since
-from llm_monitoring.log import Log
+from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import as_table
 from llm_monitoring.reporting import folder as files
 from llm_monitoring.reporting import writing
@@ -75,7 +75,7 @@ class Report(Result):
 
 
 def report(
-    log: Any, alert: Any = None, out: str | Path = "reports", until: Any = None, reviews: Any = None,
+    log: LogLike | None, alert: Any = None, out: str | Path = "reports", until: Any = None, reviews: Any = None,
     force: bool = False, isolated: bool = False, seed: int = 0, progress: bool = True, suite: Any = None,
     override: Mapping[str, str] | None = None, plan: Any = None,
 ) -> Report:  # fmt: skip
@@ -274,7 +274,7 @@ def _keep_log(log: Any, case: Case, folder: Path) -> str:
         return str(found) if "://" in str(found) else str(Path(found).resolve())
     disk.make_folder(folder / "log")
     for name in TABLES:
-        if case.log.has(name):
+        if case.log.has(name) and len(getattr(case.log, name)):  # a file without a line is no table
             files.write_lines(folder / "log" / f"{name}.jsonl", jsonable(getattr(case.log, name)))
     return "log"
 

@@ -151,7 +151,7 @@ def _what_to_do(respond: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _facts(results: Mapping[str, Any]) -> list[dict[str, str]]:
-    triage, respond, learn = (results.get(stage) or {} for stage in ("triage", "respond", "learn"))
+    triage, respond = (results.get(stage) or {} for stage in ("triage", "respond"))
     onset = (results.get("isolate") or {}).get("onset") or {}
     start = started(results)
     unit = triage["unit"]

@@ -160,12 +160,10 @@ def _clear(folder: Path) -> None:
 @contextmanager
 def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of a folder; False where another process has it and `wait` is off."""
-    import fcntl
-
     file = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            disk.lock(file, wait)
         except BlockingIOError:
             yield False
             return

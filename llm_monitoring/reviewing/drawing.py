@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 STRATA = ["feature_id", "category", "model_id"]
-COLUMNS = ["request_id", "timestamp", *STRATA, "user_input", "system_output", "quality_score", "flag_reason"]
+JUDGED = ["quality_score", "flag_reason"]
+COLUMNS = ["request_id", "timestamp", *STRATA, "user_input", "system_output", *JUDGED]
 
 
 def draw_flagged(
@@ -31,7 +32,8 @@ def draw_flagged(
     Parameters
     ----------
     log : Log
-        Its `requests` and `judgements` are read; of several judgements of one request the last counts.
+        Its `requests` and `judgements` are read; of several judgements of one request the latest that
+        succeeded counts.
     alert : mapping or Series, optional
         A row of `lm.check`. Answers of its `feature_id` from its `window_start` on (without one, from a day before
         `fired_at`) to the log's end. Without an alert: all flagged answers.
@@ -106,21 +108,50 @@ def answers(log: Log, request_ids: list[str]) -> pd.DataFrame:
     return flagged.reindex([one for one in request_ids if one in flagged.index]).reset_index()
 
 
+def alert_row(log: Log, alert: Any, plan: Any = None) -> Mapping[str, Any] | pd.Series | None:
+    """The alert that a reader means: a row as it is, an `alert_id` looked for in the log, nothing for none.
+
+    Raises
+    ------
+    ConfigError
+        The log has no such alert, or what was given is no alert.
+    """
+    from llm_monitoring.alerts.alert import Alert, read_alert
+    from llm_monitoring.alerts.checking import find_alert
+
+    if alert is None or (isinstance(alert, str) and not alert):
+        return None
+    if isinstance(alert, str):
+        return find_alert(log, alert, plan).to_dict()
+    if not isinstance(alert, Mapping | pd.Series) or (_missing(alert, "fired_at") and _missing(alert, "window_start")):
+        alert = read_alert(alert)  # refuses what is no alert, in words
+    return alert.to_dict() if isinstance(alert, Alert) else alert
+
+
+def _missing(alert: Mapping[str, Any] | pd.Series, name: str) -> bool:
+    return alert.get(name) is None or bool(pd.isna(alert.get(name)))
+
+
 def _flagged(requests: pd.DataFrame, judgements: pd.DataFrame, flagged_only: bool = True) -> pd.DataFrame:
-    last = judgements.sort_values(["judged_at", "request_id"]).drop_duplicates("request_id", keep="last")
+    """Requests with the judgement that counts: the latest that succeeded, a failed one only where none did."""
+    failed = judgements["quality_score"].isna() & judgements["flagged"].isna()
+    if "status" in judgements:
+        failed = judgements["status"].eq("failed").fillna(False).astype(bool) | failed
+    ranked = judgements.assign(__lm_ok=~failed).sort_values(["__lm_ok", "judged_at", "request_id"])
+    last = ranked.drop_duplicates("request_id", keep="last")
     if flagged_only:
         last = last[last["flagged"].eq(True).fillna(False).astype(bool)]
-    kept = last.reindex(columns=["request_id", "quality_score", "flag_reason"])
-    return requests.merge(kept, on="request_id", how="inner").reindex(columns=COLUMNS)
+    kept = last.reindex(columns=["request_id", *JUDGED])
+    asked = requests.reindex(columns=[name for name in COLUMNS if name not in JUDGED])
+    return asked.merge(kept, on="request_id", how="inner")[COLUMNS]
 
 
 def _concerned(flagged: pd.DataFrame, alert: Mapping[str, Any] | pd.Series) -> pd.Series:
-    start = alert.get("window_start")
-    if start is None or pd.isna(start):
-        start = _utc(alert["fired_at"]) - pd.Timedelta("1D")
+    start = _utc(alert["fired_at"]) - pd.Timedelta("1D") if _missing(alert, "window_start") else alert["window_start"]
     concerned = flagged["timestamp"] >= _utc(start)
-    feature = alert.get("feature_id")
-    return concerned if feature is None or pd.isna(feature) else concerned & flagged["feature_id"].eq(feature)
+    if _missing(alert, "feature_id"):
+        return concerned
+    return concerned & flagged["feature_id"].eq(alert["feature_id"])
 
 
 def _systematic(strata: pd.DataFrame, size: int, generator: np.random.Generator) -> np.ndarray:

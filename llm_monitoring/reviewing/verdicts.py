@@ -38,6 +38,8 @@ def append(path: str | Path, line: Mapping[str, Any]) -> None:
     ------
     ConfigError
         The verdict is none of those known.
+    LogError
+        Another value is none that could be read back.
     OSError
         The line could not be written, such as on a full disk; no part of it is left in the file.
 
@@ -56,6 +58,8 @@ def append(path: str | Path, line: Mapping[str, Any]) -> None:
     if line["verdict"] is not None:
         one_of("verdict", line["verdict"], VERDICTS)
     path = Path(path)
+    if fault := _fault(path, "new line", dict(line)):
+        raise LogError(fault)  # or the whole file could not be read any more
     disk.make_folder(path.parent)
     text = json.dumps(dict(line)).encode() + b"\n"
     with _locked(path) as file:
@@ -65,11 +69,9 @@ def append(path: str | Path, line: Mapping[str, Any]) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """The file, opened to append, while no other process or thread writes to it."""
-    import fcntl
-
     file = disk.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        disk.lock(file)
         yield file
     finally:
         os.close(file)

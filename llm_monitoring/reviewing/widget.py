@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -17,63 +17,93 @@ import anywidget
 import pandas as pd
 
 from llm_monitoring import disk
+from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.results import iso, jsonable, table_html
-from llm_monitoring.reviewing import drawing, verdicts
+from llm_monitoring.reviewing import context, drawing, verdicts
+from llm_monitoring.reviewing.deciding import decide
 
 if TYPE_CHECKING:
+    from llm_monitoring.alerts.alert import Alert
     from llm_monitoring.log import Log
 
 LONGEST = 20_000
 HERE = Path(__file__).parent
+SAID = {"verdict": "verdict", "note": "note", "score": "quality_score", "expected": "expected_output"}
 
 
 def review(
-    log: Log,
-    alert: Mapping[str, Any] | pd.Series | None = None,
-    out: str | Path = "reviews.jsonl",
-    n: int = 20,
-    reviewer: str | None = None,
-    seed: int = 0,
-) -> ReviewWidget:
+    log: Log, alert: str | Mapping[str, Any] | pd.Series | Alert | None = None, out: str | Path = "reviews.jsonl",
+    n: int = 20, reviewer: str | None = None, rubric: Any = None, show: Sequence[str] = (), seed: int = 0, plan: Any = None,
+) -> ReviewWidget:  # fmt: skip
     """Read flagged answers and say of each whether the flag is deserved: real, false positive or unsure.
 
-    Keys 1, 2 and 3 answer and go on, the arrows move, u undoes, n goes to the note, Escape leaves it, ? shows the keys.
-    The judge's score and reason stay hidden until the verdict. Run again, it goes on at the first open answer.
+    Keys 1, 2 and 3 answer and go on, Shift+1 to Shift+5 give a score of one's own, the arrows move, u undoes, n goes to the
+    note, e to the right answer, Escape leaves them, ? shows the keys. The judge's score and reason stay hidden until the
+    verdict. A line says what the verdicts decide so far, and when one may stop. Run again, it goes on at the first open
+    answer. Several people and kernels may write to one file; everybody sees only their own verdicts.
 
     Parameters
     ----------
     log : Log
-        What `lm.open_log` gave.
-    alert : mapping or Series, optional
-        A row of `lm.check`: its feature, from its window on. Without it flagged answers of the whole log.
+        What `lm.open_log` gave, or what it takes.
+    alert : str, mapping, Series or Alert, optional
+        An `alert_id` or a row of `lm.check`: its feature, from its window on. Without it flagged answers of the whole log.
     out : str or Path
-        Where the verdicts go, one JSON line each; the draw is recorded beside it (``reviews.draw.json``).
+        Where the verdicts go, one JSON line each; the draw is recorded beside it (``reviews.draw.json``). A new file is
+        readable by its owner alone, or by the group of a folder that is open to one.
         `lm.incident.triage(..., reviews=out)` reads it.
     n : int
         How many answers at most.
     reviewer : str, optional
         Who reads; the name of the account where not given.
+    rubric : str or Rubric, optional
+        What the flag should mean; shown beside the answer.
+    show : list of str
+        Columns of `requests` shown beside the answer. Retrieved text (``retrieved_text``, ``context``, ``documents`` and
+        the like) and the earlier turns of the session are shown wherever the log has them.
     seed : int
         Seed of the random draw.
+    plan : path, dict or Plan, optional
+        The plan of `lm.check` under which an `alert_id` is looked for.
 
     Returns
     -------
     ReviewWidget
         `.to_frame()` gives the verdicts as the `reviews` table.
 
+    Raises
+    ------
+    ConfigError
+        The log has no such alert, a column of `show` is not there, or `n` is below 1.
+    LogError
+        The verdict file cannot be read.
+
     Examples
     --------
     >>> import llm_monitoring as lm
-    >>> log = lm.open_log("sample_data")                                       # doctest: +SKIP
-    >>> reading = lm.review(log, alert=lm.check(log).iloc[0], reviewer="ann")  # doctest: +SKIP
-    >>> reading                                                                # doctest: +SKIP
+    >>> log = lm.open_log("sample_data")                                                         # doctest: +SKIP
+    >>> reading = lm.review(log, lm.check(log).iloc[0], reviewer="ann", show=["prompt_version"])  # doctest: +SKIP
+    >>> reading                                                                                  # doctest: +SKIP
     """
-    ids = drawing.recorded(out, alert, n, seed)
-    draw = drawing.draw_flagged(log, alert, n, seed) if ids is None else drawing.answers(log, ids)
-    widget = ReviewWidget(draw, out, reviewer)
+    if not isinstance(n, int) or n < 1:
+        raise ConfigError(f"n={quote(n)}; expected how many answers to draw, 1 or more")
+    log = _opened(log)
+    chosen = drawing.alert_row(log, alert, plan)
+    columns = context.shown_columns(log.requests, show)
+    words = context.rubric_text(rubric)
+    ids = drawing.recorded(out, chosen, n, seed)
+    draw = drawing.draw_flagged(log, chosen, n, seed) if ids is None else drawing.answers(log, ids)
+    around = context.beside(log.requests, draw["request_id"].tolist(), columns)
+    widget = ReviewWidget(draw, out, reviewer, words, around)
     if ids is None:
-        drawing.record(out, draw, alert, n, seed)
+        drawing.record(out, draw, chosen, n, seed)
     return widget
+
+
+def _opened(log: Any) -> Log:
+    from llm_monitoring.log import open_log
+
+    return log if hasattr(log, "judgements") else open_log(log)
 
 
 class ReviewWidget(anywidget.AnyWidget):
@@ -87,19 +117,28 @@ class ReviewWidget(anywidget.AnyWidget):
         The verdict file.
     reviewer : str, optional
         Who reads.
+    rubric : str, optional
+        Shown beside each answer.
+    around : mapping, optional
+        What else stands beside each answer, as `context.beside` gives it.
     """
 
     _esm = HERE / "widget.js"
     _css = HERE / "widget.css"
 
-    def __init__(self, draw: pd.DataFrame, out: str | Path, reviewer: str | None = None):
+    def __init__(
+        self, draw: pd.DataFrame, out: str | Path, reviewer: str | None = None, rubric: str | None = None,
+        around: Mapping[str, Mapping[str, Any]] | None = None,
+    ):  # fmt: skip
         self._draw = draw
         self._out = Path(out).absolute()
         disk.make_folder(self._out.parent)
         self._reviewer = reviewer or _account()
+        self._rubric, self._around = rubric, around or {}
         self._lock = threading.Lock()  # messages may come over several threads
-        verdicts_so_far, _ = self._state()  # a broken file is told now, not at the first verdict
-        self._seq = max((int(line.get("seq") or 0) for line in verdicts_so_far.values()), default=0)
+        self._mine: dict[str, dict[str, Any]] = {}  # request id -> this reader's line that stands
+        self._seq = 0
+        self._read_file()  # a broken file is refused now, not at the first verdict
         self._latest: dict[tuple[str, str], int] = {}  # (session, request id) -> seq of the last line written
         super().__init__()
         self.on_msg(lambda _widget, message, _buffers: self._answer(message))
@@ -110,22 +149,30 @@ class ReviewWidget(anywidget.AnyWidget):
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         if message.get("kind") == "hello":
-            self.send(self._items())
+            self.send({**self._items(), "session": message.get("session")})
         elif message.get("kind") == "put":
             self.send(self._put(message))
 
     def _items(self) -> dict[str, Any]:
-        stands, torn = self._state()
-        mine = {key: line for (key, reader), line in stands.items() if reader == self._reviewer}
-        done = {key: {"verdict": line["verdict"], "note": line.get("note")} for key, line in mine.items()}
-        shown = {key: value for key, value in done.items() if value["verdict"] is not None}
+        with self._lock:
+            torn = self._read_file()
+            standing = {key: line for key, line in self._mine.items() if line["verdict"] is not None}
         return {
             "kind": "items",
-            "items": [_item(row) for row in self._draw.to_dict("records")],
-            "done": {key: {**value, "note": _clean(value["note"])} for key, value in shown.items()},
+            "items": [self._item(row) for row in self._draw.to_dict("records")],
+            "done": {key: _said(line) for key, line in standing.items()},
+            "rubric": _clean(self._rubric),
+            "reviewer": self._reviewer,
             "seq": self._seq,
             "torn": torn,
+            **self._decided(),
         }
+
+    def _item(self, row: Mapping[Any, Any]) -> dict[str, Any]:
+        """What the browser gets of one answer: texts fit for a message, numbers as JSON knows them."""
+        known = {key: jsonable(value) for key, value in row.items() if key != "timestamp"}
+        known["at"] = f"{row['timestamp']:%d %b %Y %H:%M} UTC"
+        return _cleaned(known | dict(self._around.get(row["request_id"], {})))
 
     def _put(self, message: Mapping[str, Any]) -> dict[str, Any]:
         told = {key: message.get(key) for key in ("id", "seq", "session")}
@@ -133,25 +180,37 @@ class ReviewWidget(anywidget.AnyWidget):
             "request_id": message["id"],
             "verdict": message["verdict"],
             "note": message.get("note") or None,
+            "quality_score": message.get("score"),
+            "expected_output": message.get("expected") or None,
             "reviewer": self._reviewer,
             "reviewed_at": iso(datetime.now(UTC)),
             "seq": message["seq"],
             "session": message.get("session"),
         }
+        of = str(line["session"]), str(line["request_id"])
         try:
             with self._lock:
-                of = str(line["session"]), str(line["request_id"])
                 if line["seq"] > self._latest.get(of, 0):  # messages of one browser may arrive in another order
                     verdicts.append(self._out, line)
                     self._latest[of] = line["seq"]
+                    self._mine[line["request_id"]] = line
                 self._seq = max(self._seq, line["seq"])
+                said, decided = _said(self._mine[line["request_id"]]), self._decided()
         except (OSError, ValueError) as error:  # a full disk, a folder that is gone: the reader must know at once
             return {"kind": "failed", **told, "error": f"{self._out.name}: {error}"}
-        shown = {key: line[key] for key in ("verdict", "note")}
-        return {"kind": "saved", **told, **shown, "highest": self._seq}
+        return {"kind": "saved", **told, **said, "highest": self._seq, **decided}
 
-    def _state(self) -> tuple[dict[tuple[str, str | None], dict[str, Any]], int]:
-        return verdicts.state(self._out) if self._out.exists() else ({}, 0)
+    def _decided(self) -> dict[str, str]:
+        lines = (self._mine.get(one) for one in self._draw["request_id"])
+        state, words = decide(line["verdict"] if line else None for line in lines)
+        return {"decided": state, "decided_words": words}
+
+    def _read_file(self) -> int:
+        """Take this reader's verdicts from the file; how many of its lines a crash left unfinished."""
+        stands, torn = verdicts.state(self._out) if self._out.exists() else ({}, 0)
+        self._mine = {key: line for (key, reader), line in stands.items() if reader == self._reviewer}
+        self._seq = max((int(line.get("seq") or 0) for line in stands.values()), default=0)
+        return torn
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The live view, and where nobody can press a key (papermill, nbconvert) a table, every cell escaped."""
@@ -171,11 +230,18 @@ class ReviewWidget(anywidget.AnyWidget):
         return f"<p><b>{escape(f'{len(shown)} flagged answers drawn, {read} read')}</b></p>{table}"
 
 
-def _item(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """What the browser gets of one answer: texts without what a message cannot carry, numbers as JSON knows them."""
-    known = {key: jsonable(value) for key, value in row.items() if key != "timestamp"}
-    known["at"] = f"{row['timestamp']:%d %b %Y %H:%M} UTC"
-    return {key: _clean(value) if isinstance(value, str) else value for key, value in known.items()}
+def _said(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of the file as the browser knows it."""
+    return _cleaned({name: line.get(column) for name, column in SAID.items()})
+
+
+def _cleaned(value: Any) -> Any:
+    """Texts made fit for a message, wherever they stand in lists and dicts."""
+    if isinstance(value, dict):
+        return {key: _cleaned(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    return _clean(value) if isinstance(value, str) else value
 
 
 def _clean(text: str | None) -> str | None:

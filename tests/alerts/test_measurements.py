@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
-from llm_monitoring.alerts.measurements import Span, moment_of, span_of, tally, to_windows
+from llm_monitoring.alerts.charting import control_charts
+from llm_monitoring.alerts.measurements import Span, all_features, hourly, moment_of, span_of, tally, to_windows
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.errors import ConfigError
-from tests.builders import START, make_requests
+from llm_monitoring.measures import measure
+from tests.builders import START, make_judgements, make_requests
 
 DAY = pd.Timedelta("1D")
 
@@ -83,3 +85,26 @@ def test_until_without_a_meaning_is_refused():
     with pytest.raises(ConfigError) as caught:
         moment_of("yesterday-ish")
     assert str(caught.value) == "until='yesterday-ish' is no time; expected one such as '2026-05-12T09:31Z'"
+
+
+def test_the_ends_of_each_judges_scale_reach_its_charts():
+    rng, n = np.random.default_rng(5), 1200
+    at = pd.date_range(START, periods=n, freq="36min")
+    shared = {"every": "36min", "start": START}
+    first = make_judgements(
+        n, judge_model="judge-a", scale="0..10", quality_score=rng.integers(3, 5, n).tolist(), **shared
+    )
+    second = make_judgements(n, judge_model="judge-b", scale="0..1", quality_score=rng.random(n).tolist(), **shared)
+    judged = pd.concat([first, second], ignore_index=True).assign(dimensions=[{} for _ in range(2 * n)])
+    log = lm.open_log({"requests": make_requests(n, timestamp=at), "judgements": judged})
+    charted = control_charts(log, {"quality": {"metrics": ["mean_quality", "flagged_rate"]}})
+    ends = {metric: (chart.low, chart.high) for (_, metric), chart in charted.fitted.items()}
+    assert ends["mean_quality"] == (0, 10)
+    assert ends["mean_quality[judge-b]"] == (0, 1)
+    assert ends["flagged_rate"] == (None, None)
+    assert (charted.results["search", "mean_quality[judge-b]"].windows["upper"].dropna() <= 1).all()
+    tallies = hourly(log, [measure("mean_quality")])
+    assert all_features(tallies).groupby("metric")["high"].max().to_dict() == {
+        "mean_quality": 10,
+        "mean_quality[judge-b]": 1,
+    }

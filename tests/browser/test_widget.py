@@ -18,6 +18,7 @@ EVIL = (
     "[link](javascript:window.__pwned=1) $\\href{javascript:window.__pwned=1}{x}$\x00"
 )
 PAGE = "<!doctype html><html lang='en'><title>Review</title><main><h1>Review</h1><div id='here'></div></main></html>"
+NOTEBOOK = "main pre { word-break: break-all; }"  # as JupyterLab has it for whatever a cell shows
 START = """async ([source, css]) => {
   const style = document.createElement("style");
   style.textContent = css;
@@ -35,11 +36,11 @@ START = """async ([source, css]) => {
 def show(open_page, tmp_path):
     """Show a widget over `n` flagged answers and give the page, its root and the verdict file."""
 
-    def show_one(n=20, out=None, scheme="light", width=1000, answers=True, **columns):
+    def show_one(n=20, out=None, scheme="light", width=1000, answers=True, rubric=None, reviewer="ann", **columns):
         requests = make_requests(n, every="1h", **columns)
         log = SimpleNamespace(requests=requests, judgements=make_judgements(n, every="1h", quality_score=2.0))
         out = out or tmp_path / "reviews.jsonl"
-        review = lm.review(log, out=out, reviewer="ann")
+        review = lm.review(log, out=out, reviewer=reviewer, rubric=rubric)
         page, watch = open_page(width=width, scheme=scheme)
         pending = []
         review.send = lambda message, _buffers=None: pending.append(json.loads(json.dumps(message)))
@@ -55,6 +56,7 @@ def show(open_page, tmp_path):
         page.evaluate(START, [(kernel.HERE / "widget.js").read_text(), (kernel.HERE / "widget.css").read_text()])
         root = page.locator(".lm-review:not([data-request-id=''])")
         root.wait_for()
+        page.add_style_tag(content=NOTEBOOK)
         ids = review._draw["request_id"].tolist()
         return SimpleNamespace(page=page, root=root, out=out, ids=ids, watch=watch, review=review)
 
@@ -191,7 +193,7 @@ def test_keys_do_not_reach_the_notebook_around_it(show):
 
 def test_score_and_reason_stay_hidden_until_the_verdict(show):
     shown = show()
-    assert "score" not in shown.root.inner_text()
+    assert "The judge" not in shown.root.inner_text()
     press(shown, "1", "ArrowLeft")
     assert "The judge: score 2 · Low quality score · model-a-2026-01-01" in shown.root.inner_text()
 
@@ -231,9 +233,109 @@ def test_axe_would_notice_a_nameless_button(show):
 def test_every_control_is_reached_by_tab(show):
     shown = show()
     seen = []
-    for _ in range(7):
+    for _ in range(13):
         press(shown, "Tab")
         seen.append(
             shown.page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.className")
         )
-    assert seen == ["Question", "Answer", "lm-choice", "lm-choice", "lm-choice", "lm-note", "lm-help"]
+    scores = [f"own score {score} of 5" for score in range(1, 6)]
+    fields = ["lm-field lm-note", "lm-field lm-expected"]
+    assert seen == ["Question", "Answer", "lm-choice", "lm-choice", "lm-choice", *scores, *fields, "lm-help"]
+
+
+def test_words_are_kept_whole_and_hidden_parts_are_hidden(show):
+    shown = show(width=400, system_output="unbroken words stay whole whatever the notebook around says " * 3)
+    answer = shown.root.locator(".lm-answer")
+    assert answer.evaluate("(e) => getComputedStyle(e).wordBreak") == "normal"
+    keys = shown.root.locator(".lm-keys")
+    assert not keys.is_visible()
+    press(shown, "?")
+    assert keys.is_visible()
+    press(shown, "?")
+    assert not keys.is_visible()
+    assert not shown.root.locator(".lm-trouble").is_visible()
+    assert not shown.root.locator(".lm-aside").is_visible()
+
+
+def kept(out):
+    lines = map(json.loads, out.read_text().splitlines())
+    return [(one["request_id"], one["verdict"], one["quality_score"], one["expected_output"]) for one in lines]
+
+
+def test_an_own_score_and_the_right_answer_go_with_the_verdict_and_can_be_added_later(show):
+    shown = show()
+    press(shown, "Shift+Digit4", "e", *"30 days 123", "Escape", "1", "Shift+Digit2", "2", "ArrowLeft", "Shift+Digit5")
+    press(shown, "Shift+Digit5")
+    wait_saved(shown)
+    a, b = shown.ids[:2]
+    assert kept(shown.out) == [
+        (a, "real", 4, "30 days 123"),
+        (b, "false_positive", 2, None),
+        (b, "false_positive", 5, None),
+        (b, "false_positive", None, None),
+    ]
+
+
+def test_digits_go_by_the_place_of_the_key(show):
+    """A French keyboard gives & without and 1 with Shift."""
+    shown = show()
+    shown.page.evaluate(
+        """() => {
+          const press = (key, shiftKey) => document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", { key, code: "Digit1", shiftKey, bubbles: true }));
+          press("1", true);
+          press("&", false);
+        }"""
+    )
+    wait_saved(shown)
+    assert kept(shown.out) == [(shown.ids[0], "real", 1, None)]
+
+
+@pytest.mark.parametrize(("key", "state"), [("1", "real"), ("2", "false_positive")])
+def test_after_seven_verdicts_that_agree_it_says_that_one_may_stop(show, key, state):
+    shown = show()
+    assert shown.root.get_attribute("data-decided") == "open"
+    press(shown, *(key * 6))
+    wait_saved(shown)
+    assert shown.root.get_attribute("data-decided") == "open"
+    press(shown, key)
+    shown.page.locator(f".lm-review[data-decided={state}]").wait_for()
+    said = shown.root.locator(".lm-decided").inner_text()
+    assert said.startswith(f"decided so far: {state.replace('_', ' ')}, you may stop (")
+    press(shown, "u")
+    shown.page.locator(".lm-review[data-decided=open]").wait_for()
+
+
+def test_another_reader_starts_at_the_first_answer_and_sees_no_verdict_of_the_first(show):
+    first = show()
+    press(first, "1", "1", "1")
+    wait_saved(first)
+    second = show(out=first.out, reviewer="bob")
+    assert at(second) == second.ids[0] == first.ids[0]
+    assert second.root.locator(".lm-count").inner_text() == "0 real, 0 false positive, 0 unsure"
+
+
+def test_an_undone_verdict_leaves_its_note_and_score_to_be_used_again(show):
+    shown = show()
+    press(shown, "n", *"why", "Escape", "Shift+Digit2", "1", "u", "2")
+    wait_saved(shown)
+    assert lines(shown.out) == [
+        (shown.ids[0], "real", "why"), (shown.ids[0], None, None), (shown.ids[0], "false_positive", "why"),
+    ]  # fmt: skip
+    assert kept(shown.out)[-1][2] == 2
+
+
+@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
+@pytest.mark.parametrize("width", [1300, 400])
+def test_what_stands_beside_is_plain_text_readable_and_accessible(show, tmp_path, scheme, low, high, width):
+    shown = show(scheme=scheme, width=width, rubric=EVIL, session_id="s", retrieved_text=EVIL, user_input=EVIL)
+    press(shown, "1", "Shift+Digit3")
+    wait_saved(shown)
+    assert shown.root.locator(".lm-fold").count() == 3
+    assert shown.root.locator(".lm-beside").first.evaluate("(e) => e.textContent") == EVIL
+    assert shown.root.locator("script, img, iframe, svg, a").count() == 0
+    assert shown.page.evaluate("window.__pwned") is None
+    image = shown.root.screenshot(path=tmp_path / f"beside_{scheme}_{width}.png")
+    assert low <= brightness(image)[0] <= high
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(shown.page) == []

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from llm_monitoring.charts.planning import plan_sampling
@@ -45,3 +46,28 @@ def test_every_fault_is_named():
     assert str(error.value) == (
         "plan_sampling(traffic=0); expected a number above 0\nplan_sampling(rate=5); expected shares above 0, at most 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"traffic": "a"}, "plan_sampling(traffic='a'); expected a number above 0"),
+        ({"traffic": None}, "plan_sampling(traffic=None); expected a number above 0"),
+        ({"rate": "a"}, "plan_sampling(rate='a'); expected shares above 0, at most 1"),
+        ({"rate": [[0.1], [0.2]]}, "plan_sampling(rate=[[0.1], [0.2]]); expected shares above 0, at most 1"),
+        ({"rate": []}, "plan_sampling(rate=[]); expected shares above 0, at most 1"),
+        ({"sd": float("nan")}, "plan_sampling(sd=nan); expected a number above 0"),
+        ({"retries": "a"}, "plan_sampling(retries='a'); expected a number of at least 0"),
+        ({"usd_per_m_input": "a"}, "plan_sampling(usd_per_m_input='a'); expected a number of at least 0, or None"),
+        ({"chart": 3}, "plan_sampling(chart=3); expected a chart with lambda_ and arl0"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_its_name(parameters, sentence):
+    with pytest.raises(ConfigError) as error:
+        plan_sampling(**{"traffic": 2000, **parameters})
+    assert str(error.value) == sentence
+
+
+def test_one_rate_several_and_those_of_numpy_are_rates():
+    for rate in (0.1, np.float32(0.5), np.array([0.1, 0.2]), (1,)):
+        assert len(plan_sampling(traffic=np.int64(2000), rate=rate).to_frame()) == np.size(rate)

@@ -133,8 +133,8 @@ def test_a_frame_without_its_columns_is_refused():
     with pytest.raises(ConfigError) as error:
         ChartPortfolio().fit(pd.DataFrame({"feature_id": [], "value": []}))
     assert str(error.value) == (
-        "baseline: no column 'metric', 'window_start'; expected feature_id, metric, window_start, value and, where known, "
-        "n, sd, kind, one row per chart and window"
+        "baseline: no column 'metric', 'window_start'; expected feature_id, metric, window_start (or window, a number or a "
+        "time), value and, where known, n, sd, kind, one row per chart and window"
     )
 
 
@@ -172,3 +172,123 @@ def test_latencies_of_several_features_share_what_they_say_about_the_day_effect(
     alone = ChartPortfolio(learn_day_effect=False).fit(table).charts_["f0", "latency"]
     together = ChartPortfolio().fit(table).charts_["f0", "latency"]
     assert together.day_effect_[0] < alone.day_effect_[0]
+
+
+def test_strength_looks_at_the_last_season_of_the_chart_and_not_at_older_windows():
+    table = measurements(features=2, windows=24 * 12, freq="6h", broken=(1,), since=24 * 11)
+    table.loc[(table["feature_id"] == "f1") & (table["window_start"] >= table["window_start"].max()), "value"] = np.nan
+    before, after = split(table, 24 * 10)
+    result = ChartPortfolio(false_alarms_per_month=0.1).fit(before).monitor(after)
+    key = ("f1", "mean_quality")
+    assert result.results[key].season == 28
+    last = result.results[key].windows.tail(28).dropna(subset="statistic")
+    shown = result.ranked().set_index(["feature_id", "metric"]).loc[key]
+    reach = np.where(last["statistic"] > last["center"], last["upper"] - last["center"], last["center"] - last["lower"])
+    assert shown["strength"] == pytest.approx(((last["statistic"] - last["center"]).abs() / reach).max())
+    after = after.copy()
+    silent = (after["feature_id"] == "f1") & (after["window_start"] >= after["window_start"].max() - pd.Timedelta("7D"))
+    after.loc[silent, "value"] = np.nan
+    shown = ChartPortfolio(false_alarms_per_month=0.1).fit(before).monitor(after).ranked()
+    row = shown.set_index(["feature_id", "metric"]).loc[key]
+    assert not row["alarm"]
+    assert np.isnan(row["strength"])
+    assert np.isnan(row["value"])
+
+
+def test_windows_may_be_named_by_window_as_times_texts_or_numbers():
+    before, after = split(measurements(features=2, broken=(1,)), 28)
+    usual = ChartPortfolio(false_alarms_per_month=0.1).fit(before).monitor(after)
+    times = [part.rename(columns={"window_start": "window"}) for part in (before, after)]
+    texts = [part.assign(window=part["window"].map(lambda at: at.isoformat())) for part in times]
+    for early, late in (times, texts):
+        found = ChartPortfolio(false_alarms_per_month=0.1).fit(early).monitor(late)
+        pd.testing.assert_frame_equal(found.alarms, usual.alarms)
+    first = before["window_start"].min()
+    numbers = [
+        part.assign(window=(part["window"] - first) // pd.Timedelta("1D")).drop(columns="window_end") for part in times
+    ]
+    found = ChartPortfolio(false_alarms_per_month=0.1).fit(numbers[0]).monitor(numbers[1])
+    assert found.alarms["size"].tolist() == usual.alarms["size"].tolist()
+    assert found.alarms["start"].tolist() == ((usual.alarms["start"] - first) // pd.Timedelta("1D")).tolist()
+    assert len(found.groups) == len(usual.groups)
+    json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda: ChartPortfolio(horizon="a"),
+            "ChartPortfolio(horizon='a'); expected a whole number of windows, 1 at least",
+        ),
+        (
+            lambda: ChartPortfolio(season=0),
+            "ChartPortfolio(season=0); expected a whole number of windows, 1 at least, or None",
+        ),
+        (lambda: ChartPortfolio(seed="a"), "ChartPortfolio(seed='a'); expected a whole number, 0 at least"),
+        (
+            lambda: ChartPortfolio(false_alarms_per_month="1"),
+            "ChartPortfolio(false_alarms_per_month='1'); expected a number above 0",
+        ),
+        (
+            lambda: ChartPortfolio(directions="down"),
+            "ChartPortfolio(directions='down'); expected a dict of metric -> 'both', 'up' or 'down'",
+        ),
+        (
+            lambda: ChartPortfolio(directions={"mean_quality": "downn"}),
+            "ChartPortfolio(directions['mean_quality'])='downn'; expected one of 'both', 'up', 'down'; the nearest is 'down'",
+        ),
+        (
+            lambda: ChartPortfolio().monitor(measurements(1)),
+            "ChartPortfolio.monitor: no baseline yet; expected portfolio.fit(baseline) before it",
+        ),
+        (
+            lambda: ChartPortfolio().fit([1, 2]),
+            "baseline: [1, 2]; expected a DataFrame with feature_id, metric, window and value",
+        ),
+        (
+            lambda: ChartPortfolio().fit(measurements(1).assign(window_start="soon")),
+            "baseline row 0, window_start: 'soon'; expected times, such as '2026-05-12T00:00Z', all with a time zone or all without",
+        ),
+    ],
+)
+def test_parameters_that_no_chart_can_use_are_refused_at_once(call, sentence):
+    with pytest.raises(ConfigError) as error:
+        call()
+    assert str(error.value) == sentence
+
+
+def test_numbers_of_numpy_are_numbers():
+    fitted = ChartPortfolio(np.float32(0.5), horizon=np.int64(30), season=np.int32(7), seed=np.int64(1)).fit(
+        split(measurements(1), 28)[0]
+    )
+    assert {chart.horizon for chart in fitted.charts_.values()} == {30}
+
+
+def test_the_ends_of_a_scale_reach_the_chart_and_any_scale_alarms_alike():
+    table = measurements(features=2, broken=(1,), n=60)
+    table = table[table["metric"] == "mean_quality"]
+    shares = table.assign(value=(table["value"] - 1) / 4, sd=table["sd"] / 4, low=0.0, high=1.0)
+    tens = table.assign(value=(table["value"] - 1) * 2.5, sd=table["sd"] * 2.5, low=0, high=10)
+    alarms = []
+    for each in (table.assign(low=1, high=5), shares, tens):
+        before, after = split(each, 28)
+        fitted = ChartPortfolio(false_alarms_per_month=0.1).fit(before)
+        assert {(c.low, c.high) for c in fitted.charts_.values()} == {(each["low"].iloc[0], each["high"].iloc[0])}
+        alarms.append(fitted.monitor(after).alarms.drop(columns="size"))
+    assert len(alarms[0])
+    for other in alarms[1:]:
+        pd.testing.assert_frame_equal(other, alarms[0])
+
+
+def test_a_scale_that_changes_within_a_chart_or_is_no_number_is_listed_with_the_reason():
+    table = measurements(features=3, windows=30).assign(low=1.0, high=5.0).astype({"high": object})
+    table = table[table["metric"] == "mean_quality"]
+    table.loc[(table["feature_id"] == "f0") & (table["window_start"] > "2026-05-10"), "high"] = 10.0
+    table.loc[table["feature_id"] == "f1", "high"] = "five"
+    fitted = ChartPortfolio().fit(table)
+    assert fitted.not_charted_["reason"].tolist() == [
+        "high: 10.0 and 5.0; expected the same in all windows of a chart",
+        "ControlChart(low=1.0, high='five'); expected both ends of the scale, low < high",
+    ]
+    assert list(fitted.charts_) == [("f2", "mean_quality")]

@@ -394,3 +394,181 @@ def test_windows_of_two_or_of_half_an_answer_are_charted_without_a_warning():
             warnings.simplefilter("error")
             chart = ControlChart(kind="proportion").fit(baseline)
         assert 1 < chart.limit_ < 20
+
+
+def through_json(chart):
+    return ControlChart.from_state(json.loads(json.dumps(chart.state)))
+
+
+def windows_of_kind(kind, windows, seed, start="2026-05-04", zone="UTC"):
+    table = score_windows(windows, seed=seed, n=150, fall=0.2 * (np.arange(windows) % 7 >= 5))
+    rng = np.random.default_rng(seed)
+    if kind == "proportion":
+        table["value"] = rng.binomial(150, 0.04, windows) / 150
+    if kind == "count":
+        table["value"] = rng.poisson(6, windows).astype(float)
+    times = pd.date_range(start, periods=windows, tz=zone)
+    return table.drop(columns="window_end").assign(window_start=times)
+
+
+@pytest.mark.parametrize("kind", ["mean", "proportion", "count", "positive"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", None])
+def test_a_chart_read_back_from_its_state_goes_on_and_is_fitted_anew_exactly_as_the_chart_itself(kind, zone):
+    from llm_monitoring.charts.posterior import DayEffect
+
+    scale = {"low": 1, "high": 5} if kind == "mean" else {}
+    prior = DayEffect.default(0.25 if kind in ("proportion", "count") else 0.2, spike=0.05)
+    chart = ControlChart(kind=kind, seed=np.int64(3), day_effect=prior, **scale)
+    chart.fit(windows_of_kind(kind, 28, 1, zone=zone))
+    stream = windows_of_kind(kind, 6, 2, "2026-06-01", zone)
+    for row in stream[:3].itertuples():
+        chart.update(row.value, n=row.n, sd=row.sd, window=row.window_start)
+    saved = chart.state
+    twin = through_json(chart)
+    assert twin.state == saved
+    pd.testing.assert_frame_equal(twin.monitor(stream).to_frame(), chart.monitor(stream).to_frame(), check_exact=True)
+    for row in stream[3:].itertuples():
+        assert twin.update(row.value, n=row.n, sd=row.sd) == chart.update(row.value, n=row.n, sd=row.sd)
+    assert saved != chart.state
+    for each in (chart, twin):
+        each.rebaseline(windows_of_kind(kind, 28, 4, "2026-06-08", zone), reason="new model")
+    assert twin.state == chart.state
+    without = ControlChart(kind=kind, seed=3, **scale).fit(windows_of_kind(kind, 28, 4, "2026-06-08", zone))
+    assert twin.limit_ != without.limit_
+
+
+def test_what_is_no_state_of_a_chart_is_refused():
+    for call, sentence in (
+        (
+            lambda: ControlChart.from_state({"a": 1}),
+            "ControlChart.from_state: {'a': 1}; expected the state of a fitted chart, as chart.state gives it",
+        ),
+        (
+            lambda: ControlChart().state,
+            "ControlChart.state: no baseline yet; expected chart.fit(baseline) before it",
+        ),
+    ):
+        with pytest.raises(ConfigError) as error:
+            call()
+        assert str(error.value) == sentence
+
+
+BASELINE = [4.1, 4.0, 4.2, 4.1, 4.0, 4.1, 4.2, 4.0, 4.1, 4.2]
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda: ControlChart(low="a", high="b"),
+            "ControlChart(low='a', high='b'); expected both ends of the scale, low < high",
+        ),
+        (
+            lambda: ControlChart(low=float("nan"), high=5),
+            "ControlChart(low=nan, high=5); expected both ends of the scale, low < high",
+        ),
+        (lambda: ControlChart(arl0="a"), "ControlChart(arl0='a'); expected a number above 1"),
+        (lambda: ControlChart(seed=-1), "ControlChart(seed=-1); expected a whole number, 0 at least"),
+        (
+            lambda: ControlChart(lambdas=0.2),
+            "ControlChart(lambdas=0.2); expected one or more numbers above 0, at most 1",
+        ),
+        (
+            lambda: ControlChart(guarantee="a"),
+            "ControlChart(guarantee='a'); expected a share between 0 and 1, such as 0.9",
+        ),
+        (
+            lambda: ControlChart(day_effect=0.1),
+            "ControlChart(day_effect=0.1); expected a DayEffect, such as DayEffect.default(0.1)",
+        ),
+        (lambda: ControlChart().fit([[1, 2], [3, 4]]), "baseline: '[[1, 2], [3, 4]]'; expected one number per window"),
+        (lambda: ControlChart().fit(np.eye(2)), "baseline: '[[1. 0.] [0. 1.]]'; expected one number per window"),
+        (
+            lambda: ControlChart().fit(pd.DataFrame({"value": BASELINE, "window": np.arange(10) / 2})),
+            "baseline row 1, window: 0.5; expected a whole number, or a time",
+        ),
+        (
+            lambda: ControlChart().fit(pd.DataFrame({"value": BASELINE, "window_start": np.arange(10)})),
+            "baseline row 0, window_start: 0; expected times, such as '2026-05-12T00:00Z', all with a time zone or all without",
+        ),
+        (
+            lambda: ControlChart().fit(
+                pd.DataFrame({"value": BASELINE, "window_start": [*["2026-05-12"] * 9, "2026-05-13T00:00Z"]})
+            ),
+            "baseline row 9, window_start: '2026-05-13T00:00Z'; expected times, such as '2026-05-12T00:00Z', all with a "
+            "time zone or all without",
+        ),
+        (
+            lambda: ControlChart().fit(pd.DataFrame(np.ones((9, 2)), columns=["value", "value"])),
+            "baseline: the column 'value' is there more than once; expected one of each name",
+        ),
+        (
+            lambda: ControlChart().fit(BASELINE).monitor([4.0], seams=[3]),
+            "seams: 3; expected time, offset and se in each, offset, se, time is not there",
+        ),
+        (
+            lambda: ControlChart().fit(BASELINE).monitor([4.0], seams=[{"time": 11, "offset": "a", "se": 1}]),
+            "seams: offset 'a', se 1; expected finite numbers, se at least 0",
+        ),
+    ],
+)
+def test_parameters_and_tables_of_the_wrong_kind_end_in_one_line(call, sentence):
+    with pytest.raises(ConfigError) as error:
+        call()
+    assert str(error.value) == sentence
+
+
+def test_numbers_of_numpy_are_taken_as_numbers():
+    chart = ControlChart(
+        arl0=np.int64(370), horizon=np.int32(60), low=np.float32(1), high=np.int64(5), lambdas=[0.15, 0.5]
+    )
+    assert chart.fit(BASELINE).limit_ == ControlChart(low=1, high=5).fit(BASELINE).limit_
+
+
+def test_an_update_with_an_older_window_is_refused_and_changes_nothing():
+    chart = ControlChart().fit(score_windows(28))
+    chart.update(4.1, n=200, sd=1.0, window="2026-06-03T00:00Z")
+    before = chart.state
+    for older in ("2026-06-03T00:00Z", "2026-06-02T00:00Z"):
+        with pytest.raises(ConfigError) as error:
+            through_json(chart).update(4.1, n=200, sd=1.0, window=older)
+        assert str(error.value) == (
+            f"update(window={older!r}); expected a window after the last one charted (2026-06-03 00:00:00+00:00)"
+        )
+    assert chart.state == before
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (0.0, 10.0), (-50.0, 50.0)])
+def test_scores_on_any_scale_alarm_as_those_from_1_to_5_do(ends):
+    low, high = ends
+    step = (high - low) / 4
+    table = score_windows(60, n=60, seed=31, fall=0.3, since=40)
+    other = table.assign(value=low + (table["value"] - 1) * step, sd=table["sd"] * step)
+    results = [
+        ControlChart(low=one, high=two).fit(data[:28]).monitor(data[28:])
+        for one, two, data in ((1, 5, table), (low, high, other))
+    ]
+    usual, mapped = (result.to_frame() for result in results)
+    assert usual["alarm"].any()
+    assert mapped["alarm"].tolist() == usual["alarm"].tolist()
+    for column in ("statistic", "center", "lower", "upper"):
+        assert mapped[column].to_numpy() == pytest.approx(low + (usual[column].to_numpy() - 1) * step, abs=2e-4 * step)
+    assert results[1].detectable == pytest.approx(results[0].detectable * step, rel=1e-3)
+
+
+def test_limits_of_scores_stay_on_their_scale():
+    rng = np.random.default_rng(32)
+    near_top = pd.DataFrame({"value": 4.95 + 0.03 * rng.standard_normal(28).clip(-1, 1), "n": 5, "sd": 0.3})
+    bounded = ControlChart(low=1, high=5).fit(near_top).monitor(near_top).to_frame()
+    assert bounded["upper"].max() == 5.0
+    assert ((bounded["statistic"] > bounded["upper"]) | (bounded["statistic"] < bounded["lower"])).tolist() == bounded[
+        "alarm"
+    ].tolist()
+
+
+def test_a_weighted_mean_of_best_scores_only_is_on_the_scale_for_all_its_rounding():
+    baseline = score_windows(14, seed=33)
+    baseline.loc[3, "value"] = np.nextafter(5, 6)
+    assert ControlChart(low=1, high=5).fit(baseline).n_baseline_ == 14
+    shares = share_windows(14, 0.9).assign(value=np.nextafter(1, 2))
+    assert ControlChart(kind="proportion").fit(shares).n_baseline_ == 14

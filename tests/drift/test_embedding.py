@@ -45,7 +45,7 @@ from llm_monitoring.drift.embedding import default_embedder, embed
 print(default_embedder().version, len(embed("Where is my parcel?")))
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["hashing-1", "256"]
+    assert run.stdout.split() == ["hashing-2", "256"]
 
 
 def test_loading_leaves_the_root_logger_as_it_was():
@@ -117,7 +117,7 @@ def test_the_file_of_the_cache_holds_no_text_and_the_very_vectors(tmp_path):
     path = tmp_path / "vectors.db"
     (vector,) = CachedEmbedder(hash_embed, version="1", path=path)(["my secret is 4711"])
     with duckdb.connect(str(path)) as store:
-        ((key, kept),) = store.execute("select * from vectors").fetchall()
+        ((_, kept),) = store.execute("select * from vectors").fetchall()
     assert np.frombuffer(kept, np.float32).tolist() == vector.tolist() == hash_embed(["my secret is 4711"])[0].tolist()
     assert b"secret" not in path.read_bytes()
 
@@ -220,6 +220,22 @@ def test_a_wrong_name_is_an_error_with_the_choices(name, sentence):
     with pytest.raises(ConfigError) as error:
         embedder_of(name)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("embedder", [default_embedder(), hash_embed], ids=["default", "hashing"])
+@pytest.mark.parametrize(
+    ("same", "other"),
+    [
+        (("汇率是多少", "汇率错了"), "我忘记了密码"),
+        (("返金がありません", "いつ返金されますか"), "カードはいつ配達されますか"),
+        (("Die Rückerstattung fehlt", "Wann kommt die Rückerstattung?"), "Ich habe meine PIN vergessen"),
+        (("El PIN está bloqueado", "He olvidado mi PIN"), "¿Cuál es el tipo de cambio?"),
+    ],
+    ids=["Chinese", "Japanese", "German", "Spanish"],
+)
+def test_questions_that_share_their_words_are_closer_in_other_languages_too(embedder, same, other):
+    one, two, three = embedder([*same, other])
+    assert one @ two / np.linalg.norm(two) > one @ three / np.linalg.norm(three)
 
 
 def test_memory_of_the_cache_is_bounded():

@@ -47,7 +47,9 @@ def test_a_topic_that_the_reference_lacks_is_new_and_named():
     assert all("gift" in text for text in first["examples"])
     change = newcombe(0, 400, 20, 110)
     assert (first["low"], first["high"]) == (change.low, change.high)
-    assert told.headline.startswith("A topic is new (")
+    assert told.headline == (
+        "20 of 110 questions (18 %, before: 0 %) are about gift, item, wrap, which the reference lacks."
+    )
 
 
 def test_a_known_topic_with_more_share_grew():
@@ -108,6 +110,72 @@ def test_judgements_tell_the_quality_of_what_moved():
     assert first["n_after"] - 1 <= first["n_judged"] <= 19  # one of the topic's was not judged
     assert 1.4 < first["quality_after"] < 1.6  # half of them 1, half 2
     assert first["quality_low"] < first["quality_after"] < first["quality_high"]
+
+
+def test_the_paragraph_says_what_moved_how_well_it_is_answered_and_whether_the_mix_moved():
+    rng = np.random.default_rng(6)
+    reference = pd.DataFrame({"user_input": ask_all(400, rng, without=["gift"]), "category": ["a", "b"] * 200})
+    current = pd.DataFrame({"user_input": ask_all(90, rng, without=["gift"]) + ask("gift", 20, rng)})
+    current["request_id"] = [f"req-{i}" for i in range(110)]
+    current["category"] = ["a", "b"] * 55
+    current["finish_reason"] = ["end_turn"] * 100 + ["refusal"] * 10
+    current["cost_usd"] = [0.01] * 90 + [0.03] * 20
+    scores = [5.0, 4.0] * 45 + [1.0, 2.0] * 10
+    judgements = pd.DataFrame({"request_id": current["request_id"], "quality_score": scores})
+    signals = pd.DataFrame({"request_id": [f"req-{i}" for i in (3, 95, 96, 97, 98, 95)], "signal_type": "abandoned"})
+    told = explained(reference, current, judgements=judgements, signals=signals)
+    first = told.to_frame().iloc[0]
+    assert (first["quality_after"], first["quality_rest"]) == (1.5, 4.5)
+    assert (first["refusal_after"], first["refusal_rest"]) == (0.5, 0)
+    assert (first["cost_usd_after"], first["abandoned_after"]) == (pytest.approx(0.03), 0.2)
+    assert first["cost_usd_rest"] == pytest.approx(0.01)
+    start, rest = told.paragraph.split(" For example: “")
+    assert start == told.headline
+    assert "gift" in rest.split("”")[0]
+    assert rest.split("” ", 1)[1].startswith(
+        "Judged quality of these is 1.5 (20 judged, 95 % interval 1.3 to 1.7) against 4.5 of the others; "
+        "50 % of them are refused against 0 % of the others; "
+        "20 % of them end in an abandoned session against 1 % of the others; "
+        "one costs 3.0 times as much as another query."
+    )
+    assert "The mix of the known categories shows no change (p = " in rest
+    assert told._repr_html_().startswith("<p>20 of 110 questions")
+
+
+def test_a_mix_that_moved_is_said_apart_from_new_content():
+    rng = np.random.default_rng(11)
+    reference = pd.DataFrame({"user_input": ask_all(400, rng), "category": ["a", "b"] * 200})
+    current = pd.DataFrame(
+        {"user_input": ask_all(60, rng) + ask("refund", 40, rng), "category": ["a"] * 80 + ["b"] * 20}
+    )
+    told = explained(reference, current)
+    assert told.mix["category"].tolist() == ["a", "b"]
+    assert told.mix["share_after"].tolist() == [0.8, 0.2]
+    change = newcombe(200, 400, 80, 100)
+    assert (told.mix["low"][0], told.mix["high"][0]) == (change.low, change.high)
+    assert told.paragraph.endswith(
+        "The mix of the known categories changed too (p = 0.001), most of all a: 50 % to 80 %."
+    )
+
+
+def test_words_that_are_common_or_may_be_chance_are_not_named():
+    rng = np.random.default_rng(12)
+    current = [f"the and for with {i} zebra" for i in range(30)] + ask_all(60, rng)
+    first = explained(ask_all(300, rng), current).to_frame().iloc[0]
+    assert first["words"] == ["zebra"]
+
+
+def test_the_map_draws_every_topic_once_and_takes_odd_words():
+    rng = np.random.default_rng(13)
+    odd = [f"$x_{{1}}$ costs\x00 $5 in round {i} <i>" for i in range(20)]
+    told = explained(ask_all(300, rng), ask_all(60, rng) + odd)
+    axes = told.plot_map()
+    axes.figure.canvas.draw()
+    named = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert named[0].startswith("before (n = ")
+    assert len(named) == 2 + min(len(told.topics), 4)
+    with pytest.raises(ConfigError, match=r"plot_map\(method\)='tsne'; expected one of 'pca', 'umap'"):
+        told.plot_map(method="tsne")
 
 
 def test_judgements_need_request_ids():

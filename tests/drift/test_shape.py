@@ -87,3 +87,23 @@ def test_vectors_have_no_shape():
     assert result.to_frame().empty
     assert result.headline == "No change of form found (too few queries; 20 queries against 40)."
     result.plot()
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("x" * 100_000, "keywords"),
+        ("\n" * 100_000, "keywords"),
+        ("<a" * 50_000, "keywords"),
+        ("; " * 50_000, "code"),
+        ("[" * 100_000, "keywords"),
+        ("- \n" * 50_000, "list"),
+        ("1. first\n2. second", "list"),
+        ("see <b>this</b> now", "markup"),
+        ("one line\nand another", "lines"),
+        (' {"a": 1}\n', "json"),
+        ("どこですか？", "question"),
+    ],
+)
+def test_hostile_repeats_have_a_form_like_any_text(text, form):
+    assert format_of(text) == form

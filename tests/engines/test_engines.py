@@ -6,6 +6,7 @@ The reference is pandas frames on the DuckDB inside the process, which `tests/te
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 
@@ -15,6 +16,8 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
+from llm_monitoring import incident
+from llm_monitoring.results import jsonable
 from tests.builders import make_judgements, make_requests, make_signals
 from tests.engines import postgres
 
@@ -34,7 +37,32 @@ CALLS = {
     "sample": lambda log: lm.sample(log, 0.2),
     "validate": lambda log: log.validate(),
     "frames": lambda log: log.requests,
+    "check": lambda log: lm.check(log),
+    "control_charts": lambda log: lm.control_charts(log).to_frame(),
+    "own measure": lambda log: lm.window_metrics(log, "6h", measures=[SPEED, SLOW]),
+    **{stage: lambda log, stage=stage: told(stages(log)[stage]) for stage in ("triage", "scope", "isolate", "respond")},
 }
+SPEED = lm.Measure("speed", sql="output_tokens / latency_ms", kind="positive", worse="down")
+SLOW = lm.Measure("slow", sql="latency_ms > 400", kind="proportion")
+ALERT = {"metric": "latency_p50_ms", "fired_at": "2026-05-12T06:00Z", "direction": "up", "feature_id": "summary"}
+
+
+def stages(log: lm.Log) -> dict:
+    """The stages on one alert, from the first to the fourth."""
+    scope = incident.scope(log, ALERT)
+    cause = incident.isolate(log, ALERT, scope)
+    found = {"triage": incident.triage(log, ALERT), "scope": scope, "isolate": cause}
+    return found | {"respond": incident.respond(log, ALERT, scope, cause)}
+
+
+def told(result) -> pd.DataFrame:
+    """A result as a table of one row, its numbers rounded as JSON texts."""
+    texts = {name: json.dumps(jsonable(value), sort_keys=True) for name, value in result.to_dict().items()}
+    return pd.DataFrame([{name: re.sub(r"\d+\.\d+", _rounded, text) for name, text in texts.items()}])
+
+
+def _rounded(match: re.Match) -> str:
+    return f"{float(match[0]):.6g}"
 
 
 @pytest.fixture(scope="session")

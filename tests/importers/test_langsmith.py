@@ -121,7 +121,7 @@ def test_an_error_is_a_row():
 def test_tokens_that_the_run_lacks_are_taken_from_the_answer():
     used = {"input_tokens": 20, "output_tokens": 4, "input_token_details": {"cache_read": 16}}
     told = {"generations": [[{"text": "Hi.", "message": message("AIMessage", "Hi.", usage_metadata=used)}]]}
-    row, report = only(run(outputs=told, prompt_tokens=0, completion_tokens=0, total_tokens=0))
+    row, _ = only(run(outputs=told, prompt_tokens=0, completion_tokens=0, total_tokens=0))
     assert (row["input_tokens"], row["output_tokens"]) == (20, 4)
 
 

@@ -77,7 +77,7 @@ def test_a_model_worse_by_the_margin_is_promoted_at_most_as_often_as_alpha_says(
 
 
 def test_answers_that_did_not_come_are_no_failures():
-    cases, old, new = kinds(0, 0, 60, 0)
+    cases, old, _ = kinds(0, 0, 60, 0)
 
     async def sometimes(text):
         if int(text.split()[-1]) % 2:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
-from tests.builders import make_judgements, make_requests
+from tests.builders import START, make_judgements, make_requests
 
 EVIL = "<script>window.__pwned = 1</script><img src=x onerror='window.__pwned = 1'>\x00{{7*7}}"
 
@@ -39,7 +39,9 @@ def test_each_verdict_is_on_the_disk_before_it_is_acknowledged(log, tmp_path):
     (saved,) = talk(widget, put(first, "real", 1, note="off"))
     assert (saved["kind"], saved["seq"], saved["highest"]) == ("saved", 1, 1)
     (written,) = map(json.loads, out.read_text().splitlines())
-    assert set(written) == {"request_id", "verdict", "note", "reviewer", "reviewed_at", "seq", "session"}
+    assert set(written) == {
+        "request_id", "verdict", "note", "quality_score", "expected_output", "reviewer", "reviewed_at", "seq", "session",
+    }  # fmt: skip
     assert (written["request_id"], written["verdict"], written["note"], written["reviewer"]) == (
         first,
         "real",
@@ -59,7 +61,7 @@ def test_run_again_it_goes_on_where_the_reader_stopped_even_when_the_log_grew(lo
     )
     (after,) = talk(lm.review(grown, out=out, n=3), {"kind": "hello"})
     assert [item["request_id"] for item in after["items"]] == drawn
-    assert after["done"] == {drawn[0]: {"verdict": "unsure", "note": None}}
+    assert after["done"] == {drawn[0]: {"verdict": "unsure", "note": None, "score": None, "expected": None}}
     assert after["seq"] == 3
 
 
@@ -111,3 +113,106 @@ def test_a_broken_verdict_file_is_told_at_once(log, tmp_path):
     out.write_text("no json\n")
     with pytest.raises(lm.LogError, match=r"^reviews\.jsonl line 1: 'no json'; expected one JSON object a line$"):
         lm.review(log, out=out)
+
+
+def test_two_people_on_one_file_see_only_their_own_verdicts_and_lose_none(log, tmp_path):
+    out = tmp_path / "reviews.jsonl"
+    ann, bob = (lm.review(log, out=out, reviewer=name) for name in ("ann", "bob"))
+    (items,) = talk(ann, {"kind": "hello"})
+    first, second = (item["request_id"] for item in items["items"][:2])
+    talk(ann, *(put(first, "real", seq) for seq in range(1, 9)))
+    talk(bob, put(first, "false_positive", 1, score=4), put(second, "unsure", 2, expected="30 days"))
+    for name, mine in (("ann", {first: "real"}), ("bob", {first: "false_positive", second: "unsure"})):
+        (seen,) = talk(lm.review(log, out=out, reviewer=name), {"kind": "hello"})
+        assert {key: line["verdict"] for key, line in seen["done"].items()} == mine
+    frame = ann.to_frame()
+    assert frame[["request_id", "reviewer", "verdict"]].to_numpy().tolist() == [
+        [first, "ann", "real"], [first, "bob", "false_positive"], [second, "bob", "unsure"],
+    ]  # fmt: skip
+    assert frame["quality_score"].tolist()[1] == 4
+    assert frame["expected_output"].tolist()[2] == "30 days"
+
+
+def test_messages_that_arrive_out_of_order_leave_the_later_verdict(log, tmp_path):
+    widget = lm.review(log, out=tmp_path / "reviews.jsonl", reviewer="ann")
+    late, early = talk(widget, put("req-0000", "unsure", 2), put("req-0000", "real", 1))
+    assert (late["kind"], early["kind"]) == ("saved", "saved")
+    assert widget.to_frame()["verdict"].tolist() == ["unsure"]
+
+
+def test_a_score_that_is_none_is_refused_and_the_file_stays_readable(log, tmp_path):
+    widget = lm.review(log, out=tmp_path / "reviews.jsonl", reviewer="ann")
+    refused, saved = talk(widget, put("req-0000", "real", 1, score=9), put("req-0001", "real", 2, score=5))
+    assert refused["kind"] == "failed"
+    assert "expected a number from 1 to 5" in refused["error"]
+    assert saved["kind"] == "saved"
+    assert widget.to_frame()["quality_score"].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "state"),
+    [
+        (["real"] * 6, "open"),
+        (["real"] * 7, "real"),
+        (["false_positive"] * 7, "false_positive"),
+        (["real"] * 6 + ["unsure"] * 3, "open"),
+        (["real", "false_positive"] * 10, "open"),
+    ],
+)
+def test_what_is_decided_so_far_goes_with_every_acknowledgement(tmp_path, verdicts, state):
+    """Evidence against one half by hand, 2^n B(n + .5, .5) / B(.5, .5): 26.8 at seven of seven, more than 20; 14.4 at six."""
+    many = SimpleNamespace(requests=make_requests(20), judgements=make_judgements(20, quality_score=2.0))
+    widget = lm.review(many, out=tmp_path / "reviews.jsonl", reviewer="ann")
+    ids = widget._draw["request_id"]
+    heard = talk(widget, *(put(ids[i], verdict, i + 1) for i, verdict in enumerate(verdicts)), {"kind": "hello"})
+    assert [one["decided"] for one in heard[-2:]] == [state, state]
+    assert heard[-1]["decided_words"].startswith("decided so far: ")
+
+
+def test_beside_an_answer_stand_the_rubric_the_columns_asked_for_and_the_earlier_turns(tmp_path):
+    requests = make_requests(4, session_id=["s", "t", "s", "s"], retrieved_text=[EVIL, None], rank=[1, 2, 3, 4])
+    log = SimpleNamespace(requests=requests, judgements=make_judgements(4, quality_score=2.0))
+    widget = lm.review(log, out=tmp_path / "r.jsonl", rubric="flag what is wrong", show=["rank"])
+    (items,) = talk(widget, {"kind": "hello"})
+    assert items["rubric"] == "flag what is wrong"
+    shown = {item["request_id"]: item for item in items["items"]}
+    assert shown["req-0002"]["shown"] == [["rank", "3"], ["retrieved_text", EVIL]]
+    assert [turn["user_input"] for turn in shown["req-0003"]["turns"]] == ["question 0", "question 2"]
+    assert shown["req-0001"]["turns"] == []
+    assert shown["req-0001"]["shown"] == [["rank", "2"]]
+
+
+def test_what_cannot_be_shown_or_read_is_refused_in_words(log, tmp_path):
+    out = tmp_path / "reviews.jsonl"
+    for given, words in [
+        ({"show": ["retrieved"]}, "show='retrieved'; expected one of "),
+        ({"show": "category"}, "show='category'; expected a list of columns, such as show=['category']"),
+        ({"rubric": 3}, "rubric: 'int'; expected a text or an lm.Rubric"),
+        ({"n": 0}, "n=0; expected how many answers to draw, 1 or more"),
+        ({"alert": 3}, "alert: 3; expected a row of check(log), its alert_id, or a dict with the same names"),
+    ]:
+        with pytest.raises(lm.ConfigError) as caught:
+            lm.review(log, out=out, **given)
+        assert str(caught.value).startswith(words)
+    assert not out.exists()
+
+
+def test_an_alert_is_named_by_its_id(tmp_path):
+    requests, scores = make_requests(300, every="1h"), make_judgements(300, every="1h", quality_score=2.0)
+    log = lm.open_log({"requests": requests, "judgements": scores})
+    with pytest.raises(lm.ConfigError, match=r"^alert 'no-such-alert': the log has no such alert; it has "):
+        lm.review(log, "no-such-alert", out=tmp_path / "reviews.jsonl")
+    row = pd.Series(
+        {"alert_id": "a", "fired_at": requests["timestamp"].iloc[-1], "window_start": None, "feature_id": None}
+    )
+    assert (
+        lm.review(log, row, out=tmp_path / "reviews.jsonl")._draw["timestamp"] > requests["timestamp"].iloc[200]
+    ).all()
+
+
+def test_of_several_judgements_the_latest_that_succeeded_says_whether_an_answer_is_flagged(tmp_path):
+    first = make_judgements(2, quality_score=2.0)
+    again = make_judgements(2, start=START + pd.Timedelta("1D"), quality_score=[None, 4.0], status=["failed", "ok"])
+    again["flagged"] = [None, False]
+    log = lm.open_log({"requests": make_requests(2), "judgements": pd.concat([first, again], ignore_index=True)})
+    assert lm.review(log, out=tmp_path / "r.jsonl")._draw["request_id"].tolist() == ["req-0000"]

@@ -134,7 +134,9 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
     table = read_reviews(log, reviews)
     columns = ["request_id", "timestamp", "feature_id", "user_input", "system_output"]
     requests = log.requests.reindex(columns=columns)
-    flagged = set(log.judgements.loc[log.judgements["flagged"].fillna(False).astype(bool), "request_id"])
+    flagged = set(
+        log.judgements.loc[log.judgements["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"]
+    )
     table = table[table["request_id"].isin(flagged)].sort_values(["reviewed_at", "request_id"], kind="stable")
     table = table.drop_duplicates("request_id", keep="last").reindex(columns=["request_id", "verdict", "note"])
     rows = table.merge(requests, on="request_id", how="inner")
@@ -149,7 +151,7 @@ def _flags(log: Log, alert: Alert, since: pd.Timestamp) -> list[tuple[int, int]]
     j = log.judgements
     j = j[j["quality_score"].notna() & (True if alert.feature_id is None else j["feature_id"] == alert.feature_id)]
     at = j["request_id"].map(log.requests.set_index("request_id")["timestamp"]).fillna(j["judged_at"])
-    flagged = j["flagged"].fillna(False).astype(bool)
+    flagged = j["flagged"].astype("boolean").fillna(False).astype(bool)
     return [(int(flagged[part].sum()), int(part.sum())) for part in (at < since, at >= since)]
 
 
