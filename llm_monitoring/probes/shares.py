@@ -200,7 +200,8 @@ def batch_errors(shares: Shares, quiet: np.ndarray, seed: int = 0, draws: int = 
     residual *= np.sqrt(len(quiet) / count)  # a probe that some batches lack has its spread from the others
     freedom = len(quiet) - 1
     errors = _normal_draws(residual / np.sqrt(freedom), shares.probe, draws, rng)
-    scale = freedom * _dimensions(residual, freedom)
+    # the widest direction is known less well than all of them together: hence the power below 1
+    scale = freedom * _dimensions(residual, freedom) ** 0.75
     return errors * np.sqrt(scale / rng.chisquare(scale, draws))[:, None]
 
 
