@@ -63,7 +63,7 @@ def _of_zone(when: pd.Timestamp, name: str, tz: str) -> pd.Timestamp:
 
     # NaT instead of an error, whose class pandas 2 takes from pytz
     found = when.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
-    if found is pd.NaT:
+    if not isinstance(found, pd.Timestamp):
         words = f"is a time that the clocks of {tz} showed twice or never; write it with its offset, such as"
         raise ConfigError(f"{name}={quote(str(when))} {words} '2026-10-25T02:30+01:00'")
     return found
