@@ -100,22 +100,22 @@ def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Alert]
     """
     events = []
     alpha = min(share * WEEK / MONTH, 0.05)
-    for feature in _features_with_texts(log):
-        reference, event = None, None
-        for start, end in weeks(span_, span_.split):
-            if reference is None:
-                reference = _texts(log, feature, span_.start, span_.split, REFERENCE)
-            found = _drift(reference, _texts(log, feature, start, end, CURRENT), alpha)
+    asked = _texts(log, span_)
+    for feature, own in asked.groupby("feature_id", sort=True):
+        reference, event = own[own["period"] < 0], None
+        for number, (start, end) in enumerate(weeks(span_, span_.split)):
+            current = own[own["period"] == number]
+            found = _drift(reference, current, alpha) if len(reference) and len(current) else None
             if found is None:
                 event = None
             elif event is None:
                 p, n = found
                 words = (
-                    f"{one_line(feature)}: the questions of the week from {moment(start)} differ from the baseline's "
-                    f"(p{NBSP}={NBSP}{probability(p)}, {number(n)}{NBSP}questions)"
+                    f"{one_line(str(feature))}: the questions of the week from {moment(start)} differ from the baseline's "
+                    f"(p{NBSP}={NBSP}{probability(p)}, {n:,}{NBSP}questions)"
                 )
                 event = Alert(
-                    "query_drift", end, "up", feature, start, layer="quality", value=p, expected=alpha,
+                    "query_drift", end, "up", str(feature), start, layer="quality", value=p, expected=alpha,
                     low=np.nan, high=np.nan, n=n, rule="test", words=words, began=start, began_low=start,
                     began_by=end, ended=end, designed_false_alarms_per_month=share,
                 )  # fmt: skip
@@ -140,18 +140,31 @@ def _features_with_texts(log: Log) -> list[str]:
     return sorted(found.loc[found["texts"] > 0, "feature_id"])
 
 
-def _texts(log: Log, feature: str, start: pd.Timestamp, end: pd.Timestamp, most: int) -> pd.DataFrame:
-    """At most so many questions of a feature and a time, spread evenly over it, the same ones each time."""
+def _texts(log: Log, span_: Span) -> pd.DataFrame:
+    """Questions of every feature's baseline (`period` -1) and whole weeks (0, 1, ...), by one query.
+
+    Of each as many at most as a test looks at, spread evenly over the time, the same ones each time.
+    """
     import ibis
 
+    periods = weeks(span_, span_.split)
+    if not periods:
+        return pd.DataFrame(columns=["feature_id", "period", "request_id", "session_id", "timestamp", "user_input"])
     rows: ir.Table = log.table("requests")
-    rows = rows.filter(
-        rows.feature_id == feature, rows.timestamp >= start, rows.timestamp < end, rows.user_input.notnull()
-    ).select("request_id", "session_id", "timestamp", "user_input")
-    ranked = rows.mutate(rank=ibis.row_number().over(order_by=[rows.timestamp, rows.request_id]), all=rows.count())
-    step = ibis.greatest((ranked["all"] / most).ceil(), 1).cast("int64")
-    chosen = ranked.filter(ranked["rank"] % step == 0).order_by("timestamp", "request_id")
-    return engines.run(chosen.drop("rank", "all")).to_pandas()
+    rows = rows.filter(rows.timestamp >= span_.start, rows.timestamp < periods[-1][1], rows.user_input.notnull())
+    rows = rows.select("feature_id", "request_id", "session_id", "timestamp", "user_input")
+    since = engines.microseconds(rows["timestamp"]) - span_.split.value // 1000
+    week = engines.whole_parts(ibis.greatest(since, 0), WEEK.value // 1000)
+    rows = rows.mutate(period=ibis.ifelse(since < 0, -1, week))
+    group = ["feature_id", "period"]
+    ranked = rows.mutate(
+        __lm_rank=ibis.row_number().over(ibis.window(group_by=group, order_by=["timestamp", "request_id"])),
+        __lm_all=rows.count().over(ibis.window(group_by=group)),
+    )
+    most = ibis.ifelse(ranked["period"] < 0, REFERENCE, CURRENT)
+    step = ibis.greatest((ranked["__lm_all"] / most).ceil().cast("int64"), 1)
+    chosen = ranked.filter(ranked["__lm_rank"] % step == 0).drop("__lm_rank", "__lm_all")
+    return engines.run(chosen.order_by("feature_id", "timestamp", "request_id")).to_pandas()
 
 
 def probe_events(log: Log, share: float) -> list[Alert]:

@@ -120,12 +120,14 @@ def results_in(folder: str | Path) -> dict[str, Any]:
 def fingerprint(log: Log, source: str) -> dict[str, Any]:
     """Rows and hash of every table that the log holds, whatever file format it came from.
 
+    Without the verdicts, which may have come from elsewhere: `inputs` has those that were used.
+
     Returns
     -------
     dict
         source, from, until (first and last request), known (the last moment in any table), tables {name: {rows, sha256}}.
     """
-    held = {name: getattr(log, name) for name in TABLES if log.has(name)}
+    held = {name: getattr(log, name) for name in TABLES if log.has(name) and name != "reviews"}
     times = log.requests["timestamp"]
     last = [frame[TABLES[name].time].max() for name, frame in held.items() if len(frame)]
     return {

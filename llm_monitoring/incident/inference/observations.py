@@ -14,6 +14,7 @@ import pandas as pd
 
 from llm_monitoring import answers
 from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.slices import inside
 from llm_monitoring.incident.inference.traces import VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
 
@@ -187,7 +188,7 @@ def _same_partition(a: pd.Series, b: pd.Series) -> bool:
 
 
 def _with_lineage(log: Log) -> pd.DataFrame:
-    requests = log.requests
+    requests = log.requests.rename(columns=inside)
     return requests.assign(model=requests["model_id"].map(lineage(requests, log.changes)).astype(object))
 
 

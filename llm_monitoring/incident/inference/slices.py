@@ -10,6 +10,26 @@ import numpy as np
 import pandas as pd
 
 LEAST_SHARE, LEAST_ROWS, MOST_SLICES = 0.01, 10, 400
+#: Names that the stages use for columns of their own: a column of the log that is called so is kept under another name.
+TAKEN = frozenset(
+    "day dose exposure first harm inside judge_model leaf mean model n position row rubric_version scale session size "
+    "span square squares sum value variance version weight y".split()
+)
+PREFIX = "__lm_own_"
+
+
+def inside(column: str) -> str:
+    """The name under which the stages keep a column of the log.
+
+    >>> inside("value"), outside(inside("value")), inside("category")
+    ('__lm_own_value', 'value', 'category')
+    """
+    return PREFIX + column if column in TAKEN else column
+
+
+def outside(column: str) -> str:
+    """The name that a column has in the log."""
+    return column.removeprefix(PREFIX)
 
 
 @dataclass(frozen=True)
@@ -21,7 +41,8 @@ class Slice:
     @classmethod
     def of(cls, where: Mapping[str, object]) -> Slice:
         """The slice of a `where` as results hold it: a value, or a list of values, for each column."""
-        return cls(tuple((column, tuple(v) if isinstance(v, list) else v) for column, v in where.items()))
+        named = {column if column == "model" else inside(column): value for column, value in where.items()}
+        return cls(tuple((column, tuple(v) if isinstance(v, list) else v) for column, v in named.items()))
 
     @property
     def label(self) -> str:
@@ -41,7 +62,7 @@ class Slice:
 
     def to_dict(self) -> dict[str, object]:
         """Column -> value, or list of values."""
-        return {column: list(value) if isinstance(value, tuple) else value for column, value in self.where}
+        return {outside(column): list(value) if isinstance(value, tuple) else value for column, value in self.where}
 
 
 ALL = Slice(())
