@@ -146,7 +146,9 @@ def _write(rows: list[dict[str, Any]], target: Path) -> None:
     frame = pd.DataFrame(rows)
     for name in frame.columns[frame.map(lambda value: isinstance(value, dict | list)).any()]:
         frame[name] = [None if value is None else json.dumps(value) for value in frame[name]]
-    frame = frame.astype({name: "str" for name in frame if frame[name].isna().all()})
+    frame = frame.astype(
+        {name: "string" for name in frame if frame[name].isna().all()}
+    )  # pandas 2 makes the text "None" of null where asked for "str"
     with disk.replacing(target) as part:
         frame.to_parquet(part, index=False)
         with part.open("rb") as file:

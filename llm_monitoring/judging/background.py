@@ -148,9 +148,11 @@ class BackgroundJudge:
         self._intake: dict[int, list[int]] = {}
         self._waiting: deque[tuple[Item, int]] = deque()
         self._deadline = float("inf")
-        self._thread = threading.Thread(target=_run, args=(weakref.proxy(self),), name="background-judge", daemon=True)
+        self._thread: threading.Thread = threading.Thread(
+            target=_run, args=(weakref.proxy(self),), name="background-judge", daemon=True
+        )
         self._thread.start()
-        self._pid = os.getpid()  # last: whoever sees it finds all of the above
+        self._pid: int = os.getpid()  # last: whoever sees it finds all of the above
 
     async def _work(self) -> None:
         """Take items and judge them, at most `concurrency` at a time, until closed."""
