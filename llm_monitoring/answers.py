@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring import engines, windows
+from llm_monitoring import engines, frames, windows
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.log import Log, as_table
 from llm_monitoring.measures import BUILT_IN, Measure, of_judge
-from llm_monitoring.schema import FLAG
+from llm_monitoring.schema import FLAG, JUDGEMENTS
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -322,6 +322,14 @@ def value(rows: ir.Table, measure: Measure) -> ir.Value:
         return rows[f"__lm_own_{measure.name}"]
     flag = f"__lm_{measure.column}"
     return rows[flag] if flag in rows.columns else rows[str(measure.column)]
+
+
+def judgements(log: Log) -> pd.DataFrame:
+    """The judgements that count, as the table `judgements`: one a request, of its feature's first judge."""
+    if not log.has("judgements"):
+        return frames.empty(JUDGEMENTS)
+    rows = view_of(log, "judgements")
+    return frames.load(rows.filter(rows["__lm_series"] == "").select(*JUDGEMENTS.names), JUDGEMENTS)
 
 
 def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFrame | None:

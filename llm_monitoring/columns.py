@@ -312,6 +312,8 @@ def _flag(asked: Asked) -> Read:
         return Read(raw)
     if kind.is_null():
         return Read(ibis.null("boolean"))
+    if kind.is_floating():  # how pandas stores a column of flags of which none is known
+        return Read(ibis.null("boolean"), [Rule(column.name, engines.known(raw).notnull(), raw, column.expected)])
     if not (kind.is_string() or kind.is_json()):
         raise asked.wrong_type("true or false")
     stored = raw.cast("string")

@@ -118,6 +118,13 @@ def make_log(n: int = 200, **tables: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {"requests": requests, "judgements": judgements, **tables}
 
 
+def open_tables(**tables: pd.DataFrame):
+    """A log of these tables."""
+    from llm_monitoring import open_log
+
+    return open_log(tables)
+
+
 def times(n: int, start=START, every: str = "1min") -> pd.DatetimeIndex:
     """`n` times in UTC, `every` so often from `start`."""
     return pd.date_range(pd.Timestamp(start), periods=n, freq=every).as_unit("us")

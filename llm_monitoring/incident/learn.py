@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from llm_monitoring import answers
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.errors import ConfigError, one_of
@@ -20,6 +21,7 @@ from llm_monitoring.incident.recovery import recovery
 from llm_monitoring.incident.suites import FORMATS, append_cases, same_question, write_cases
 from llm_monitoring.judging.redaction import redact
 from llm_monitoring.results import Result, jsonable
+from llm_monitoring.reviewing.verdicts import majority
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -186,12 +188,13 @@ def check_override(override: Mapping[str, str] | None) -> None:
 
 
 def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews, taken: Counter[str]) -> list[dict[str, Any]]:
-    judgements = log.judgements
+    judgements = answers.judgements(log)
     flagged = set(judgements.loc[judgements["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"])
     requests = inquiry.seen.requests
     rows = requests[inquiry.slice.mask(requests) & (requests["timestamp"] >= inquiry.since)]
-    table = read_reviews(log, reviews).drop_duplicates("request_id", keep="last")
-    read = rows.merge(table.reindex(columns=["request_id", "verdict", "note"]), on="request_id")
+    table = read_reviews(log, reviews)
+    notes = table.reindex(columns=["request_id", "note"]).drop_duplicates("request_id", keep="last")
+    read = rows.merge(majority(table)[["request_id", "verdict"]].merge(notes, on="request_id"), on="request_id")
     bad = read[read["verdict"] == "real"]
     if not len(bad):
         unread = rows[rows["request_id"].isin(flagged) & ~rows["request_id"].isin(set(read["request_id"]))]

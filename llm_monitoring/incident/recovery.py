@@ -290,10 +290,10 @@ def _same_judge(
     log: Log, seen: Observations, rows: pd.DataFrame, since: pd.Timestamp
 ) -> tuple[pd.DataFrame, str, pd.DataFrame]:
     """The rows scored by the judge and rubric of before, in words which, and the rows of others."""
-    columns = [name for name in ("judge_model", "rubric_version") if name in log.judgements]
+    columns = [name for name in ("judge_model", "rubric_version") if name in seen.frame]
     if not seen.alert.judged or not columns:
         return rows, "", rows.iloc[:0]
-    j = log.judgements.drop_duplicates("request_id", keep="last").set_index("request_id")[columns]
+    j = seen.frame.set_index("request_id")[columns]
     version = j.astype("string").fillna("").agg(", ".join, axis=1)
     of_row = rows["request_id"].map(version).fillna("")
     old = of_row[rows["timestamp"] < since]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import disk, times
+from llm_monitoring.answers import judgements
 from llm_monitoring.results import jsonable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def draw_flagged(
     >>> draw_flagged(log, n=3)["request_id"].tolist()         # doctest: +SKIP
     ['req-01744', 'req-08310', 'req-05021']
     """
-    flagged = _flagged(log.requests, log.judgements)
+    flagged = _flagged(log.requests, judgements(log))
     if alert is not None:
         flagged = flagged[_concerned(flagged, alert)]
     flagged = flagged.sort_values("request_id", ignore_index=True)
@@ -104,7 +105,7 @@ def record_path(path: str | Path) -> Path:
 
 def answers(log: Log, request_ids: list[str]) -> pd.DataFrame:
     """The answers with these ids, in this order, with the columns of a draw; ids no longer logged are left out."""
-    flagged = _flagged(log.requests, log.judgements, flagged_only=False).set_index("request_id")
+    flagged = _flagged(log.requests, judgements(log), flagged_only=False).set_index("request_id")
     return flagged.reindex([one for one in request_ids if one in flagged.index]).reset_index()
 
 
@@ -133,15 +134,10 @@ def _missing(alert: Mapping[str, Any] | pd.Series, name: str) -> bool:
 
 
 def _flagged(requests: pd.DataFrame, judgements: pd.DataFrame, flagged_only: bool = True) -> pd.DataFrame:
-    """Requests with the judgement that counts: the latest that succeeded, a failed one only where none did."""
-    failed = judgements["quality_score"].isna() & judgements["flagged"].isna()
-    if "status" in judgements:
-        failed = judgements["status"].eq("failed").fillna(False).astype(bool) | failed
-    ranked = judgements.assign(__lm_ok=~failed).sort_values(["__lm_ok", "judged_at", "request_id"])
-    last = ranked.drop_duplicates("request_id", keep="last")
+    """Requests with the judgement that counts."""
     if flagged_only:
-        last = last[last["flagged"].eq(True).fillna(False).astype(bool)]
-    kept = last.reindex(columns=["request_id", *JUDGED])
+        judgements = judgements[judgements["flagged"].eq(True).fillna(False).astype(bool)]
+    kept = judgements.reindex(columns=["request_id", *JUDGED])
     asked = requests.reindex(columns=[name for name in COLUMNS if name not in JUDGED])
     return asked.merge(kept, on="request_id", how="inner")[COLUMNS]
 

@@ -1,16 +1,14 @@
 """The draw: which answers can be in it, with which chance, the same again from the same seed."""
 
-from types import SimpleNamespace
-
 import pandas as pd
 import pytest
 
 from llm_monitoring.reviewing import drawing
-from tests.builders import START, make_judgements, make_requests
+from tests.builders import START, make_judgements, make_requests, open_tables
 
 
 def make_flagged_log(n=60, score=2.0, **columns):
-    return SimpleNamespace(
+    return open_tables(
         requests=make_requests(n, every="1h", **columns), judgements=make_judgements(n, every="1h", quality_score=score)
     )
 
@@ -29,7 +27,7 @@ def test_only_flagged_answers_are_drawn_each_once():
 def test_of_two_judgements_the_last_counts():
     log = make_flagged_log(2)
     second = make_judgements(1, start=START + pd.Timedelta("9h"), quality_score=5.0)
-    log.judgements = pd.concat([second, log.judgements])
+    log = open_tables(requests=log.requests, judgements=pd.concat([second, log.judgements]))
     assert ids(drawing.draw_flagged(log)) == ["req-0001"]
 
 
@@ -55,7 +53,7 @@ def test_an_alert_without_feature_and_window_takes_all_features_from_a_day_befor
 
 def test_the_draw_is_the_same_for_rows_in_another_order_and_another_with_another_seed():
     log = make_flagged_log(60, category=["returns", "billing", None])
-    turned = SimpleNamespace(requests=log.requests[::-1], judgements=log.judgements.sample(frac=1, random_state=1))
+    turned = open_tables(requests=log.requests[::-1], judgements=log.judgements.sample(frac=1, random_state=1))
     draw = drawing.draw_flagged(log, n=10)
     pd.testing.assert_frame_equal(draw, drawing.draw_flagged(turned, n=10))
     assert ids(draw) != ids(drawing.draw_flagged(log, n=10, seed=1))

@@ -1,13 +1,12 @@
 """The kernel's side of the widget. The browser's side is in tests/browser."""
 
 import json
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import llm_monitoring as lm
-from tests.builders import START, make_judgements, make_requests
+from tests.builders import START, make_judgements, make_requests, open_tables
 
 EVIL = "<script>window.__pwned = 1</script><img src=x onerror='window.__pwned = 1'>\x00{{7*7}}"
 
@@ -15,7 +14,7 @@ EVIL = "<script>window.__pwned = 1</script><img src=x onerror='window.__pwned = 
 @pytest.fixture
 def log():
     requests = make_requests(6, every="1h", user_input=EVIL, system_output=[EVIL, None])
-    return SimpleNamespace(requests=requests, judgements=make_judgements(6, every="1h", quality_score=2.0))
+    return open_tables(requests=requests, judgements=make_judgements(6, every="1h", quality_score=2.0))
 
 
 def talk(widget, *messages):
@@ -56,7 +55,7 @@ def test_run_again_it_goes_on_where_the_reader_stopped_even_when_the_log_grew(lo
     (before,) = talk(first := lm.review(log, out=out, n=3), {"kind": "hello"})
     drawn = [item["request_id"] for item in before["items"]]
     talk(first, put(drawn[0], "unsure", 1), put(drawn[1], "real", 2), put(drawn[1], None, 3))
-    grown = SimpleNamespace(
+    grown = open_tables(
         requests=make_requests(40, every="1h"), judgements=make_judgements(40, every="1h", quality_score=2.0)
     )
     (after,) = talk(lm.review(grown, out=out, n=3), {"kind": "hello"})
@@ -91,7 +90,8 @@ def test_where_nobody_watches_a_table_stands_in_with_every_cell_escaped(log, tmp
 
 def test_a_text_that_a_message_cannot_carry_is_made_fit(log, tmp_path):
     texts = ["\ud800 lone", "x" * 30_000, None, "", "a", "b"]
-    log.requests["system_output"] = pd.Series(texts, dtype=object)
+    requests = log.requests.assign(system_output=pd.Series(texts, dtype=object))
+    log = open_tables(requests=requests, judgements=log.judgements)
     (items,) = talk(lm.review(log, out=tmp_path / "reviews.jsonl"), {"kind": "hello"})
     shown = {item["request_id"]: item["system_output"] for item in items["items"]}
     assert json.dumps(items, ensure_ascii=False).encode()
@@ -101,7 +101,7 @@ def test_a_text_that_a_message_cannot_carry_is_made_fit(log, tmp_path):
 
 
 def test_a_log_with_nothing_flagged_gives_a_widget_with_nothing_to_read(log, tmp_path):
-    log.judgements["flagged"] = False
+    log = open_tables(requests=log.requests, judgements=log.judgements.assign(flagged=False))
     widget = lm.review(log, out=tmp_path / "reviews.jsonl")
     (items,) = talk(widget, {"kind": "hello"})
     assert items["items"] == []
@@ -161,7 +161,7 @@ def test_a_score_that_is_none_is_refused_and_the_file_stays_readable(log, tmp_pa
 )
 def test_what_is_decided_so_far_goes_with_every_acknowledgement(tmp_path, verdicts, state):
     """Evidence against one half by hand, 2^n B(n + .5, .5) / B(.5, .5): 26.8 at seven of seven, more than 20; 14.4 at six."""
-    many = SimpleNamespace(requests=make_requests(20), judgements=make_judgements(20, quality_score=2.0))
+    many = open_tables(requests=make_requests(20), judgements=make_judgements(20, quality_score=2.0))
     widget = lm.review(many, out=tmp_path / "reviews.jsonl", reviewer="ann")
     ids = widget._draw["request_id"]
     heard = talk(widget, *(put(ids[i], verdict, i + 1) for i, verdict in enumerate(verdicts)), {"kind": "hello"})
@@ -171,7 +171,7 @@ def test_what_is_decided_so_far_goes_with_every_acknowledgement(tmp_path, verdic
 
 def test_beside_an_answer_stand_the_rubric_the_columns_asked_for_and_the_earlier_turns(tmp_path):
     requests = make_requests(4, session_id=["s", "t", "s", "s"], retrieved_text=[EVIL, None], rank=[1, 2, 3, 4])
-    log = SimpleNamespace(requests=requests, judgements=make_judgements(4, quality_score=2.0))
+    log = open_tables(requests=requests, judgements=make_judgements(4, quality_score=2.0))
     widget = lm.review(log, out=tmp_path / "r.jsonl", rubric="flag what is wrong", show=["rank"])
     (items,) = talk(widget, {"kind": "hello"})
     assert items["rubric"] == "flag what is wrong"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from llm_monitoring import answers
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.intervals import anytime_share
+from llm_monitoring.reviewing.verdicts import majority
 from llm_monitoring.schema import VERDICTS
 
 if TYPE_CHECKING:
@@ -83,9 +85,10 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     from scipy.special import log_expit, logsumexp
 
     table = read_reviews(log, reviews)
-    table = table[table["verdict"].isin(["real", "false_positive"])].drop_duplicates("request_id", keep="last")
-    scored = log.judgements.loc[log.judgements["quality_score"].notna(), ["request_id", "quality_score"]]
-    scored = scored.drop_duplicates("request_id", keep="last")
+    table = majority(table)
+    table = table[table["verdict"].isin(["real", "false_positive"])]
+    judged = answers.judgements(log)
+    scored = judged.loc[judged["quality_score"].notna(), ["request_id", "quality_score"]]
     scored = scored.merge(log.requests[["request_id", "timestamp"]], on="request_id")
     rows = table[["request_id", "verdict"]].merge(scored, on="request_id")
     late, level = rows["timestamp"] >= since, scored.groupby(scored["timestamp"] >= since)["quality_score"].mean()
@@ -134,11 +137,11 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
     table = read_reviews(log, reviews)
     columns = ["request_id", "timestamp", "feature_id", "user_input", "system_output"]
     requests = log.requests.reindex(columns=columns)
-    flagged = set(
-        log.judgements.loc[log.judgements["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"]
-    )
+    judged = answers.judgements(log)
+    flagged = set(judged.loc[judged["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"])
     table = table[table["request_id"].isin(flagged)].sort_values(["reviewed_at", "request_id"], kind="stable")
-    table = table.drop_duplicates("request_id", keep="last").reindex(columns=["request_id", "verdict", "note"])
+    notes = table.reindex(columns=["request_id", "note"]).drop_duplicates("request_id", keep="last")
+    table = majority(table)[["request_id", "verdict"]].merge(notes, on="request_id", how="left")
     rows = table.merge(requests, on="request_id", how="inner")
     if alert.feature_id is not None:
         rows = rows[rows["feature_id"] == alert.feature_id]
@@ -148,8 +151,12 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
 
 def _flags(log: Log, alert: Alert, since: pd.Timestamp) -> list[tuple[int, int]]:
     """Flagged and judged answers of the alert's feature, before and since."""
-    j = log.judgements
-    j = j[j["quality_score"].notna() & (True if alert.feature_id is None else j["feature_id"] == alert.feature_id)]
+    j = answers.judgements(log)
+    j = j[
+        (j["status"] == "ok")
+        & j["flagged"].notna()
+        & (True if alert.feature_id is None else j["feature_id"] == alert.feature_id)
+    ]
     at = j["request_id"].map(log.requests.set_index("request_id")["timestamp"]).fillna(j["judged_at"])
     flagged = j["flagged"].astype("boolean").fillna(False).astype(bool)
     return [(int(flagged[part].sum()), int(part.sum())) for part in (at < since, at >= since)]
