@@ -121,4 +121,7 @@ def test_a_misspelt_metric_of_an_alert_is_answered_with_the_nearest(tmp_path):
     assert str(caught.value) == "metric 'eror_rate' is not known; the nearest is 'error_rate'"
     with pytest.raises(lm.ConfigError) as caught:
         incident.triage(lm.open_log("sample_data"), alert | {"metric": "mean_qualty"})
-    assert str(caught.value) == "metric 'mean_qualty': no judgement has this dimension; the nearest metric is 'mean_quality'"
+    assert (
+        str(caught.value)
+        == "metric 'mean_qualty': no judgement has this dimension; the nearest metric is 'mean_quality'"
+    )
