@@ -82,7 +82,7 @@ class IsolateResult(Result):
         return drawing.causes(pd.DataFrame(shown, columns=[*self.to_frame().columns]), ax, narrow=narrow)
 
 
-def isolate(log: Log, alert, scope=None) -> IsolateResult:
+def isolate(log: Log, alert, scope=None, *, plan=None) -> IsolateResult:
     """Weigh every cause of an alert.
 
     Parameters
@@ -92,6 +92,8 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     alert : row of `check`, dict or Alert
     scope : ScopeResult, optional
         The slice to tell the evidence of; default the one found here (the same evidence names it).
+    plan : Plan, dict or path, optional
+        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 
     Returns
     -------
@@ -114,8 +116,8 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     >>> lm.incident.isolate(log, alert).verdict # doctest: +SKIP
     'chg-prompt-v8'
     """
-    alert = find_alert(log, alert)
-    inquiry = inquire(log, alert)
+    alert = find_alert(log, alert, plan)
+    inquiry = inquire(log, alert, plan=plan)
     if inquiry is None:
         return _nothing(alert)
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
@@ -184,7 +186,7 @@ def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
     seen, onset = inquiry.seen, inquiry.onset
     frame = seen.frame
     hit, inside = inquiry.slice.mask(frame), in_scope(cause.declared, frame)
-    told = [_timing(cause, onset)]
+    told = [_timing(cause, onset), *([] if inquiry.branch is None else [inquiry.branch.sentence])]
     covered = (hit & inside).sum() / max(hit.sum(), 1)
     declared = "It declares no scope." if cause.declared is None else f"Its scope ({_scope_words(cause)})"
     if cause.declared is not None:

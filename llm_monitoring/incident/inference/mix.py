@@ -27,8 +27,8 @@ class Mix:
     moved: bool
 
 
-def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
-    """Kitagawa's decomposition over the finest slices, shares from all requests, judged or not [1]_.
+def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] | None = None) -> Mix:
+    """Kitagawa's decomposition over the finest slices of some columns (default all), shares from all requests, judged or not [1]_.
 
     The mix part moves the shares and holds the means; the within part is what is left of the change that was seen.
     Means of small leaves are drawn towards the leaf's mean over both periods (ten rows' worth).
@@ -41,7 +41,8 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
     if any(side.all() or not side.any() for side in (late, since_then)):
         return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
-    code, _ = leaves(pd.concat([frame[list(seen.columns)], requests[list(seen.columns)]]), seen.columns)
+    columns = seen.columns if columns is None else columns
+    code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
     mean: list[np.ndarray] = []
