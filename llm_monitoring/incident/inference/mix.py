@@ -16,7 +16,7 @@ class Mix:
     """Both parts of the change of the alert's metric, in its own unit, with standard errors.
 
     `explains` is the part of the harm that the mix accounts for, 0 to 1; `moved` says whether the mix part is more
-    than chance and the within part is not.
+    than chance and the within part is not, or the mix part is far more than chance.
     """
 
     mix_effect: float
@@ -66,7 +66,8 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
     mix_se = float(np.sqrt(sum((w @ m_bar**2 - (w @ m_bar) ** 2) / n for w, n in zip(weight, count))))
     harm_mix, harm = seen.sign * mix, seen.sign * (mix + within)
     explains = float(np.clip(harm_mix / harm, 0, 1)) if harm > 0 and harm_mix > 0 else 0.0
-    moved = harm_mix > 2 * mix_se and explains >= 0.5 and seen.sign * within < 2 * within_se
+    alone = harm_mix > 2 * mix_se and explains >= 0.5 and seen.sign * within < 2 * within_se
+    moved = alone or (harm_mix > 4 * mix_se and explains >= 0.3)  # the alert picks the window in which within is worst
     return Mix(mix, within, mix_se, within_se, explains, bool(moved))
 
 

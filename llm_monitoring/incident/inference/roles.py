@@ -199,7 +199,10 @@ def _strongest(seen: Observations, column: str) -> tuple[Mix, pd.Timestamp] | No
     sure = [
         (mix, since)
         for mix, since in tried
-        if mix.moved and mix.mix_se > 0 and seen.sign * mix.mix_effect > SURE * mix.mix_se and mix.explains >= EXPLAINS
+        if mix.mix_se > 0
+        and seen.sign * mix.within_effect < 2 * mix.within_se
+        and seen.sign * mix.mix_effect > SURE * mix.mix_se
+        and mix.explains >= EXPLAINS
     ]
     return max(sure, key=lambda pair: seen.sign * pair[0].mix_effect / pair[0].mix_se) if sure else None
 
