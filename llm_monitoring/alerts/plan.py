@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.measures import Measure, declared, together
@@ -124,6 +124,20 @@ class QualityPlan(_Section):
     )
 
 
+class SlicesPlan(_Section):
+    """What each column of the log is of: only a moved mix of questions explains an alert away."""
+
+    question: list[str] = Field(default=[], description="columns that users bring, such as a region of theirs")
+    service: list[str] = Field(default=[], description="columns that you choose, such as a pool or a route")
+
+    @model_validator(mode="after")
+    def _one_role(self) -> SlicesPlan:
+        both = sorted(set(self.question) & set(self.service))
+        if both:
+            raise ValueError(f"expected each column in one list; {both[0]!r} is in both")
+        return self
+
+
 class Plan(_Section):
     """A monitoring plan; every key has a default.
 
@@ -135,6 +149,7 @@ class Plan(_Section):
     infrastructure: InfrastructurePlan = InfrastructurePlan()
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
+    slices: SlicesPlan = SlicesPlan()
     measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")
     scales: dict[str, Any] = Field(default={}, description="The scale of a judge that does not score from 1 to 5.")
 

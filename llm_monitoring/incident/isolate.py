@@ -82,7 +82,7 @@ class IsolateResult(Result):
         return drawing.causes(pd.DataFrame(shown, columns=[*self.to_frame().columns]), ax, narrow=narrow)
 
 
-def isolate(log: Log, alert, scope=None) -> IsolateResult:
+def isolate(log: Log, alert, scope=None, *, plan=None) -> IsolateResult:
     """Weigh every cause of an alert.
 
     Parameters
@@ -92,6 +92,8 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     alert : row of `check`, dict or Alert
     scope : ScopeResult, optional
         The slice to tell the evidence of; default the one found here (the same evidence names it).
+    plan : Plan, dict or path, optional
+        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 
     Returns
     -------
@@ -100,8 +102,8 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     Notes
     -----
     Belief = prior x Bayes factor, summed over the slices that a cause can have hit and the times it can have begun.
-    Recorded changes share a prior of 0.21 (those older than eight days count 0.15 of a recent one), something
-    unrecorded has 0.05, the judge 0.04, nothing 0.70: those of any week, since the alarm is part of the evidence. A
+    Recorded changes share a prior of 0.35 (those older than eight days count 0.15 of a recent one), something
+    unrecorded has 0.08, the judge 0.07, nothing 0.50. A
     recorded change starts when its version is first seen, else at its logged time, and hit those answers that carry its
     version; a scope that nobody wrote down may be any slice. Probes, users and people who read answers speak beside the
     metric (`incident.inference.witnesses`). Nearness in time to the alert counts for nothing.
@@ -114,8 +116,8 @@ def isolate(log: Log, alert, scope=None) -> IsolateResult:
     >>> lm.incident.isolate(log, alert).verdict # doctest: +SKIP
     'chg-prompt-v8'
     """
-    alert = find_alert(log, alert)
-    inquiry = inquire(log, alert)
+    alert = find_alert(log, alert, plan)
+    inquiry = inquire(log, alert, plan=plan)
     if inquiry is None:
         return _nothing(alert)
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
@@ -184,7 +186,7 @@ def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
     seen, onset = inquiry.seen, inquiry.onset
     frame = seen.frame
     hit, inside = inquiry.slice.mask(frame), in_scope(cause.declared, frame)
-    told = [_timing(cause, onset)]
+    told = [_timing(cause, onset), *([] if inquiry.branch is None else [inquiry.branch.sentence])]
     covered = (hit & inside).sum() / max(hit.sum(), 1)
     declared = "It declares no scope." if cause.declared is None else f"Its scope ({_scope_words(cause)})"
     if cause.declared is not None:

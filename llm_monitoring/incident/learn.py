@@ -95,6 +95,7 @@ def learn(
     *,
     suite: str | Path | None = None,
     override: Mapping[str, str] | None = None,
+    plan=None,
 ) -> LearnResult:
     """Write the failing answers of the hit slice as eval cases, with good ones beside them as guards.
 
@@ -114,6 +115,8 @@ def learn(
         An eval suite of yours in our JSON Lines: cases that it lacks are appended.
     override : dict, optional
         ``by`` and ``because``: a named person closes the incident with points open; kept in the result.
+    plan : Plan, dict or path, optional
+        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 
     Returns
     -------
@@ -144,8 +147,8 @@ def learn(
     for name in formats:
         one_of("learn(formats)", name, list(FORMATS))
     check_override(override)
-    alert = find_alert(log, alert)
-    inquiry = inquire(log, alert)
+    alert = find_alert(log, alert, plan)
+    inquiry = inquire(log, alert, plan=plan)
     taken: Counter[str] = Counter()
     cases = [] if inquiry is None else _cases(log, alert, inquiry, reviews, taken)
     folder = Path(out)

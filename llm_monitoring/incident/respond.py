@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 CONFINED, COVERED = 0.25, 0.8
+AWAY = "route away from"
 EASE = ("prompt", "config", "deployment", "model_version", "rag_index")  # the cheapest to take back first
 BESIDE = (
     "mean_quality",
@@ -103,7 +104,7 @@ class RespondResult(Result):
         return drawing.progress(n, needed, f"recovery test: {n:,} of {needed:,} answers", ax)
 
 
-def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> RespondResult:
+def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan=None) -> RespondResult:
     """Advise what to do about an alert.
 
     Parameters
@@ -111,6 +112,8 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
     log : Log
     alert : row of `check`, dict or Alert
     scope, isolate : results of the two stages before
+    plan : Plan, dict or path, optional
+        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 
     Returns
     -------
@@ -119,7 +122,8 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
     Notes
     -----
     A recorded change that is named is rolled back; where the harm is confined to a category, or to less than a quarter
-    of what the change touched, a prompt is mended there instead. A judge that changed is reverted, no answer is touched.
+    of what the change touched, a prompt is mended there instead. Where a bad branch of the service took more traffic and
+    no recorded change is named, the advice is to route away from it. A judge that changed is reverted, no answer is touched.
     Recovered means: on the hit slice, answers since the fix are shown to be less than a margin worse than those of before,
     by the same judge, in a sequential test that may be looked at as often as one likes (`incident.recovery`). The fix is
     the last change recorded after the alert whose scope reaches the slice. A silent alert is not recovery.
@@ -134,11 +138,11 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
     >>> lm.incident.respond(log, alert, scope, cause).action         # doctest: +SKIP
     'hotfix'
     """
-    alert = find_alert(log, alert)
-    inquiry = inquire(log, alert)
+    alert = find_alert(log, alert, plan)
+    inquiry = inquire(log, alert, plan=plan)
     if inquiry is None:
         return _nothing(isolate)
-    group = Slice.of(scope.slices[0]["where"]) if scope.slices else inquiry.slice
+    group = Slice.of(scope.slices[0]["where"]) if scope.slices and inquiry.branch is None else inquiry.slice
     state = recovery(log, inquiry, group)
     inquiry = replace(inquiry, seen=_before(inquiry.seen, state["fix"]))
     action, target, because = _action(alert, inquiry, isolate, group)
@@ -160,7 +164,7 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult) -> Resp
                 "cost_of_waiting": waiting,
                 "recovery": state,
                 "wrong_if": _wrong_if(action, isolate, inquiry, group),
-                "next": _next(action, state),
+                "next": _next(action, target, state),
             }
         )
     )
@@ -178,10 +182,14 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
     first = inquiry.causes[0]
     if not alert.harmful:
         return "none", None, "the metric moved to the better side."
+    if inquiry.branch is not None and not inquiry.branch.sorted:
+        return "investigate", None, inquiry.branch.question
     if isolate.verdict in ("none", "mix"):
         return "none", None, "no answer got worse for a reason that could be taken back."
     if isolate.verdict == "judge":
         return "revert_judge", "judge", "the judge changed, not the answers."
+    if inquiry.branch is not None and isolate.verdict == "no recorded change fits":
+        return "hotfix", f"{AWAY} {inquiry.branch.name}", inquiry.branch.sentence
     if isolate.verdict == "no recorded change fits":
         return "investigate", None, "something moved that nobody recorded; pin or switch the model while you look."
     if isolate.verdict == "cannot tell apart":
@@ -190,6 +198,8 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
             first_back = _cheapest(inquiry, recorded)
             words = f"{' and '.join(recorded)} cannot be told apart; taking back {first_back}, the cheaper or later, is the experiment."
             return "rollback", first_back, words
+        if inquiry.branch is not None:
+            return "hotfix", f"{AWAY} {inquiry.branch.name}", inquiry.branch.sentence
         return "investigate", None, f"{', '.join(isolate.candidates)} cannot be told apart yet."
     inside = in_scope(first.declared, inquiry.seen.frame) & (inquiry.seen.frame["timestamp"] >= first.at).to_numpy()
     part = (group.mask(inquiry.seen.frame) & inside).sum() / max(inside.sum(), 1)
@@ -313,20 +323,21 @@ def _earlier_models(inquiry: Inquiry, group: Slice) -> list[str]:
 def _options(
     action: str, target: str | None, group: Slice, acting: dict, waiting: dict, earlier: list[str]
 ) -> list[dict[str, str]]:
+    routed = target is not None and target.startswith(AWAY)
     stop = f"an end to {waiting['text']}"
     wait = {"do": "wait", "costs": waiting["text"], "gains": "more judged answers", "undo": "cannot be undone"}
     here = {
-        "do": f"mend {target} for {group.label}",
-        "costs": "one prompt edit and its eval run",
+        "do": f"{target}" if routed else f"mend {target} for {group.label}",
+        "costs": "the rest of the service takes its traffic" if routed else "one prompt edit and its eval run",
         "gains": stop,
-        "undo": "the edit",
+        "undo": "route it back" if routed else "the edit",
     }
     step, undo = (
         (f"pin {', '.join(earlier)} for {group.label}", "unpin") if earlier else (f"roll back {target}", "deploy it")
     )
     back = {"do": step, "costs": acting["text"], "gains": stop, "undo": undo}
     first = {
-        "hotfix": [here, back],
+        "hotfix": [here] if routed else [here, back],
         "rollback": [back],
         "revert_judge": [
             {
@@ -362,11 +373,13 @@ def _wrong_if(action: str, isolate: IsolateResult, inquiry: Inquiry, group: Slic
     return told
 
 
-def _next(action: str, state: dict[str, Any]) -> str:
+def _next(action: str, target: str | None, state: dict[str, Any]) -> str:
     if state["recovered"]:
         return "Go on to learn: put the failing cases into the eval suite, and close."
     if state["fix"] is not None:
         return f"{state['fix']['change_id']} is live: let the recovery test run."
+    if target is not None and target.startswith(AWAY):
+        return "Take the branch out of the traffic, write it into the change log, then let the recovery test run."
     return {
         "rollback": "Roll back, write it into the change log, then let the recovery test run.",
         "hotfix": "Mend the prompt, run the eval cases of the next stage on it, write it into the change log, then let "

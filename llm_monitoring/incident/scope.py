@@ -38,6 +38,8 @@ class ScopeResult(Result):
         share_of_change, probability. The first is the answer, the rest are runners-up and other slices that got worse.
     leaves : list of dict
         The same for the plain parts of the traffic (feature x category or model), for the figure.
+    branch : str or None
+        In a sentence: more traffic down a branch of the service that answers worse, or a column that nobody sorted.
     mix_effect, within_effect : float
         The two parts of the change of the feature that alerted (Kitagawa), in the metric's unit.
     """
@@ -53,12 +55,15 @@ class ScopeResult(Result):
     within_effect: float | None
     reasons: list[str]
     next: str
+    branch: str | None = None
 
     @property
     def headline(self) -> str:
         """The slice, its change and n in one sentence."""
         if not self.slices:
             return self.reasons[0]
+        if self.branch is not None:
+            return self.branch
         s = self.slices[0]
         told = (
             f"{s['label']}: {say.amount(s['before'], self.unit)} of {s['n_before']:,} before, "
@@ -96,7 +101,7 @@ class ScopeResult(Result):
         return drawing.slices(pd.DataFrame(shown, columns=[*SLICE_FIELDS]), ax, self.unit, narrow=narrow)
 
 
-def scope(log: Log, alert) -> ScopeResult:
+def scope(log: Log, alert, *, plan=None) -> ScopeResult:
     """Name the slice whose answers changed.
 
     Parameters
@@ -104,6 +109,8 @@ def scope(log: Log, alert) -> ScopeResult:
     log : Log
         Everything in it is used; cut it with ``log.until(when)`` for an earlier moment.
     alert : row of `check`, dict or Alert
+    plan : Plan, dict or path, optional
+        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 
     Returns
     -------
@@ -125,12 +132,14 @@ def scope(log: Log, alert) -> ScopeResult:
     >>> lm.incident.scope(log, alert).slices[0]["where"]  # doctest: +SKIP
     {'feature_id': 'support', 'category': 'returns'}
     """
-    alert = find_alert(log, alert)
-    inquiry = inquire(log, alert)
+    alert = find_alert(log, alert, plan)
+    inquiry = inquire(log, alert, plan=plan)
     if inquiry is None:
         return _nothing(alert, log)
     leaves = _leaves(inquiry)
     rows = [_row(inquiry, found, len(leaves)) for found in _shown(inquiry)]
+    if inquiry.branch is not None and _kind(inquiry) != "none":
+        rows.insert(0, _of_branch(inquiry, len(leaves)))
     also = [leaf for leaf in leaves if leaf["verdict"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
     return ScopeResult(
@@ -147,6 +156,7 @@ def scope(log: Log, alert) -> ScopeResult:
                 "within_effect": inquiry.mix.within_effect,
                 "reasons": _reasons(inquiry, kind, rows, also),
                 "next": _next(kind),
+                "branch": None if inquiry.branch is None else inquiry.branch.sentence,
             }
         )
     )
@@ -177,6 +187,15 @@ def _row(inquiry: Inquiry, found: Slice, looks: int) -> dict[str, Any]:
     return {**row, "share_of_change": share, "probability": probability}
 
 
+def _of_branch(inquiry: Inquiry, looks: int) -> dict[str, Any]:
+    """The answers that took the branch: their level need not have moved, their number did."""
+    group = whole(inquiry.seen) if inquiry.slice == ALL else inquiry.slice
+    row = _row(inquiry, inquiry.branch.within(group), looks)
+    total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)["change"]
+    share = inquiry.branch.mix_effect / total if total else None
+    return {**row, "share_of_change": share, "probability": 1 - inquiry.chance_of("none", "mix", "judge")}
+
+
 def _rows_of_feature(inquiry: Inquiry, found: Slice) -> int:
     """Answers since, in the slice and in the feature that alerted: what the slice adds to the feature's change."""
     frame = inquiry.seen.frame
@@ -203,7 +222,8 @@ def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
 
 def _reasons(inquiry: Inquiry, kind: str, rows: list[dict], also: list[dict]) -> list[str]:
     unit, first = inquiry.seen.alert.unit, rows[0]
-    told = [
+    told = [] if inquiry.branch is None else [inquiry.branch.sentence]
+    told += [
         f"{len(inquiry.shifts.slices):,} slices over {', '.join(inquiry.seen.columns) or 'no dimension'} were compared; "
         f"{first['label']} has probability {say.probability(first['probability'])}."
     ]

@@ -20,7 +20,7 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-REAL, FALSE = 0.8, 0.2
+REAL, FALSE = 0.5, 0.2
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
@@ -96,7 +96,7 @@ class TriageResult(Result):
         return drawing.triage(self.to_frame(), ax, self.wald, self.decided_at)
 
 
-def triage(log: Log, alert, reviews=None) -> TriageResult:
+def triage(log: Log, alert, reviews=None, *, plan=None) -> TriageResult:
     """Say whether an alert is real, a false positive, or not decided yet.
 
     Parameters
@@ -108,6 +108,8 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
     reviews : DataFrame or path, optional
         Verdicts of people (table `reviews`, or the file that the review widget writes); default the log's own.
         Reviews of flagged answers since the start are evidence, older ones say how often flags were deserved before.
+    plan : Plan, dict or path, optional
+        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 
     Returns
     -------
@@ -122,7 +124,7 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
-    0.8 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
+    0.5 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
     "precision as before" and "all extra flags undeserved" at 5 % error each [1]_, with Robbins' interval.
 
     References
@@ -137,14 +139,17 @@ def triage(log: Log, alert, reviews=None) -> TriageResult:
     >>> lm.incident.triage(log, alert).verdict  # doctest: +SKIP
     'real'
     """
-    alert = find_alert(log, alert)
-    inquiry = inquire(log, alert, reviews)
+    alert = find_alert(log, alert, plan)
+    inquiry = inquire(log, alert, reviews, plan)
     if inquiry is None:
         return _undecided(log, alert)
     read = weigh_reviews(log, alert, inquiry.since, reviews)
     hit = 1 - inquiry.chance_of("none", "mix", "judge")
     real = hit * read.deserved_probability
-    verdict = "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
+    asked = inquiry.branch is not None and not inquiry.branch.sorted
+    verdict = (
+        "inconclusive" if asked else "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
+    )
     change = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)
     change = {
         "estimate": change["change"],
@@ -218,6 +223,8 @@ def _reasons(alert: Alert, inquiry: Inquiry, change: dict, read: Reviewed) -> li
         f"Of the change, {say.difference(mix.mix_effect, unit)} come from other questions (mix) and "
         f"{say.difference(mix.within_effect, unit)} from answers within the same kinds of questions."
     )
+    if inquiry.branch is not None:
+        reasons.insert(1, inquiry.branch.sentence)
     if not alert.harmful:
         reasons.append("The metric moved to the better side: nobody is harmed by this change alone.")
     return [*reasons, *read.sentences]
@@ -237,6 +244,8 @@ def _next(verdict: str, alert: Alert, inquiry: Inquiry, read: Reviewed) -> str:
         if alert.judged and read.deserved_probability < 0.5:
             return "The flags are not deserved: correct the judge or its rubric, not the feature."
         return "Close it as a false alarm; the chart goes on with the same baseline."
+    if inquiry.branch is not None and not inquiry.branch.sorted:
+        return inquiry.branch.question
     more = f"Read {20 - read.reviewed} more flagged answers. " if alert.judged and read.reviewed < 20 else ""
     return more + separating_step(inquiry, *_rivals(inquiry))
 

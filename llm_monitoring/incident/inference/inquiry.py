@@ -14,11 +14,13 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.plan import SlicesPlan, read_plan
 from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.onset import onset_of
 from llm_monitoring.incident.inference.reviewed import log_judge_moved
+from llm_monitoring.incident.inference.roles import Rerouted, question_columns, rerouted
 from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.inference.slices import Slice, candidates
 from llm_monitoring.incident.inference.weighing import PRIOR, STEP, Grouping, weigh
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 NAMED, UNALARMED = 0.8, 0.9
-_KNOWN: WeakKeyDictionary[Log, dict[Alert, Inquiry | None]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Log, dict[tuple[Alert, str], Inquiry | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Inquiry:
         at (the median over the causes), low, high (90 %, from the rows).
     since : Timestamp
         Where before ends and now begins.
+    branch : Rerouted or None
+        More traffic down a branch that answers worse: a column of the service, or one that nobody sorted.
     """
 
     seen: Observations
@@ -61,13 +65,14 @@ class Inquiry:
     onset: dict[str, pd.Timestamp | None]
     since: pd.Timestamp
     mix: Mix
+    branch: Rerouted | None = None
 
     def chance_of(self, *kinds: str) -> float:
         """Probability of the causes of these kinds together."""
         return float(sum(p for cause, p in zip(self.causes, self.probability) if cause.kind in kinds))
 
 
-def inquire(log: Log, alert: Alert, reviews: Any = None) -> Inquiry | None:
+def inquire(log: Log, alert: Alert, reviews: Any = None, plan: Any = None) -> Inquiry | None:
     """Weigh all causes of an alert; None where the metric has no single answers, or too few on either side.
 
     Parameters
@@ -77,20 +82,24 @@ def inquire(log: Log, alert: Alert, reviews: Any = None) -> Inquiry | None:
     alert : Alert
     reviews : DataFrame or path, optional
         Verdicts of people; default the log's own.
+    plan : Plan, dict or path, optional
+        Its [slices] say what each column is of.
 
     Notes
     -----
     The stages of one incident ask the same of the same log: the answer is kept for as long as the log is.
     """
+    roles = read_plan(plan).slices
     if reviews is not None:
-        return _inquire(log, alert, reviews)
+        return _inquire(log, alert, reviews, roles)
     known = _KNOWN.setdefault(log, {})
-    if alert not in known:
-        known[alert] = _inquire(log, alert, None)
-    return known[alert]
+    key = (alert, roles.model_dump_json())
+    if key not in known:
+        known[key] = _inquire(log, alert, None, roles)
+    return known[key]
 
 
-def _inquire(log: Log, alert: Alert, reviews: Any) -> Inquiry | None:
+def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan) -> Inquiry | None:
     seen = observe(log, alert)
     if (
         seen is None
@@ -98,6 +107,9 @@ def _inquire(log: Log, alert: Alert, reviews: Any) -> Inquiry | None:
         or (seen.frame["timestamp"] < alert.fired_at - pd.Timedelta("1h")).sum() < 10
     ):
         return None
+    moved = rerouted(seen, roles.question, roles.service)
+    away = {one.column for one in moved}
+    seen = replace(seen, columns=tuple(name for name in seen.columns if name not in away))
     causes = possible_causes(log, alert, seen)
     declared = [cause.declared for cause in causes if cause.declared is not None]
     slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
@@ -108,14 +120,34 @@ def _inquire(log: Log, alert: Alert, reviews: Any) -> Inquiry | None:
     fits = [weigh(cause, seen, shifts, grouping, k) for cause, k in zip(causes, columns)]
     belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
     told = _testimonies(log, seen, causes, slices, chosen, since, reviews)
+    if moved:
+        _against_the_judge(causes, told, moved[0], len(slices))
     if any(len(t) for t in told):
         fits = [fit + sum(odds for odds, _ in t) for fit, t in zip(fits, told)]
         causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
         belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
-    mix = decompose(seen, since)
+    mix = decompose(seen, since, question_columns(seen, roles.question, roles.service))
     causes, belief = _name_mix(causes, belief, mix)
+    branch = moved[0] if moved else None
+    if branch is not None and not branch.sorted:
+        belief = _half_to_mix(causes, belief)
     order = np.argsort(-belief, kind="stable")
-    return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix)
+    return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix, branch)
+
+
+def _against_the_judge(causes: list[Cause], told: list[list], branch: Rerouted, slices: int) -> None:
+    """A judge that changed would have moved the answers within the branch and beside it; they hold their level."""
+    for cause, heard in zip(causes, told):
+        if cause.kind == "judge":
+            words = f"With {branch.name} and without it answers hold their level: a judge that changed would have moved both."
+            heard.append((np.full(slices, -MOST), words))
+
+
+def _half_to_mix(causes: list[Cause], belief: np.ndarray) -> np.ndarray:
+    """Half of what speaks for harm goes to the mix: nobody knows whether the column that moved is of the question."""
+    harm = np.array([cause.kind not in ("none", "judge", "mix") for cause in causes])
+    mix = np.array([cause.kind == "mix" for cause in causes])
+    return np.where(harm, belief / 2, belief + mix * belief[harm].sum() / 2)
 
 
 def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, shifts: Shifts, grouping: Grouping):

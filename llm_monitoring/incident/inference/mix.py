@@ -16,7 +16,7 @@ class Mix:
     """Both parts of the change of the alert's metric, in its own unit, with standard errors.
 
     `explains` is the part of the harm that the mix accounts for, 0 to 1; `moved` says whether the mix part is more
-    than chance and the within part is not.
+    than chance and the within part is not, or the mix part is far more than chance.
     """
 
     mix_effect: float
@@ -27,8 +27,8 @@ class Mix:
     moved: bool
 
 
-def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
-    """Kitagawa's decomposition over the finest slices, shares from all requests, judged or not [1]_.
+def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] | None = None) -> Mix:
+    """Kitagawa's decomposition over the finest slices of some columns (default all), shares from all requests, judged or not [1]_.
 
     The mix part moves the shares and holds the means; the within part is what is left of the change that was seen.
     Means of small leaves are drawn towards the leaf's mean over both periods (ten rows' worth).
@@ -41,7 +41,8 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
     if any(side.all() or not side.any() for side in (late, since_then)):
         return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
-    code, _ = leaves(pd.concat([frame[list(seen.columns)], requests[list(seen.columns)]]), seen.columns)
+    columns = seen.columns if columns is None else columns
+    code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
     mean: list[np.ndarray] = []
@@ -65,7 +66,8 @@ def decompose(seen: Observations, since: pd.Timestamp) -> Mix:
     mix_se = float(np.sqrt(sum((w @ m_bar**2 - (w @ m_bar) ** 2) / n for w, n in zip(weight, count))))
     harm_mix, harm = seen.sign * mix, seen.sign * (mix + within)
     explains = float(np.clip(harm_mix / harm, 0, 1)) if harm > 0 and harm_mix > 0 else 0.0
-    moved = harm_mix > 2 * mix_se and explains >= 0.5 and seen.sign * within < 2 * within_se
+    alone = harm_mix > 2 * mix_se and explains >= 0.5 and seen.sign * within < 2 * within_se
+    moved = alone or (harm_mix > 4 * mix_se and explains >= 0.3)  # the alert picks the window in which within is worst
     return Mix(mix, within, mix_se, within_se, explains, bool(moved))
 
 

@@ -2,7 +2,7 @@
 
 Model of a row: y = leaf mean + day effect + day effect of the feature + weekday effect + delta * dose + error, where the
 dose is 1 for the rows of the slice at or after the time (or the part of a change that had arrived); means and effects are
-normal. delta and its variance have closed forms; the evidence is the Bayes factor of a harmful delta (half-normal, three
+normal. delta and its variance have closed forms; the evidence is the Bayes factor of a harmful delta (normal around one of three
 scales) against none. The day terms are what stops false slices; their scales are learned from the days before. Shares are
 weighed as counts: two errors in a small cell are no proof.
 """
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import linalg, sparse
-from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
+from scipy.special import betaincinv, betaln, logsumexp, ndtri
 
 from llm_monitoring.incident.inference.observations import Observations, weights_of
 from llm_monitoring.incident.inference.slices import Slice, leaves
 
 EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.03, 0.1, 0.4), "log": (0.1, 0.3, 0.8)}
+SPREAD = 1 / 3  # of a size, as a part of it
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
 GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0])
@@ -236,12 +237,14 @@ def _leaf_scale(cells: pd.DataFrame, seen: Observations) -> float:
 
 
 def _log_harm(delta, variance, scales) -> np.ndarray:
-    """Log Bayes factor of delta ~ half-normal(tau), mean over the scales, against delta = 0."""
+    """Log Bayes factor of delta ~ normal(tau, tau / 3), mean over the scales, against delta = 0.
+
+    A harm has a size: with much belief near 0 the data could hardly speak against it.
+    """
     terms = []
     for tau in scales:
-        total = variance + tau**2
-        m, s = delta * tau**2 / total, np.sqrt(variance * tau**2 / total)
-        terms.append(_log_normal(delta, total) - _log_normal(delta, variance) + np.log(2) + log_ndtr(m / s))
+        total = variance + (tau * SPREAD) ** 2
+        terms.append(_log_normal(delta - tau, total) - _log_normal(delta, variance))
     mixed = logsumexp(terms, axis=0) - np.log(len(scales))
     return np.where(np.isfinite(mixed), mixed, -np.log(2))
 
@@ -276,8 +279,9 @@ def _counts(cells, inside, reached, weight, delta, variance, seen) -> tuple[np.n
 
 
 def _log_harm_of_counts(bad, n, bad_before, n_before) -> np.ndarray:
-    """Log Bayes factor of a share raised by a half-normal shift (three scales) against one share, from counts."""
-    shifts = np.concatenate([tau * _half_normal(12) for tau in EFFECTS["share"]])
+    """Log Bayes factor of a share raised by a shift of one of three sizes, each give or take a third, against one share."""
+    sizes = 1 + SPREAD * ndtri((np.arange(8) + 0.5) / 8)
+    shifts = np.concatenate([tau * sizes for tau in EFFECTS["share"]])
     return log_raised(bad, n, bad_before, n_before, shifts)
 
 

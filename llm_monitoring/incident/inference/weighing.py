@@ -16,7 +16,7 @@ from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import Shifts
 from llm_monitoring.incident.inference.slices import Slice, leaves
 
-PRIOR = {"recorded": 0.21, "silent": 0.05, "judge": 0.04, "none": 0.70}  # of any week: the alarm is in the evidence
+PRIOR = {"recorded": 0.35, "silent": 0.08, "judge": 0.07, "none": 0.50}
 STEP = pd.Timedelta("3h")
 
 
