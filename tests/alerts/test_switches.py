@@ -1,0 +1,30 @@
+"""Every switch of the plan off, alone and together, and every list empty: check gives a table."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+import llm_monitoring as lm
+from llm_monitoring.alerts.alert import COLUMNS
+from tests.builders import make_log, make_signals
+
+SWITCHES = list(itertools.product([True, False], repeat=3))
+
+
+@pytest.fixture(scope="module")
+def log() -> lm.Log:
+    return lm.open_log(make_log(24 * 10, signals=make_signals(30, every="1h", signal_type="abandoned")))
+
+
+@pytest.mark.parametrize(("infrastructure", "cost", "quality"), SWITCHES)
+@pytest.mark.parametrize("metrics", [None, [], ["mean_quality"]])
+def test_check_gives_a_table_whatever_is_switched_off(log, infrastructure, cost, quality, metrics):
+    plan = {"infrastructure": {"enabled": infrastructure}, "cost": {"enabled": cost}}
+    plan["quality"] = {"enabled": quality, "query_drift": False, "probes": False}
+    if metrics is not None:
+        plan["quality"]["metrics"] = metrics
+        plan["cost"]["metrics"] = []
+    assert list(lm.check(log, plan).columns) == list(COLUMNS)
+    assert len(lm.control_charts(log, plan)) >= 0
