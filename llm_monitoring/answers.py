@@ -6,13 +6,14 @@ judgement, which thumb and which error count is decided here and nowhere else.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames, windows
-from llm_monitoring.errors import ConfigError
+from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log, as_table
 from llm_monitoring.measures import BUILT_IN, Measure, of_judge
 from llm_monitoring.schema import FLAG, JUDGEMENTS
@@ -62,10 +63,22 @@ def own_values(rows: ir.Table, own: Iterable[Measure]) -> ir.Table:
         if each.column not in rows.columns:
             raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}")
         value, kind = rows[each.column], rows[each.column].type()
-        if not (kind.is_numeric() or kind.is_boolean()):
+        if kind.is_string():  # files of text hold numbers as texts
+            value = _number_of_text(rows, each)
+        elif not (kind.is_numeric() or kind.is_boolean()):
             raise ConfigError(f"measure {each.name!r}: column {each.column!r} holds {kind}; expected numbers")
         rows = rows.mutate(**{f"__lm_own_{each.name}": _finite(value.cast("float64"))})
     return rows
+
+
+def _number_of_text(rows: ir.Table, each: Measure) -> ir.Value:
+    text = rows[each.column].strip().nullif("")
+    number = engines.parse(text, "float64")
+    wrong = rows.filter(text.notnull() & number.isnull()).select(text=text).limit(1)
+    found = engines.run(wrong)["text"].to_pylist()
+    if found:
+        raise ConfigError(f"measure {each.name!r}: column {each.column!r} holds {quote(found[0])}; expected numbers")
+    return number
 
 
 def _finite(value):
@@ -356,7 +369,17 @@ def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFr
         kept |= {"weight": rows["__lm_weight"], **{name: rows[name] for name in OF_JUDGE}}
         kept |= {} if measure.kind == "proportion" else {"scale": rows["scale"]}
     known = rows.select(**kept).filter(lambda t: t["value"].notnull()).order_by("request_id")
-    return engines.run(known).to_pandas()
+    found = engines.run(known).to_pandas()
+    if found.empty and measure.judged and measure.name.split("[")[0] not in BUILT_IN:
+        _check_dimension(log, measure)
+    return found
+
+
+def _check_dimension(log: Log, measure: Measure) -> None:
+    there = [f"mean_{name}" for name in dimension_names(log.table("judgements"))] if log.has("judgements") else []
+    if f"mean_{measure.column}" not in there:
+        near = difflib.get_close_matches(measure.name, [*BUILT_IN, *there], n=1, cutoff=0.0)[0]
+        raise ConfigError(f"metric {measure.name!r}: no judgement has this dimension; the nearest metric is {near!r}")
 
 
 def names_of(measure: Measure, series: Iterable[str]) -> list[Measure]:

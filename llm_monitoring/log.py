@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from llm_monitoring import engines, frames, notices, scales, times, validation
 from llm_monitoring.columns import Options
 from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
+from llm_monitoring.measures import declared
 from llm_monitoring.schema import FLAG, TABLES
 from llm_monitoring.sources import given, read_tables
 from llm_monitoring.validation import CleanTable
@@ -80,7 +82,7 @@ def open_log(
     if timestamp_unit is not None:
         one_of("timestamp_unit", timestamp_unit, tuple(times.UNITS))
     options = Options(None if tz is None else times.zone(tz), timestamp_unit, _scales(scales))
-    own = tuple(measures or ())
+    own = declared(measures)
     if isinstance(source, Log):
         return source._reopened(options, on_error, own)
     label, tables, folder = read_tables(source, mend=on_error == "quarantine")
@@ -93,7 +95,19 @@ def open_log(
             wrong.extend(error.faults)
     if wrong:
         raise LogError(wrong)
-    return Log(label, folder, found, options, on_error, own)
+    log = Log(label, folder, found, options, on_error, own)
+    _check_columns(log)
+    return log
+
+
+def _check_columns(log: Log) -> None:
+    """Refuse a measure of one's own whose column is not there."""
+    columns = log.table("requests").columns if log.measures else ()
+    for each in log.measures:
+        if each.column is not None and each.column not in columns:
+            near = difflib.get_close_matches(each.column, columns, n=1, cutoff=0.0)
+            nearest = f"; the nearest is {near[0]!r}" if near else ""
+            raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}{nearest}")
 
 
 def _scales(given: Mapping[str, Any] | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -154,8 +155,10 @@ def read_times(frame: pd.DataFrame, column: str, name: str) -> pd.DatetimeIndex:
 def _parsed(given: pd.Series) -> pd.DatetimeIndex | None:
     try:
         texts = not pd.api.types.is_datetime64_any_dtype(given) and any(isinstance(at, str) for at in given)
-        return pd.DatetimeIndex(pd.to_datetime(given, format="ISO8601") if texts else given)
-    except (ValueError, TypeError, OverflowError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # what pandas 2 says of zones that differ
+            return pd.DatetimeIndex(pd.to_datetime(given, format="ISO8601") if texts else given)
+    except (ValueError, TypeError, OverflowError, FutureWarning):
         return None
 
 

@@ -135,6 +135,12 @@ def verification():
     return Verification(Path("r/i"), False, altered, ["version of numpy: 2.4.6 recorded, 2.5.0 now"])
 
 
+def promoted():
+    cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(40)], "input": [f"question {i}" for i in range(40)]})
+    scores = dict.fromkeys(("correctness", "completeness", "tone"), 4)
+    return lm.compare_versions(cases, lambda text: "fine", lambda text: "fine", lambda user_input, system_output: scores)
+
+
 RESULTS: dict[str, Callable[[], Any]] = {
     "ChartResult": lambda: lm.EWMAChart().fit(BASELINE).monitor(STREAM),
     "PortfolioResult": lambda: lm.ChartPortfolio().fit(long_form(BASELINE)).monitor(long_form(STREAM, "2026-05-18")),
@@ -145,6 +151,7 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "ShapeResult": lambda: drifted().shape(),
     "DriftMonitorResult": monitored,
     "ProbeComparison": probed,
+    "VersionComparison": promoted,
     "Agreement": lambda: lm.agreement(SCORES, HIGHER),
     "CorrectedMean": lambda: lm.corrected_mean(HIGHER, HIGHER[:6], SCORES[:6]),
     "Bridge": lambda: lm.bridge(SCORES, HIGHER),

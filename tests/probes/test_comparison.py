@@ -139,7 +139,7 @@ def test_result_survives_json_and_evil_ids():
             [True],
             "compare_probes(current): [True]; expected a boolean mask of 88 rows, a (start, end) of run_at, or a model id",
         ),
-        (("x", None), "new", "compare_probes(baseline): 'x'; expected a time in ISO 8601"),
+        (("x", None), "new", "compare_probes: baseline='x' is no time; expected one such as '2026-05-12T09:31Z'"),
     ],
 )
 def test_errors_are_whole_sentences(baseline, current, sentence):
