@@ -12,6 +12,7 @@ from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import whole
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
+from llm_monitoring.incident.inference.roles import Rerouted
 from llm_monitoring.incident.inference.slices import ALL, Band, Slice
 from llm_monitoring.results import Result, jsonable
 
@@ -143,7 +144,7 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
     leaves = _leaves(inquiry)
     rows = [_row(inquiry, found, len(leaves)) for found in _shown(inquiry)]
     if inquiry.branch is not None and _kind(inquiry) != "none":
-        rows.insert(0, _of_branch(inquiry, len(leaves)))
+        rows.insert(0, _of_branch(inquiry, inquiry.branch, len(leaves)))
     also = [leaf for leaf in leaves if leaf["verdict"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
     return ScopeResult(
@@ -195,12 +196,12 @@ def _row(inquiry: Inquiry, found: Slice, looks: int) -> dict[str, Any]:
     return {**row, "share_of_change": share, "probability": probability}
 
 
-def _of_branch(inquiry: Inquiry, looks: int) -> dict[str, Any]:
+def _of_branch(inquiry: Inquiry, branch: Rerouted, looks: int) -> dict[str, Any]:
     """The answers that took the branch: their level need not have moved, their number did."""
     group = whole(inquiry.seen) if inquiry.slice == ALL else inquiry.slice
-    row = _row(inquiry, inquiry.branch.within(group), looks)
+    row = _row(inquiry, branch.within(group), looks)
     total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)["change"]
-    share = inquiry.branch.mix_effect / total if total else None
+    share = branch.mix_effect / total if total else None
     return {**row, "share_of_change": share, "probability": 1 - inquiry.chance_of("none", "mix", "judge")}
 
 

@@ -138,7 +138,9 @@ def verification():
 def promoted():
     cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(40)], "input": [f"question {i}" for i in range(40)]})
     scores = dict.fromkeys(("correctness", "completeness", "tone"), 4)
-    return lm.compare_versions(cases, lambda text: "fine", lambda text: "fine", lambda user_input, system_output: scores)
+    return lm.compare_versions(
+        cases, lambda text: "fine", lambda text: "fine", lambda user_input, system_output: scores
+    )
 
 
 RESULTS: dict[str, Callable[[], Any]] = {

@@ -53,7 +53,7 @@ class Inquiry:
         at (the median over the causes), low, high (90 %, from the rows).
     since : Timestamp
         Where before ends and now begins.
-    finer : Finer or None
+    finer : Finer
         What was searched beyond the short columns; where it found a narrower slice, `slice` is that.
     branch : Rerouted or None
         More traffic down a branch that answers worse: a column of the service, or one that nobody sorted.
@@ -68,8 +68,8 @@ class Inquiry:
     onset: dict[str, pd.Timestamp | None]
     since: pd.Timestamp
     mix: Mix
+    finer: Finer
     branch: Rerouted | None = None
-    finer: Finer | None = None
 
     def chance_of(self, *kinds: str) -> float:
         """Probability of the causes of these kinds together."""
@@ -140,7 +140,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan) -> Inquiry
     seen, finer = find_finer(seen, chosen, since)
     if finer.slice is not None and branch is None:
         chosen = finer.slice
-    return Inquiry(seen, causes, belief, shifts, share, chosen, onset, since, mix, branch, finer)
+    return Inquiry(seen, causes, belief, shifts, share, chosen, onset, since, mix, finer, branch)
 
 
 def _against_the_judge(causes: list[Cause], told: list[list], branch: Rerouted, slices: int) -> None:

@@ -217,5 +217,5 @@ def _grown(seen: Observations, column: str, known: bool, mix: Mix, since: pd.Tim
     level = frame.groupby(column, observed=True)["value"].mean().reindex(grew.index)
     harm = (grew.clip(lower=0) * seen.sign * (level - frame["value"].mean())).fillna(-np.inf)
     value = harm.sort_index(key=lambda names: names.astype(str)).idxmax()
-    shares = (float(part.get(value, 0.0)) for part in (before, now))
-    return Rerouted(column, value, known, *shares, mix.mix_effect)
+    share_before, share_since = (float(part.get(value, 0.0)) for part in (before, now))
+    return Rerouted(column, value, known, share_before, share_since, mix.mix_effect)
