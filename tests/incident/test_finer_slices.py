@@ -75,3 +75,16 @@ def test_where_all_answers_fell_alike_a_narrower_slice_is_named_at_most_five_tim
         shuffled = replace(seen, frame=seen.frame.assign(value=value))
         named += find_finer(shuffled, ALL, SINCE)[1].slice is not None
     assert named <= 6  # 5 in 100 of 60 is 3; more than 6 by chance once in 30
+
+
+def test_answers_to_questions_in_one_language_are_named_by_a_column_that_the_log_does_not_have():
+    french = "Bonjour, je ne trouve pas la facture de mon colis dans le compte, est-ce que vous pouvez me l'envoyer ?"
+    english = "Hello, I cannot find the invoice of my parcel in the account, could you please send it to me?"
+
+    def texts(rng, n):
+        return {"user_input": np.where(rng.uniform(size=n) < 0.2, french, english)}
+
+    log = hit_world(texts, lambda r: r["user_input"] == french)
+    found = incident.scope(log, make_alert(feature_id=None))
+    assert set(found.slices[0]["where"]) <= {"language", "input_length"}
+    assert {"language", "format"} & set(found.looked_at)

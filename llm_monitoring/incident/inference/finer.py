@@ -16,7 +16,7 @@ from scipy import stats
 from llm_monitoring.incident.inference.observations import Observations, weights_of
 from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
 
-LEAST_ROWS, ALPHA, MOST_OF_HARM = 20, 0.05, 0.6
+LEAST_ROWS, MOST_TEXTS, ALPHA, MOST_OF_HARM = 20, 30_000, 0.05, 0.6
 NAMES = {"request_id", "timestamp", "session_id", "model_id", "model", "prompt_version", "system_fingerprint"}
 RESULTS = {"error", "latency_ms", "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "system_output"}
 EDGES = np.append(np.arange(0.05, 0.96, 0.05), [0.975, 0.99])
@@ -41,17 +41,17 @@ class Finer:
 
 def find_finer(seen: Observations, chosen: Slice, since: pd.Timestamp) -> tuple[Observations, Finer]:
     """Look inside a slice; the rows come back with the column of the answer where one was found."""
-    extra, skipped = _extra_columns(seen)
     rows = chosen.mask(seen.frame)
     if seen.alert.feature_id is not None:
         rows &= (seen.frame["feature_id"] == seen.alert.feature_id).to_numpy()
     late = (seen.frame["timestamp"] >= since).to_numpy()[rows]
     y, weight = seen.sign * seen.model_values()[rows], weights_of(seen.frame)[rows]
     place = pd.Index(seen.requests["request_id"]).get_indexer(seen.frame["request_id"])
+    asked = seen.requests.iloc[place[rows]].reset_index(drop=True)
+    extra, skipped = _extra_columns(seen, asked)
     best, looks, most = None, 0, 0.0
     for column, values in extra.items():
-        of_rows = values.iloc[place].reset_index(drop=True)[rows]
-        for value, mask in _candidates(of_rows, late):
+        for value, mask in _candidates(values, late):
             looks += 1
             z, carries = _compared(y, weight, late, mask)
             if carries >= MOST_OF_HARM and z > most:
@@ -60,15 +60,16 @@ def find_finer(seen: Observations, chosen: Slice, since: pd.Timestamp) -> tuple[
     if best is not None and looks * stats.norm.sf(most) < ALPHA:
         column, value = best
         found = Slice((*chosen.where, (column, value)))
-        frame = seen.frame.assign(**{column: extra[column].iloc[place].to_numpy()})
-        seen = replace(seen, frame=frame, requests=seen.requests.assign(**{column: extra[column].to_numpy()}))
+        known = column in seen.requests
+        whole = seen.requests[column] if known else _of_texts(seen.requests, (outside(column),))[column]
+        frame = seen.frame.assign(**{column: whole.iloc[place].to_numpy()})
+        seen = replace(seen, frame=frame, requests=seen.requests.assign(**{column: whole.to_numpy()}))
     looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *extra)))
     return seen, Finer(found, looked, skipped)
 
 
-def _extra_columns(seen: Observations) -> tuple[dict[str, pd.Series], dict[str, str]]:
+def _extra_columns(seen: Observations, requests: pd.DataFrame) -> tuple[dict[str, pd.Series], dict[str, str]]:
     """Columns that the short ones leave out, by the name under which the stages keep them, and why others are not searched."""
-    requests = seen.requests
     extra: dict[str, pd.Series] = {}
     skipped: dict[str, str] = {}
     for name in requests.columns:
@@ -86,10 +87,14 @@ def _extra_columns(seen: Observations) -> tuple[dict[str, pd.Series], dict[str, 
             skipped[log_name] = "one value only"
         else:
             extra[name] = column
+    if len(requests) > MOST_TEXTS:
+        return extra, skipped | {"user_input": f"more than {MOST_TEXTS:,} texts to read"}
     return extra | _of_texts(requests), skipped
 
 
-def _of_texts(requests: pd.DataFrame) -> dict[str, pd.Series]:
+def _of_texts(
+    requests: pd.DataFrame, names: tuple[str, ...] = ("input_length", "language", "format")
+) -> dict[str, pd.Series]:
     """Length, language and format of the input, where the log has no column of that name."""
     from llm_monitoring.drift.shape import format_of, guess_language
 
@@ -101,7 +106,7 @@ def _of_texts(requests: pd.DataFrame) -> dict[str, pd.Series]:
     derived = {
         name: texts.map(dict(zip(distinct, (of(t) for t in distinct))))
         for name, of in read.items()
-        if name not in requests
+        if name in names and name not in requests
     }
     return {inside(name): column for name, column in derived.items() if column.nunique() > 1}
 
