@@ -198,6 +198,7 @@ def _row(inquiry: Inquiry, found: Slice, looks: int) -> dict[str, Any]:
 
 def _of_branch(inquiry: Inquiry, branch: Rerouted, looks: int) -> dict[str, Any]:
     """The answers that took the branch: their level need not have moved, their number did."""
+    assert inquiry.branch is not None
     group = whole(inquiry.seen) if inquiry.slice == ALL else inquiry.slice
     row = _row(inquiry, branch.within(group), looks)
     total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)["change"]

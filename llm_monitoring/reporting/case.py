@@ -74,10 +74,12 @@ class Case:
         if (self.folder / "results" / f"{stage}.json").exists():
             return getattr(incident, f"{stage.capitalize()}Result")(**load_result(stage, self.folder))
         find = {
-            "triage": lambda: incident.triage(self.log, self.alert, self.reviews),
-            "scope": lambda: incident.scope(self.log, self.alert),
-            "isolate": lambda: incident.isolate(self.log, self.alert, self.earlier("scope")),
-            "respond": lambda: incident.respond(self.log, self.alert, self.earlier("scope"), self.earlier("isolate")),
+            "triage": lambda: incident.triage(self.log, self.alert, self.reviews, plan=self.plan),
+            "scope": lambda: incident.scope(self.log, self.alert, plan=self.plan),
+            "isolate": lambda: incident.isolate(self.log, self.alert, self.earlier("scope"), plan=self.plan),
+            "respond": lambda: incident.respond(
+                self.log, self.alert, self.earlier("scope"), self.earlier("isolate"), plan=self.plan
+            ),
         }
         return find[stage]()
 

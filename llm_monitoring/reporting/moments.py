@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PAGE = "this page"
 
 
-def known_before(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame) -> list[dict[str, Any]]:
+def known_before(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame, plan: Any = None) -> list[dict[str, Any]]:
     """The moments before now: the alert, and the last review where it came later.
 
     Parameters
@@ -28,6 +28,7 @@ def known_before(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame) -> l
         The alert.
     reviews : DataFrame
         The verdicts used.
+    plan : path, dict or Plan, optional
 
     Returns
     -------
@@ -39,7 +40,7 @@ def known_before(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame) -> l
     read = reviews["reviewed_at"].max() if len(reviews) else pd.NaT
     moments = [(fired, "alert"), (read, "after the reviews")]
     log = log.with_reviews(reviews)
-    return [_then(log, alert, when, what) for when, what in moments if pd.notna(when) and fired <= when < last]
+    return [_then(log, alert, when, what, plan) for when, what in moments if pd.notna(when) and fired <= when < last]
 
 
 def known_now(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,12 +81,12 @@ def add_moments(earlier: list[dict[str, Any]], found: list[dict[str, Any]]) -> l
     return sorted([*earlier, *({**row, "run": run} for row in new)], key=lambda row: (row["at"], row.get("run", 1)))
 
 
-def _then(log: Log, alert: Mapping[str, Any], when: pd.Timestamp, what: str) -> dict[str, Any]:
+def _then(log: Log, alert: Mapping[str, Any], when: pd.Timestamp, what: str, plan: Any) -> dict[str, Any]:
     from llm_monitoring import incident
 
     cut = log.until(when)
-    scope = incident.scope(cut, alert)
-    found = incident.triage(cut, alert), scope, incident.isolate(cut, alert, scope)
+    scope = incident.scope(cut, alert, plan=plan)
+    found = incident.triage(cut, alert, plan=plan), scope, incident.isolate(cut, alert, scope, plan=plan)
     return _row(iso(when), what, *(jsonable(result) for result in found))
 
 

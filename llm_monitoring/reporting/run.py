@@ -220,7 +220,7 @@ def run_case(
     closing = {files.notebook_of("learn"): {"suite": suite, "closed_by": who["by"], "because": who["because"]}}
     with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
         rests_on = beside.submit(_rests_on, case, parameters, where)
-        before = beside.submit(known_before, case.log, case.alert, case.reviews) if case.alert else None
+        before = beside.submit(known_before, case.log, case.alert, case.reviews, case.plan) if case.alert else None
         failure, seconds = execute(_names(case), folder, given, kernels, progress, closing)
     incident |= rests_on.result() | _outcome(case, failure)
     if before and not failure:
