@@ -82,7 +82,7 @@ class IsolateResult(Result):
         return drawing.causes(pd.DataFrame(shown, columns=[*self.to_frame().columns]), ax, narrow=narrow)
 
 
-def isolate(log: Log, alert, scope=None, *, plan=None) -> IsolateResult:
+def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     """Weigh every cause of an alert.
 
     Parameters

@@ -95,7 +95,7 @@ def learn(
     *,
     suite: str | Path | None = None,
     override: Mapping[str, str] | None = None,
-    plan=None,
+    plan: Any = None,
 ) -> LearnResult:
     """Write the failing answers of the hit slice as eval cases, with good ones beside them as guards.
 
@@ -115,6 +115,8 @@ def learn(
         An eval suite of yours in our JSON Lines: cases that it lacks are appended.
     override : dict, optional
         ``by`` and ``because``: a named person closes the incident with points open; kept in the result.
+    plan : Plan, dict or path, optional
+        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
     plan : Plan, dict or path, optional
         `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 

@@ -104,7 +104,7 @@ class RespondResult(Result):
         return drawing.progress(n, needed, f"recovery test: {n:,} of {needed:,} answers", ax)
 
 
-def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan=None) -> RespondResult:
+def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan: Any = None) -> RespondResult:
     """Advise what to do about an alert.
 
     Parameters
@@ -226,7 +226,7 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
     names = [alert.metric, *(name for name in BESIDE if name != alert.metric)]
     rows = []
     for name in names:
-        seen = inquiry.seen if name == alert.metric else observe(log, alert.about(name, "up"))
+        seen = inquiry.seen if name == alert.metric else _beside(log, alert, inquiry, name)
         if seen is None or not len(seen.frame) or seen.columns != inquiry.seen.columns:
             continue
         row = compare(_before(seen, fix), group, inquiry.since, len(names))
@@ -277,11 +277,23 @@ def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict |
     return {**unknown, **told_ends, "usd_per_day": spent, "text": text}
 
 
+def _beside(log: Log, alert: Alert, inquiry: Inquiry, metric: str) -> Observations | None:
+    """Another measure of the same answers, with the columns of the slice that was hit."""
+    seen = observe(log, alert.about(metric, "up"))
+    if seen is None:
+        return None
+    requests = inquiry.seen.requests
+    place = pd.Index(requests["request_id"]).get_indexer(seen.frame["request_id"])
+    missing = [column for column, _ in inquiry.slice.where if column not in seen.frame]
+    frame = seen.frame.assign(**{column: requests[column].iloc[place].to_numpy() for column in missing})
+    return replace(seen, frame=frame, requests=requests, columns=inquiry.seen.columns)
+
+
 def _bad_share(log: Log, alert: Alert, inquiry: Inquiry) -> Observations | None:
     if inquiry.seen.scale == "share":
         return inquiry.seen
     if inquiry.seen.scale == "score":
-        return observe(log, alert.about("flagged_rate", "up"))
+        return _beside(log, alert, inquiry, "flagged_rate")
     return None
 
 

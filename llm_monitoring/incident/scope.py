@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +12,8 @@ from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import whole
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
-from llm_monitoring.incident.inference.slices import ALL, Slice
+from llm_monitoring.incident.inference.roles import Rerouted
+from llm_monitoring.incident.inference.slices import ALL, Band, Slice
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class ScopeResult(Result):
         share_of_change, probability. The first is the answer, the rest are runners-up and other slices that got worse.
     leaves : list of dict
         The same for the plain parts of the traffic (feature x category or model), for the figure.
+    looked_at, not_looked_at : list of str, dict
+        The columns that were searched for slices, and those that were not, with the reason.
     branch : str or None
         In a sentence: more traffic down a branch of the service that answers worse, or a column that nobody sorted.
     mix_effect, within_effect : float
@@ -56,6 +59,8 @@ class ScopeResult(Result):
     reasons: list[str]
     next: str
     branch: str | None = None
+    looked_at: list[str] = field(default_factory=list)
+    not_looked_at: dict[str, str] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:
@@ -101,7 +106,7 @@ class ScopeResult(Result):
         return drawing.slices(pd.DataFrame(shown, columns=[*SLICE_FIELDS]), ax, self.unit, narrow=narrow)
 
 
-def scope(log: Log, alert, *, plan=None) -> ScopeResult:
+def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
     """Name the slice whose answers changed.
 
     Parameters
@@ -139,7 +144,7 @@ def scope(log: Log, alert, *, plan=None) -> ScopeResult:
     leaves = _leaves(inquiry)
     rows = [_row(inquiry, found, len(leaves)) for found in _shown(inquiry)]
     if inquiry.branch is not None and _kind(inquiry) != "none":
-        rows.insert(0, _of_branch(inquiry, len(leaves)))
+        rows.insert(0, _of_branch(inquiry, inquiry.branch, len(leaves)))
     also = [leaf for leaf in leaves if leaf["verdict"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
     return ScopeResult(
@@ -156,6 +161,8 @@ def scope(log: Log, alert, *, plan=None) -> ScopeResult:
                 "within_effect": inquiry.mix.within_effect,
                 "reasons": _reasons(inquiry, kind, rows, also),
                 "next": _next(kind),
+                "looked_at": inquiry.finer.looked_at,
+                "not_looked_at": inquiry.finer.not_looked_at,
                 "branch": None if inquiry.branch is None else inquiry.branch.sentence,
             }
         )
@@ -184,16 +191,18 @@ def _row(inquiry: Inquiry, found: Slice, looks: int) -> dict[str, Any]:
     excess = total["change"] * total["n_after"]
     share = row["change"] * _rows_of_feature(inquiry, found) / excess if excess else None
     probability = None if i is None else float(inquiry.slice_probability[i])
+    if found == inquiry.finer.slice:
+        probability = 1 - inquiry.chance_of("none", "mix", "judge")
     return {**row, "share_of_change": share, "probability": probability}
 
 
-def _of_branch(inquiry: Inquiry, looks: int) -> dict[str, Any]:
+def _of_branch(inquiry: Inquiry, branch: Rerouted, looks: int) -> dict[str, Any]:
     """The answers that took the branch: their level need not have moved, their number did."""
     assert inquiry.branch is not None
     group = whole(inquiry.seen) if inquiry.slice == ALL else inquiry.slice
-    row = _row(inquiry, inquiry.branch.within(group), looks)
+    row = _row(inquiry, branch.within(group), looks)
     total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)["change"]
-    share = inquiry.branch.mix_effect / total if total else None
+    share = branch.mix_effect / total if total else None
     return {**row, "share_of_change": share, "probability": 1 - inquiry.chance_of("none", "mix", "judge")}
 
 
@@ -207,9 +216,10 @@ def _rows_of_feature(inquiry: Inquiry, found: Slice) -> int:
 def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
     """Plain parts of the traffic: the columns of the answer where it has two, else feature with the next column."""
     seen = inquiry.seen
-    columns = [column for column, _ in inquiry.slice.where] or list(seen.columns[:1])
+    columns = [c for c, value in inquiry.slice.where if not isinstance(value, Band)] or list(seen.columns[:1])
     if len(columns) == 1 and len(seen.columns) > 1:
-        columns = sorted({columns[0], seen.columns[0], *seen.columns[1:2]}, key=seen.columns.index)[:2]
+        order = [*seen.columns, *columns]
+        columns = sorted({columns[0], seen.columns[0], *seen.columns[1:2]}, key=order.index)[:2]
     if not columns:
         return []
     sizes = seen.frame.groupby(columns, observed=True).size().sort_values(ascending=False, kind="stable")

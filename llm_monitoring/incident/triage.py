@@ -96,7 +96,7 @@ class TriageResult(Result):
         return drawing.triage(self.to_frame(), ax, self.wald, self.decided_at)
 
 
-def triage(log: Log, alert, reviews=None, *, plan=None) -> TriageResult:
+def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     """Say whether an alert is real, a false positive, or not decided yet.
 
     Parameters

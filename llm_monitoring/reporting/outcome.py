@@ -7,6 +7,7 @@ from typing import Any
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cut
+from llm_monitoring.incident.inference.slices import Band
 from llm_monitoring.reporting.folder import STAGES
 
 UNNAMED = ("silent", "no recorded change fits")
@@ -84,6 +85,8 @@ def answers_of(where: Mapping[str, Any]) -> str:
     'gpt-4 answers in opinionqa'
     >>> answers_of({}), answers_of({"feature_id": "search"}), answers_of({"prompt_version": "v7"})
     ('all answers', 'answers in search', 'prompt_version v7 answers')
+    >>> answers_of({"feature_id": "chat", "input_tokens": {"from": 1000, "to": None}})
+    'input_tokens 1,000 or more answers in chat'
     """
     bare = ("category", "model_id", "model", "model_alias", "model_family")
     words = [_value(v) if name in bare else f"{name} {_value(v)}" for name, v in where.items() if name != "feature_id"]
@@ -174,6 +177,8 @@ def lower(words: str) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return Band(value["from"], value["to"]).words
     return " or ".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
 
 

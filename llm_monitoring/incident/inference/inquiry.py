@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import SlicesPlan, read_plan
 from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, possible_causes
+from llm_monitoring.incident.inference.finer import Finer, find_finer
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.onset import onset_of
@@ -52,6 +53,8 @@ class Inquiry:
         at (the median over the causes), low, high (90 %, from the rows).
     since : Timestamp
         Where before ends and now begins.
+    finer : Finer
+        What was searched beyond the short columns; where it found a narrower slice, `slice` is that.
     branch : Rerouted or None
         More traffic down a branch that answers worse: a column of the service, or one that nobody sorted.
     """
@@ -65,6 +68,7 @@ class Inquiry:
     onset: dict[str, pd.Timestamp | None]
     since: pd.Timestamp
     mix: Mix
+    finer: Finer
     branch: Rerouted | None = None
 
     def chance_of(self, *kinds: str) -> float:
@@ -132,7 +136,11 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan) -> Inquiry
     if branch is not None and not branch.sorted:
         belief = _half_to_mix(causes, belief)
     order = np.argsort(-belief, kind="stable")
-    return Inquiry(seen, [causes[i] for i in order], belief[order], shifts, share, chosen, onset, since, mix, branch)
+    causes, belief = [causes[i] for i in order], belief[order]
+    seen, finer = find_finer(seen, chosen, since)
+    if finer.slice is not None and branch is None:
+        chosen = finer.slice
+    return Inquiry(seen, causes, belief, shifts, share, chosen, onset, since, mix, finer, branch)
 
 
 def _against_the_judge(causes: list[Cause], told: list[list], branch: Rerouted, slices: int) -> None:

@@ -59,8 +59,50 @@ def outside(column: str) -> str:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Numbers from `low` on and below `high`; None is open.
+
+    >>> Band(1000.0, None).words, Band(None, 20.0).to_dict()
+    ('1,000 or more', {'from': None, 'to': 20.0})
+    """
+
+    low: float | None
+    high: float | None
+
+    @property
+    def words(self) -> str:
+        """The band as people say it."""
+        if self.low is None:
+            return f"below {self.high:,.6g}"
+        return f"{self.low:,.6g} or more" if self.high is None else f"{self.low:,.6g} to {self.high:,.6g}"
+
+    def mask(self, column: pd.Series) -> np.ndarray:
+        """True where a number lies in the band."""
+        x = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+        above = np.isfinite(x) if self.low is None else x >= self.low
+        return above if self.high is None else above & (x < self.high)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """From and to."""
+        return {"from": self.low, "to": self.high}
+
+
+def _read(value: object) -> object:
+    """The value of a `where` as slices keep it."""
+    if isinstance(value, Mapping):
+        return Band(value.get("from"), value.get("to"))
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _written(value: object) -> object:
+    if isinstance(value, Band):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
 class Slice:
-    """Rows where every column of `where` has the value named, or one of a tuple; an empty `where` is all rows."""
+    """Rows where every column of `where` has the value named, one of a tuple, or lies in a `Band`; an empty `where` is all rows."""
 
     where: tuple[tuple[str, object], ...]
 
@@ -68,14 +110,17 @@ class Slice:
     def of(cls, where: Mapping[str, object]) -> Slice:
         """The slice of a `where` as results hold it: a value, or a list of values, for each column."""
         named = {column if column == "model" else inside(column): value for column, value in where.items()}
-        return cls(tuple((column, tuple(v) if isinstance(v, list) else v) for column, v in named.items()))
+        return cls(tuple((column, _read(value)) for column, value in named.items()))
 
     @property
     def label(self) -> str:
         """The slice in words: ``support, returns``, or ``all answers``; a model without its provider's prefix."""
         named = ((column, value if isinstance(value, tuple) else (value,)) for column, value in self.where)
         words = [
-            " or ".join(str(v).rsplit("/", 1)[-1] if column == "model" else str(v) for v in vs) for column, vs in named
+            f"{outside(column)} {vs[0].words}"
+            if isinstance(vs[0], Band)
+            else " or ".join(str(v).rsplit("/", 1)[-1] if column == "model" else str(v) for v in vs)
+            for column, vs in named
         ]
         return ", ".join(words) or "all answers"
 
@@ -83,12 +128,15 @@ class Slice:
         """True for the rows of `frame` that belong to the slice."""
         kept = np.ones(len(frame), bool)
         for column, value in self.where:
+            if isinstance(value, Band):
+                kept &= value.mask(frame[column])
+                continue
             kept &= frame[column].isin(list(value) if isinstance(value, tuple) else [value]).to_numpy(bool)
         return kept
 
     def to_dict(self) -> dict[str, object]:
         """Column -> value, or list of values."""
-        return {outside(column): list(value) if isinstance(value, tuple) else value for column, value in self.where}
+        return {outside(column): _written(value) for column, value in self.where}
 
 
 ALL = Slice(())

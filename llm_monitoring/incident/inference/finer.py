@@ -1,0 +1,147 @@
+"""A narrower slice inside the one that was hit: long columns, bands of numbers, and what can be read off the texts.
+
+Each candidate is compared with the rest of the slice: how its answers changed, less how the others did. All candidates
+together are held to one error of 0.05 (Bonferroni), so that a slice is rarely named where all answers changed alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from llm_monitoring.incident.inference.observations import Observations, weights_of
+from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
+
+LEAST_ROWS, MOST_TEXTS, ALPHA, MOST_OF_HARM = 20, 30_000, 0.05, 0.6
+NAMES = {"request_id", "timestamp", "session_id", "model_id", "model", "prompt_version", "system_fingerprint"}
+RESULTS = {"error", "latency_ms", "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "system_output"}
+EDGES = np.append(np.arange(0.05, 0.96, 0.05), [0.975, 0.99])
+
+
+@dataclass(frozen=True)
+class Finer:
+    """What was searched beyond the short columns, and the narrower slice where there is one.
+
+    Attributes
+    ----------
+    slice : Slice or None
+    looked_at : tuple of str
+    not_looked_at : dict
+        Column -> why not.
+    """
+
+    slice: Slice | None
+    looked_at: tuple[str, ...]
+    not_looked_at: dict[str, str]
+
+
+def find_finer(seen: Observations, chosen: Slice, since: pd.Timestamp) -> tuple[Observations, Finer]:
+    """Look inside a slice; the rows come back with the column of the answer where one was found."""
+    rows = chosen.mask(seen.frame)
+    if seen.alert.feature_id is not None:
+        rows &= (seen.frame["feature_id"] == seen.alert.feature_id).to_numpy()
+    late = (seen.frame["timestamp"] >= since).to_numpy()[rows]
+    y, weight = seen.sign * seen.model_values()[rows], weights_of(seen.frame)[rows]
+    place = pd.Index(seen.requests["request_id"]).get_indexer(seen.frame["request_id"])
+    asked = seen.requests.iloc[place[rows]].reset_index(drop=True)
+    extra, skipped = _extra_columns(seen, asked)
+    best, looks, most = None, 0, 0.0
+    for column, values in extra.items():
+        for value, mask in _candidates(values, late):
+            looks += 1
+            z, carries = _compared(y, weight, late, mask)
+            if carries >= MOST_OF_HARM and z > most:
+                best, most = (column, value), z
+    found = None
+    if best is not None and looks * stats.norm.sf(most) < ALPHA:
+        column, value = best
+        found = Slice((*chosen.where, (column, value)))
+        known = column in seen.requests
+        whole = seen.requests[column] if known else _of_texts(seen.requests, (outside(column),))[column]
+        frame = seen.frame.assign(**{column: whole.iloc[place].to_numpy()})
+        seen = replace(seen, frame=frame, requests=seen.requests.assign(**{column: whole.to_numpy()}))
+    looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *extra)))
+    return seen, Finer(found, looked, skipped)
+
+
+def _extra_columns(seen: Observations, requests: pd.DataFrame) -> tuple[dict[str, pd.Series], dict[str, str]]:
+    """Columns that the short ones leave out, by the name under which the stages keep them, and why others are not searched."""
+    extra: dict[str, pd.Series] = {}
+    skipped: dict[str, str] = {}
+    for name in requests.columns:
+        log_name = outside(name)
+        if name in seen.columns or log_name in ("user_input", "feature_id", "category"):
+            continue
+        column = requests[name]
+        if name in NAMES:
+            skipped[log_name] = "names single requests, or a version: versions are followed as causes"
+        elif name in RESULTS or (name == "input_tokens" and seen.scale == "log"):
+            skipped[log_name] = "a result of the answer, not a group of questions"
+        elif pd.api.types.is_datetime64_any_dtype(column) or column.map(type).isin([dict, list]).any():
+            skipped[log_name] = "a time, a list or an object"
+        elif column.nunique() < 2:
+            skipped[log_name] = "one value only"
+        else:
+            extra[name] = column
+    if len(requests) > MOST_TEXTS:
+        return extra, skipped | {"user_input": f"more than {MOST_TEXTS:,} texts to read"}
+    return extra | _of_texts(requests), skipped
+
+
+def _of_texts(
+    requests: pd.DataFrame, names: tuple[str, ...] = ("input_length", "language", "format")
+) -> dict[str, pd.Series]:
+    """Length, language and format of the input, where the log has no column of that name."""
+    from llm_monitoring.drift.shape import format_of, guess_language
+
+    if "user_input" not in requests or not requests["user_input"].notna().any():
+        return {}
+    texts = requests["user_input"].astype("object").where(requests["user_input"].notna(), "").map(str)
+    distinct = pd.Series(texts.unique())
+    read = {"input_length": len, "language": guess_language, "format": format_of}
+    derived = {
+        name: texts.map(dict(zip(distinct, (of(t) for t in distinct))))
+        for name, of in read.items()
+        if name in names and name not in requests
+    }
+    return {inside(name): column for name, column in derived.items() if column.nunique() > 1}
+
+
+def _candidates(values: pd.Series, late: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
+    """Values, or bands of a number, with enough answers on both sides of the start."""
+    number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values) and values.nunique() > 20
+    if number:
+        x = values.to_numpy(float, na_value=np.nan)
+        edges = np.unique(np.nanquantile(x, EDGES)) if np.isfinite(x).any() else np.array([])
+        named = [
+            (band, band.mask(values)) for edge in edges for band in (Band(float(edge), None), Band(None, float(edge)))
+        ]
+    else:
+        counts = values.value_counts()
+        often = sorted(counts.index[counts >= 2 * LEAST_ROWS], key=str)
+        named = [(value, (values == value).to_numpy(bool, na_value=False)) for value in often]
+    for value, mask in named:
+        groups = (mask & late, mask & ~late, ~mask & late, ~mask & ~late)
+        if min(group.sum() for group in groups) >= LEAST_ROWS:
+            yield value, mask
+
+
+def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """How far the change inside exceeds that outside, in standard errors, and the part of the harm that it carries."""
+    (now, v_now), (then, v_then), (other, v_other), (before, v_before) = (
+        _mean(y[part], weight[part]) for part in (mask & late, mask & ~late, ~mask & late, ~mask & ~late)
+    )
+    change, elsewhere = now - then, other - before
+    share = weight[mask & late].sum() / weight[late].sum()
+    harm = share * change + (1 - share) * elsewhere
+    z = (change - elsewhere) / np.sqrt(max(v_now + v_then + v_other + v_before, 1e-12))
+    return float(z), float(share * change / harm) if harm > 0 else 0.0
+
+
+def _mean(y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    mean = float(np.average(y, weights=weight))
+    return mean, float((weight**2 @ (y - mean) ** 2) / weight.sum() ** 2)
