@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llm_monitoring import engines, frames, windows
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log, as_table
-from llm_monitoring.measures import BUILT_IN, Measure, of_judge
+from llm_monitoring.measures import BUILT_IN, Measure
 from llm_monitoring.schema import FLAG, JUDGEMENTS
 
 if TYPE_CHECKING:
@@ -380,15 +380,3 @@ def _check_dimension(log: Log, measure: Measure) -> None:
     if f"mean_{measure.column}" not in there:
         near = difflib.get_close_matches(measure.name, [*BUILT_IN, *there], n=1, cutoff=0.0)[0]
         raise ConfigError(f"metric {measure.name!r}: no judgement has this dimension; the nearest metric is {near!r}")
-
-
-def names_of(measure: Measure, series: Iterable[str]) -> list[Measure]:
-    """A judged measure as each judge gives it.
-
-    >>> from llm_monitoring.measures import measure
-    >>> [each.name for each in names_of(measure("mean_quality"), ["", "judge-b"])]
-    ['mean_quality', 'mean_quality[judge-b]']
-    """
-    from dataclasses import replace
-
-    return [replace(measure, name=of_judge(measure.name, each), judge=each or None) for each in series]
