@@ -38,7 +38,7 @@ def show(open_page, tmp_path):
 
     def show_one(n=20, out=None, scheme="light", width=1000, answers=True, rubric=None, reviewer="ann", **columns):
         requests = make_requests(n, every="1h", **columns)
-        log = SimpleNamespace(requests=requests, judgements=make_judgements(n, every="1h", quality_score=2.0))
+        log = lm.open_log({"requests": requests, "judgements": make_judgements(n, every="1h", quality_score=2.0)})
         out = out or tmp_path / "reviews.jsonl"
         review = lm.review(log, out=out, reviewer=reviewer, rubric=rubric)
         page, watch = open_page(width=width, scheme=scheme)
