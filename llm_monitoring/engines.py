@@ -8,7 +8,7 @@ import re
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,24 +70,74 @@ def run(expr) -> pa.Table:
     import duckdb
 
     with LOCK:
-        while _unused:
-            engine().con.unregister(_unused.popleft())
-        backends, _ = expr._find_backends()
+        backend = _backend(expr)
         try:
-            return (backends[0] if backends else engine()).to_pyarrow(expr)
+            found = backend.to_pyarrow(expr)
+        except duckdb.Error as error:
+            raise _broken_file(error) from error
+        for each in _sources(expr):
+            each.add(found)
+        return found
+
+
+def batches(expr, size: int = 50_000) -> Iterator[pa.RecordBatch]:
+    """The rows of an expression, `size` or fewer at a time, so that they never stand in memory together.
+
+    Nothing else may be asked of an engine before the last batch is there.
+    """
+    import duckdb
+
+    with LOCK:
+        backend, sources = _backend(expr), _sources(expr)
+        try:
+            for batch in backend.to_pyarrow_batches(expr, chunk_size=size):
+                for each in sources:
+                    each.add(batch)
+                yield batch
         except duckdb.Error as error:
             raise _broken_file(error) from error
 
 
-def _broken_file(error: Exception) -> Exception:
-    """What is wrong with the text file that an error of DuckDB names, or the error itself."""
-    match = re.search(r'in file "([^"\n]+)"', str(error)) or re.search(r"^\s*file = (.+)$", str(error), re.MULTILINE)
-    if not match or not Path(match[1]).is_file():
-        return error
-    path = Path(match[1])
-    kind = "csv" if ".csv" in path.suffixes else "jsonl"
-    found = [fault for _, _, fault in textfiles.broken_lines(path, kind, path.name.split(".")[0])]
-    return LogError(found or Fault(path.name, path.name, expected=str(error).splitlines()[0]), len(found) or 1)
+def _backend(expr):
+    while _unused:
+        engine().con.unregister(_unused.popleft())
+    backends, _ = expr._find_backends()
+    return backends[0] if backends else engine()
+
+
+class Loaded:
+    """How many rows, and bytes of Arrow, came out of an engine in answer to queries over a table."""
+
+    def __init__(self) -> None:
+        self.rows = self.bytes = 0
+
+    def add(self, found: pa.Table | pa.RecordBatch) -> None:
+        self.rows += found.num_rows
+        self.bytes += found.nbytes
+
+
+class _Counted:
+    """A stored table and its count; the table is held, so that no other one gets its identity."""
+
+    def __init__(self, rows: ir.Table):
+        self.stored, self.loaded = rows.op(), Loaded()
+
+
+_counted: weakref.WeakValueDictionary[int, _Counted] = weakref.WeakValueDictionary()
+
+
+def counted(rows: ir.Table) -> _Counted:
+    """Count from now on what is loaded of a table, for as long as the result is held."""
+    kept = _Counted(rows)
+    _counted[id(kept.stored)] = kept
+    return kept
+
+
+def _sources(expr) -> list[Loaded]:
+    """The counts of the tables that an expression reads."""
+    import ibis.expr.operations as ops
+
+    return [kept.loaded for each in expr.op().find(ops.Relation) if (kept := _counted.get(id(each)))]
 
 
 def null(kind: str):
