@@ -103,6 +103,10 @@ def steps() -> dict:
         with tempfile.TemporaryDirectory() as folder:
             return incident.learn(log, alert, out=folder)
 
+    def responded(log):
+        scope = incident.scope(log, alert)
+        return incident.respond(log, alert, scope, incident.isolate(log, alert, scope))
+
     def reported(log):
         with tempfile.TemporaryDirectory() as folder:
             return lm.report(log, alert=alert, out=folder, progress=False)
@@ -121,7 +125,7 @@ def steps() -> dict:
         "triage": lambda log: incident.triage(log, alert),
         "scope": lambda log: incident.scope(log, alert),
         "isolate": lambda log: incident.isolate(log, alert),
-        "respond": lambda log: incident.respond(log, alert),
+        "respond": responded,
         "learn": learned,
         "report": reported,
     }
