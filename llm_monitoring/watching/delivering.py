@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,13 +43,16 @@ class Delivery:
     _again_at: dict[str, float] = field(default_factory=dict)
     _tries: dict[str, _Try] = field(default_factory=dict)
 
-    def deliver(self, state: State) -> list[Event]:
-        """Try every sink that is owed something and is not let alone; give back the events that arrived somewhere."""
+    def deliver(self, state: State, held: AbstractSet[str] = frozenset()) -> list[Event]:
+        """Try every sink that is owed something and is not let alone; give back the events that arrived somewhere.
+
+        Alerts that are `held` stay owed.
+        """
         arrived = [event for one in list(self._tries.values()) for event in self._collect(one, state)]
         for sink in self.sinks:
             if sink.key in self._tries or time.monotonic() < self._again_at.get(sink.key, 0):
                 continue
-            owed = state.owed(sink.key)
+            owed = [event for event in state.owed(sink.key) if event.alert_id not in held]
             if owed:
                 self._tries[sink.key] = _start(sink, sink.parcels(owed, self.where))
         end = time.monotonic() + self.limit_s

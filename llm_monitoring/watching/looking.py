@@ -69,7 +69,7 @@ class Look:
 
 
 def look(source: Source, plan: Plan, state: State, among: Iterable[str] = LAYERS) -> Look | None:
-    """Look at the layers that have something new; None where nothing is. Nothing is written to the state.
+    """Look at the layers that have something new; None where nothing is. What was seen is not written to the state yet.
 
     Raises
     ------
@@ -102,6 +102,7 @@ def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen
 
     log = source.open(plan)
     _, end = log.span("requests")
+    _glimpse(seen, end, state)
     due = LAYERS if first else tuple(layer for layer in among if _due(layer, plan, seen, state, end))
     if not due:
         return None
@@ -114,7 +115,7 @@ def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen
         f"seen {layer}": json.dumps([seen and _of(layer, seen), iso(end) if end is not None else None])
         for layer in looked
     }
-    found.attrs["facts"] = {**noted, "rules": rules}
+    found.attrs["facts"] = {**noted, **{f"late {layer}": "" for layer in looked}, "rules": rules}
     return Look(found, looked, end, first)
 
 
@@ -159,6 +160,16 @@ def _due(layer: str, plan: Plan, seen: outside.Marks, state: State, end: pd.Time
     if changed != {"requests"} or before is None or end is None:
         return bool(changed)
     width = plan.infrastructure.window if layer == "infrastructure" else HOUR
-    last = pd.Timestamp(before)
-    closed = [windows.floor(pd.Series([moment]), width).iloc[0] for moment in (last, end)]
-    return end <= last or closed[0] != closed[1]
+    closed = [windows.floor(pd.Series([pd.Timestamp(moment)]), width).iloc[0] for moment in (before, end)]
+    return closed[0] != closed[1] or bool(state.fact(f"late {layer}"))
+
+
+def _glimpse(seen: outside.Marks, end: pd.Timestamp | None, state: State) -> None:
+    """Note how far the requests reach; where they grew and reach no further, late rows came, and every layer is to look."""
+    if seen is None or end is None:
+        return
+    mark, reach = json.loads(state.fact("glimpse") or "[null, null]")
+    if reach is not None and seen["requests"] != mark and end <= pd.Timestamp(reach):
+        for layer in LAYERS:
+            state.note(f"late {layer}", "yes")
+    state.note("glimpse", json.dumps([seen["requests"], iso(end)]))

@@ -146,7 +146,7 @@ class Guard:
                 f"the log ends earlier than it did: {moment(end, year=True)}, before {moment(before, year=True)}"
             )
         recent = windows.width(self.plan.watch.first_round) if seen.first else None
-        held = self.state.acknowledged(str(iso(datetime.now(UTC))))
+        held = self._held()
         with self.state.transaction():
             known = self.state.alerts()
             found = changes(seen.alerts, known, log_end=end, held=held, recent=recent) if end is not None else []
@@ -175,10 +175,13 @@ class Guard:
             for key in [sink.key for sink in sinks if sink.wants(event.row)] or keys:
                 self.state.hand_over(event, key)
         if sinks:
-            return self.delivery.deliver(self.state)
-        owed = self.state.owed(CALLER)
+            return self.delivery.deliver(self.state, self._held())
+        owed = [event for event in self.state.owed(CALLER) if event.alert_id not in self._held()]
         self.state.arrived(CALLER, [event.number for event in owed])
         return owed
+
+    def _held(self) -> set[str]:
+        return self.state.acknowledged(str(iso(datetime.now(UTC))))
 
     def _failures(self) -> list[str]:
         shown = {sink.key: sink.shown for sink in self.delivery.sinks}
