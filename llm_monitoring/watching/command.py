@@ -111,7 +111,7 @@ def _until_stopped(guard: Guard, plan: Plan, say: Callable[[str], None], warn: C
     """Round after round, each layer in its own time, until SIGTERM or SIGINT; a round that is under way is ended first."""
     gaps = {layer: windows.width(getattr(plan.watch, layer)).total_seconds() for layer in LAYERS}
     next_look = dict.fromkeys(LAYERS, 0.0)
-    with _stopping() as stop, guard.serving():
+    with _stopping() as stop, guard.boards.serving():
         while not stop.is_set():
             now = time.monotonic()
             among = tuple(layer for layer in LAYERS if next_look[layer] <= now)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.log import LogLike
 from llm_monitoring.results import iso
 from llm_monitoring.watching import heartbeat as beating
+from llm_monitoring.watching.boards import Boards
 from llm_monitoring.watching.delivering import Delivery
 from llm_monitoring.watching.events import FIRED, REOPENED, changes
 from llm_monitoring.watching.looking import LAYERS, Look, Source, look
@@ -72,16 +72,12 @@ class Guard:
             beating.check_address(heartbeat)
         where = Where(source.shown, plan_path, plan.watch.reports)
         self.delivery = Delivery(sinks_of(plan), where)
+        self.boards = Boards(source, plan)
 
     @property
     def sinks(self) -> Sequence[Sink]:
         """The sinks of the plan that get events."""
         return self.delivery.sinks
-
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        """While this lasts, numbers are shown to whoever asks for them."""
-        yield
 
     def write_pages(self, warn: Callable[[str], None], most: int | None = None) -> None:
         """Write the incident folders that are wanted, each tried twice at most."""
@@ -112,6 +108,7 @@ class Guard:
             told = self._tell()
             lines += self._failures()
             waiting = self.state.waiting()
+            lines += self.boards.show(self.state, fault is None) if among else []
             if among and fault is None and self.heartbeat is not None:
                 lines += [f"heartbeat: {said}" for said in [beating.ping(self.heartbeat)] if said]
         return Round(told, new, waiting, fault, lines)

@@ -37,11 +37,15 @@ class Sink:
         self.shown = addresses.destination(url)
         self.key = hashlib.sha256(f"{url}\n{wanted.model_dump_json(exclude={'url'})}".encode()).hexdigest()[:16]
 
+    def takes(self, layer: str) -> bool:
+        """Whether the plan sends alerts of a layer here."""
+        return not self.wanted.layers or layer in self.wanted.layers
+
     def wants(self, row: dict[str, Any]) -> bool:
         """Whether the plan sends alerts like this one here; one of all features goes to every feature's sink."""
         mine = self.wanted
         return (
-            (not mine.layers or row["layer"] in mine.layers)
+            self.takes(row["layer"])
             and row["severity"] in mine.severity
             and (not mine.features or row["feature_id"] is None or row["feature_id"] in mine.features)
         )
