@@ -17,7 +17,7 @@ from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.results import iso
 from llm_monitoring.watching.delivering import greet
 from llm_monitoring.watching.looking import LAYERS, Source
-from llm_monitoring.watching.messages import line
+from llm_monitoring.watching.messages import line, plain
 from llm_monitoring.watching.rounds import Guard, Round
 from llm_monitoring.watching.state import State
 from llm_monitoring.wording import moment
@@ -47,6 +47,7 @@ def watch_log(
         The call, the plan, a sink or the state cannot be used.
     """
     watched = read_plan(plan)
+    say, warn = _plainly(say), _plainly(warn)
     if ack is not None or until is not None:
         _acknowledge(state, ack, until, say)
         if not once:
@@ -58,6 +59,10 @@ def watch_log(
         return _once(guard, say, warn) if once else _until_stopped(guard, watched, say, warn)
     finally:
         guard.close()
+
+
+def _plainly(out: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: out(plain(text))
 
 
 def _acknowledge(state: str, ack: str | None, until: str | None, say: Callable[[str], None]) -> None:

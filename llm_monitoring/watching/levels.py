@@ -109,4 +109,4 @@ def _by_hour(counts: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd
 
 
 def _hour_of_week(at: pd.Timestamp) -> int:
-    return at.dayofweek * 24 + at.hour
+    return at.weekday() * 24 + at.hour
