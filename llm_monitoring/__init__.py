@@ -70,6 +70,7 @@ _HOME = {
     "explore": "exploring.explorer",
     "open_case": "reporting.case",
     "report": "reporting.run",
+    "watch": "watching.rounds",
     "QualityControlChart": "online",
     "compute_user_satisfaction_metrics": "online",
     "compute_window_metrics": "online",

@@ -429,6 +429,27 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
     click.echo(f"then: llm-monitoring report {log}{flags} --reviews {out}")
 
 
+@main.command(epilog=example("llm-monitoring watch my_log --plan monitoring.toml --state watch.db --once"))
+@opens_log()
+@PLAN
+@click.option("--state", metavar="FILE", required=True, help="What is known and what is owed: made where it is absent.")
+@click.option("--once", is_flag=True, help="One round, for cron.")
+@click.option("--heartbeat", metavar="URL", help="Asked for after each round that has read LOG: a dead man's switch.")
+@click.option("--test-sinks", is_flag=True, help="Send one message to each sink of the plan, and look at nothing.")
+@click.option("--ack", metavar="ID", help="Hold an alert back; needs --until.")
+@click.option("--until", metavar="TIME", help="Until when, such as 2026-05-20T08:00Z.")
+def watch(log: str, opening: dict[str, Any], **options) -> None:
+    """Watch LOG: tell each alert once to the sinks of the plan, as long as it runs or for one round.
+
+    What is told is printed; when it last looked, and what it could not read or deliver, goes to standard error.
+
+    Exit code of --once: 0 nothing new, 1 something was told, 2 the call or the plan is wrong, 3 LOG could not be read.
+    """
+    from llm_monitoring.watching.command import watch_log
+
+    sys.exit(watch_log(log, opening, **options, say=click.echo, warn=functools.partial(click.echo, err=True)))
+
+
 @main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))
 @click.argument("folder", default="monitoring")
 @click.option("--log", metavar="LOG", help="Written into the first cell of each notebook.")
