@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-
 from llm_monitoring.alerts.charting import PlanCharts, control_charts
 from llm_monitoring.alerts.checking import check
 from llm_monitoring.alerts.measurements import KEYS, SUMS, Span
@@ -23,6 +22,7 @@ from llm_monitoring.log import Log
 from llm_monitoring.measures import Measure
 
 Key = tuple[Any, Any]
+Stretches = list[tuple[pd.Timestamp, pd.Timestamp]]
 FOUND = ["trial", "feature_id", "metric", "fired_at"]
 DAY, HOUR, MONTH = pd.Timedelta("1D"), pd.Timedelta("1h"), pd.Timedelta("30D")
 
@@ -74,10 +74,17 @@ class Replay:
             if str(key[1]).split("[")[0] in metrics and (features is None or key[0] in features)
         ]
 
-    def loud(self, keys: list[Key]) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-        """Stretches in which one of the charts alarmed without any fault being planted."""
-        found = [self.charted.results[key].alarms for key in keys if key in self.charted.results]
-        return [(row.start, row.end) for table in found for row in table.itertuples()]
+    def loud(self, keys: list[Key]) -> dict[Key, Stretches]:
+        """For each chart when any chart of its feature alarmed without any fault being planted."""
+        by_feature: dict[Any, Stretches] = {}
+        for (feature, _), result in self.charted.results.items():
+            by_feature.setdefault(feature, []).extend((row.start, row.end) for row in result.alarms.itertuples())
+        return {key: by_feature.get(key[0], []) for key in keys}
+
+    def lasting(self, days: float) -> float:
+        """How long a fault lasts in a log: at most half of the time watched."""
+        half = (self.span.end - self.span.split) / HOUR // 2
+        return float(min(days, max(half, 1.0) / 24))
 
     def seen(
         self, base: pd.DataFrame, hit: pd.DataFrame, starts: list[pd.Timestamp], days: float, directions: dict[str, str]
@@ -101,6 +108,7 @@ class Replay:
             `trial` (number of the start), `feature_id`, `metric`, `fired_at`: a row for each chart that alarmed.
         """
         without = dict(list(base.groupby(KEYS, sort=True)))
+        loud = self.loud(list(without))  # type: ignore[arg-type]
         rows: list[tuple] = []
         for key, own in hit.groupby(KEYS, sort=True):
             if key not in self.charted.fitted or key not in without:
@@ -109,6 +117,8 @@ class Replay:
             hours = HourlySums.of(without[key], own)
             direction = directions[str(key[1]).split("[")[0]]  # type: ignore[index]
             for number, start in enumerate(starts):
+                if is_loud(loud[key], start, days):  # type: ignore[index]
+                    continue
                 fired = chart.first_alarm(hours, start, start + pd.Timedelta(days=days), direction)
                 if fired is not None:
                     rows.append((number, *key, fired))  # type: ignore[misc]
@@ -152,7 +162,11 @@ class HourlySums:
 
     def place(self, times: Any) -> Any:
         """Times as hours since the first."""
-        return ((times - self.first) // HOUR).astype(int) if hasattr(times, "astype") else int((times - self.first) // HOUR)
+        return (
+            ((times - self.first) // HOUR).astype(int)
+            if hasattr(times, "astype")
+            else int((times - self.first) // HOUR)
+        )
 
 
 class WatchedChart:
@@ -217,7 +231,9 @@ class WatchedChart:
         opens = hours.place(self.starts[first:last])
         closes = opens + int(self.width // HOUR)
         begins, ends = (np.clip(hours.place(each), opens, closes) for each in (start, end))
-        sums = hours.between(opens, begins, False) + hours.between(begins, ends, True) + hours.between(ends, closes, False)
+        sums = (
+            hours.between(opens, begins, False) + hours.between(begins, ends, True) + hours.between(ends, closes, False)
+        )
         _, weight, weight2, total, _, _ = sums.T
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.where(weight > 0, total / weight, np.nan)
@@ -233,29 +249,36 @@ class WatchedChart:
         return float(np.median(self.table["value"].to_numpy()[known] / np.exp(sums[:, 3] / sums[:, 1])))
 
 
-def quiet_starts(
-    span: Span, days: float, loud: list[tuple[pd.Timestamp, pd.Timestamp]], n: int, seed: int
-) -> list[pd.Timestamp]:
-    """Whole hours at which a fault can begin and end before the log does, with no alarm a day before or while it lasts.
+def quiet_starts(span: Span, days: float, loud: list[Stretches], n: int, seed: int) -> list[pd.Timestamp]:
+    """Whole hours at which a fault can begin and end before the log does, while half of the charts or more are quiet.
 
     At most `n`, spread over the watched time and drawn within it by the seed; the same for every size of a fault.
 
     >>> day = pd.Timestamp("2026-05-11", tz="UTC")
-    >>> found = quiet_starts(Span(day, day + 14 * DAY, day + 42 * DAY), 7, [(day + 30 * DAY, day + 31 * DAY)], 4, 0)
+    >>> found = quiet_starts(Span(day, day + 14 * DAY, day + 42 * DAY), 7, [[(day + 30 * DAY, day + 31 * DAY)]], 4, 0)
     >>> len(found), any(day + 23 * DAY <= start <= day + 32 * DAY for start in found)
     (4, False)
     """
     lasting = pd.Timedelta(days=days)
     first, last = span.split.ceil("h"), (span.end - lasting).floor("h")
-    if last < first:
+    if last < first or not loud:
         return []
     hours = pd.date_range(first, last, freq="h")
-    fine = np.ones(len(hours), dtype=bool)
-    for start, end in loud:
-        fine &= ~((hours - DAY <= end) & (hours + lasting >= start))
-    hours = hours[fine]
+    quiet = np.zeros(len(hours))
+    for stretches in loud:
+        fine = np.ones(len(hours), dtype=bool)
+        for start, end in stretches:
+            fine &= ~((hours - DAY <= end) & (hours + lasting >= start))
+        quiet += fine
+    hours = hours[quiet >= len(loud) / 2]
     if not len(hours):
         return []
     u = np.random.default_rng([seed, 11]).random(n)
     places = np.unique(((np.arange(n) + u) / n * len(hours)).astype(int))
     return [hours[place] for place in places]
+
+
+def is_loud(stretches: Stretches, start: pd.Timestamp, days: float) -> bool:
+    """Whether a chart alarmed by itself in the day before a fault, or while it lasts."""
+    end = start + pd.Timedelta(days=days)
+    return any(start - DAY <= last and end >= first for first, last in stretches)
