@@ -32,8 +32,7 @@ class Shifts:
     """Evidence of a shift for every slice (rows) and time (columns).
 
     `log_evidence` is the log Bayes factor of harm against nothing, `log_negligible` that of an effect too small to
-    matter. `log_arrivals` and `log_ramps` hold the same as `log_evidence` for the arrivals and ramps asked for, one column
-    each. `size` and `variance` are those of the shift at each time, harm positive.
+    matter. `log_arrivals` holds the same as `log_evidence` for the arrivals asked for, one column each.
     """
 
     slices: list[Slice]
@@ -41,9 +40,6 @@ class Shifts:
     log_evidence: np.ndarray
     log_negligible: np.ndarray
     log_arrivals: np.ndarray
-    log_ramps: np.ndarray
-    size: np.ndarray
-    variance: np.ndarray
 
 
 def shift_evidence(
@@ -51,9 +47,6 @@ def shift_evidence(
     slices: list[Slice],
     times: pd.DatetimeIndex,
     arrivals: Sequence[np.ndarray] = (),
-    *,
-    ramps: Sequence[tuple[pd.Timestamp, pd.Timedelta]] = (),
-    beside: np.ndarray | None = None,
 ) -> Shifts:
     """Evidence of a shift of `seen` in each slice from each time on.
 
@@ -66,10 +59,6 @@ def shift_evidence(
         Sorted, UTC. A row at or after a time counts as after it.
     arrivals : sequence of ndarray, one value a row of ``seen.frame``
         Other ways to arrive than at once: the part of a change, 0 to 1, that each row saw.
-    ramps : sequence of (begin, length)
-        Ways to arrive bit by bit, for every slice.
-    beside : ndarray, one value a row, optional
-        What each row saw of another shift, of any size, that is there beside the one that is asked about.
 
     Notes
     -----
@@ -80,20 +69,13 @@ def shift_evidence(
     dose = (
         np.column_stack([np.asarray(a, float) for a in arrivals]) if len(arrivals) else np.zeros((len(seen.frame), 0))
     )
-    also = np.zeros((len(seen.frame), 0)) if beside is None else np.asarray(beside, float)[:, None]
-    cells, parts = _cells(seen, times, np.hstack([dose, also]))
-    parts, also = np.split(parts, [dose.shape[1]], axis=1)
+    cells, parts = _cells(seen, times, dose)
     design, penalty = _design(cells, seen, *_day_scales(cells, seen))
-    if beside is not None:
-        design = sparse.hstack([design, also], format="csr")
-        penalty = np.append(penalty, 1 / (2 * max(EFFECTS[seen.scale])) ** 2)
     weight = cells["n"].to_numpy() / cells["variance"].to_numpy()
     factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + np.diag(penalty), lower=True)
     y = cells["mean"].to_numpy()
     seen_y = linalg.solve_triangular(factor, design.T @ (weight * y), lower=True)
-    slopes = [np.clip((cells["at"].to_numpy() - begin.timestamp()) / length.total_seconds(), 0, 1) for begin, length in ramps]
-    steps = cells["span"].to_numpy()[:, None] > np.arange(len(times))[None, :]
-    reached = np.column_stack([steps, parts, *slopes])
+    reached = np.hstack([cells["span"].to_numpy()[:, None] > np.arange(len(times))[None, :], parts])
     inside = np.array([found.mask(cells) for found in slices])
     solved = [_one_slice(mask, reached, weight, y, design, factor, seen_y) for mask in inside]
     information, score = (np.vstack(part) for part in zip(*solved))
@@ -101,15 +83,14 @@ def shift_evidence(
         usable = information > 1e-6
         delta = np.where(usable, seen.sign * score / information, np.nan)
         variance = np.where(usable, 1 / information, np.nan)
-    if seen.scale == "share" and beside is None:
+    if seen.scale == "share":
         counts = _counts(cells, inside, reached, weight, delta, variance, seen)
         harm, small = _log_harm_of_counts(*counts), _log_any_of_counts(*counts)
     else:
         harm = _log_harm(delta, variance, EFFECTS[seen.scale])
         small = _log_any(delta, variance, NEGLIGIBLE[seen.scale])
-    n = len(times)
-    at_once, arrived, sloping = np.split(harm, [n, n + dose.shape[1]], axis=1)
-    return Shifts(slices, times, at_once, small[:, :n], arrived, sloping, delta[:, :n], variance[:, :n])
+    steps = len(times)
+    return Shifts(slices, times, harm[:, :steps], small[:, :steps], harm[:, steps:])
 
 
 def _one_slice(inside, dose, weight, y, design, factor, seen_y):
@@ -135,7 +116,6 @@ def _cells(seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray) -> tup
             ),
             "exposure": np.unique(sharp, axis=0, return_inverse=True)[1].ravel() if sharp.shape[1] else 0,
             "weight": weight,
-            "at": weight * frame["timestamp"].dt.as_unit("ns").astype("int64").to_numpy() / 1e9,
             "square": weight**2,
             "y": y - np.average(y, weights=weight),
         }
@@ -143,8 +123,7 @@ def _cells(seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray) -> tup
     rows["sum"] = rows["y"] * weight
     variance = _variance(rows, seen)
     key = rows.groupby(["leaf", "day", "span", "exposure"])
-    cells = key[["weight", "square", "sum", "at"]].sum().reset_index()
-    cells["at"] = cells["at"] / cells["weight"]
+    cells = key[["weight", "square", "sum"]].sum().reset_index()
     cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] ** 2 / cells["square"]
     cells = cells.join(values, on="leaf").assign(variance=variance[cells["leaf"]])
     cell = key.ngroup().to_numpy()
