@@ -155,7 +155,11 @@ def matched(
             "alert_id": hit.get("alert_id"), "started_at": start, "ended_at": end,
             "feature_id": incident["feature_id"], "metric": incident["metric"], "injected": False,
         })  # fmt: skip
-    return pd.DataFrame(rows), explained
+    table = pd.DataFrame(rows)
+    for column in ("started_at", "ended_at"):
+        if column in table:
+            table[column] = pd.to_datetime(table[column], utc=True).astype("datetime64[us, UTC]")
+    return table, explained
 
 
 def _related(alert: str, incident: str, own: tuple[Measure, ...]) -> bool:

@@ -143,7 +143,7 @@ def judged_answers(log: Log, features: list[str] | None = None, more: tuple[str,
     )  # fmt: skip
     table = engines.run(kept).to_pandas().sort_values("request_id", ignore_index=True)
     at = pd.to_datetime(table.pop("timestamp"), utc=True).dt.as_unit("us")
-    table["dimensions"] = [{} if text is None else json.loads(text) for text in table["dimensions"]]
+    table["dimensions"] = [json.loads(text) if isinstance(text, str) else {} for text in table["dimensions"]]
     return table.assign(hour=windows.floor(at, "1h"))
 
 
@@ -232,9 +232,11 @@ def _hits(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.Series:
 
 
 def _failing(flagged: pd.Series, hit: pd.Series, size: float, u: pd.Series) -> pd.Series:
+    """The flags after so large a share of the answers hit was turned to fail."""
     passing = hit & (flagged == 0)
-    share = passing.sum() / max((hit & flagged.notna()).sum(), 1)
-    return flagged.mask(passing & (u < min(size / max(share, 1e-9), 1.0)), 1.0)
+    turned = round(size * (hit & flagged.notna()).sum())
+    chosen = u[passing].sort_values(kind="stable").index[:turned]
+    return flagged.mask(flagged.index.isin(chosen), 1.0)
 
 
 def _moves(score: np.ndarray, size: float, low: float, high: float, u: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ class BacktestResult(Result):
         fault = _fault(now["what"], now["size"], now["metric"])
         told = f"At {_percent(now['rate'])} sampling {fault} in {now['feature_id']} {_seen(now)}"
         more = rows[(rows["rate"] > now["rate"]) & _better(rows, now)]
-        return told if more.empty else f"{told}, {_other_rate(more.iloc[0], now)}"
+        return told if more.empty else f"{told}; {_other_rate(more.iloc[0], now)}"
 
     @property
     def typical(self) -> pd.DataFrame:

@@ -22,8 +22,10 @@ from llm_monitoring.measures import measure
 TRIALS = 20
 JUDGED = ("quality", "pass_fail")
 INJECTIONS = {
-    **dict.fromkeys(["what", "where"], object),
-    **dict.fromkeys(["size", "share", "days"], "float64"),
+    "what": object,
+    "size": "float64",
+    "where": object,
+    **dict.fromkeys(["share", "days"], "float64"),
     "n": "int64",
     **dict.fromkeys(["found_rate", "low", "high", "median_delay_hours", "judge_cost_usd_per_month"], "float64"),
     "note": object,
