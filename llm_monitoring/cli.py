@@ -232,6 +232,45 @@ def _alert_lines(alerts, as_json: bool):
         yield f"Expected false alarms: {budget:g} a month over {charts} charts and tests together."
 
 
+@main.command(epilog=example("llm-monitoring backtest sample_data --inject --out backtest.html"))
+@opens_log()
+@PLAN
+@click.option(
+    "--incidents", metavar="FILE", help="What happened: a folder of reports, or a CSV or JSON Lines file of incidents."
+)
+@click.option("--inject", is_flag=True, help="Plant faults of known size into quiet stretches of the log.")
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="Sampling rates (rate=0.05,0.2) or budgets (false_alarms_per_month=0.5,1) to compare.",
+)
+@click.option("--out", metavar="FILE", default="backtest.html", show_default=True, help="The page.")
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> None:
+    """Replay a plan against LOG: what it would have seen, how late, how often for nothing, and what it can see at all.
+
+    Nothing of LOG is altered. The last line printed is the path of the page.
+
+    Exit code: 0 the page was written, 2 the call or the input is wrong, 3 LOG holds no request to measure.
+    """
+    import llm_monitoring as lm
+    from llm_monitoring import addresses
+    from llm_monitoring.alerts.plan import open_with, read_plan
+    from llm_monitoring.backtesting.command import backtest_log
+
+    watched = read_plan(plan)
+    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
+    if not opened.count("requests"):
+        tell(opened.notices)
+        click.echo(f"{addresses.masked(log)}: no request to measure", err=True)
+        sys.exit(3)
+    lines = backtest_log(opened, log, watched, **options)
+    tell(opened.notices)
+    for line in lines:
+        click.echo(line)
+
+
 @main.command(epilog=example("llm-monitoring judge sample_data --model judge-small --rate 0.05 --budget 5 --dry-run"))
 @opens_log()
 @click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
