@@ -68,6 +68,7 @@ _HOME = {
     "control_charts": "alerts.charting",
     "review": "reviewing.widget",
     "explore": "exploring.explorer",
+    "show": "results",
     "open_case": "reporting.case",
     "report": "reporting.run",
     "QualityControlChart": "online",

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LEVELS = ("value", "expected", "low", "high", "center", "lower", "upper", "statistic", "before", "after")
+CHANGES = ("change", "size", "difference")
+SHARES = r"(_rate|share|precision|coverage)(_low|_high|_before|_after|_of_change|_weighted)*$|^(share|positive_rate)_"
+CHANCES = r"^(p|probability.*|.*p_value|.*_probability)$"
+ISO_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00)"
+
+
 class Result:
     """Base of the frozen dataclasses that the statistics return.
 
@@ -95,27 +102,37 @@ def table_html(frame: pd.DataFrame, most: int = 60, unit: str | None = None) -> 
 
     >>> import pandas as pd
     >>> shown = table_html(pd.DataFrame({"error_rate": [0.0512], "p_value": [5.6e-37], "n": [1200.0], "low": [-0.0]}))
-    >>> [cell in shown.replace("\xa0", " ") for cell in ("5.1 %", "&lt; 0.001", "1,200", "<td>0</td>")]
+    >>> [cell in shown.replace("\xa0", " ") for cell in ("5.1 %", "&lt; 0.001", "1,200", ">0</td>")]
     [True, True, True, True]
     """
-    import pandas as pd
-
     rows = frame.head(most)
     units, names = _units(rows, unit), _meanings([str(name) for name in rows.columns])
-    cells = {
-        number: [_cell(value, name, of) for value, of in zip(rows.iloc[:, number].tolist(), units, strict=True)]
+    cells = [
+        [_cell(value, name, of) for value, of in zip(rows.iloc[:, number].tolist(), units, strict=True)]
         for number, name in enumerate(names)
-    }
-    shown = pd.DataFrame(cells, index=rows.index).set_axis([str(name) for name in rows.columns], axis=1)
+    ]
+    sides = ["left" if _is_text(rows.iloc[:, number]) else "right" for number in range(len(names))]
+    head = _row("th", [str(name) for name in rows.columns], sides)
+    body = "\n".join(_row("td", list(row), sides) for row in zip(*cells, strict=True))
     more = f"<p>{len(frame) - most:,} more rows</p>" if len(frame) > most else ""
-    return shown.to_html(escape=True, index=False, border=0) + more
+    return f'<table class="dataframe">\n<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>{more}'
 
 
-LEVELS = ("value", "expected", "low", "high", "center", "lower", "upper", "statistic", "before", "after")
-CHANGES = ("change", "size", "difference")
-SHARES = r"(_rate|share|precision|coverage)(_low|_high|_before|_after|_of_change|_weighted)*$|^(share|positive_rate)_"
-CHANCES = r"^(p|probability.*|.*p_value|.*_probability)$"
-ISO_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00)"
+def _row(tag: str, cells: list[str], sides: list[str]) -> str:
+    """One row of a table, every cell escaped."""
+    inner = (
+        f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>' for text, side in zip(cells, sides, strict=True)
+    )
+    return f"<tr>{''.join(inner)}</tr>"
+
+
+def _is_text(column: pd.Series) -> bool:
+    from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
+
+    number = is_numeric_dtype(column) and not is_bool_dtype(column)
+    return not (
+        number or is_datetime64_any_dtype(column) or all(isinstance(one, int | float) for one in column.dropna())
+    )
 
 
 def _meanings(names: list[str]) -> list[str]:
@@ -180,3 +197,44 @@ def _number(value: float, name: str, unit: str | None) -> str:
     if size < 1e-4:
         return f"{value:.1e}".replace("-", say.MINUS)
     return say.number(value, 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3)
+
+
+class Shown:
+    """A table as `show` gives it: rendered where a notebook asks, the table itself in `.frame`."""
+
+    def __init__(self, frame: pd.DataFrame, unit: str | None, most: int):
+        self.frame, self._unit, self._most = frame, unit, most
+
+    def __repr__(self) -> str:
+        return repr(self.frame)
+
+    def _repr_html_(self) -> str:
+        return table_html(self.frame, self._most, self._unit)
+
+
+def show(table: pd.DataFrame | list, unit: str | None = None, most: int = 60) -> Shown:
+    """Show a table in a notebook as the incident page would: 4.6 %, 1.7 s, 18 May 2026 00:00 UTC, every cell escaped.
+
+    Parameters
+    ----------
+    table : DataFrame or list of dict
+        Such as `lm.window_metrics` gives.
+    unit : {"share", "score", "ms", "usd", "count"}, optional
+        What levels and changes are in, where neither the columns' names nor a column `metric` says so.
+    most : int
+        Rows shown at most.
+
+    Returns
+    -------
+    Shown
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> shown = show(pd.DataFrame({"error_rate": [0.0512], "latency_p95_ms": [1700.0]}))
+    >>> "1.7\xa0s" in shown._repr_html_()
+    True
+    """
+    import pandas as pd
+
+    return Shown(table if isinstance(table, pd.DataFrame) else pd.DataFrame(table), unit, most)
