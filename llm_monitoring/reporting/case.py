@@ -115,7 +115,7 @@ def open_case(
     Parameters
     ----------
     log : path, URL, dict of DataFrames or Log
-        A relative path is looked for from the current folder upward, then beside the package.
+        A relative path is looked for from the current folder upward, then in the package (``sample_data`` is there).
     until : time, optional
         The log as it was known then; None or "" takes all of it.
     alert : str or dict, optional
@@ -178,14 +178,14 @@ def read_log(log: Any, when: pd.Timestamp | None = None, plan: Plan | None = Non
 
 
 def find_log(log: Any) -> Any:
-    """A log as it can be opened: a relative path is looked for from here upward, then beside the package.
+    """A log as it can be opened: a relative path is looked for from here upward, then in the package and beside it.
 
     So a notebook finds ``sample_data`` from whatever folder it runs in.
     """
     if not isinstance(log, str | Path) or "://" in str(log) or Path(log).exists() or Path(log).is_absolute():
         return log
     here = Path.cwd()
-    beside = [base / log for base in (*here.parents, Path(__file__).parents[2])]
+    beside = [base / log for base in (*here.parents, *Path(__file__).parents[1:3])]
     return next((path for path in beside if path.exists()), log)
 
 
