@@ -71,6 +71,7 @@ _HOME = {
     "default_injections": "backtesting.injection",
     "review": "reviewing.widget",
     "explore": "exploring.explorer",
+    "show": "results",
     "open_case": "reporting.case",
     "report": "reporting.run",
     "watch": "watching.rounds",
