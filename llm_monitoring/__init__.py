@@ -67,6 +67,7 @@ _HOME = {
     "check": "alerts.checking",
     "control_charts": "alerts.charting",
     "review": "reviewing.widget",
+    "explore": "exploring.explorer",
     "open_case": "reporting.case",
     "report": "reporting.run",
     "QualityControlChart": "online",

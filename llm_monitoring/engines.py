@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import operator
 import re
+import shutil
+import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +32,9 @@ _unused: deque[str] = deque()  # names of tables in memory that nobody holds any
 def _connection():
     import ibis
 
-    return ibis.duckdb.connect()
+    folder = tempfile.mkdtemp(prefix="llm_monitoring-")  # private; what does not fit into memory is written there
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return ibis.duckdb.connect(temp_directory=folder)
 
 
 def engine():
@@ -70,17 +75,78 @@ def run(expr) -> pa.Table:
     import duckdb
 
     with LOCK:
-        while _unused:
-            engine().con.unregister(_unused.popleft())
-        backends, _ = expr._find_backends()
+        backend = _backend(expr)
         try:
-            return (backends[0] if backends else engine()).to_pyarrow(expr)
+            found = backend.to_pyarrow(expr)
         except duckdb.Error as error:
             if isinstance(error, duckdb.InternalException | duckdb.FatalException):
                 _connection.cache_clear()  # a failure inside the engine leaves it unusable: the next log gets another
                 words = f"the engine failed while it read the log ({str(error).splitlines()[0]})"
                 raise LogError(Fault("log", expected=words, remedy="Open the log again")) from error
             raise _broken_file(error) from error
+        for each in _sources(expr):
+            each.add(found)
+        return found
+
+
+def batches(expr, size: int = 50_000) -> Iterator[pa.RecordBatch]:
+    """The rows of an expression, `size` or fewer at a time, so that they never stand in memory together.
+
+    Nothing else may be asked of an engine before the last batch is there.
+    """
+    import duckdb
+
+    with LOCK:
+        backend, sources = _backend(expr), _sources(expr)
+        try:
+            for batch in backend.to_pyarrow_batches(expr, chunk_size=size):
+                for each in sources:
+                    each.add(batch)
+                yield batch
+        except duckdb.Error as error:
+            raise _broken_file(error) from error
+
+
+def _backend(expr):
+    while _unused:
+        engine().con.unregister(_unused.popleft())
+    backends, _ = expr._find_backends()
+    return backends[0] if backends else engine()
+
+
+class Loaded:
+    """How many rows, and bytes of Arrow, came out of an engine in answer to queries over a table."""
+
+    def __init__(self) -> None:
+        self.rows = self.bytes = 0
+
+    def add(self, found: pa.Table | pa.RecordBatch) -> None:
+        self.rows += found.num_rows
+        self.bytes += found.nbytes
+
+
+class _Counted:
+    """A stored table and its count; the table is held, so that no other one gets its identity."""
+
+    def __init__(self, rows: ir.Table):
+        self.stored, self.loaded = rows.op(), Loaded()
+
+
+_counted: weakref.WeakValueDictionary[int, _Counted] = weakref.WeakValueDictionary()
+
+
+def counted(rows: ir.Table) -> _Counted:
+    """Count from now on what is loaded of a table, for as long as the result is held."""
+    kept = _Counted(rows)
+    _counted[id(kept.stored)] = kept
+    return kept
+
+
+def _sources(expr) -> list[Loaded]:
+    """The counts of the tables that an expression reads."""
+    import ibis.expr.operations as ops
+
+    return [kept.loaded for each in expr.op().find(ops.Relation) if (kept := _counted.get(id(each)))]
 
 
 def _broken_file(error: Exception) -> Exception:
@@ -259,37 +325,49 @@ def json_path(key: str) -> str:
 
 
 def buckets(rows: ir.Table, column: str) -> ir.Table:
-    """The rows with ``_bucket``, ``int(sha256(column), 16) % 100000``, folded eight hex digits at a time.
+    """The rows with ``_bucket``, ``int(sha256(column), 16) % 100000``, folded four bytes at a time.
 
     The digest is a column of an inner query, so that the engine computes it once a row and not once a chunk.
     """
     import ibis
 
-    hashed = rows.mutate(_digest=sha256_hex(rows[column]))
+    engine = name(rows)
+    hashed = rows.mutate(_digest=_sha256(rows[column]))
+    if engine == "postgres":  # it would put the digest back into every chunk; a limit keeps it in its place
+        hashed = hashed.limit(2**62)
+    chunk = _four_bytes if engine == "postgres" else _eight_digits
     left = None
-    for i in range(0, 64, 8):
-        chunk = hex_number(hashed["_digest"].substr(i, 8)).cast("int64")
-        left = (chunk if left is None else left * ibis.literal(2**32, "int64") + chunk) % 100_000
+    for i in range(8):
+        number = chunk(hashed["_digest"], i)
+        left = (number if left is None else left * ibis.literal(2**32, "int64") + number) % 100_000
     return hashed.mutate(_bucket=left).drop("_digest")
 
 
-def sha256_hex(text: ir.StringValue):
-    """The SHA-256 of a text's UTF-8 bytes, in hex."""
-    if name(text) == "postgres":
-        raw = _builtin("convert_to", ("string", "string"), "binary")(text, "UTF8")
-        return _builtin("encode", ("binary", "string"), "string")(_builtin("sha256", ("binary",), "binary")(raw), "hex")
-    return text.hexdigest("sha256")
+def _sha256(text: ir.StringValue):
+    """The SHA-256 of a text's UTF-8 bytes: in hex, on PostgreSQL as bytes."""
+    if name(text) != "postgres":
+        return text.hexdigest("sha256")
+    raw = _builtin("convert_to", ("string", "string"), "binary")(text, "UTF8")
+    return _builtin("sha256", ("binary",), "binary")(raw)
 
 
-def hex_number(digits: ir.StringValue):
-    """Up to eight hex digits as a number."""
+def _four_bytes(digest: ir.BinaryValue, i: int):
+    """The i-th four bytes as a number."""
+    byte = _builtin("get_byte", ("binary", "int32"), "int32")
+    bytes_ = [byte(digest, 4 * i + k).cast("int64") for k in range(4)]
+    return functools.reduce(lambda number, each: number * 256 + each, bytes_)
+
+
+def _eight_digits(digest: ir.StringValue, i: int):
+    """The i-th eight hex digits as a number."""
     import ibis
 
+    digits = digest.substr(8 * i, 8)
     engine = name(digits)
     if engine == "duckdb":
         return (ibis.literal("0x") + digits).cast("int64")
     if engine == "pyspark":
         return _builtin("conv", ("string", "int32", "int32"), "string")(digits, 16, 10).cast("int64")
     alphabet = ibis.literal("0123456789abcdef")
-    places = [alphabet.find(digits.substr(i, 1)).cast("int32").cast("int64") * 16 ** (7 - i) for i in range(8)]
+    places = [alphabet.find(digits.substr(k, 1)).cast("int32").cast("int64") * 16 ** (7 - k) for k in range(8)]
     return functools.reduce(operator.add, places)

@@ -166,6 +166,7 @@ class Log:
         self._frames: dict[str, pd.DataFrame] = {}
         self._cuts: tuple[_Cut, ...] = ()
         self._overlaid = False
+        self._loaded = {name: engines.counted(table.raw.rows) for name, table in self._tables.items()}
         self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
 
     def __repr__(self) -> str:
@@ -203,6 +204,18 @@ class Log:
     def measures(self) -> tuple:
         """Measures of one's own, as `open_log` was given them."""
         return self._measures
+
+    @property
+    def loaded(self) -> pd.DataFrame:
+        """What came out of the engine so far, in answer to questions to this log and its cuts.
+
+        One row for each table that is there (the index), with `rows` and `bytes` (of Arrow). Rows of a join count for
+        every table in it, a row of sums as one row.
+        """
+        import pandas as pd
+
+        counts = {name: (each.loaded.rows, each.loaded.bytes) for name, each in self._loaded.items()}
+        return pd.DataFrame.from_dict(counts, orient="index", columns=["rows", "bytes"]).rename_axis("table")
 
     @property
     def known_until(self) -> pd.Timestamp | None:
@@ -269,6 +282,7 @@ class Log:
         log = copy.copy(self)
         read = validation.clean(given("reviews", reviews), Options(), strict=False)
         log._tables, log._overlaid = {**self._tables, "reviews": read}, True
+        log._loaded = {**self._loaded, "reviews": engines.counted(read.raw.rows)}
         for cache in ("_found", "_repeats", "_aside", "_written", "_frames"):
             kept = {name: value for name, value in getattr(self, cache).items() if name != "reviews"}
             setattr(log, cache, kept)

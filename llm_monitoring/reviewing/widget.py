@@ -215,7 +215,7 @@ class ReviewWidget(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The live view, and where nobody can press a key (papermill, nbconvert) a table, every cell escaped."""
         bundle = super()._repr_mimebundle_(**options)
-        if bundle is None or _somebody_watches():
+        if bundle is None or somebody_watches():
             return bundle
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "text/html": self._table()}, metadata
@@ -252,7 +252,7 @@ def _clean(text: str | None) -> str | None:
     return cut.encode(errors="replace").decode()
 
 
-def _somebody_watches() -> bool:
+def somebody_watches() -> bool:
     """Whether a person at a front end ran this cell: only they can be asked for input."""
     import sys
 
