@@ -109,7 +109,8 @@ def _print(guard: Guard, done: Round, say: Callable[[str], None], warn: Callable
         warn(f"{place} could not be read: {done.fault}")
     how = "could not be read" if done.fault is not None else f"read, {len(done.told)} told"
     owed = f", {done.waiting} still to be delivered" if done.waiting else ""
-    warn(f"{moment(datetime.now(UTC), year=True)}: {place} {how}{owed}")
+    last = f"; looked before at {moment(done.looked_before, year=True)}" if done.looked_before else ""
+    warn(f"{moment(datetime.now(UTC), year=True)}: {place} {how}{owed}{last}")
 
 
 def _until_stopped(guard: Guard, plan: Plan, say: Callable[[str], None], warn: Callable[[str], None]) -> int:

@@ -34,13 +34,18 @@ STALE = pd.Timedelta("1h")
 
 @dataclass(frozen=True)
 class Round:
-    """What one round did: the events `told`, those new at all, what it could not read, and what else is worth a line."""
+    """What one round did.
+
+    The events `told`, how many are `new`, how many deliveries are `waiting`, what could not be read, what else is worth
+    a line, and when the round before it looked.
+    """
 
     told: list[Event]
     new: int
     waiting: int
     fault: LogError | None
     lines: list[str]
+    looked_before: str | None
 
     def to_frame(self) -> pd.DataFrame:
         """The alerts delivered, with `event`: fired, recovered or reopened."""
@@ -103,7 +108,8 @@ class Guard:
         """Look at these layers (at none: only what is owed is sent), tell what is new, and ping where the log was read."""
         among = tuple(among)
         with self.state.round():
-            lines = self._clock()
+            before = self.state.fact("looked_at")
+            lines = self._clock(before)
             fault, new = self._look(among, lines) if among else (None, 0)
             told = self._tell()
             lines += self._failures()
@@ -111,11 +117,11 @@ class Guard:
             lines += self.boards.show(self.state, fault is None) if among else []
             if among and fault is None and self.heartbeat is not None:
                 lines += [f"heartbeat: {said}" for said in [beating.ping(self.heartbeat)] if said]
-        return Round(told, new, waiting, fault, lines)
+        return Round(told, new, waiting, fault, lines, before)
 
-    def _clock(self) -> list[str]:
+    def _clock(self, before: str | None) -> list[str]:
         """Note the time of this look; a clock that went back is told."""
-        now, before = datetime.now(UTC), self.state.fact("looked_at")
+        now = datetime.now(UTC)
         self.state.note("looked_at", str(iso(now)))
         if before is None or pd.Timestamp(before) <= pd.Timestamp(now):
             return []
