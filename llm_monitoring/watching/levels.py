@@ -38,7 +38,7 @@ class Levels:
 
     def usual_requests(self, feature: str, start: pd.Timestamp) -> float:
         """Requests that the window from `start` on had in the baseline at the same hours of the week; NaN where unknown."""
-        width = windows.width(self.features.loc[feature, "width"])
+        width = windows.width(str(self.features.loc[feature, "width"]))
         mine = self.hourly[self.hourly["feature_id"] == feature].set_index("hour")["requests"]
         hours = [_hour_of_week(start + i * HOUR) for i in range(max(round(width / HOUR), 1))]
         return float(mine.reindex(hours).sum(min_count=len(hours)) * min(width / HOUR, 1.0))
@@ -102,7 +102,7 @@ def _by_hour(counts: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd
     grid = pd.date_range(start, until, freq="h", inclusive="left")
     totals = counts.groupby(windows.floor(counts["window_start"], "1h"))["requests"].sum().reindex(grid, fill_value=0)
     if len(totals) < 2 * WEEK / HOUR:
-        by_day = totals.groupby(totals.index.hour).mean() if len(totals) else pd.Series(dtype=float)
+        by_day = totals.groupby([at.hour for at in totals.index]).mean() if len(totals) else pd.Series(dtype=float)
         return pd.DataFrame({"hour": range(168), "requests": [by_day.get(hour % 24, np.nan) for hour in range(168)]})
     slots = totals.groupby([_hour_of_week(at) for at in totals.index]).mean()
     return slots.rename_axis("hour").rename("requests").reset_index()

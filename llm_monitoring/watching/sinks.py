@@ -77,12 +77,13 @@ class AppriseSink(Sink):
 
         super().__init__(wanted, url)
         with _said_by_apprise([]):
-            self.service = apprise.Apprise.instantiate(url)
-        if self.service is None:
+            service = apprise.Apprise.instantiate(url)
+        if service is None:
             raise ConfigError(
                 f"[[sinks]] url = {quote(self.shown)}; expected an address that Apprise can read (see its wiki), jsonl://PATH, "
                 "prometheus://HOST:PORT or otlp://HOST:PORT"
             )
+        self.service = service
         if "overflow=" not in url:
             self.service.overflow_mode = apprise.OverflowMode.SPLIT
 
