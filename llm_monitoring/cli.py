@@ -488,7 +488,9 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
 @main.command(epilog=example("llm-monitoring watch my_log --plan monitoring.toml --state watch.db --once"))
 @opens_log()
 @PLAN
-@click.option("--state", metavar="FILE", required=True, help="What is known and what is owed: made where it is absent.")
+@click.option(
+    "--state", metavar="FILE", default="watch.db", show_default=True, help="What is known and owed; made where absent."
+)
 @click.option("--once", is_flag=True, help="One round, for cron.")
 @click.option("--heartbeat", metavar="URL", help="Asked for after each round that has read LOG: a dead man's switch.")
 @click.option("--test-sinks", is_flag=True, help="Send one message to each sink of the plan, and look at nothing.")

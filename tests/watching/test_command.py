@@ -171,3 +171,31 @@ def test_a_page_that_cannot_be_written_is_told_and_tried_twice(watched, monkeypa
         found = lm.watch(str(watched.log.folder), watched.plan, watched.state)
     assert tries == ["a1", "a1"]
     assert pd.isna(found["alert_id"]).sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[[sinks]]\nurl = 'jsonl://a'\n[[sinks]]\nurl = 'jsonl://b'\nlayer = []\n",
+         "plan.toml line 5: 'layer' is no key of [[sinks]]; the nearest is 'layers'"),
+        ("[[sinks]]\nlayers = []\n", "plan.toml line 1: [[sinks]] url is missing; expected a value"),
+        ("[[sinks]]\nurl = 'jsonl://a'\nlayers = ['qualty']\n",
+         "plan.toml line 3: [[sinks]] layers = 'qualty'; expected 'infrastructure', 'cost' or 'quality'"),
+        ("[[sinks]]\nurl = 's3cret'\n", "plan.toml line 2: [[sinks]] url = 's3cret'; expected an address with its kind in "
+         "front, such as jsonl://alerts.jsonl or slack://..."),
+        ("[sinks]\nurl = 'slack://s3cret'\n", "plan.toml line 1: [sinks] = 'dict'; expected tables, each under a line [[sinks]]"),
+        ("[watch]\nfirst_round = 'today'\n", "plan.toml line 2: [watch] first_round = 'today'; expected a whole number of s, min, "
+         "h, d or w, such as '1h'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_plan_is_named_with_its_line(bursting, text, sentence):
+    (bursting / "plan.toml").write_text(text)
+    found = run(bursting, "--once")
+    assert (found.exit_code, found.stderr) == (2, f"ConfigError: {sentence}\n")
+
+
+def test_every_key_of_a_sink_may_be_empty(bursting):
+    with (bursting / "plan.toml").open("a") as plan:
+        plan.write("layers = []\nfeatures = []\nseverity = []\n")
+    assert run(bursting, "--once").exit_code == 0
+    assert lines_of(bursting / "told.jsonl") == []
