@@ -2,7 +2,8 @@
 
 Latent quality of an answer = feature + category + model + session + weekday + a slow wave + Student noise; the judge adds
 noise of its own and rounds; people see the latent quality. Effects, times, scopes and logged changes come from priors of
-their own.
+their own. Nothing but the effect tells a culprit from a decoy: both are of every kind and scope, go live in working hours,
+and every logged change of a prompt or model is a new version in the traffic, harmful or not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ KINDS = (
     "control_mix", "control_chance", "control_judge",
 )  # fmt: skip
 START = pd.Timestamp("2026-03-02", tz="UTC")
-BASELINE = 21
+CHANGE_KINDS = ("deployment", "prompt", "rag_index", "config", "model_version")
 
 
 @dataclass
@@ -33,6 +34,7 @@ class World:
     onset: pd.Timestamp | None
     drop: float
     judged_a_day: int
+    baseline: int = 21
 
 
 def make_world(kind: str, seed: int, days_after: float = 1.0) -> World:
@@ -40,9 +42,10 @@ def make_world(kind: str, seed: int, days_after: float = 1.0) -> World:
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     shape = _shape(rng)
     per_day, judged = shape["requests_a_day"], shape["judged_a_day"]
-    days = BASELINE + 8 + int(np.ceil(days_after))
+    baseline = int(rng.integers(14, 36))
+    days = baseline + 8 + int(np.ceil(days_after))
     frame = _traffic(rng, shape, days, per_day)
-    onset_day = BASELINE + rng.uniform(0.1, 0.9)
+    onset_day = baseline + _working_hour(rng)
     drop = float(rng.choice([0.15, 0.35, 0.8]))
     hit, where, ramp = _who(kind, rng, frame, shape)
     day = frame.pop("day").to_numpy()
@@ -57,24 +60,19 @@ def make_world(kind: str, seed: int, days_after: float = 1.0) -> World:
     failed = rng.uniform(size=len(frame)) < 0.01 + (0.15 * drop * dose * hit if kind == "errors" else 0)
     frame["error"] = np.where(failed, "upstream failed", None)
     frame["finish_reason"] = np.where(failed, "error", "end_turn")
-    if kind in ("model_all", "model_one"):
-        frame["model_id"] = np.where(
-            hit & (day >= onset_day), frame["model_id"] + "-2026-03-20", frame["model_id"] + "-2026-01-01"
-        )
-    else:
-        frame["model_id"] = frame["model_id"] + "-2026-01-01"
-    if kind in ("prompt", "two_changes"):
-        touched = (frame["feature_id"] == where["feature_id"]).to_numpy() & (day >= onset_day)
-        frame["prompt_version"] = np.where(touched, "v8", "v7")
+    changes, causes = _changes(kind, rng, shape, onset_day, where, days)
+    frame = _versions(frame, day, changes)
     judge_shift = (day >= onset_day) * drop if kind == "control_judge" else 0.0
     judgements = _judge(rng, frame, quality - judge_shift, judged / per_day)
-    changes, causes = _changes(kind, rng, shape, onset_day, where, days)
-    tables = {"requests": frame, "judgements": judgements, "changes": changes}
-    world = World(
-        kind, tables, {}, causes, hit, where, None if kind.startswith("control") else _time(onset_day), drop, judged
-    )
-    _fire(world, rng, day, onset_day, shape, quality, days_after)
+    tables = {"requests": frame, "judgements": judgements, "changes": _logged(rng, changes)}
+    onset = None if kind.startswith("control") else _time(onset_day)
+    world = World(kind, tables, {}, causes, hit, where, onset, drop, judged, baseline)
+    _fire(world, rng, day, quality, days_after)
     return world
+
+
+def _working_hour(rng) -> float:
+    return float(rng.uniform(8, 18)) / 24
 
 
 def _shape(rng) -> dict:
@@ -182,12 +180,13 @@ def _judge(rng, frame, quality, rate) -> pd.DataFrame:
 
 
 def _changes(kind, rng, shape, onset_day, where, days) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    count = int(rng.integers(5, 31))
+    """All changes with the day on which each went live; a prompt may name its category, a model version its model."""
     rows = []
-    for i in range(count):
-        kind_of = rng.choice(["deployment", "prompt", "rag_index", "config"])
-        scope = rng.choice(shape["features"]) if kind_of != "config" and rng.uniform() > 0.1 else None
-        rows.append((f"chg-{i:02d}", rng.uniform(1, days - 0.5), kind_of, scope))
+    for i in range(int(rng.integers(5, 31))):
+        of = str(rng.choice(CHANGE_KINDS))
+        hit = {"feature_id": rng.choice(shape["features"]), "category": rng.choice(shape["categories"])}
+        hit["model"] = rng.choice(shape["models"]) if rng.uniform() < 0.5 else None
+        rows.append((f"chg-{i:02d}", rng.integers(1, days - 1) + _working_hour(rng), of, *_scope(rng, of, hit)))
     truth = {
         "model_all": "model_version", "model_one": "model_version", "prompt": "prompt", "two_changes": "prompt",
         "rag": "rag_index", "cost": "deployment", "latency": "deployment", "errors": "deployment",
@@ -199,18 +198,54 @@ def _changes(kind, rng, shape, onset_day, where, days) -> tuple[pd.DataFrame, tu
         "control_judge": ("judge",),
     }.get(kind, ("culprit",))
     if truth:
-        unscoped = truth == "model_version" or rng.uniform() < 0.1
-        rows.append(
-            ("culprit", onset_day + rng.normal(0, 4) / 1440, truth, None if unscoped else where.get("feature_id"))
-        )
+        named = {"model": rng.choice([None, *shape["models"]])} if len(shape["models"]) == 1 else {}
+        rows.append(("culprit", onset_day, truth, *_scope(rng, truth, named | where)))
     if kind == "two_changes":
-        rows.append(("near", onset_day + rng.uniform(2, 10) / 24, "deployment", where["feature_id"]))
-    table = pd.DataFrame(rows, columns=["change_id", "day", "kind", "feature_id"])
-    table["timestamp"] = [_time(max(d, 0.01)) for d in table.pop("day")]
-    return table.assign(description="a change").sort_values("timestamp", ignore_index=True), causes
+        away = rng.uniform(2, 10) / 24 * rng.choice([-1, 1])
+        rows.append(("near", onset_day + away, "deployment", where["feature_id"], None, None))
+    table = pd.DataFrame(rows, columns=["change_id", "day", "kind", "feature_id", "category", "model"])
+    table = table.astype(object).where(table.notna(), None).astype({"day": float})
+    return table.sort_values("day", ignore_index=True), causes
 
 
-def _fire(world: World, rng, day, onset_day, shape, quality, days_after) -> None:
+def _scope(rng, of: str, hit: dict) -> tuple[str | None, str | None, str | None]:
+    """What a change of this kind writes down of whom it reaches: feature, category, model; one in ten writes nothing."""
+    silent, narrow = rng.uniform() < 0.1, rng.uniform() < 0.2
+    if of == "model_version":
+        return None, None, hit.get("model")
+    feature = None if silent or of == "config" else hit.get("feature_id")
+    return feature, hit.get("category") if feature and narrow and of == "prompt" else None, None
+
+
+def _versions(frame: pd.DataFrame, day: np.ndarray, changes: pd.DataFrame) -> pd.DataFrame:
+    """Every change of a prompt or model is seen on the rows that it reaches, from the moment it goes live."""
+    prompt, model = np.full(len(frame), "v1", object), np.full(len(frame), "-2026-01", object)
+    for k, row in enumerate(changes.itertuples()):
+        reached = day >= row.day
+        for column, value in (("feature_id", row.feature_id), ("category", row.category), ("model_id", row.model)):
+            reached &= (frame[column] == value).to_numpy() if value is not None else True
+        if row.kind == "prompt":
+            prompt[reached] = f"v{k + 2}"
+        if row.kind == "model_version":
+            model[reached] = _suffix(k)
+    return frame.assign(prompt_version=prompt, model_id=frame["model_id"] + model)
+
+
+def _logged(rng, changes: pd.DataFrame) -> pd.DataFrame:
+    """The table of changes as people wrote it, minutes off; a model version by its new id."""
+    at = changes["day"] + rng.normal(0, 4, len(changes)) / 1440
+    ids = [None if model is None else model + _suffix(k) for k, model in enumerate(changes["model"])]
+    table = changes.drop(columns=["day", "model"]).assign(
+        timestamp=[_time(max(d, 0.01)) for d in at], model_id=ids, description="a change"
+    )
+    return table.sort_values("timestamp", ignore_index=True)
+
+
+def _suffix(k: int) -> str:
+    return f"-2026-02-{k:02d}"
+
+
+def _fire(world: World, rng, day, quality, days_after) -> None:
     """The alert of a plain daily z-chart on the touched feature that shows it first, and 20 reviews; then the log ends."""
     metric, direction = {
         "cost": ("avg_cost_per_request_usd", "up"), "latency": ("latency_p95_ms", "up"), "errors": ("error_rate", "up"),
@@ -227,17 +262,12 @@ def _fire(world: World, rng, day, onset_day, shape, quality, days_after) -> None
         }[world.kind]
         rows = frame.assign(day=day.astype(int), value=value)
     daily = rows.groupby(["feature_id", "day"])["value"].mean().unstack(0)
-    base = daily[daily.index < BASELINE]
+    base = daily[daily.index < world.baseline]
     z = (daily - base.mean()) / base.std()
-    late = z[(z.index >= (2 if world.kind == "control_chance" else BASELINE))]
-    if world.kind == "control_chance":
-        late = late[late.index >= 10]
-        fired_day, feature = late.stack().idxmax()
-    else:
-        touched = frame.loc[world.hit, "feature_id"].unique() if world.onset is not None else daily.columns
-        late = late[[name for name in late.columns if name in set(touched)]]
-        over = late.stack()[lambda s: s > 3]
-        fired_day, feature = over.index[0] if len(over) else late[late.index <= BASELINE + 6].stack().idxmax()
+    touched = frame.loc[world.hit, "feature_id"].unique() if world.onset is not None else daily.columns
+    week = z.loc[world.baseline : world.baseline + 6, [name for name in z.columns if name in set(touched)]].stack()
+    over = week[week > 3]
+    fired_day, feature = over.index[0] if len(over) else week.idxmax()
     fired = START + pd.Timedelta(days=int(fired_day) + 1)
     world.alert = {
         "metric": metric, "direction": direction, "feature_id": feature, "fired_at": fired,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from llm_monitoring.alerts.alert import COLUMNS, Alert
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.results import iso
 from llm_monitoring.wording import NBSP, amount, moment, number, span
 
 SEVERITIES = ("critical", "warning", "info")
@@ -48,23 +49,38 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
     events : iterable of Alert
     plan : Plan
     end : Timestamp, optional
-        The last moment known: what is told later is left out.
+        The last moment known: what is told later is left out, and what is over by then has ended.
 
     Returns
     -------
     DataFrame
-        The columns of `COLUMNS`, most severe first, then earliest.
+        The columns of `COLUMNS`, most severe first, then earliest. `attrs["ended"]` says of each id when it ended, None
+        where it is still open at `end`.
     """
     groups = same_cause(events, plan.quality.same_cause_days, end)
     told = _distinct_ids([_row(group, plan) for group in groups])
     rows = [{name: getattr(row, name) for name in COLUMNS} for row in told]
+    ended = [_ended(group, end) for group in groups]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: TEXT if kind == "str" else kind for name, kind in COLUMNS.items()})
     order = table.assign(
         severity=table["severity"].map({name: rank for rank, name in enumerate(SEVERITIES)}),
         feature_id=table["feature_id"].fillna(""),
     ).sort_values(["severity", "fired_at", "feature_id", "metric"], kind="stable")
-    return table.loc[order.index].reset_index(drop=True)
+    table = table.loc[order.index].reset_index(drop=True)
+    table.attrs["ended"] = {name: ended[at] for name, at in zip(table["alert_id"], order.index)}
+    return table
+
+
+def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
+    """When all alerts of a cause were over: two windows have passed since the last one outside, and none is a test."""
+    ends = []
+    for alert in group:
+        charted = alert.rule == "chart" or (alert.rule == "limit" and alert.layer == "infrastructure")
+        if log_end is None or not charted or alert.ended + 2 * (alert.fired_at - alert.window_start) > log_end:
+            return None
+        ends.append(alert.ended)
+    return iso(max(ends))
 
 
 def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = None) -> list[list[Alert]]:
