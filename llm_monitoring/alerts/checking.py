@@ -12,7 +12,7 @@ from llm_monitoring.alerts.alert import Alert, read_alert
 from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
-from llm_monitoring.alerts.measurements import hourly, span_of
+from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, quote
@@ -62,10 +62,15 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
     log = open_with(log, plan)
     log.validate()
     log = log if until is None else log.until(until)
-    span = span_of(log, plan, log.known_until)
-    if span is None:
-        return alerts_table([], plan)
+    return checked(log, plan)[0]
+
+
+def checked(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
+    """The alerts of an open log, and the charts behind them."""
     charted = control_charts(log, plan)
+    span = charted.span
+    if span is None:
+        return alerts_table([], plan), charted
     total = round(charted.arl0 * plan.quality.false_alarms_per_month / 30)
     share = plan.quality.false_alarms_per_month / total
     events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
@@ -76,7 +81,7 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
         events += probe_events(log, share) if plan.quality.probes else []
     table = alerts_table(events, plan)
     table.attrs |= {"charts": total, "false_alarms_per_month": plan.quality.false_alarms_per_month}
-    return table
+    return table, charted
 
 
 def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, plan: Plan | Any = None) -> Alert:

@@ -69,16 +69,17 @@ def _is_among(rows: ir.Table, column: str, values: Any) -> ir.BooleanValue:
 
 
 def planted(
-    log: Log, injection: Injection, wanted: list[Measure], seed: int, own: tuple[Measure, ...] = ()
+    log: Log, base: pd.DataFrame, injection: Injection, seed: int, own: tuple[Measure, ...] = ()
 ) -> pd.DataFrame:
     """Hourly sums of the metrics that a fault moves, as if it were in the log from beginning to end.
 
     Parameters
     ----------
     log : Log
+    base : DataFrame
+        Hourly sums (`TALLIES`) of those metrics as the log has them.
     injection : Injection
         Of refusals, abandonment or cost.
-    wanted : list of Measure
     seed : int
     own : tuple of Measure
 
@@ -87,9 +88,8 @@ def planted(
     DataFrame
         `TALLIES` of the features that it hits.
     """
-    base = hourly(log, wanted, own)
     inside = touched_log(log, injection, seed)
-    part = base if inside is log else hourly(inside, wanted, own)
+    part = base if inside is log else hourly(inside, [measure(name, own) for name in METRICS[injection.what]], own)
     if part.empty:
         return no_tallies()
     moved = _times(part, injection.size) if injection.what == "cost" else _more(part, injection.size, seed)
