@@ -62,10 +62,10 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
     log = open_with(log, plan)
     log.validate()
     log = log if until is None else log.until(until)
-    return checked(log, plan)[0]
+    return with_charts(log, plan)[0]
 
 
-def checked(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
+def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     """The alerts of an open log, and the charts behind them."""
     charted = control_charts(log, plan)
     span = charted.span

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.charting import PlanCharts
-from llm_monitoring.alerts.checking import checked
+from llm_monitoring.alerts.checking import with_charts
 from llm_monitoring.alerts.measurements import KEYS, SUMS, Span, hourly
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.charts.predictive import ControlChart
@@ -49,7 +49,7 @@ class Replay:
     @classmethod
     def of(cls, log: Log, plan: Plan) -> Replay:
         """One check of the whole log, its charts kept."""
-        alerts, charted = checked(log, plan)
+        alerts, charted = with_charts(log, plan)
         return cls(log, plan, charted, alerts)
 
     @property
