@@ -195,7 +195,8 @@ def _split(name: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (str(name), None)
 
 
-NO_ERROR = frozenset({"", "false", "0", "no", "none", "null", "nan"})
+#: What stands in `error` where there is none: a flag, a word for nothing, an empty object or list.
+NO_ERROR = ("", "false", "0", "no", "none", "null", "nan", "{}", "[]")
 
 
 def failed(error: object, finish_reason: str | None) -> bool:
