@@ -379,15 +379,19 @@ def _call_outs(ax, at, value, n, alarm, unit: str, changes: list[np.datetime64])
             14 + max((gap for gap in (_pixels(ax, when, at[i]) for when in changes) if 0 < gap < 80), default=0) * left
         )
         ax.annotate(
-            f"alarm: {amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (-away if left else away, 0),
+            f"alarm: {amount(value[i], unit)}{_n_below(n[i])}", (at[i], value[i]), (-away if left else away, 0),
             textcoords="offset points", ha="right" if left else "left", va="center", color=VERMILION, weight="bold",
         )  # fmt: skip
     for i in still[-1:]:
         under = value[i] > sum(ax.get_ylim()) / 2
         ax.annotate(
-            f"so far\n{amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (0, -11 if under else 11),
+            f"so far\n{amount(value[i], unit)}{_n_below(n[i])}", (at[i], value[i]), (0, -11 if under else 11),
             textcoords="offset points", ha="center", va="top" if under else "bottom", color=MUTE,
         )  # fmt: skip
+
+
+def _n_below(n: float) -> str:
+    return f"\nn = {n:,.0f}" if np.isfinite(n) else ""
 
 
 def _pixels(ax, first: np.datetime64, second: np.datetime64) -> float:

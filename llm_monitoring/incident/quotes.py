@@ -82,7 +82,7 @@ def _told(log: Log, alert: Alert, rows: pd.DataFrame, reviews: Any) -> pd.DataFr
     if not len(read):
         return made
     verdict = made["request_id"].map(majority(read).set_index("request_id")["verdict"])
-    note = made["request_id"].map(read.groupby("request_id")["note"].last())
+    note = made["request_id"].map(read.reindex(columns=["request_id", "note"]).groupby("request_id")["note"].last())
     why = note.where(note.map(_has_text) & (verdict == "real"), made["why"])
     bad = (made["bad"] & (verdict != "false_positive")) | (alert.judged & (verdict == "real"))
     return made.assign(bad=bad, why=why, rank=made["rank"].where(verdict != "real", 0))

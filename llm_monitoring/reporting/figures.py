@@ -59,7 +59,8 @@ def _chart(results: Mapping[str, Any]) -> str:
     words = f"{len(frame)} windows, {len(loud)} outside the limits"
     if loud:
         first = loud[0]
-        words += f"; first {say.moment(first['window_start'])}: {say.amount(first['value'], triage['unit'])}, n {first['n']:,}"
+        words += f"; first {say.moment(first['window_start'])}: {say.amount(first['value'], triage['unit'])}"
+        words += f", n {first['n']:,.0f}" if first["n"] is not None else ""
     return _both(
         lambda ax, slim: drawing.control_chart(frame, ax, triage["unit"], changes=changes, narrow=slim),
         "chart", f"Control chart of {say.metric_words(triage['metric'])} in {of}", f"{words}.",
