@@ -488,7 +488,9 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
 @main.command(epilog=example("llm-monitoring watch my_log --plan monitoring.toml --state watch.db --once"))
 @opens_log()
 @PLAN
-@click.option("--state", metavar="FILE", required=True, help="What is known and what is owed: made where it is absent.")
+@click.option(
+    "--state", metavar="FILE", default="watch.db", show_default=True, help="What is known and owed; made where absent."
+)
 @click.option("--once", is_flag=True, help="One round, for cron.")
 @click.option("--heartbeat", metavar="URL", help="Asked for after each round that has read LOG: a dead man's switch.")
 @click.option("--test-sinks", is_flag=True, help="Send one message to each sink of the plan, and look at nothing.")
@@ -504,6 +506,26 @@ def watch(log: str, opening: dict[str, Any], **options) -> None:
     from llm_monitoring.watching.command import watch_log
 
     sys.exit(watch_log(log, opening, **options, say=click.echo, warn=functools.partial(click.echo, err=True)))
+
+
+@main.command(epilog=example("llm-monitoring export prometheus my_log --plan monitoring.toml --out prometheus"))
+@click.argument("format", type=click.Choice(["prometheus"]))
+@opens_log()
+@PLAN
+@click.option("--out", metavar="DIR", required=True, help="Folder of the files.")
+def export(log: str, opening: dict[str, Any], format: str, plan: str | None, out: str) -> None:
+    """Write the infrastructure layer of a plan for another tool.
+
+    FORMAT is prometheus: rules.yml, which promtool accepts, and dashboard.json for Grafana. Both read the numbers that
+    watch shows where the plan has a sink such as prometheus://127.0.0.1:9464.
+    """
+    import llm_monitoring as lm
+    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.watching.prometheus import export_prometheus
+
+    watched = read_plan(plan)
+    for path in export_prometheus(lm.open_log(log, **_with_scales(opening, watched)), watched, out):
+        click.echo(path)
 
 
 @main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))
