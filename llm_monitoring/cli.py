@@ -249,6 +249,45 @@ def _alert_lines(alerts, as_json: bool):
         yield f"Expected false alarms: {budget:g} a month over {charts} charts and tests together."
 
 
+@main.command(epilog=example("llm-monitoring backtest sample_data --inject --out backtest.html"))
+@opens_log()
+@PLAN
+@click.option(
+    "--incidents", metavar="FILE", help="What happened: a folder of reports, or a CSV or JSON Lines file of incidents."
+)
+@click.option("--inject", is_flag=True, help="Plant faults of known size into quiet stretches of the log.")
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="Sampling rates (rate=0.05,0.2) or budgets (false_alarms_per_month=0.5,1) to compare.",
+)
+@click.option("--out", metavar="FILE", default="backtest.html", show_default=True, help="The page.")
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> None:
+    """Replay a plan against LOG: what it would have seen, how late, how often for nothing, and what it can see at all.
+
+    Nothing of LOG is altered. The last line printed is the path of the page.
+
+    Exit code: 0 the page was written, 2 the call or the input is wrong, 3 LOG holds no request to measure.
+    """
+    import llm_monitoring as lm
+    from llm_monitoring import addresses
+    from llm_monitoring.alerts.plan import open_with, read_plan
+    from llm_monitoring.backtesting.command import backtest_log
+
+    watched = read_plan(plan)
+    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
+    if not opened.count("requests"):
+        tell(opened.notices)
+        click.echo(f"{addresses.masked(log)}: no request to measure", err=True)
+        sys.exit(3)
+    lines = backtest_log(opened, log, watched, **options)
+    tell(opened.notices)
+    for line in lines:
+        click.echo(line)
+
+
 @main.command(epilog=example("llm-monitoring judge sample_data --model judge-small --rate 0.05 --budget 5 --dry-run"))
 @opens_log()
 @click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
@@ -444,6 +483,27 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
     flags += "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in opening.items())
     flags += f" --plan {shlex.quote(plan)}" if plan else ""
     click.echo(f"then: llm-monitoring report {log}{flags} --reviews {out}")
+
+
+@main.command(epilog=example("llm-monitoring watch my_log --plan monitoring.toml --state watch.db --once"))
+@opens_log()
+@PLAN
+@click.option("--state", metavar="FILE", required=True, help="What is known and what is owed: made where it is absent.")
+@click.option("--once", is_flag=True, help="One round, for cron.")
+@click.option("--heartbeat", metavar="URL", help="Asked for after each round that has read LOG: a dead man's switch.")
+@click.option("--test-sinks", is_flag=True, help="Send one message to each sink of the plan, and look at nothing.")
+@click.option("--ack", metavar="ID", help="Hold an alert back; needs --until.")
+@click.option("--until", metavar="TIME", help="Until when, such as 2026-05-20T08:00Z.")
+def watch(log: str, opening: dict[str, Any], **options) -> None:
+    """Watch LOG: tell each alert once to the sinks of the plan, as long as it runs or for one round.
+
+    What is told is printed; when it last looked, and what it could not read or deliver, goes to standard error.
+
+    Exit code of --once: 0 nothing new, 1 something was told, 2 the call or the plan is wrong, 3 LOG could not be read.
+    """
+    from llm_monitoring.watching.command import watch_log
+
+    sys.exit(watch_log(log, opening, **options, say=click.echo, warn=functools.partial(click.echo, err=True)))
 
 
 @main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_monitoring import engines, textfiles
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.schema import FILE, ROW, Table
+from llm_monitoring.schema import FILE, RESERVED, ROW, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -21,8 +21,10 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".csv": "csv",
+    ".tsv": "csv",
 }
 PACKED = (".gz", ".zst")
+UNNAMED = f"{RESERVED}unnamed"  # a column of CSV without a name: an index that pandas wrote
 WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through to find every column
 
 
@@ -182,14 +184,18 @@ def _of_arrow(schema: Table, file: Path, name: str, kind: Any) -> str | None:
 
 
 def _csv(schema: Table, files: list[Path]) -> list[Part]:
-    alike: dict[tuple, list[Path]] = {}
+    alike: dict[textfiles.Header, list[Path]] = {}
     for file in files:
         alike.setdefault(textfiles.csv_header(file, schema.name), []).append(file)
     parts = []
-    for (delimiter, *names), group in alike.items():
+    for header, group in alike.items():
+        names = [name or f"{UNNAMED}{place}" for place, name in enumerate(header.names)]
         columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
-        options = f"auto_detect=false, header=true, delim={_quoted(delimiter)}, quote='\"', escape='\"'"
-        scan = f"read_csv({_list(group)}, {options}, columns={{{columns}}}, filename='{FILE}', max_line_size=67108864)"
+        options = f"auto_detect=false, header=true, skip={header.before}, delim={_quoted(header.delimiter)}"
+        options += f", quote='\"', escape='\"', columns={{{columns}}}, filename='{FILE}', max_line_size=67108864"
+        scan = f"read_csv({_list(group)}, {options})"
+        unnamed = [_name(name) for name in names if name.startswith(UNNAMED)]
+        scan = f"(SELECT * EXCLUDE ({', '.join(unnamed)}) FROM {scan})" if unnamed else scan
         parts.append(Part("csv", group, scan, {}))
     return parts
 
@@ -240,14 +246,10 @@ def _described(sql: str, schema: Table, files: list[Path]) -> list[tuple[str, st
     try:
         return [(row[0], row[1]) for row in engines.fetched(sql)]
     except duckdb.Error as error:
-        faults: list[Fault] = []
-        for file in files:
-            if textfiles.is_array(file):
-                fault = textfiles.broken_array(file, schema.name)
-                faults += [fault] if fault else []
-            else:
-                faults += [fault for _, _, fault in textfiles.broken_lines(file, "jsonl", schema.name)]
-        first = Fault(schema.name, files[0].name, expected=str(error).splitlines()[0])
+        faults = [fault for file in files for fault in textfiles.faults(file, "jsonl", schema.name)]
+        words = str(error).splitlines()[0]
+        words = "holds no JSON object; expected one a line" if "non-record" in words else words
+        first = Fault(schema.name, files[0].name, expected=words)
         raise LogError(faults or first, len(faults) or 1) from error
 
 

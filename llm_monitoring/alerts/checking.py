@@ -75,7 +75,7 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
         events += abandonment_events(leaving, plan, span)
         events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
         events += probe_events(log, share) if plan.quality.probes else []
-    table = alerts_table(events, plan)
+    table = alerts_table(events, plan, span.end)
     table.attrs |= {"charts": total, "false_alarms_per_month": plan.quality.false_alarms_per_month}
     return table
 
