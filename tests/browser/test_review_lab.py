@@ -260,7 +260,7 @@ def test_voila_serves_the_widget_and_the_explorer_to_readers_without_a_notebook(
         table.to_json(root / "served" / f"{name}.jsonl", orient="records", lines=True, date_format="iso")
     explorer = "lm.explore('served', metric='mean_quality')"
     notebook(root / "served.ipynb", SET_UP, REVIEW.format(out="served.jsonl"), explorer)
-    page, watch = open_page(1200, 1600)
+    page, _ = open_page(1200, 1600)
     page.goto(f"{url}/voila/render/served.ipynb", wait_until="domcontentloaded")
     shown = widget(page)
     shown.focus()
