@@ -93,7 +93,9 @@ class Injection:
             return f"× {self.size:g}"
         sign = "+" if self.size > 0 else MINUS
         return (
-            f"{sign}{abs(self.size):g}" if self.what == "quality" else f"+{number(100 * self.size, _places(self.size))}{NBSP}points"
+            f"{sign}{abs(self.size):g}"
+            if self.what == "quality"
+            else f"+{number(100 * self.size, _places(self.size))}{NBSP}points"
         )
 
     @property

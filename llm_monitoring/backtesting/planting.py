@@ -68,7 +68,9 @@ def _is_among(rows: ir.Table, column: str, values: Any) -> ir.BooleanValue:
     return rows[column].isin(several).fill_null(False)
 
 
-def planted(log: Log, injection: Injection, wanted: list[Measure], seed: int, own: tuple[Measure, ...] = ()) -> pd.DataFrame:
+def planted(
+    log: Log, injection: Injection, wanted: list[Measure], seed: int, own: tuple[Measure, ...] = ()
+) -> pd.DataFrame:
     """Hourly sums of the metrics that a fault moves, as if it were in the log from beginning to end.
 
     Parameters
@@ -247,18 +249,26 @@ def _moves(score: np.ndarray, size: float, low: float, high: float, u: np.ndarra
     reach, most = abs(size), high - low
     if moved(most).mean() <= reach:
         return np.sign(size) * moved(most)
-    found = optimize.brentq(lambda r: moved(r).mean() - reach, 0.0, most, xtol=1e-4) if moved(reach).mean() < reach else reach
+    found = (
+        optimize.brentq(lambda r: moved(r).mean() - reach, 0.0, most, xtol=1e-4)
+        if moved(reach).mean() < reach
+        else reach
+    )
     return np.sign(size) * moved(found)
 
 
 def _moved(dimensions: Mapping[str, Any], by: float, low: float, high: float) -> dict[str, Any]:
     return {
-        name: min(max(value + by, low), high) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        name: min(max(value + by, low), high)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else value
         for name, value in dimensions.items()
     }
 
 
-def _following(judged: pd.DataFrame, flagged: pd.Series, before: np.ndarray, after: np.ndarray, u: pd.Series) -> pd.Series:
+def _following(
+    judged: pd.DataFrame, flagged: pd.Series, before: np.ndarray, after: np.ndarray, u: pd.Series
+) -> pd.Series:
     """Flags after the scores moved: as often as the log's answers with the new score are flagged."""
     if judged.empty:
         return flagged

@@ -96,7 +96,9 @@ class Trials:
         dimensions = answers.dimension_names(self.replay.log.table("judgements"))
         return ("mean_quality", "flagged_rate", *(f"mean_{name}" for name in dimensions))
 
-    def _seen(self, injection: Injection, keys: list, base: pd.DataFrame, hit: pd.DataFrame, directions: dict[str, str]):
+    def _seen(
+        self, injection: Injection, keys: list, base: pd.DataFrame, hit: pd.DataFrame, directions: dict[str, str]
+    ):
         if not keys:
             return [], pd.DataFrame(), "no chart watches it"
         starts = self._starts(injection, self.replay.loud(keys))
@@ -110,7 +112,9 @@ class Trials:
         self._limits = self._limits or Limits(self.replay)
         hit = self._limits.hit(injection, self.seed)
         alerts = self.replay.alerts
-        own = alerts[alerts["metric"].isin(LIMITED[injection.what]) & alerts["feature_id"].isin(hit["feature_id"].unique())]
+        own = alerts[
+            alerts["metric"].isin(LIMITED[injection.what]) & alerts["feature_id"].isin(hit["feature_id"].unique())
+        ]
         starts = self._starts(injection, list(zip(own["window_start"], own["fired_at"])))
         found = self._limits.seen(hit, starts, injection.days, injection.what, injection.size > 1)
         return starts, found, None if starts else _no_room(injection)
@@ -142,7 +146,9 @@ def _no_room(injection: Injection) -> str:
     return f"no quiet stretch of {injection.days:g} days after the baseline"
 
 
-def _incidents(number: int, injection: Injection, starts: list[pd.Timestamp], found: pd.DataFrame) -> list[dict[str, Any]]:
+def _incidents(
+    number: int, injection: Injection, starts: list[pd.Timestamp], found: pd.DataFrame
+) -> list[dict[str, Any]]:
     first: dict[int, Any] = {}
     if len(found):
         order = found.sort_values(["fired_at", "feature_id", "metric"], kind="stable")
@@ -167,7 +173,9 @@ def _incidents(number: int, injection: Injection, starts: list[pd.Timestamp], fo
     return rows
 
 
-def _row(injection: Injection, own: list[dict[str, Any]], note: str | None, worth: float, cost: float) -> dict[str, Any]:
+def _row(
+    injection: Injection, own: list[dict[str, Any]], note: str | None, worth: float, cost: float
+) -> dict[str, Any]:
     n, k = len(own), sum(row["found"] for row in own)
     low, high = wilson(k * worth, n * worth)
     delays = [row["delay_hours"] for row in own if row["found"]]
