@@ -125,21 +125,21 @@ class Loaded:
         self.bytes += found.nbytes
 
 
-class _Counted:
-    """A stored table and its count; the table is held, so that no other one gets its identity."""
+class Counted:
+    """Stored tables and the count of what is loaded of them; they are held, so that no other one gets their identity."""
 
     def __init__(self, rows: ir.Table):
-        self.stored, self.loaded = rows.op(), Loaded()
+        self.stored: list = []
+        self.loaded = Loaded()
+        self.counts_too(rows)
+
+    def counts_too(self, rows: ir.Table) -> None:
+        """Count from now on what is loaded of these rows."""
+        self.stored.append(rows.op())
+        _counted[id(rows.op())] = self
 
 
-_counted: weakref.WeakValueDictionary[int, _Counted] = weakref.WeakValueDictionary()
-
-
-def counted(rows: ir.Table) -> _Counted:
-    """Count from now on what is loaded of a table, for as long as the result is held."""
-    kept = _Counted(rows)
-    _counted[id(kept.stored)] = kept
-    return kept
+_counted: weakref.WeakValueDictionary[int, Counted] = weakref.WeakValueDictionary()
 
 
 def _sources(expr) -> list[Loaded]:
@@ -261,10 +261,46 @@ def moment(value: ir.TimestampValue):
 def microseconds(when: ir.TimestampValue):
     """Whole microseconds since 1970 (whole seconds, rounded down, on engines without a common word for them)."""
     engine = name(when)
-    if engine in ("duckdb", "pyspark"):
-        function = {"duckdb": "epoch_us", "pyspark": "unix_micros"}[engine]
-        return _builtin(function, ("timestamp('UTC')",), "int64")(when)
+    if engine in _MICROSECONDS:
+        return _builtin(_MICROSECONDS[engine], ("timestamp('UTC')",), "int64")(when)
+    if engine == "snowflake":
+        return _builtin("date_part", ("string", "timestamp('UTC')"), "int64")("epoch_microsecond", when)
+    if engine == "postgres":
+        return (
+            (_builtin("date_part", ("string", "timestamp('UTC')"), "float64")("epoch", when) * 1e6)
+            .round()
+            .cast("int64")
+        )
+    if engine == "trino":
+        return (_builtin("to_unixtime", ("timestamp('UTC')",), "float64")(when) * 1e6).round().cast("int64")
     return when.truncate("s").epoch_seconds().cast("int64") * 1_000_000
+
+
+_MICROSECONDS = {
+    "duckdb": "epoch_us",
+    "pyspark": "unix_micros",
+    "databricks": "unix_micros",
+    "bigquery": "unix_micros",
+    "clickhouse": "toUnixTimestamp64Micro",
+}
+
+
+def precision(when: ir.TimestampValue) -> int:
+    """Of how many microseconds the moments are that `microseconds` tells apart."""
+    return 1 if name(when) in {*_MICROSECONDS, "snowflake", "postgres", "trino"} else 1_000_000
+
+
+def total(value: ir.NumericValue):
+    """The sum of a column in whole billionths, so that it is the same in every order: a parallel sum of doubles is not.
+
+    Exact up to nine million; a larger sum is as good as one of doubles.
+    """
+    return (value * 1e9).round(0).sum() / 1e9
+
+
+def exact_total(value: ir.NumericValue):
+    """The sum of a column in whole trillionths by decimals of 38 digits: slower than `total`, and exact to 10^26."""
+    return value.cast("decimal(38, 12)").sum().cast("float64")
 
 
 def whole_parts(number: ir.IntegerValue, size: int):

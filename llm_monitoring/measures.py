@@ -133,6 +133,8 @@ BUILT_IN: dict[str, Measure] = {
         _share("follow_up_rate", "follow-up rate", "signals"),
         _share("retry_rate", "retry rate", "signals"),
         _share("abandonment_rate", "abandonment rate", "signals", column="abandoned"),
+        _share("abandonment_risk", "abandonment rate", "signals", column="abandoned"),
+        _share("survivorship_bias_risk", "abandonment rate", "signals", column="abandoned"),
         _share("explicit_positive_rate", "share of thumbs up", "thumbs", "down", "up"),
         _share("probe_pass_rate", "share of probes passed", "probes", "down", "passed"),
         Measure("probe_distance", None, "mean", "up", "share", label="distance of the border probes", of="probes"),

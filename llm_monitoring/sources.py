@@ -11,13 +11,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import addresses, engines, textfiles
-from llm_monitoring.datafiles import format_of, located, parts_of, rows_of
-from llm_monitoring.errors import Fault, LogError
+from llm_monitoring.datafiles import Part, format_of, located, parts_of, rows_of
+from llm_monitoring.errors import ConfigError, Fault, LogError, quote
+from llm_monitoring.partitions import Seen, Span, spans_of
 from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class RawTable:
     format: str = "database"
     notices: tuple[str, ...] = ()
     broken: tuple[dict[str, Any], ...] = ()
+    parts: tuple[Part, ...] = ()
+    spans: Mapping[Path, Span] = field(default_factory=dict)
+    seen: Seen | None = None
 
     @classmethod
     def absent(cls, schema: Table) -> RawTable:
@@ -51,6 +55,20 @@ class RawTable:
 
         rows = engines.in_memory(pa.table({ROW: pa.array([], pa.int64())}))
         return cls(schema, schema.name, rows, lambda: rows)
+
+    def within(self, first: int | None, last: int | None) -> RawTable:
+        """The same over the files that may hold rows from `first` to `last` (microseconds since 1970), as they were when they were found."""
+        if not self.parts:
+            return self
+        kept = [file for file in self.files if file not in self.spans or self.spans[file].meets(first, last)]
+        places = {file: self.seen.place(file, self.label) if self.seen else file for file in kept}
+        if list(places.items()) == [(file, file) for file in self.files]:
+            return self
+        parts = tuple(part.of(places) for part in self.parts)
+        located_parts = functools.partial(located, parts)
+        return replace(
+            self, rows=rows_of(parts), located=located_parts, files=tuple(places.values()), parts=parts, seen=None
+        )
 
     def first(self, column: str) -> tuple[Any, str, str | None]:
         """The first known value of a column, with its file and place."""
@@ -94,7 +112,7 @@ class RawTable:
 Found = tuple[str, dict[str, RawTable], Path | None]
 
 
-def read_tables(source: Any, mend: bool = False) -> Found:
+def read_tables(source: Any, mend: bool = False, partition_time: str | None = None) -> Found:
     """Find the tables of a log in a folder, a single file, a database or a dict of DataFrames.
 
     Parameters
@@ -102,6 +120,8 @@ def read_tables(source: Any, mend: bool = False) -> Found:
     source : path, URL, Ibis connection, or dict of str to DataFrame or Ibis table
     mend : bool
         Read text files through once and leave out lines that cannot be read (`RawTable.broken`).
+    partition_time : str, optional
+        Key of folders such as ``date=2026-05-11`` that says of which day their rows are.
 
     Returns
     -------
@@ -132,9 +152,16 @@ def read_tables(source: Any, mend: bool = False) -> Found:
     if "://" in text:
         return _database(_connected(text), addresses.place(text))
     path = Path(source)
+    if partition_time and not any(part.startswith(f"{partition_time}=") for part in _folders(path)):
+        words = f"no folder in {quote(text)} is named {partition_time}=..., such as {partition_time}=2026-05-11"
+        raise ConfigError(f"open_log(partition_time={quote(partition_time)}): {words}")
     if path.suffix in (".duckdb", ".ddb") and path.is_file():
         return _database(ibis.duckdb.connect(path, read_only=True), text)
-    return _files(path, mend)
+    return _files(path, mend, partition_time)
+
+
+def _folders(path: Path) -> Iterator[str]:
+    return (each.name for each in path.rglob("*=*") if each.is_dir()) if path.is_dir() else iter(())
 
 
 def frame_table(frame: pd.DataFrame) -> ir.Table:
@@ -279,7 +306,7 @@ def _moments(connection, name: str) -> ir.Table:
     )
 
 
-def _files(path: Path, mend: bool) -> Found:
+def _files(path: Path, mend: bool, partition_time: str | None) -> Found:
     if not path.exists():
         raise LogError(
             Fault(
@@ -290,7 +317,7 @@ def _files(path: Path, mend: bool) -> Found:
     if path.is_file():
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
-        return str(path), {schema.name: _table(schema, (path,), path.name, mend)}, path.parent
+        return str(path), {schema.name: _table(schema, (path,), path.name, mend, partition_time)}, path.parent
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]
@@ -301,7 +328,7 @@ def _files(path: Path, mend: bool) -> Found:
             )
         if places:
             files = tuple(_table_files(places[0])) if places[0].is_dir() else (places[0],)
-            found[name] = _table(schema, files, places[0].name, mend)
+            found[name] = _table(schema, files, places[0].name, mend, partition_time)
     _refuse_packed(path, found)
     if not found:
         expected = f"expected files named {', '.join(TABLES)} (.parquet, .jsonl, .csv); none is there"
@@ -336,7 +363,10 @@ def _is_compacted(file: Path) -> bool:
     return bool(HOUR_LINES.fullmatch(file.name)) and file.with_suffix(".parquet").exists()
 
 
-def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = False) -> RawTable:
+def _table(
+    schema: Table, files: tuple[Path, ...], label: str, mend: bool = False, partition_time: str | None = None
+) -> RawTable:
+    seen = Seen.now(files)
     kinds = sorted({format_of(file) or "" for file in files})
     if kinds == [""]:
         raise LogError(Fault(schema.name, label, expected="expected a name that ends in .parquet, .jsonl or .csv"))
@@ -354,7 +384,9 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
     rows = rows_of(parts)
     _own_names(schema, label, rows.columns)
     with_places = functools.partial(located, parts)
-    return RawTable(schema, label, rows, with_places, tuple(full), kinds[0], tuple(notices), tuple(broken))
+    spans = spans_of(full, schema.time, partition_time)
+    told = (tuple(notices), tuple(broken), tuple(parts), spans, seen)
+    return RawTable(schema, label, rows, with_places, tuple(full), kinds[0], *told)
 
 
 def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str], broken: list[dict[str, Any]]) -> Path:

@@ -51,7 +51,7 @@ class Injection:
     >>> Injection("qualty", -0.2)
     Traceback (most recent call last):
     ...
-    llm_monitoring.errors.ConfigError: Injection(what): 'qualty'; expected one of 'quality', 'pass_fail', 'refusal', 'abandonment', 'cost', 'latency', 'volume'; the nearest is 'quality'
+    llm_monitoring.errors.ConfigError: Injection(what)='qualty'; expected one of 'quality', 'pass_fail', 'refusal', 'abandonment', 'cost', 'latency', 'volume'; the nearest is 'quality'
     """
 
     what: str
