@@ -150,10 +150,17 @@ def _sources(expr) -> list[Loaded]:
 
 
 def _broken_file(error: Exception) -> Exception:
-    """What is wrong with the text file that an error of DuckDB names, or the error itself."""
+    """What is wrong with the text file that an error of DuckDB names, or with a value; else the error itself."""
+    import duckdb
+
     match = re.search(r'in file "([^"\n]+)"', str(error)) or re.search(r"^\s*file = (.+)$", str(error), re.MULTILINE)
     if not match or not Path(match[1]).is_file():
-        return error
+        if not isinstance(
+            error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException
+        ):
+            return error
+        words = f"holds a value that the engine cannot read ({str(error).splitlines()[0]})"
+        return LogError(Fault("log", expected=words))
     path = Path(match[1])
     kind = "csv" if ".csv" in path.suffixes else "jsonl"
     found = textfiles.faults(path, kind, path.name.split(".")[0])

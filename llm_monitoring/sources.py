@@ -206,6 +206,8 @@ def _unknown(value: Any) -> bool:
 def _text(value: Any) -> str | None:
     if _unknown(value):
         return None
+    if isinstance(value, bytes):
+        return _of_bytes(value)
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict | list | tuple):
@@ -214,6 +216,14 @@ def _text(value: Any) -> str | None:
         value = json.dumps(jsonable(value), ensure_ascii=False)
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
+
+
+def _of_bytes(value: bytes) -> str:
+    """The UTF-8 text that bytes are, else their hex digits, as files of Parquet are read."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
 
 
 def given(name: str, table: Any) -> RawTable:

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import ibis
 import numpy as np
@@ -112,17 +113,22 @@ def reference(tables) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="session")
-def on_postgres(stored):
+def postgres_url(stored):
     if postgres.programs() is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with postgres.server() as url:
         connection = ibis.connect(url)
         for name, table in stored.items():
             connection.create_table(name, ibis.memtable(table))
-        log = lm.open_log(url)
-        yield log
-        log.table("requests").get_backend().disconnect()
+        yield url
         connection.disconnect()
+
+
+@pytest.fixture(scope="session")
+def on_postgres(postgres_url):
+    log = lm.open_log(postgres_url)
+    yield log
+    log.table("requests").get_backend().disconnect()
 
 
 @pytest.fixture(scope="session")
@@ -189,3 +195,27 @@ def test_the_sample_in_the_engine_is_the_sample_in_python(engine, tables, reques
         warnings.simplefilter("ignore")
         found = set(lm.sample(log, 0.3)["request_id"])
     assert found == {each for each in tables["requests"]["request_id"] if lm.should_sample(each, 0.3)}
+
+
+@pytest.mark.parametrize("engine", ["on_folder", "on_duckdb_file", "on_postgres"])
+def test_eight_threads_may_share_a_log_of_any_engine(engine, reference, request):
+    log = request.getfixturevalue(engine)
+    calls = ["window_metrics by hour", "quality_metrics", "session_metrics", "frames", "sample"] * 4
+
+    def asked(call: str) -> pd.DataFrame:
+        later = log.until("2026-05-20T00:00Z") if call == "frames" else log
+        return CALLS[call](later)
+
+    with ThreadPoolExecutor(8) as pool:
+        for call, found in zip(calls, pool.map(asked, calls), strict=True):
+            columns = list(reference[call].columns)
+            pd.testing.assert_frame_equal(found[columns], reference[call], rtol=1e-9, atol=1e-9, check_dtype=False)
+
+
+def test_a_report_of_a_database_is_written_and_holds_no_password(postgres_url, tmp_path):
+    secret = postgres_url.replace("tests@", "tests:s3cr3t@")  # the server trusts everybody
+    report = lm.report(secret, alert=ALERT, out=tmp_path / "reports", progress=False)
+    assert report.path.is_file() and set(report.stages.values()) == {"done"}
+    written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    assert len(written) >= 6
+    assert not [path.name for path in written if b"s3cr3t" in path.read_bytes()]
