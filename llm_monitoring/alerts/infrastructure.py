@@ -95,7 +95,7 @@ def _limits(log: Log, plan: Plan, span_: Span) -> pd.DataFrame:
     """Per feature: usual error rate and latency of the baseline, and the limits on latency; NaN where not known."""
     rows = answers.view_of(log, "requests")
     before = rows.filter(rows.timestamp >= span_.start, rows.timestamp < span_.split)
-    asked = {metric: before.latency_ms.quantile(share) for metric, share in QUANTILES.items()}
+    asked = {metric: engines.quantile(before.latency_ms, share) for metric, share in QUANTILES.items()}
     usual = engines.run(
         before.group_by("feature_id").aggregate(error_rate=before["__lm_error"].cast("float64").mean(), **asked)
     ).to_pandas()

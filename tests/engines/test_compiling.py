@@ -6,6 +6,7 @@ engine: each query is compiled to that engine's SQL, and answered with what was 
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import ibis
@@ -43,10 +44,11 @@ def claimed(log: lm.Log, dialect: str) -> lm.Log:
     return lm.open_log(claims)
 
 
-@pytest.fixture
-def kept(on_duckdb_file, monkeypatch):
-    """What every query of a call gave on DuckDB."""
+@pytest.fixture(scope="module")
+def kept(on_duckdb_file):
+    """What every query of a call gave on DuckDB, asked once."""
 
+    @functools.cache
     def keep(call):
         answers = []
 
@@ -55,12 +57,11 @@ def kept(on_duckdb_file, monkeypatch):
             return answers[-1]
 
         def batches(expr, size=0):
-            answers.append(real(expr))
-            yield from answers[-1].to_batches()
+            yield from run(expr).to_batches()
 
         real = engines.run
         log = lm.open_log({name: table.raw.rows for name, table in on_duckdb_file._tables.items()})
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(engines, "run", run)
             patch.setattr(engines, "batches", batches)
             CALLS[call](log)
