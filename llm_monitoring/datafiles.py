@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, textfiles
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.schema import FILE, ROW, Table
+from llm_monitoring.schema import FILE, RESERVED, ROW, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -22,8 +22,10 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".csv": "csv",
+    ".tsv": "csv",
 }
 PACKED = (".gz", ".zst")
+UNNAMED = f"{RESERVED}unnamed"  # a column of CSV without a name: an index that pandas wrote
 WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through to find every column
 
 
@@ -202,14 +204,18 @@ def _of_arrow(schema: Table, file: Path, name: str, kind: Any) -> str | None:
 
 
 def _csv(schema: Table, files: list[Path]) -> list[Part]:
-    alike: dict[tuple, list[Path]] = {}
+    alike: dict[tuple[textfiles.Header, tuple[str, ...]], list[Path]] = {}
     for file in files:
         alike.setdefault((textfiles.csv_header(file, schema.name), _keys(file)), []).append(file)
     parts = []
-    for ((delimiter, *names), _), group in alike.items():
+    for (header, _), group in alike.items():
+        names = [name or f"{UNNAMED}{place}" for place, name in enumerate(header.names)]
         columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
-        options = f"{_hive(group)}, auto_detect=false, header=true, delim={_quoted(delimiter)}, quote='\"', escape='\"'"
-        scan = f"read_csv({FILES}, {options}, columns={{{columns}}}, filename='{FILE}', max_line_size=67108864)"
+        options = f"{_hive(group)}, auto_detect=false, header=true, skip={header.before}"
+        options += f", delim={_quoted(header.delimiter)}, quote='\"', escape='\"', columns={{{columns}}}"
+        scan = f"read_csv({FILES}, {options}, filename='{FILE}', max_line_size=67108864)"
+        unnamed = [_name(name) for name in names if name.startswith(UNNAMED)]
+        scan = f"(SELECT * EXCLUDE ({', '.join(unnamed)}) FROM {scan})" if unnamed else scan
         parts.append(Part("csv", tuple(group), scan, {}))
     return parts
 
@@ -271,14 +277,10 @@ def _described(sql: str, schema: Table, files: list[Path]) -> list[tuple[str, st
     try:
         return [(row[0], row[1]) for row in engines.fetched(sql)]
     except duckdb.Error as error:
-        faults: list[Fault] = []
-        for file in files:
-            if textfiles.is_array(file):
-                fault = textfiles.broken_array(file, schema.name)
-                faults += [fault] if fault else []
-            else:
-                faults += [fault for _, _, fault in textfiles.broken_lines(file, "jsonl", schema.name)]
-        first = Fault(schema.name, files[0].name, expected=str(error).splitlines()[0])
+        faults = [fault for file in files for fault in textfiles.faults(file, "jsonl", schema.name)]
+        words = str(error).splitlines()[0]
+        words = "holds no JSON object; expected one a line" if "non-record" in words else words
+        first = Fault(schema.name, files[0].name, expected=words)
         raise LogError(faults or first, len(faults) or 1) from error
 
 

@@ -79,6 +79,10 @@ def run(expr) -> pa.Table:
         try:
             found = backend.to_pyarrow(expr)
         except duckdb.Error as error:
+            if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+                _connection.cache_clear()  # a failure inside the engine leaves it unusable: the next log gets another
+                words = f"the engine failed while it read the log ({str(error).splitlines()[0]})"
+                raise LogError(Fault("log", expected=words, remedy="Open the log again")) from error
             raise _broken_file(error) from error
         for each in _sources(expr):
             each.add(found)
@@ -152,7 +156,7 @@ def _broken_file(error: Exception) -> Exception:
         return error
     path = Path(match[1])
     kind = "csv" if ".csv" in path.suffixes else "jsonl"
-    found = [fault for _, _, fault in textfiles.broken_lines(path, kind, path.name.split(".")[0])]
+    found = textfiles.faults(path, kind, path.name.split(".")[0])
     return LogError(found or Fault(path.name, path.name, expected=str(error).splitlines()[0]), len(found) or 1)
 
 

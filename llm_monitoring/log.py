@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from ibis.backends import BaseBackend
 
+    from llm_monitoring.overview import Overview
+
 #: What `open_log` takes, and with it every function that opens a log itself.
 LogLike: TypeAlias = (
     "Log | str | Path | pd.DataFrame | ir.Table | BaseBackend | Mapping[str, pd.DataFrame] | Mapping[str, ir.Table]"
@@ -174,11 +176,23 @@ class Log:
         self._frames: dict[str, pd.DataFrame] = {}
         self._cuts: tuple[_Cut, ...] = ()
         self._overlaid = False
+        self._seen: Overview | None = None
         self._loaded = {name: engines.Counted(table.raw.rows) for name, table in self._tables.items()}
         self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
 
     def __repr__(self) -> str:
-        return f"Log({self.source!r}: {', '.join(name for name in TABLES if self.has(name))})"
+        return self._overview().text()
+
+    def _repr_html_(self) -> str:
+        return self._overview().html()
+
+    def _overview(self) -> Overview:
+        from llm_monitoring.overview import overview
+
+        with engines.LOCK:
+            if self._seen is None:
+                self._seen = overview(self)
+        return self._seen
 
     @property
     def scales(self) -> dict[str, str]:
@@ -290,7 +304,7 @@ class Log:
         """The same log with these verdicts in place of its own, as every incident stage then reads them."""
         log = copy.copy(self)
         read = validation.clean(given("reviews", reviews), Options(), strict=False)
-        log._tables, log._overlaid = {**self._tables, "reviews": read}, True
+        log._tables, log._overlaid, log._seen = {**self._tables, "reviews": read}, True, None
         log._loaded = {**self._loaded, "reviews": engines.Counted(read.raw.rows)}
         for cache in ("_aside", "_written", "_frames"):
             setattr(log, cache, {name: value for name, value in getattr(self, cache).items() if name != "reviews"})
@@ -359,12 +373,12 @@ class Log:
         if not measures or measures == self._measures:
             return self
         log = copy.copy(self)
-        log._measures, log._overlaid = measures, True
+        log._measures, log._overlaid, log.checked = measures, True, {}
         return log
 
     def _cut(self, cut: _Cut) -> Log:
         log = copy.copy(self)
-        log._cuts, log._frames = (*self._cuts, cut), {}
+        log._cuts, log._frames, log._seen, log.checked = (*self._cuts, cut), {}, None, {}
         return log
 
     def _frame(self, name: str) -> pd.DataFrame:

@@ -91,14 +91,21 @@ class RawTable:
         lines = {
             file: textfiles.lines_of(Path(file), [row for each, row in known if each == file], kind)
             for file, kind in texts.items()
-            if kind == "csv" or (kind == "jsonl" and not textfiles.is_array(Path(file)))
+            if kind == "csv" or (kind == "jsonl" and not textfiles.by_element(Path(file)))
         }
         told: list[tuple[str, str | None]] = []
         for file, row in known:
             label = f"{self.label}/{Path(file).name}" if file and len(self.files) > 1 else self.label
             line = lines.get(file or "", {}).get(row)
-            told.append((label, f"line {line}" if line else f"row {row}" if row >= 0 else None))
+            told.append((label, f"line {line}" if line else f"row {self._before(label, row)}" if row >= 0 else None))
         return told
+
+    def _before(self, label: str, row: int) -> int:
+        """The number of a row as its source has it: elements of a JSON list that were set aside count."""
+        lost = [each["place"] for each in self.broken if textfiles.unpacked_name(each["file"]) == label]
+        for number in sorted(int(place.removeprefix("row ")) for place in lost if place.startswith("row ")):
+            row += number <= row
+        return row
 
 
 #: The words that name a source to people, its tables, and the folder that it lies in.
@@ -378,23 +385,33 @@ def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str]
     if kind == "parquet":
         return file
     found = textfiles.scan(file, kind, table)
-    if found.fault and not mend:
+    if found.fault and not (mend and found.lines):
         raise LogError(found.fault)
+    if found.foreign and not mend:
+        raise LogError(textfiles.faults(file, kind, table))
     if found.mark:
         notices.append(f"{file.name}: a byte order mark at its start was left out")
     if found.fault is None:
         file = textfiles.even(file, kind, found)
+        if kind == "csv" and "" in textfiles.csv_header(file, table).names:
+            notices.append(f"{file.name}: a column without a name was left out, as an index")
     return _mended(file, table, label, broken) if mend else file
 
 
 def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) -> Path:
-    """The file, or a copy without the lines that cannot be read, which are noted in `broken`."""
+    """The file, or a copy without the lines (of a JSON list: the elements) that cannot be read, noted in `broken`."""
     kind = str(format_of(file))
-    if kind == "parquet" or (kind == "jsonl" and textfiles.is_array(file)):
-        return file
+    if kind == "jsonl" and textfiles.by_element(file):
+        copy, lost = textfiles.without_elements(file, table)
+        broken += [_lost(label, f"row {row}", text, fault) for row, text, fault in lost]
+        return copy
     wrong: set[int] = set()
     for lines, row, fault in textfiles.broken_lines(file, kind, table):
-        text = row.decode("utf-8", "replace").rstrip()
-        broken.append({"file": label, "place": f"line {lines.start}", "text": text, "reason": fault.expected})
+        broken.append(_lost(label, f"line {lines.start}", row.decode("utf-8", "replace"), fault))
         wrong.update(lines)
     return textfiles.without_lines(file, wrong) if wrong else file
+
+
+def _lost(label: str, place: str, text: str, fault: Fault) -> dict[str, Any]:
+    shown = text.rstrip().encode("utf-8", "replace").decode()
+    return {"file": label, "place": place, "text": shown, "reason": fault.expected}

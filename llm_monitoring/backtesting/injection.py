@@ -51,7 +51,7 @@ class Injection:
     >>> Injection("qualty", -0.2)
     Traceback (most recent call last):
     ...
-    llm_monitoring.errors.ConfigError: Injection(what): 'qualty'; expected one of 'quality', 'pass_fail', 'refusal', 'abandonment', 'cost', 'latency', 'volume'; the nearest is 'quality'
+    llm_monitoring.errors.ConfigError: Injection(what)='qualty'; expected one of 'quality', 'pass_fail', 'refusal', 'abandonment', 'cost', 'latency', 'volume'; the nearest is 'quality'
     """
 
     what: str
@@ -93,7 +93,9 @@ class Injection:
             return f"× {self.size:g}"
         sign = "+" if self.size > 0 else MINUS
         return (
-            f"{sign}{abs(self.size):g}" if self.what == "quality" else f"+{number(100 * self.size, _places(self.size))}{NBSP}points"
+            f"{sign}{abs(self.size):g}"
+            if self.what == "quality"
+            else f"+{number(100 * self.size, _places(self.size))}{NBSP}points"
         )
 
     @property

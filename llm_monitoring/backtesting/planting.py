@@ -68,7 +68,9 @@ def _is_among(rows: ir.Table, column: str, values: Any) -> ir.BooleanValue:
     return rows[column].isin(several).fill_null(False)
 
 
-def planted(log: Log, injection: Injection, wanted: list[Measure], seed: int, own: tuple[Measure, ...] = ()) -> pd.DataFrame:
+def planted(
+    log: Log, injection: Injection, wanted: list[Measure], seed: int, own: tuple[Measure, ...] = ()
+) -> pd.DataFrame:
     """Hourly sums of the metrics that a fault moves, as if it were in the log from beginning to end.
 
     Parameters
@@ -111,12 +113,12 @@ def _more(part: pd.DataFrame, size: float, seed: int) -> pd.DataFrame:
     rate = part["total"].sum() / part["n"].sum()
     chance = min(size / max(1 - rate, 1e-9), 1.0)
     free = (part["n"] - part["total"]).round().to_numpy()
-    u = _uniform(part["feature_id"] + "|" + part["hour"].astype("int64").astype(str), seed, "more")
+    u = uniform(part["feature_id"] + "|" + part["hour"].astype("int64").astype(str), seed, "more")
     added = stats.binom.ppf(u, free, chance)  # the same u for every size: a larger fault holds a smaller one
     return part.assign(**{name: part[name] + added for name in ("total", "squares", "plain")})
 
 
-def _uniform(names: pd.Series, seed: int, purpose: str) -> np.ndarray:
+def uniform(names: pd.Series, seed: int, purpose: str) -> np.ndarray:
     """A number from 0 to 1 for each name, the same for the same name and seed."""
     hashed = pd.util.hash_array(names.astype(str).to_numpy(object), hash_key=f"{purpose[:8]:_<8}{seed % 10**8:08d}")
     return (hashed.astype(float) + 0.5) / 2.0**64
@@ -141,7 +143,7 @@ def judged_answers(log: Log, features: list[str] | None = None, more: tuple[str,
     )  # fmt: skip
     table = engines.run(kept).to_pandas().sort_values("request_id", ignore_index=True)
     at = pd.to_datetime(table.pop("timestamp"), utc=True).dt.as_unit("us")
-    table["dimensions"] = [{} if text is None else json.loads(text) for text in table["dimensions"]]
+    table["dimensions"] = [json.loads(text) if isinstance(text, str) else {} for text in table["dimensions"]]
     return table.assign(hour=windows.floor(at, "1h"))
 
 
@@ -202,7 +204,7 @@ def worse(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.DataFrame:
     hit = _hits(rows, injection, seed) & (rows["failed"] == 0)
     if not hit.any():
         return rows
-    u = pd.Series(_uniform(rows["request_id"], seed, "flag"), index=rows.index)
+    u = pd.Series(uniform(rows["request_id"], seed, "flag"), index=rows.index)
     if injection.what == "pass_fail" or rows.loc[hit, "score"].isna().all():
         return rows.assign(flagged=_failing(rows["flagged"], hit, abs(injection.size), u))
     out = rows.copy()
@@ -210,7 +212,7 @@ def worse(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.DataFrame:
         mine = hit & (rows["scale"] == scale) & rows["score"].notna()
         low, high = scale_ends(scale)
         score = rows.loc[mine, "score"].to_numpy(float)
-        step = _moves(score, float(injection.size), low, high, _uniform(rows.loc[mine, "request_id"], seed, "score"))
+        step = _moves(score, float(injection.size), low, high, uniform(rows.loc[mine, "request_id"], seed, "score"))
         out.loc[mine, "score"] = score + step
         out.loc[mine, "dimensions"] = pd.Series(
             [_moved(each, by, low, high) for each, by in zip(rows.loc[mine, "dimensions"], step)],
@@ -222,7 +224,7 @@ def worse(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.DataFrame:
 
 
 def _hits(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.Series:
-    hit = pd.Series(_uniform(rows["request_id"], seed, "share") < injection.share, index=rows.index)
+    hit = pd.Series(uniform(rows["request_id"], seed, "share") < injection.share, index=rows.index)
     for column, values in injection.where.items():
         several = list(values) if isinstance(values, list | tuple | set) else [values]
         hit &= rows[column].isin(several)
@@ -230,9 +232,11 @@ def _hits(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.Series:
 
 
 def _failing(flagged: pd.Series, hit: pd.Series, size: float, u: pd.Series) -> pd.Series:
+    """The flags after so large a share of the answers hit was turned to fail."""
     passing = hit & (flagged == 0)
-    share = passing.sum() / max((hit & flagged.notna()).sum(), 1)
-    return flagged.mask(passing & (u < min(size / max(share, 1e-9), 1.0)), 1.0)
+    turned = round(size * (hit & flagged.notna()).sum())
+    chosen = u[passing].sort_values(kind="stable").index[:turned]
+    return flagged.mask(flagged.index.isin(chosen), 1.0)
 
 
 def _moves(score: np.ndarray, size: float, low: float, high: float, u: np.ndarray) -> np.ndarray:
@@ -247,18 +251,26 @@ def _moves(score: np.ndarray, size: float, low: float, high: float, u: np.ndarra
     reach, most = abs(size), high - low
     if moved(most).mean() <= reach:
         return np.sign(size) * moved(most)
-    found = optimize.brentq(lambda r: moved(r).mean() - reach, 0.0, most, xtol=1e-4) if moved(reach).mean() < reach else reach
+    found = (
+        optimize.brentq(lambda r: moved(r).mean() - reach, 0.0, most, xtol=1e-4)
+        if moved(reach).mean() < reach
+        else reach
+    )
     return np.sign(size) * moved(found)
 
 
 def _moved(dimensions: Mapping[str, Any], by: float, low: float, high: float) -> dict[str, Any]:
     return {
-        name: min(max(value + by, low), high) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        name: min(max(value + by, low), high)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else value
         for name, value in dimensions.items()
     }
 
 
-def _following(judged: pd.DataFrame, flagged: pd.Series, before: np.ndarray, after: np.ndarray, u: pd.Series) -> pd.Series:
+def _following(
+    judged: pd.DataFrame, flagged: pd.Series, before: np.ndarray, after: np.ndarray, u: pd.Series
+) -> pd.Series:
     """Flags after the scores moved: as often as the log's answers with the new score are flagged."""
     if judged.empty:
         return flagged

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import windows
 from llm_monitoring.alerts.charting import PlanCharts, control_charts
 from llm_monitoring.alerts.checking import check
-from llm_monitoring.alerts.measurements import KEYS, WIDTHS, Span, to_windows
+from llm_monitoring.alerts.measurements import KEYS, SUMS, Span
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.log import Log
 from llm_monitoring.measures import Measure
 
-COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
-SEPARATOR = "\x1f"  # between the number of a trial and its feature
-DAY = pd.Timedelta("1D")
+Key = tuple[Any, Any]
+Stretches = list[tuple[pd.Timestamp, pd.Timestamp]]
+FOUND = ["trial", "feature_id", "metric", "fired_at"]
+DAY, HOUR, MONTH = pd.Timedelta("1D"), pd.Timedelta("1h"), pd.Timedelta("30D")
 
 
 @dataclass
@@ -33,8 +33,7 @@ class Replay:
 
     Attributes
     ----------
-    span : Span or None
-        None for a log without requests.
+    log, plan, charted
     alerts : DataFrame
         What `check` gives.
     """
@@ -43,7 +42,7 @@ class Replay:
     plan: Plan
     charted: PlanCharts
     alerts: pd.DataFrame
-    _states: dict[tuple[Any, Any], dict[pd.Timestamp, dict[str, Any]]] = field(default_factory=dict)
+    _watched: dict[Key, WatchedChart] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: Log, plan: Plan) -> Replay:
@@ -51,21 +50,23 @@ class Replay:
         return cls(log, plan, control_charts(log, plan), check(log, plan))
 
     @property
-    def span(self) -> Span | None:
+    def span(self) -> Span:
         """Baseline and watched time."""
+        if self.charted.span is None:
+            raise ValueError("a log without requests has no time")
         return self.charted.span
 
     @property
     def months(self) -> float:
         """Months watched."""
-        return 0.0 if self.span is None else max((self.span.end - self.span.split) / pd.Timedelta("30D"), 0.0)
+        return max((self.span.end - self.span.split) / MONTH, 0.0)
 
     @property
     def own(self) -> tuple[Measure, ...]:
         """Measures of one's own that the log and the plan declare."""
         return self.plan.own_measures(self.log)
 
-    def keys(self, metrics: tuple[str, ...], features: list[str] | None = None) -> list[tuple[Any, Any]]:
+    def keys(self, metrics: tuple[str, ...], features: list[str] | None = None) -> list[Key]:
         """The charts of some metrics, those by a second judge included, of some features or of all."""
         return [
             key
@@ -73,10 +74,17 @@ class Replay:
             if str(key[1]).split("[")[0] in metrics and (features is None or key[0] in features)
         ]
 
-    def loud(self, keys: list[tuple[Any, Any]]) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-        """Stretches in which one of the charts alarmed without any fault being planted."""
-        found = [self.charted.results[key].alarms for key in keys if key in self.charted.results]
-        return [(row.start, row.end) for table in found for row in table.itertuples()]
+    def loud(self, keys: list[Key]) -> dict[Key, Stretches]:
+        """For each chart when any chart of its feature alarmed without any fault being planted."""
+        by_feature: dict[Any, Stretches] = {}
+        for (feature, _), result in self.charted.results.items():
+            by_feature.setdefault(feature, []).extend((row.start, row.end) for row in result.alarms.itertuples())
+        return {key: by_feature.get(key[0], []) for key in keys}
+
+    def lasting(self, days: float) -> float:
+        """How long a fault lasts in a log: at most half of the time watched."""
+        half = (self.span.end - self.span.split) / HOUR // 2
+        return float(min(days, max(half, 1.0) / 24))
 
     def seen(
         self, base: pd.DataFrame, hit: pd.DataFrame, starts: list[pd.Timestamp], days: float, directions: dict[str, str]
@@ -99,135 +107,178 @@ class Replay:
         DataFrame
             `trial` (number of the start), `feature_id`, `metric`, `fired_at`: a row for each chart that alarmed.
         """
+        without = dict(list(base.groupby(KEYS, sort=True)))
+        loud = self.loud(list(without))  # type: ignore[arg-type]
         rows: list[tuple] = []
-        width_of = self.charted.windows.drop_duplicates(KEYS).set_index(KEYS)["window"]
-        for width in WIDTHS:
-            keys = [key for key in self.charted.fitted if width_of.get(key) == width]
-            mine = [_of(table, keys) for table in (base, hit)]
-            if not starts or mine[0].empty:
+        for key, own in hit.groupby(KEYS, sort=True):
+            if key not in self.charted.fitted or key not in without:
                 continue
-            table = mixed_windows(*mine, starts, days, width, self.span)  # type: ignore[arg-type]
-            for (named, metric), own in table.groupby(KEYS, sort=True):
-                number, feature = str(named).split(SEPARATOR, 1)
-                fired = self._first_alarm((feature, metric), own, directions[str(metric).split("[")[0]])
+            chart = self.watched(key)  # type: ignore[arg-type]
+            hours = HourlySums.of(without[key], own)
+            direction = directions[str(key[1]).split("[")[0]]  # type: ignore[index]
+            for number, start in enumerate(starts):
+                if is_loud(loud[key], start, days):  # type: ignore[index]
+                    continue
+                fired = chart.first_alarm(hours, start, start + pd.Timedelta(days=days), direction)
                 if fired is not None:
-                    rows.append((int(number), feature, metric, fired))
-        return pd.DataFrame(rows, columns=["trial", "feature_id", "metric", "fired_at"])
+                    rows.append((number, *key, fired))  # type: ignore[misc]
+        return pd.DataFrame(rows, columns=FOUND)
 
-    def _first_alarm(self, key: tuple[Any, Any], own: pd.DataFrame, direction: str) -> pd.Timestamp | None:
-        chart = self.charted.fitted[key]
-        state = self._state(key, own["window_start"].iloc[0])
-        return None if state is None else first_alarm(chart, state, own, direction)
-
-    def _state(self, key: tuple[Any, Any], start: pd.Timestamp) -> dict[str, Any] | None:
-        """The state of a chart before a window."""
-        if key not in self._states:
+    def watched(self, key: Key) -> WatchedChart:
+        """A chart with its windows and its state before each of them."""
+        if key not in self._watched:
             rows = self.charted.windows
             own = rows[(rows["feature_id"] == key[0]) & (rows["metric"] == key[1])]
-            self._states[key] = states(self.charted.fitted[key], own[own["window_start"] >= self.span.split])  # type: ignore[union-attr]
-        return self._states[key].get(start)
+            stages = [(self.charted.fitted[key], self.span.split)]
+            self._watched[key] = WatchedChart(own.reset_index(drop=True), stages)
+        return self._watched[key]
 
 
-def _of(table: pd.DataFrame, keys: list[tuple[Any, Any]]) -> pd.DataFrame:
-    return table[pd.MultiIndex.from_frame(table[KEYS]).isin(keys)] if len(keys) else table.iloc[:0]
+class HourlySums:
+    """Sums of one chart hour by hour, with and without a fault: any span of hours is one difference."""
+
+    def __init__(self, first: pd.Timestamp, without: np.ndarray, within: np.ndarray):
+        self.first = first
+        self._ahead = [np.vstack([np.zeros(len(SUMS)), np.cumsum(sums, axis=0)]) for sums in (without, within)]
+
+    @classmethod
+    def of(cls, base: pd.DataFrame, hit: pd.DataFrame) -> HourlySums:
+        """From the rows of one chart in two tables of hourly sums."""
+        first = min(base["hour"].min(), hit["hour"].min())
+        last = max(base["hour"].max(), hit["hour"].max())
+        both = []
+        for table in (base, hit):
+            place = ((table["hour"] - first) // HOUR).to_numpy()
+            sums = np.zeros((int((last - first) // HOUR) + 1, len(SUMS)))
+            np.add.at(sums, place, table[SUMS].to_numpy(float))
+            both.append(sums)
+        return cls(first, *both)
+
+    def between(self, start: np.ndarray, end: np.ndarray, fault: bool) -> np.ndarray:
+        """The sums from each start to each end, in hours since the first."""
+        ahead = self._ahead[int(fault)]
+        low, high = (np.clip(each, 0, len(ahead) - 1) for each in (start, np.maximum(start, end)))
+        return ahead[high] - ahead[low]
+
+    def place(self, times: Any) -> Any:
+        """Times as hours since the first."""
+        return (
+            ((times - self.first) // HOUR).astype(int)
+            if hasattr(times, "astype")
+            else int((times - self.first) // HOUR)
+        )
 
 
-def states(chart: ControlChart, stream: pd.DataFrame) -> dict[pd.Timestamp, dict[str, Any]]:
-    """The state of a chart before each window of a stream, by the window's start."""
-    read = chart._read(stream[COLUMNS], chart._last)
-    state, found = chart._blank(), {}
-    for start, position, value, n in zip(*(read[name].tolist() for name in ("window_start", "position", "value", "n"))):
-        found[start] = {**state, "seams": dict(state["seams"]), "next": position}
-        chart._step(state, start, position, value, n, [])
-    return found
+class WatchedChart:
+    """One chart over the windows of a log: its stages, and the state in which it stood before each window.
 
-
-def first_alarm(
-    chart: ControlChart, state: dict[str, Any], stream: pd.DataFrame, direction: str
-) -> pd.Timestamp | None:
-    """When a chart that stands in a state first alarms in a direction: `known_at` of the window, or None."""
-    state = {**state, "seams": dict(state["seams"])}
-    position = state.pop("next")
-    for value, n, known in zip(stream["value"].tolist(), stream["n"].tolist(), stream["known_at"]):
-        found = chart._step(state, None, position, value, n, [])
-        if found[4] and found[5] == (1 if direction == "up" else -1):
-            return known
-        position += 1
-    return None
-
-
-def mixed_windows(
-    base: pd.DataFrame, hit: pd.DataFrame, starts: list[pd.Timestamp], days: float, width: str, span: Span
-) -> pd.DataFrame:
-    """The windows of each chart from each start on, with the fault in the hours that it lasts.
-
-    Returns
-    -------
-    DataFrame
-        As `to_windows` gives it; `feature_id` is the number of the start, a separator, and the feature.
+    Parameters
+    ----------
+    table : DataFrame
+        Its windows, those of the baseline too: `window_start`, `window_end`, `value`, `n`, `sd`, `kind`, `known_at`.
+    stages : list of (ControlChart, Timestamp)
+        The fitted charts, each with the start of the first window that it judges.
     """
-    parts, size = [_baselines(base, span)], windows.width(width)
-    late = [table[table["hour"] >= span.split - size].sort_values("hour") for table in (base, hit)]
-    hours = [pd.DatetimeIndex(table["hour"]) for table in late]
-    for number, start in enumerate(starts):
-        end = start + pd.Timedelta(days=days)
-        first = windows.floor(pd.Series([start]), width).iloc[0]
-        last = windows.floor(pd.Series([end - pd.Timedelta("1us")]), width).iloc[0] + size
-        cuts = ((0, first, start), (1, start, end), (0, end, last))
-        for which, low, high in cuts:
-            a, b = (hours[which].searchsorted(when) for when in (low, high))
-            rows = late[which].iloc[a:b]
-            parts.append(rows.assign(feature_id=f"{number}{SEPARATOR}" + rows["feature_id"].astype(str)))
-    trials = pd.concat(parts[1:], ignore_index=True)
-    first = windows.floor(pd.Series([min(starts)]), width).iloc[0]
-    scale = _scales(parts[0], trials)
-    table = to_windows(pd.concat([scale, trials], ignore_index=True), width, Span(first, span.split, span.end))
-    return table[table["feature_id"].str.contains(SEPARATOR, regex=False)].sort_values(
-        [*KEYS, "window_start"], ignore_index=True
-    )
+
+    def __init__(self, table: pd.DataFrame, stages: list[tuple[ControlChart, pd.Timestamp]]):
+        self.table = table
+        self.starts = pd.DatetimeIndex(table["window_start"])
+        self.width = table["window_end"].iloc[0] - table["window_start"].iloc[0]
+        self.positive = table["kind"].iloc[0] == "positive"
+        self._states: dict[int, tuple[ControlChart, dict[str, Any], int]] = {}
+        for number, (chart, begin) in enumerate(stages):
+            before = stages[number + 1][1] if number + 1 < len(stages) else None
+            self._remember(chart, begin, before)
+
+    def _remember(self, chart: ControlChart, begin: pd.Timestamp, before: pd.Timestamp | None) -> None:
+        inside = self.starts >= begin if before is None else (self.starts >= begin) & (self.starts < before)
+        places = np.flatnonzero(inside)
+        if not len(places):
+            return
+        stream = self.table.loc[places, ["window_start", "window_end", "value", "n", "sd"]]
+        read = chart._read(stream, chart._last)
+        state = chart._blank()
+        for place, position, value, n in zip(places, *(read[name].tolist() for name in ("position", "value", "n"))):
+            self._states[int(place)] = (chart, {**state, "seams": dict(state["seams"])}, position)
+            chart._step(state, None, position, value, n, [])
+
+    def first_alarm(
+        self, hours: HourlySums, start: pd.Timestamp, end: pd.Timestamp, direction: str
+    ) -> pd.Timestamp | None:
+        """When the chart first alarms in a direction, if the fault lasts from `start` to `end`; None where it does not."""
+        first = int(self.starts.searchsorted(start, side="right")) - 1
+        last = int(self.starts.searchsorted(end))
+        if first < 0 or first not in self._states or self.starts[first] + self.width <= start:
+            return None
+        value, n = self._mixed(hours, first, last, start, end)
+        chart, state, position = self._states[first]
+        state = {**state, "seams": dict(state["seams"])}
+        sign = 1 if direction == "up" else -1
+        for place in range(first, last):
+            if place in self._states and self._states[place][0] is not chart:
+                chart, state, position = self._states[place]  # fitted once more, to windows before the fault
+                state = {**state, "seams": dict(state["seams"])}
+            found = chart._step(state, None, position, value[place - first], n[place - first], [])
+            if found[4] and found[5] == sign:
+                return self.table["known_at"].iloc[place]
+            position += 1
+        return None
+
+    def _mixed(
+        self, hours: HourlySums, first: int, last: int, start: pd.Timestamp, end: pd.Timestamp
+    ) -> tuple[list[float], list[float]]:
+        """Value and n of the windows, with the fault in the hours that it lasts."""
+        opens = hours.place(self.starts[first:last])
+        closes = opens + int(self.width // HOUR)
+        begins, ends = (np.clip(hours.place(each), opens, closes) for each in (start, end))
+        sums = (
+            hours.between(opens, begins, False) + hours.between(begins, ends, True) + hours.between(ends, closes, False)
+        )
+        _, weight, weight2, total, _, _ = sums.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(weight > 0, total / weight, np.nan)
+            n = np.where(weight > 0, weight**2 / weight2, 0.0)
+        value = np.exp(mean) * self._scale(hours) if self.positive else mean
+        return value.tolist(), n.tolist()
+
+    def _scale(self, hours: HourlySums) -> float:
+        """What geometric means of this chart are multiplied by."""
+        known = np.flatnonzero(self.table["value"].notna().to_numpy())
+        opens = hours.place(self.starts[known])
+        sums = hours.between(opens, opens + int(self.width // HOUR), False)
+        return float(np.median(self.table["value"].to_numpy()[known] / np.exp(sums[:, 3] / sums[:, 1])))
 
 
-def _baselines(base: pd.DataFrame, span: Span) -> pd.DataFrame:
-    """The baseline of each chart of amounts as one row of sums: what its scale is taken from."""
-    early = base[(base["kind"] == "positive") & (base["hour"] < span.split)]
-    sums = early.groupby(KEYS, as_index=False)[["n", "weight", "weight2", "total", "squares", "plain"]].sum()
-    return sums.assign(kind="positive", low=np.nan, high=np.nan, hour=span.split - DAY, last=pd.NaT)
-
-
-def _scales(baselines: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """That row for every trial of the chart."""
-    named = trials[trials["kind"] == "positive"][KEYS].drop_duplicates()
-    named["feature"] = named["feature_id"].str.split(SEPARATOR, n=1).str[1]
-    rows = baselines.rename(columns={"feature_id": "feature"}).merge(named, on=["feature", "metric"])
-    rows = rows.drop(columns="feature")
-    for name in ("hour", "last"):
-        rows[name] = pd.to_datetime(rows[name], utc=True).astype(trials[name].dtype)
-    return rows[trials.columns]
-
-
-def quiet_starts(
-    span: Span, days: float, loud: list[tuple[pd.Timestamp, pd.Timestamp]], n: int, seed: int
-) -> list[pd.Timestamp]:
-    """Whole hours at which a fault can begin and end before the log does, with no alarm a day before or while it lasts.
+def quiet_starts(span: Span, days: float, loud: list[Stretches], n: int, seed: int) -> list[pd.Timestamp]:
+    """Whole hours at which a fault can begin and end before the log does, while half of the charts or more are quiet.
 
     At most `n`, spread over the watched time and drawn within it by the seed; the same for every size of a fault.
 
     >>> day = pd.Timestamp("2026-05-11", tz="UTC")
-    >>> found = quiet_starts(Span(day, day + 14 * DAY, day + 42 * DAY), 7, [(day + 30 * DAY, day + 31 * DAY)], 4, 0)
-    >>> len(found), max(found) + 8 * DAY < day + 31 * DAY or min(found) > day + 31 * DAY
-    (4, True)
+    >>> found = quiet_starts(Span(day, day + 14 * DAY, day + 42 * DAY), 7, [[(day + 30 * DAY, day + 31 * DAY)]], 4, 0)
+    >>> len(found), any(day + 23 * DAY <= start <= day + 32 * DAY for start in found)
+    (4, False)
     """
     lasting = pd.Timedelta(days=days)
     first, last = span.split.ceil("h"), (span.end - lasting).floor("h")
-    if last < first:
+    if last < first or not loud:
         return []
     hours = pd.date_range(first, last, freq="h")
-    fine = np.ones(len(hours), dtype=bool)
-    for start, end in loud:
-        fine &= ~((hours - DAY <= end) & (hours + lasting >= start))
-    hours = hours[fine]
+    quiet = np.zeros(len(hours))
+    for stretches in loud:
+        fine = np.ones(len(hours), dtype=bool)
+        for start, end in stretches:
+            fine &= ~((hours - DAY <= end) & (hours + lasting >= start))
+        quiet += fine
+    hours = hours[quiet >= len(loud) / 2]
     if not len(hours):
         return []
     u = np.random.default_rng([seed, 11]).random(n)
     places = np.unique(((np.arange(n) + u) / n * len(hours)).astype(int))
     return [hours[place] for place in places]
+
+
+def is_loud(stretches: Stretches, start: pd.Timestamp, days: float) -> bool:
+    """Whether a chart alarmed by itself in the day before a fault, or while it lasts."""
+    end = start + pd.Timedelta(days=days)
+    return any(start - DAY <= last and end >= first for first, last in stretches)

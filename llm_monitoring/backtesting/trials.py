@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,21 @@ import pandas as pd
 from llm_monitoring import answers, engines
 from llm_monitoring.alerts.grouping import _safe
 from llm_monitoring.alerts.measurements import hourly
+from llm_monitoring.backtesting.frontier import counted
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.limits import METRICS as LIMITED
 from llm_monitoring.backtesting.limits import Limits
 from llm_monitoring.backtesting.planting import METRICS, judged_answers, judged_sums, planted, touched_log, worse
-from llm_monitoring.backtesting.replay import Replay, quiet_starts
-from llm_monitoring.intervals import wilson
+from llm_monitoring.backtesting.replay import HOUR, MONTH, Replay, quiet_starts
 from llm_monitoring.measures import measure
 
 TRIALS = 20
 JUDGED = ("quality", "pass_fail")
 INJECTIONS = {
-    **dict.fromkeys(["what", "where"], object),
-    **dict.fromkeys(["size", "share", "days"], "float64"),
+    "what": object,
+    "size": "float64",
+    "where": object,
+    **dict.fromkeys(["share", "days"], "float64"),
     "n": "int64",
     **dict.fromkeys(["found_rate", "low", "high", "median_delay_hours", "judge_cost_usd_per_month"], "float64"),
     "note": object,
@@ -51,11 +54,12 @@ class Trials:
         """A row for each injection, and a row for each time that one was planted."""
         self._columns = tuple(dict.fromkeys(name for each in injections if each.what in JUDGED for name in each.where))
         rows, planted_rows = [], []
-        for number, injection in enumerate(injections):
+        for number, asked in enumerate(injections):
+            injection = replace(asked, days=self.replay.lasting(asked.days))
             starts, found, note = self._try(injection)
             own = _incidents(number, injection, starts, found)
             planted_rows += own
-            rows.append(_row(injection, own, note, self._worth(injection, len(starts)), self._judge_cost(injection)))
+            rows.append(self._row(injection, own, note))
         return _typed(rows, INJECTIONS), _typed(planted_rows, INCIDENTS)
 
     def _try(self, injection: Injection) -> tuple[list[pd.Timestamp], pd.DataFrame, str | None]:
@@ -96,10 +100,12 @@ class Trials:
         dimensions = answers.dimension_names(self.replay.log.table("judgements"))
         return ("mean_quality", "flagged_rate", *(f"mean_{name}" for name in dimensions))
 
-    def _seen(self, injection: Injection, keys: list, base: pd.DataFrame, hit: pd.DataFrame, directions: dict[str, str]):
+    def _seen(
+        self, injection: Injection, keys: list, base: pd.DataFrame, hit: pd.DataFrame, directions: dict[str, str]
+    ):
         if not keys:
             return [], pd.DataFrame(), "no chart watches it"
-        starts = self._starts(injection, self.replay.loud(keys))
+        starts = self._starts(injection, list(self.replay.loud(keys).values()))
         pairs = [table[pd.MultiIndex.from_frame(table[["feature_id", "metric"]]).isin(keys)] for table in (base, hit)]
         found = self.replay.seen(*pairs, starts, injection.days, directions)
         return starts, found, None if starts else _no_room(injection)
@@ -109,32 +115,32 @@ class Trials:
             return [], pd.DataFrame(), "the infrastructure layer is off"
         self._limits = self._limits or Limits(self.replay)
         hit = self._limits.hit(injection, self.seed)
-        alerts = self.replay.alerts
-        own = alerts[alerts["metric"].isin(LIMITED[injection.what]) & alerts["feature_id"].isin(hit["feature_id"].unique())]
-        starts = self._starts(injection, list(zip(own["window_start"], own["fired_at"])))
-        found = self._limits.seen(hit, starts, injection.days, injection.what, injection.size > 1)
+        loud = self._limits.loud(injection.what, sorted(hit["feature_id"].unique()))
+        starts = self._starts(injection, list(loud.values()))
+        found = self._limits.seen(hit, loud, starts, injection)
         return starts, found, None if starts else _no_room(injection)
 
     def _starts(self, injection: Injection, loud: list) -> list[pd.Timestamp]:
-        return quiet_starts(self.replay.span, injection.days, loud, TRIALS, self.seed)  # type: ignore[arg-type]
+        return quiet_starts(self.replay.span, injection.days, loud, TRIALS, self.seed)
 
-    def _worth(self, injection: Injection, n: int) -> float:
-        """Share of the trials that counts as independent: those that overlap look at the same answers."""
-        watched = (self.replay.span.end - self.replay.span.split) / pd.Timedelta(days=injection.days)  # type: ignore[union-attr]
-        return min(1.0, max(watched, 1.0) / n) if n else 1.0
-
-    def _judge_cost(self, injection: Injection) -> float:
-        return judge_cost(self.replay)[1] if injection.what in JUDGED else 0.0
+    def _row(self, injection: Injection, own: list[dict[str, Any]], note: str | None) -> dict[str, Any]:
+        delays = [row["delay_hours"] for row in own if row["found"]]
+        return {
+            "what": injection.what, "size": float(injection.size), "where": dict(injection.where),
+            "share": float(injection.share), "days": float(injection.days), "note": note,
+            "judge_cost_usd_per_month": judge_cost(self.replay)[1] if injection.what in JUDGED else 0.0,
+            **counted(len(own), delays, injection.days, self.replay),
+        }  # fmt: skip
 
 
 def judge_cost(replay: Replay) -> tuple[float, float]:
     """USD that one judgement costs on average, and that all cost in a month; NaN where the log does not say."""
-    if not replay.log.has("judgements") or replay.span is None:
+    if not replay.log.has("judgements"):
         return np.nan, np.nan
     rows = replay.log.table("judgements")
     found = engines.run(rows.aggregate(n=rows.count(), known=rows["cost_usd"].count(), usd=rows["cost_usd"].sum()))
     n, known, usd = (found[name].to_pylist()[0] for name in ("n", "known", "usd"))
-    months = (replay.span.end - replay.span.start) / pd.Timedelta("30D")
+    months = (replay.span.end - replay.span.start) / MONTH
     return (float(usd) / known, float(usd) / known * n / months) if known else (np.nan, np.nan)
 
 
@@ -142,7 +148,10 @@ def _no_room(injection: Injection) -> str:
     return f"no quiet stretch of {injection.days:g} days after the baseline"
 
 
-def _incidents(number: int, injection: Injection, starts: list[pd.Timestamp], found: pd.DataFrame) -> list[dict[str, Any]]:
+def _incidents(
+    number: int, injection: Injection, starts: list[pd.Timestamp], found: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """A row for each time that a fault was planted, with the first alert that tells of it, named as `check` names one."""
     first: dict[int, Any] = {}
     if len(found):
         order = found.sort_values(["fired_at", "feature_id", "metric"], kind="stable")
@@ -150,34 +159,18 @@ def _incidents(number: int, injection: Injection, starts: list[pd.Timestamp], fo
     rows = []
     for i, start in enumerate(starts):
         hit = first.get(i)
-        row = {
+        row = dict.fromkeys(INCIDENTS) | {
             "incident_id": f"injected-{number + 1:02d}-{injection.what}-{i + 1:02d}",
             "found": hit is not None,
-            "delay_hours": np.nan if hit is None else (hit.fired_at - start) / pd.Timedelta("1h"),
-            "alert_id": None,
             "started_at": start,
             "ended_at": start + pd.Timedelta(days=injection.days),
-            "feature_id": None if hit is None else hit.feature_id,
-            "metric": None if hit is None else hit.metric,
             "injected": True,
         }
         if hit is not None:
+            row |= {"delay_hours": (hit.fired_at - start) / HOUR, "feature_id": hit.feature_id, "metric": hit.metric}
             row["alert_id"] = f"{hit.fired_at:%Y%m%d}-{_safe(hit.feature_id)}-{_safe(hit.metric)}"
         rows.append(row)
     return rows
-
-
-def _row(injection: Injection, own: list[dict[str, Any]], note: str | None, worth: float, cost: float) -> dict[str, Any]:
-    n, k = len(own), sum(row["found"] for row in own)
-    low, high = wilson(k * worth, n * worth)
-    delays = [row["delay_hours"] for row in own if row["found"]]
-    return {
-        "what": injection.what, "size": float(injection.size), "where": dict(injection.where),
-        "share": float(injection.share), "days": float(injection.days), "n": n,
-        "found_rate": k / n if n else np.nan, "low": float(low) if n else np.nan, "high": float(high) if n else np.nan,
-        "median_delay_hours": float(np.median(delays)) if delays else np.nan, "judge_cost_usd_per_month": cost,
-        "note": note,
-    }  # fmt: skip
 
 
 def _typed(rows: list[dict[str, Any]], kinds: dict[str, Any]) -> pd.DataFrame:

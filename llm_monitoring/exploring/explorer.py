@@ -293,7 +293,7 @@ class Explorer(widgets.VBox):
         return f"Explorer({chosen})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The live view, and where nobody can turn a control (papermill, nbconvert) its words and windows as a table."""
+        """The live view; where nobody can turn a control (papermill, nbconvert) its words and windows, which an export shows."""
         bundle = super()._repr_mimebundle_(**options)
         if bundle is None or somebody_watches():
             return bundle
@@ -301,7 +301,8 @@ class Explorer(widgets.VBox):
         told = self._view._shown.get("chart", {"headline": "no chart", "rate": ""})
         words = f"<p><b>{escape(told['headline'])}</b></p><p>{escape(told['rate'])}</p>"
         table = table_html(self._frame.drop(columns=["feature_id", "layer"], errors="ignore").tail(12))
-        return {**data, "text/html": words + table}, metadata
+        kept = {kind: one for kind, one in data.items() if kind != "application/vnd.jupyter.widget-view+json"}
+        return {**kept, "text/html": words + table}, metadata
 
 
 def _controls(choices: Choices) -> dict[str, Any]:

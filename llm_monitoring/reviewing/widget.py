@@ -253,13 +253,15 @@ def _clean(text: str | None) -> str | None:
 
 
 def somebody_watches() -> bool:
-    """Whether a person at a front end ran this cell: only they can be asked for input."""
+    """Whether a person can press a key here: a front end that can ask for input, or a page that Voila serves."""
+    import os
     import sys
 
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     kernel = getattr(shell, "kernel", None)
     request = kernel.get_parent("shell") if kernel is not None else {}
-    return bool(request.get("content", {}).get("allow_stdin", False))
+    served = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    return served or bool(request.get("content", {}).get("allow_stdin", False))
 
 
 def _account() -> str | None:

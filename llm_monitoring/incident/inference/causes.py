@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 REACH, NEAR, TOGETHER = pd.Timedelta("8D"), pd.Timedelta("1D"), pd.Timedelta("3h")
-OLD_CHANGE, ELSEWHERE = 0.15, 0.001  # weights of a change: older than the reach; of another feature
+OLD_CHANGE, ELSEWHERE = 0.05, 0.001  # weights of a change: older than the reach; of another feature
 UNSEEN = 0.2  # a change that would have left a version in the traffic, and did not
 SLOW = {"rag_index": (pd.Timedelta("1D"), pd.Timedelta("3D"))}
 VERSION_OF = {"prompt": "prompt_version", "model_version": "model_id"}
@@ -118,8 +118,10 @@ def _tracked(kind: str, declared: Slice | None, seen: Observations) -> bool:
 def arrivals(cause: Cause, seen: Observations) -> list[np.ndarray]:
     """How a cause reached each row, in other ways than all at once at one time."""
     ways = [trace.exposed.astype(float) for trace in cause.traces]
-    if cause.recorded and len(ways) > 1:
-        ways = [np.max(ways, axis=0)]
+    if cause.recorded and ways:
+        inside = in_scope(cause.declared, seen.frame)
+        ways = [np.max(ways, axis=0), np.max([trace.since & inside for trace in cause.traces], axis=0).astype(float)]
+        ways = ways[:1] if (ways[0] == ways[1]).all() else ways
     if cause.at is None:
         return ways
     spans = [cause.until - cause.at] if cause.until is not None else list(SLOW.get(cause.kind, ()))

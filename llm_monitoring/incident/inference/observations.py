@@ -231,15 +231,17 @@ def _successors(seen: pd.DataFrame) -> list[tuple[str, str]]:
     first, last, day = seen["min"].min(), seen["max"].max(), pd.Timedelta("1D")
     gap = ((seen["max"] - seen["min"]) / seen["size"] * 20).map(lambda g: min(max(g, pd.Timedelta("2h")), day))
     gone, came = seen[last - seen["max"] > gap], seen[seen["min"] - first > gap]
-    pairs: list[tuple[str, str]] = []
-    used: set[str] = set()
-    for new, row in came.iterrows():
-        near = gone[((gone["max"] - row["min"]).abs() <= day) & ~gone.index.isin(used) & (gone.index != new)]
-        if len(near):
-            old = max(near.index, key=lambda name: (fuzz.ratio(name, new), name))
-            used.add(old)
-            pairs.append((old, new))
-    return pairs
+    alike = [
+        (-fuzz.ratio(old, new), row["min"], new, old)
+        for new, row in came.iterrows()
+        for old in gone.index[(gone["max"] - row["min"]).abs() <= day]
+        if old != new
+    ]
+    pairs: dict[str, tuple[pd.Timestamp, str]] = {}
+    for _, at, new, old in sorted(alike):  # the most similar names first, each id once as new and once as old
+        if new not in pairs and old not in {taken for _, taken in pairs.values()}:
+            pairs[new] = (at, old)
+    return [(old, new) for new, (_, old) in sorted(pairs.items(), key=lambda pair: (pair[1][0], pair[0]))]
 
 
 def _family_name(members: list[str]) -> str:

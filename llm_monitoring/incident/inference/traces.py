@@ -13,7 +13,7 @@ VERSIONS = {
     "rubric_version": None,
 }  # fmt: skip
 OF_JUDGE = ("judge_model", "rubric_version")
-LEAST_ROWS, LEAST_SHARE = 3, 0.05
+LEAST_ROWS, LEAST_SHARE = 3, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,8 @@ class Trace:
         First seen.
     exposed : ndarray of bool
         The rows that carry it.
+    since : ndarray of bool
+        The rows that carry it or a version that came after it: what it did may have stayed.
     reach : ndarray of bool
         All rows of the owner, before and since.
     """
@@ -37,6 +39,7 @@ class Trace:
     owner: str | None
     at: pd.Timestamp
     exposed: np.ndarray
+    since: np.ndarray
     reach: np.ndarray
 
 
@@ -53,7 +56,7 @@ def find_traces(frame: pd.DataFrame, requests: pd.DataFrame | None = None) -> li
     Returns
     -------
     list of Trace
-        A version of fewer than three rows, or of less than 5 % of its owner's rows since it came, leaves no trace:
+        A version of fewer than three rows, or of less than 1 % of its owner's rows since it came, leaves no trace:
         nothing could be told from it.
 
     Examples
@@ -66,13 +69,19 @@ def find_traces(frame: pd.DataFrame, requests: pd.DataFrame | None = None) -> li
     """
     requests = frame if requests is None else requests
     found = [
-        Trace(column, str(value), owner, at, reach & (frame[column] == value).to_numpy(bool, na_value=False), reach)
+        _trace(frame, column, str(value), owner, at, reach, first)
         for column, of in VERSIONS.items()
         if column in frame and (of is None or of in frame)
         for owner, reach in _owners(frame, of)
-        for value, at in _appeared(requests if column in requests else frame, column, of, owner)
+        for value, at, first in _appeared(requests if column in requests else frame, column, of, owner)
     ]
     return sorted((t for t in found if t.exposed.any()), key=lambda t: (t.at, t.column, t.value, str(t.owner)))
+
+
+def _trace(frame: pd.DataFrame, column: str, value: str, owner, at, reach: np.ndarray, first: pd.Series) -> Trace:
+    exposed = reach & (frame[column].astype(str) == value).to_numpy(bool, na_value=False)
+    later = reach & (frame[column].map(first) >= at).to_numpy(bool, na_value=False)
+    return Trace(column, value, owner, at, exposed, exposed | later, reach)
 
 
 def _owners(frame: pd.DataFrame, of: str | None):
@@ -84,8 +93,9 @@ def _owners(frame: pd.DataFrame, of: str | None):
 def _appeared(rows: pd.DataFrame, column: str, of: str | None, owner):
     own = rows if of is None else rows[rows[of] == owner]
     own = own[own[column].notna()]
-    for value, at in own.groupby(column)["timestamp"].min().items():
+    first = own.groupby(column)["timestamp"].min()
+    for value, at in first.items():
         late = own["timestamp"] >= at
         carry = (own[column] == value).sum()
         if (~late).sum() >= LEAST_ROWS and carry >= max(LEAST_ROWS, LEAST_SHARE * late.sum()):
-            yield value, at
+            yield value, at, first
