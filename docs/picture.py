@@ -23,7 +23,9 @@ def picture(page: Path, chromium: str) -> bytes:
         seen = tab.screenshot()
         browser.close()
     small = BytesIO()
-    Image.open(BytesIO(seen)).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    Image.open(BytesIO(seen)).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True
+    )
     return small.getvalue()
 
 

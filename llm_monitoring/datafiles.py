@@ -204,16 +204,18 @@ def _of_arrow(schema: Table, file: Path, name: str, kind: Any) -> str | None:
 
 
 def _csv(schema: Table, files: list[Path]) -> list[Part]:
-    alike: dict[tuple[textfiles.Header, tuple[str, ...]], list[Path]] = {}
+    alike: dict[tuple[textfiles.Header, tuple], list[Path]] = {}
     for file in files:
         alike.setdefault((textfiles.csv_header(file, schema.name), _keys(file)), []).append(file)
     parts = []
     for (header, _), group in alike.items():
         names = [name or f"{UNNAMED}{place}" for place, name in enumerate(header.names)]
         columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
-        options = f"{_hive(group)}, auto_detect=false, header=true, skip={header.before}"
-        options += f", delim={_quoted(header.delimiter)}, quote='\"', escape='\"', columns={{{columns}}}"
-        scan = f"read_csv({FILES}, {options}, filename='{FILE}', max_line_size=67108864)"
+        options = (
+            f"{_hive(group)}, auto_detect=false, header=true, skip={header.before}, delim={_quoted(header.delimiter)}"
+        )
+        options += f", quote='\"', escape='\"', columns={{{columns}}}, filename='{FILE}', max_line_size=67108864"
+        scan = f"read_csv({FILES}, {options})"
         unnamed = [_name(name) for name in names if name.startswith(UNNAMED)]
         scan = f"(SELECT * EXCLUDE ({', '.join(unnamed)}) FROM {scan})" if unnamed else scan
         parts.append(Part("csv", tuple(group), scan, {}))

@@ -46,6 +46,7 @@ def read_bytes() -> int:
 def test_a_cut_log_reads_the_files_of_its_period_alone(daily):
     if not Path("/proc/self/io").exists():
         pytest.skip("only Linux counts the bytes that a process reads")
+    assert len(lm.open_log(daily).requests)  # modules that are loaded late are read once, here
     log = lm.open_log(daily)
     size = sum(file.stat().st_size for file in (daily / "requests").iterdir())
     before = read_bytes()
@@ -114,13 +115,17 @@ def test_folders_named_by_day_are_left_out_where_that_is_what_they_mean(tmp_path
 
 
 def test_without_being_told_a_folder_name_means_nothing(tmp_path):
-    write_days(tmp_path, lambda when: "date=2020-01-01/" + f"{when:%d}.csv", lambda rows, path: rows.to_csv(path, index=False))
+    write_days(
+        tmp_path, lambda when: "date=2020-01-01/" + f"{when:%d}.csv", lambda rows, path: rows.to_csv(path, index=False)
+    )
     assert lm.open_log(tmp_path).between(day(4), day(5)).count("requests") == 200
     assert lm.open_log(tmp_path, partition_time="date").between(day(4), day(5)).count("requests") == 0
 
 
 def test_a_partition_that_is_none_is_named(tmp_path):
-    write_days(tmp_path, lambda when: f"date={when:%B}/{when:%d}.csv", lambda rows, path: rows.to_csv(path, index=False))
+    write_days(
+        tmp_path, lambda when: f"date={when:%B}/{when:%d}.csv", lambda rows, path: rows.to_csv(path, index=False)
+    )
     with pytest.raises(lm.ConfigError, match=r"folder 'date=May'; expected a day such as date=2026-05-11"):
         lm.open_log(tmp_path, partition_time="date")
     with pytest.raises(lm.ConfigError, match=r"no folder in .* is named day=\.\.\."):

@@ -106,7 +106,9 @@ def test_a_parquet_file_of_any_types_gives_the_same_figures(tmp_path, way):
 def test_a_duration_is_read_in_its_unit(tmp_path, unit):
     pq.write_table(arrow(latency_ms=lasting(unit)), tmp_path / "requests.parquet")
     assert_right(lm.open_log(tmp_path), latency_p50_ms=[1000.0, 7000.0])
-    assert_right(lm.open_log({"requests": arrow(latency_ms=lasting(unit)).to_pandas()}), latency_p50_ms=[1000.0, 7000.0])
+    assert_right(
+        lm.open_log({"requests": arrow(latency_ms=lasting(unit)).to_pandas()}), latency_p50_ms=[1000.0, 7000.0]
+    )
 
 
 @pytest.mark.parametrize(

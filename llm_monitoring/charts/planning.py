@@ -269,8 +269,10 @@ class _Chart:
 
 
 def _of_log(log: Log, window: str) -> pd.DataFrame:
-    """Per feature: requests a day, sd within and between windows of its scores (of its flags where the judge gives none),
-    judged answers, the share of requests that they are, and USD a judgement.
+    """What the log says of each feature that a plan needs.
+
+    Requests a day, sd within and between windows of its scores (of its flags where the judge gives none), judged answers,
+    the share of requests that they are, and USD a judgement.
     """
     import pandas as pd
 

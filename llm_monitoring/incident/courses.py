@@ -116,7 +116,7 @@ class Course:
         off = sign * (late["y"].to_numpy(float) - float(before.mean()))
         first = max(int((late["window_start"] < alert.fired_at).sum()), 1)
         size = float(off[:first].mean())
-        splits = [k for k in range(first, len(off) - 2)]
+        splits = range(first, len(off) - 2)
         if size <= 0 or not splits:
             return None
         best = max(splits, key=lambda k: k * off[:k].mean() ** 2 + (len(off) - k) * off[k:].mean() ** 2)
