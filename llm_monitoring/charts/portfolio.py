@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from llm_monitoring.charts.posterior import GRID, DayEffect
 from llm_monitoring.charts.predictive import DIRECTIONS, FEWEST, ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
 from llm_monitoring.errors import ConfigError, one_of, quote
-from llm_monitoring.results import Result, jsonable
+from llm_monitoring.results import Result, jsonable, table_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,11 +105,7 @@ class ChartPortfolio:
                 self.charts_[key] = chart
             except ConfigError as error:
                 skipped.append((*key, str(error)))
-        learned = _day_effects(self.charts_) if self.learn_day_effect else {}
-        for key, chart in self.charts_.items():
-            if key in learned:
-                chart.day_effect = learned[key]
-            chart._fit_limit()
+        set_limits(self.charts_, learn=self.learn_day_effect)
         self.not_charted_ = pd.DataFrame(skipped, columns=[*KEYS, "reason"])
         return self
 
@@ -160,6 +157,15 @@ class ChartPortfolio:
             false_alarms_per_month=float(self.false_alarms_per_month),
             arl0=float(self.arl0_),
         )
+
+
+def set_limits(charts: dict[tuple[Any, Any], ControlChart], learn: bool = True) -> None:
+    """Finish charts that have read their baselines; with `learn` each metric's charts tell each other how much days differ."""
+    learned = _day_effects(charts) if learn else {}
+    for key, chart in charts.items():
+        if key in learned:
+            chart.day_effect = learned[key]
+        chart._fit_limit()
 
 
 @dataclass(frozen=True, repr=False)
@@ -260,6 +266,11 @@ class PortfolioResult(Result):
                 {"feature_id": jsonable(f), "metric": jsonable(m), **r.to_dict()} for (f, m), r in self.results.items()
             ],
         }
+
+    def _repr_html_(self) -> str:
+        """The charts, one row each, first what a person should look at first."""
+        table = self.ranked().drop(columns=["strength"])
+        return f"<p><b>{escape(self.headline)}</b></p>{table_html(table, most=20)}"
 
     def plot(self, ax: Axes | None = None, *, columns: int = 3, most: int = 24) -> Axes:
         """Small multiples, the charts with alarms first, each on its own scale.
