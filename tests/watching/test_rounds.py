@@ -169,6 +169,20 @@ def test_each_sink_gets_the_layers_severities_and_features_that_it_asked_for(wat
     assert got == [{"cost"}, {"cost", "bad"}, {"other", "all"}, {"other", "all"}]
 
 
+def test_an_alert_that_becomes_more_severe_reaches_the_sink_that_waits_for_such(watched, tmp_path):
+    watched.plan["sinks"].append({"url": f"jsonl://{tmp_path}/page.jsonl", "severity": "critical"})
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    watch(watched)
+    assert lines_of(tmp_path / "page.jsonl") == []
+    watched.alerts = [alert("a1", 9, severity="critical")]
+    for hours in (12, 14):
+        watched.log.grow(hours)
+        watch(watched)
+    assert [line["event"] for line in lines_of(tmp_path / "page.jsonl")] == ["fired"]
+    assert told(watched) == [("a1", "fired")]
+
+
 def test_without_sinks_the_table_returned_is_the_telling(watched):
     watched.plan = None
     watched.log.grow(10)
