@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := chromium fonts-liberation postgresql default-jre-headless
+DEBIAN := chromium fonts-liberation postgresql default-jre-headless prometheus
 
 .PHONY: help report test test-fast test-long test-lowest test-newest check docs docs-site bench clean
 .DELETE_ON_ERROR:
@@ -68,7 +68,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-# Debian packages that the tests use: a browser with its fonts, PostgreSQL and Java for the engines. Elsewhere, or
+# Debian packages that the tests use: a browser with its fonts, PostgreSQL and Java for the engines, Prometheus. Elsewhere, or
 # without the right to install, tests that miss one say so and are skipped.
 $(VENV)/.debian: | $(BIN)/python
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
@@ -77,6 +77,7 @@ $(VENV)/.debian: | $(BIN)/python
 	  dpkg -s fonts-liberation >/dev/null 2>&1 || missing="$$missing fonts-liberation"; \
 	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	  command -v java >/dev/null || missing="$$missing default-jre-headless"; \
+	  command -v promtool >/dev/null || missing="$$missing prometheus"; \
 	  if [ -n "$$missing" ]; then \
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; fi; \

@@ -34,7 +34,8 @@ class Limits:
 
     def __init__(self, replay: Replay):
         self.replay, self.plan = replay, replay.plan
-        self.limits = infrastructure._limits(replay.log, self.plan, replay.span)
+        self.scopes = infrastructure._scopes(replay.log, self.plan)
+        self.limits = infrastructure._limits(replay.log, self.plan, self.scopes)
         self.counts = infrastructure._counts(replay.log, self.plan, self.limits)
         self._quiet: dict[str, _Windows] = {}
 
@@ -83,8 +84,9 @@ class Limits:
     def _of_feature(self, feature: str, hit: pd.DataFrame, loud: Stretches, starts: list, injection: Injection):
         quiet, needed = self._base(feature), self.plan.infrastructure.for_windows
         early = self.counts[(self.counts["feature_id"] == feature)]
-        early = early[early["window_start"] < self.replay.span.split]  # what is usual stays what it was
-        late = hit[hit["window_start"] >= self.replay.span.split]
+        fit_end = self.scopes.at[feature, "fit_end"]
+        early = early[early["window_start"] < fit_end]  # what is usual stays what it was
+        late = hit[hit["window_start"] >= fit_end]
         faulty = self._judged(feature, pd.concat([early, late], ignore_index=True))
         for metric in METRICS[injection.what]:
             if metric not in quiet.judged or metric not in faulty.judged:
@@ -109,11 +111,12 @@ class Limits:
         return self._quiet[feature]
 
     def _judged(self, feature: str, counts: pd.DataFrame) -> _Windows:
-        span, limit = self.replay.span, dict(self.limits.loc[feature])
+        limit, (start, fit_end) = dict(self.limits.loc[feature]), self.scopes.loc[feature, ["start", "fit_end"]]
         base = self.counts[self.counts["feature_id"] == feature]
-        width = infrastructure._width(base, self.plan, span)
-        table = infrastructure._merged(counts, width, span)
-        judged = {row[0]: row[1:] for row in infrastructure._judged(table, self.plan, span, limit)}
+        width = infrastructure._width(base, self.plan, start, fit_end)
+        stage = infrastructure.Stage(fit_end, None, width, fit_end)
+        table = infrastructure._merged(counts, stage, start, self.replay.span)
+        judged = {row[0]: row[1:] for row in infrastructure._judged(table, self.plan, stage, limit)}
         usual = table["usual"].to_numpy(float) if "usual" in table else np.full(len(table), np.nan)
         starts = pd.DatetimeIndex(table["window_start"])
         return _Windows(windows.width(width), starts, table["requests"].to_numpy(float), usual, judged)

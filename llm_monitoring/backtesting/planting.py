@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import optimize, stats
 
 from llm_monitoring import answers, engines, windows
-from llm_monitoring.alerts.measurements import CHARTED, TALLIES, hourly, no_tallies, tally
+from llm_monitoring.alerts.measurements import CHARTED, TALLIES, hourly, no_tallies, settled, tally
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log, open_log
@@ -69,16 +69,17 @@ def _is_among(rows: ir.Table, column: str, values: Any) -> ir.BooleanValue:
 
 
 def planted(
-    log: Log, injection: Injection, wanted: list[Measure], seed: int, own: tuple[Measure, ...] = ()
+    log: Log, base: pd.DataFrame, injection: Injection, seed: int, own: tuple[Measure, ...] = ()
 ) -> pd.DataFrame:
     """Hourly sums of the metrics that a fault moves, as if it were in the log from beginning to end.
 
     Parameters
     ----------
     log : Log
+    base : DataFrame
+        Hourly sums (`TALLIES`) of those metrics as the log has them.
     injection : Injection
         Of refusals, abandonment or cost.
-    wanted : list of Measure
     seed : int
     own : tuple of Measure
 
@@ -87,9 +88,9 @@ def planted(
     DataFrame
         `TALLIES` of the features that it hits.
     """
-    base = hourly(log, wanted, own)
     inside = touched_log(log, injection, seed)
-    part = base if inside is log else hourly(inside, wanted, own)
+    wanted = [measure(name, own) for name in METRICS[injection.what]]
+    part = base if inside is log else settled(hourly(inside, wanted, own))
     if part.empty:
         return no_tallies()
     moved = _times(part, injection.size) if injection.what == "cost" else _more(part, injection.size, seed)
@@ -157,7 +158,7 @@ def judged_sums(rows: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     metrics : list of str
         mean_quality, flagged_rate, failed_rate and means of dimensions, without a judge's name.
     """
-    last = pd.to_datetime(rows["judged_at"], utc=True).groupby([rows[name] for name in HOUR]).max().rename("last")
+    last = pd.to_datetime(rows["judged_at"], utc=True).groupby([rows[name] for name in HOUR]).max().rename("known")
     parts = []
     for name in metrics:
         value = _value_of(rows, name)

@@ -8,18 +8,20 @@ on from the state that a chart had when the fault began.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.alerts.charting import PlanCharts, control_charts
-from llm_monitoring.alerts.checking import check
-from llm_monitoring.alerts.measurements import KEYS, SUMS, Span
+from llm_monitoring.alerts.charting import PlanCharts
+from llm_monitoring.alerts.checking import with_charts
+from llm_monitoring.alerts.measurements import KEYS, SUMS, hourly, settled
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.log import Log
-from llm_monitoring.measures import Measure
+from llm_monitoring.measures import Measure, measure
 
 Key = tuple[Any, Any]
 Stretches = list[tuple[pd.Timestamp, pd.Timestamp]]
@@ -43,11 +45,13 @@ class Replay:
     charted: PlanCharts
     alerts: pd.DataFrame
     _watched: dict[Key, WatchedChart] = field(default_factory=dict)
+    _hourly: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: Log, plan: Plan) -> Replay:
         """One check of the whole log, its charts kept."""
-        return cls(log, plan, control_charts(log, plan), check(log, plan))
+        alerts, charted = with_charts(log, plan)
+        return cls(log, plan, charted, alerts)
 
     @property
     def span(self) -> Span:
@@ -76,10 +80,22 @@ class Replay:
 
     def loud(self, keys: list[Key]) -> dict[Key, Stretches]:
         """For each chart when any chart of its feature alarmed without any fault being planted."""
+        return {key: self._loud.get(key[0], []) for key in keys}
+
+    @cached_property
+    def _loud(self) -> dict[Any, Stretches]:
         by_feature: dict[Any, Stretches] = {}
         for (feature, _), result in self.charted.results.items():
-            by_feature.setdefault(feature, []).extend((row.start, row.end) for row in result.alarms.itertuples())
-        return {key: by_feature.get(key[0], []) for key in keys}
+            if len(result.alarms):
+                by_feature.setdefault(feature, []).extend((row.start, row.end) for row in result.alarms.itertuples())
+        return by_feature
+
+    def hourly(self, metrics: tuple[str, ...]) -> pd.DataFrame:
+        """Hourly sums of some metrics as the log has them, asked for once."""
+        if metrics not in self._hourly:
+            wanted = [measure(name, self.own) for name in metrics]
+            self._hourly[metrics] = settled(hourly(self.log, wanted, self.own))
+        return self._hourly[metrics]
 
     def lasting(self, days: float) -> float:
         """How long a fault lasts in a log: at most half of the time watched."""
@@ -127,46 +143,42 @@ class Replay:
     def watched(self, key: Key) -> WatchedChart:
         """A chart with its windows and its state before each of them."""
         if key not in self._watched:
-            rows = self.charted.windows
-            own = rows[(rows["feature_id"] == key[0]) & (rows["metric"] == key[1])]
-            stages = [(self.charted.fitted[key], self.span.split)]
-            self._watched[key] = WatchedChart(own.reset_index(drop=True), stages)
+            run = next(run for run in self.charted.runs if run.key == key)
+            self._watched[key] = WatchedChart(run.windows, [(chart, since) for chart, since, _ in run.stages])
         return self._watched[key]
+
+
+def hours_of(times: Any) -> np.ndarray:
+    """Times as whole hours since 1970."""
+    index = pd.DatetimeIndex(times)
+    return index.as_unit("s").asi8 // 3600
 
 
 class HourlySums:
     """Sums of one chart hour by hour, with and without a fault: any span of hours is one difference."""
 
-    def __init__(self, first: pd.Timestamp, without: np.ndarray, within: np.ndarray):
+    def __init__(self, first: int, without: np.ndarray, within: np.ndarray):
         self.first = first
         self._ahead = [np.vstack([np.zeros(len(SUMS)), np.cumsum(sums, axis=0)]) for sums in (without, within)]
 
     @classmethod
     def of(cls, base: pd.DataFrame, hit: pd.DataFrame) -> HourlySums:
         """From the rows of one chart in two tables of hourly sums."""
-        first = min(base["hour"].min(), hit["hour"].min())
-        last = max(base["hour"].max(), hit["hour"].max())
+        places = [hours_of(table["hour"]) for table in (base, hit)]
+        first, last = min(at.min() for at in places), max(at.max() for at in places)
         both = []
-        for table in (base, hit):
-            place = ((table["hour"] - first) // HOUR).to_numpy()
-            sums = np.zeros((int((last - first) // HOUR) + 1, len(SUMS)))
-            np.add.at(sums, place, table[SUMS].to_numpy(float))
+        for at, table in zip(places, (base, hit)):
+            sums = np.zeros((last - first + 1, len(SUMS)))
+            np.add.at(sums, at - first, table[SUMS].to_numpy(float))
             both.append(sums)
-        return cls(first, *both)
+        return cls(int(first), *both)
 
     def between(self, start: np.ndarray, end: np.ndarray, fault: bool) -> np.ndarray:
-        """The sums from each start to each end, in hours since the first."""
+        """The sums from each start to each end, in hours since 1970."""
         ahead = self._ahead[int(fault)]
-        low, high = (np.clip(each, 0, len(ahead) - 1) for each in (start, np.maximum(start, end)))
+        most = len(ahead) - 1
+        low, high = (np.minimum(np.maximum(at - self.first, 0), most) for at in (start, end))
         return ahead[high] - ahead[low]
-
-    def place(self, times: Any) -> Any:
-        """Times as hours since the first."""
-        return (
-            ((times - self.first) // HOUR).astype(int)
-            if hasattr(times, "astype")
-            else int((times - self.first) // HOUR)
-        )
 
 
 class WatchedChart:
@@ -182,8 +194,8 @@ class WatchedChart:
 
     def __init__(self, table: pd.DataFrame, stages: list[tuple[ControlChart, pd.Timestamp]]):
         self.table = table
-        self.starts = pd.DatetimeIndex(table["window_start"])
-        self.width = table["window_end"].iloc[0] - table["window_start"].iloc[0]
+        self.opens = hours_of(table["window_start"])
+        self.size = int((table["window_end"].iloc[0] - table["window_start"].iloc[0]) // HOUR)
         self.positive = table["kind"].iloc[0] == "positive"
         self._states: dict[int, tuple[ControlChart, dict[str, Any], int]] = {}
         for number, (chart, begin) in enumerate(stages):
@@ -191,8 +203,8 @@ class WatchedChart:
             self._remember(chart, begin, before)
 
     def _remember(self, chart: ControlChart, begin: pd.Timestamp, before: pd.Timestamp | None) -> None:
-        inside = self.starts >= begin if before is None else (self.starts >= begin) & (self.starts < before)
-        places = np.flatnonzero(inside)
+        since = self.table["window_start"]
+        places = np.flatnonzero(since >= begin if before is None else (since >= begin) & (since < before))
         if not len(places):
             return
         stream = self.table.loc[places, ["window_start", "window_end", "value", "n", "sd"]]
@@ -206,11 +218,12 @@ class WatchedChart:
         self, hours: HourlySums, start: pd.Timestamp, end: pd.Timestamp, direction: str
     ) -> pd.Timestamp | None:
         """When the chart first alarms in a direction, if the fault lasts from `start` to `end`; None where it does not."""
-        first = int(self.starts.searchsorted(start, side="right")) - 1
-        last = int(self.starts.searchsorted(end))
-        if first < 0 or first not in self._states or self.starts[first] + self.width <= start:
+        begins, ends = hours_of([start, end])
+        first = int(np.searchsorted(self.opens, begins, side="right")) - 1
+        last = int(np.searchsorted(self.opens, ends))
+        if first < 0 or first not in self._states or self.opens[first] + self.size <= begins:
             return None
-        value, n = self._mixed(hours, first, last, start, end)
+        value, n = self.mixed(hours, first, last, begins, ends)
         chart, state, position = self._states[first]
         state = {**state, "seams": dict(state["seams"])}
         sign = 1 if direction == "up" else -1
@@ -224,13 +237,11 @@ class WatchedChart:
             position += 1
         return None
 
-    def _mixed(
-        self, hours: HourlySums, first: int, last: int, start: pd.Timestamp, end: pd.Timestamp
-    ) -> tuple[list[float], list[float]]:
-        """Value and n of the windows, with the fault in the hours that it lasts."""
-        opens = hours.place(self.starts[first:last])
-        closes = opens + int(self.width // HOUR)
-        begins, ends = (np.clip(hours.place(each), opens, closes) for each in (start, end))
+    def mixed(self, hours: HourlySums, first: int, last: int, start: int, end: int) -> tuple[list[float], list[float]]:
+        """Value and n of some windows, with the fault in the hours that it lasts."""
+        opens = self.opens[first:last]
+        closes = opens + self.size
+        begins, ends = (np.minimum(np.maximum(at, opens), closes) for at in (start, end))
         sums = (
             hours.between(opens, begins, False) + hours.between(begins, ends, True) + hours.between(ends, closes, False)
         )
@@ -242,11 +253,10 @@ class WatchedChart:
         return value.tolist(), n.tolist()
 
     def _scale(self, hours: HourlySums) -> float:
-        """What geometric means of this chart are multiplied by."""
-        known = np.flatnonzero(self.table["value"].notna().to_numpy())
-        opens = hours.place(self.starts[known])
-        sums = hours.between(opens, opens + int(self.width // HOUR), False)
-        return float(np.median(self.table["value"].to_numpy()[known] / np.exp(sums[:, 3] / sums[:, 1])))
+        """What geometric means of this chart are multiplied by: the same in all its windows, so one says it."""
+        known = int(np.flatnonzero(self.table["value"].notna().to_numpy())[0])
+        sums = hours.between(self.opens[[known]], self.opens[[known]] + self.size, False)[0]
+        return float(self.table["value"].iloc[known] / np.exp(sums[3] / sums[1]))
 
 
 def quiet_starts(span: Span, days: float, loud: list[Stretches], n: int, seed: int) -> list[pd.Timestamp]:
@@ -255,7 +265,7 @@ def quiet_starts(span: Span, days: float, loud: list[Stretches], n: int, seed: i
     At most `n`, spread over the watched time and drawn within it by the seed; the same for every size of a fault.
 
     >>> day = pd.Timestamp("2026-05-11", tz="UTC")
-    >>> found = quiet_starts(Span(day, day + 14 * DAY, day + 42 * DAY), 7, [[(day + 30 * DAY, day + 31 * DAY)]], 4, 0)
+    >>> found = quiet_starts(Span(day, day + 14 * DAY, *[day + 42 * DAY] * 2), 7, [[(day + 30 * DAY, day + 31 * DAY)]], 4, 0)
     >>> len(found), any(day + 23 * DAY <= start <= day + 32 * DAY for start in found)
     (4, False)
     """

@@ -10,14 +10,12 @@ import pandas as pd
 
 from llm_monitoring import answers, engines
 from llm_monitoring.alerts.grouping import _safe
-from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.backtesting.frontier import counted
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.limits import METRICS as LIMITED
 from llm_monitoring.backtesting.limits import Limits
 from llm_monitoring.backtesting.planting import METRICS, judged_answers, judged_sums, planted, touched_log, worse
 from llm_monitoring.backtesting.replay import HOUR, MONTH, Replay, quiet_starts
-from llm_monitoring.measures import measure
 
 TRIALS = 20
 JUDGED = ("quality", "pass_fail")
@@ -67,11 +65,10 @@ class Trials:
             return self._quality(injection)
         if injection.what in LIMITED:
             return self._operation(injection)
-        wanted = [measure(name) for name in METRICS[injection.what]]
-        hit = planted(self.replay.log, injection, wanted, self.seed, self.replay.own)
+        base = self.replay.hourly(METRICS[injection.what])
+        hit = planted(self.replay.log, base, injection, self.seed, self.replay.own)
         features = sorted(hit["feature_id"].unique())
         keys = self.replay.keys(METRICS[injection.what], features)
-        base = hourly(self.replay.log, wanted, self.replay.own)
         direction = "down" if injection.what == "cost" and injection.size < 1 else "up"
         return self._seen(injection, keys, base, hit, dict.fromkeys(METRICS[injection.what], direction))
 

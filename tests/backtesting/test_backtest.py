@@ -69,7 +69,7 @@ def test_a_log_without_requests_says_nothing(tables):
     found = lm.backtest({"requests": tables["requests"].head(0)})
     assert found.months == 0
     assert found.alerts.empty
-    assert found.headline.startswith("nothing was watched")
+    assert found.headline.startswith("Nothing was watched")
 
 
 def test_a_log_that_ends_with_its_baseline_can_be_asked():
