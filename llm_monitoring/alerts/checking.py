@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert, read_alert
-from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts
+from llm_monitoring.alerts.charting import PlanCharts, chart_events, charted, control_charts, signal_delays
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
+from llm_monitoring.alerts.scopes import Span, span_of
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log, LogLike
@@ -67,21 +68,23 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
 
 def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     """The alerts of an open log, and the charts behind them."""
-    charted = control_charts(log, plan)
-    span = charted.span
+    span = span_of(log, plan)
     if span is None:
-        return alerts_table([], plan), charted
-    total = round(charted.arl0 * plan.quality.false_alarms_per_month / 30)
-    share = plan.quality.false_alarms_per_month / total
-    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
+        return alerts_table([], plan), control_charts(log, plan)
+    found = charted(log, plan, span)
+    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found)]
     if plan.quality.enabled:
-        leaving = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
-        events += abandonment_events(leaving, plan, span)
-        events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
-        events += probe_events(log, share) if plan.quality.probes else []
+        events += _leaving(log, plan, span)
+        events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
+        events += probe_events(log, span, found.shares) if plan.quality.probes else []
     table = alerts_table(events, plan, span.end)
-    table.attrs |= {"charts": total, "false_alarms_per_month": plan.quality.false_alarms_per_month}
-    return table, charted
+    table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}
+    return table, found
+
+
+def _leaving(log: Log, plan: Plan, span: Span) -> list[Alert]:
+    tallies = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
+    return abandonment_events(tallies, plan, span, signal_delays(log, plan, tallies))
 
 
 def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, plan: Plan | Any = None) -> Alert:
@@ -114,12 +117,12 @@ def checked(log: Log, plan: Plan) -> pd.DataFrame:
     return log.checked[key]
 
 
-def detectable(charted: PlanCharts) -> str:
+def detectable(found: PlanCharts) -> str:
     """How many charts watched how long, and which fall of quality they would have seen: for a log without alerts.
 
     Parameters
     ----------
-    charted : PlanCharts
+    found : PlanCharts
         As `control_charts` gives it.
 
     Returns
@@ -127,15 +130,15 @@ def detectable(charted: PlanCharts) -> str:
     str
         One sentence.
     """
-    if charted.span is None:
+    if found.span is None:
         return "No chart: the log holds no request."
-    days = (charted.span.end - charted.span.split) / pd.Timedelta("1D")
+    days = (found.span.end - found.span.split) / pd.Timedelta("1D")
     falls = {
         feature: result.detectable
-        for (feature, metric), result in charted.results.items()
+        for (feature, metric), result in found.results.items()
         if metric == "mean_quality" and result.detectable is not None
     }
-    sizes = f"{number(len(charted.results))}{NBSP}charts over {number(max(days, 0))}{NBSP}days after the baseline"
+    sizes = f"{number(len(found.results))}{NBSP}charts over {number(max(days, 0))}{NBSP}days after the baseline"
     if not falls:
         return f"{sizes}; no judged answers are charted, so nothing is said about quality."
     best, worst = min(falls, key=falls.__getitem__), max(falls, key=falls.__getitem__)

@@ -45,12 +45,12 @@ class _Section(BaseModel):
 
 
 class BaselinePlan(_Section):
-    """What counts as normal: the first part of the log."""
+    """What counts as normal: the first weeks of each feature. It is frozen: later days never move it."""
 
     days: int | None = Field(
-        default=None, ge=1, description="length; by default half the log in whole weeks, two to four"
+        default=None, ge=1, description="length; by default charts begin after 14 days and are fitted once more at 28"
     )
-    start: datetime | None = Field(default=None, description="first moment; by default the log's first day")
+    start: datetime | None = Field(default=None, description="first moment; by default each feature's first day")
     end: datetime | None = Field(default=None, description="last moment, if `days` is not given")
 
     @field_validator("start", "end")
@@ -103,7 +103,11 @@ class QualityPlan(_Section):
     false_alarms_per_month: float = Field(
         default=1.0, gt=0, description="over all charts and tests of the plan together"
     )
+    reserve: float = Field(default=0.2, ge=0, lt=1, description="share of it that is kept for charts which begin later")
     window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
+    settle: str | float = Field(
+        default=0.95, description="wait after a window for its judgements: a share of the baseline's, or a time (2h)"
+    )
     answers_per_window: int = Field(
         default=20, ge=1, description="judged answers that auto calls enough, on most occasions"
     )
@@ -125,6 +129,15 @@ class QualityPlan(_Section):
     same_cause_days: float = Field(
         default=2.0, ge=0, description="changes of one feature so near to each other are one alert"
     )
+
+    @field_validator("settle")
+    @classmethod
+    def _settles(cls, settle: str | float) -> str | float:
+        if isinstance(settle, str):
+            width(settle)
+        elif not 0 < settle < 1:
+            raise ValueError("expected a share above 0 and below 1, or a time such as '2h'")
+        return settle
 
 
 class SlicesPlan(_Section):

@@ -104,11 +104,7 @@ class ChartPortfolio:
                 self.charts_[key] = chart
             except ConfigError as error:
                 skipped.append((*key, str(error)))
-        learned = _day_effects(self.charts_) if self.learn_day_effect else {}
-        for key, chart in self.charts_.items():
-            if key in learned:
-                chart.day_effect = learned[key]
-            chart._fit_limit()
+        set_limits(self.charts_, learn=self.learn_day_effect)
         self.not_charted_ = pd.DataFrame(skipped, columns=[*KEYS, "reason"])
         return self
 
@@ -160,6 +156,15 @@ class ChartPortfolio:
             false_alarms_per_month=float(self.false_alarms_per_month),
             arl0=float(self.arl0_),
         )
+
+
+def set_limits(charts: dict[tuple[Any, Any], ControlChart], learn: bool = True) -> None:
+    """Finish charts that have read their baselines; with `learn` each metric's charts tell each other how much days differ."""
+    learned = _day_effects(charts) if learn else {}
+    for key, chart in charts.items():
+        if key in learned:
+            chart.day_effect = learned[key]
+        chart._fit_limit()
 
 
 @dataclass(frozen=True, repr=False)
