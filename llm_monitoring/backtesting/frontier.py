@@ -27,7 +27,7 @@ from llm_monitoring.intervals import wilson
 
 RATES, LIMITS = "rate", "false_alarms_per_month"
 MOST_FEATURES, TIMES, FALL = 5, (0.5, 1.0, 2.0, 4.0), -0.2
-FRONTIER = {
+FRONTIER: dict[str, Any] = {
     **dict.fromkeys(["feature_id", "metric", "what"], object),
     **dict.fromkeys(["size", "rate", "false_alarms_per_month"], "float64"),
     "current": bool,
@@ -111,7 +111,7 @@ def frontier(
     rows: list[dict[str, Any]] = []
     for judged in _features(replay, injections):
         rates = grid[RATES] or sorted({min(judged.rate * times, 1.0) for times in TIMES})
-        own = judged.rate if grid[RATES] is None else min(rates, key=lambda r, at=judged.rate: abs(r - at))
+        own = judged.rate if grid[RATES] is None else min((abs(rate - judged.rate), rate) for rate in rates)[1]
         for rate in rates:
             answers = at_rate(judged, rate, replay, seed)
             for limit in grid[LIMITS] or [replay.plan.quality.false_alarms_per_month]:

@@ -100,7 +100,8 @@ class Limits:
                     continue
                 part = slice(max(places[0] - needed, 0), places[-1] + 1)
                 pairs = zip((over, clear, seen), quiet.judged[metric])
-                for _, fired, _ in stretches(*(np.where(inside, a, b)[part] for a, b in pairs), needed):
+                over_, clear_, seen_ = (np.where(inside, a, b)[part] for a, b in pairs)
+                for _, fired, _ in stretches(over_, clear_, seen_, needed):
                     yield number, metric, quiet.starts[part][fired] + quiet.width
                     break
 
@@ -110,7 +111,7 @@ class Limits:
         return self._quiet[feature]
 
     def _judged(self, feature: str, counts: pd.DataFrame) -> _Windows:
-        start, fitted = self.scopes.loc[feature]
+        start, fitted = (self.scopes[name][feature] for name in ("start", "fit_end"))
         base = self.counts[self.counts["feature_id"] == feature]
         stage = Stage(fitted, None, infrastructure._width(base, self.plan, start, fitted), fitted)
         table = infrastructure._merged(counts, stage, start, self.replay.span)

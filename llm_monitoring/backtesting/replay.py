@@ -96,7 +96,7 @@ class Replay:
         by_feature: dict[Any, Stretches] = {}
         for (feature, _), result in self.charted.results.items():
             if len(result.alarms):
-                by_feature.setdefault(feature, []).extend((row.start, row.end) for row in result.alarms.itertuples())
+                by_feature.setdefault(feature, []).extend(zip(result.alarms["start"], result.alarms["end"]))
         return by_feature
 
     @cached_property

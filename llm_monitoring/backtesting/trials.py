@@ -10,6 +10,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines
 from llm_monitoring.alerts.grouping import _safe
+from llm_monitoring.alerts.measurements import KEYS
 from llm_monitoring.backtesting.frontier import counted
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.limits import METRICS as LIMITED
@@ -19,7 +20,7 @@ from llm_monitoring.backtesting.replay import HOUR, MONTH, Replay, quiet_starts
 
 TRIALS = 20
 JUDGED = ("quality", "pass_fail")
-INJECTIONS = {
+INJECTIONS: dict[str, Any] = {
     "what": object,
     "size": "float64",
     "where": object,
@@ -28,7 +29,7 @@ INJECTIONS = {
     **dict.fromkeys(["found_rate", "low", "high", "median_delay_hours", "judge_cost_usd_per_month"], "float64"),
     "note": object,
 }
-INCIDENTS = {
+INCIDENTS: dict[str, Any] = {
     "incident_id": object,
     "found": "boolean",
     "delay_hours": "float64",
@@ -85,11 +86,13 @@ class Trials:
         features = sorted(rows.loc[changed, "feature_id"].unique())
         metrics = self._metrics(rows, scores=injection.what == "quality")
         keys = self.replay.keys(tuple(metrics), features)
-        both = [judged_sums(table[table["feature_id"].isin(features)], list(metrics)) for table in (rows, hit)]
+        base, worse_base = (
+            judged_sums(table[table["feature_id"].isin(features)], list(metrics)) for table in (rows, hit)
+        )
         falls = injection.what == "pass_fail" or injection.size < 0 or rows["score"].isna().all()
         down, up = ("down", "up") if falls else ("up", "down")
         directions = {name: up if name == "flagged_rate" else down for name in metrics}
-        return self._seen(injection, keys, *both, directions)
+        return self._seen(injection, keys, base, worse_base, directions)
 
     def _metrics(self, rows: pd.DataFrame, scores: bool) -> tuple[str, ...]:
         if not scores or rows["score"].isna().all():
@@ -103,8 +106,8 @@ class Trials:
         if not keys:
             return [], pd.DataFrame(), "no chart watches it"
         starts = self._starts(injection, list(self.replay.loud(keys).values()))
-        pairs = [table[pd.MultiIndex.from_frame(table[["feature_id", "metric"]]).isin(keys)] for table in (base, hit)]
-        found = self.replay.seen(*pairs, starts, injection.days, directions)
+        own, own_hit = (table[pd.MultiIndex.from_frame(table[KEYS]).isin(keys)] for table in (base, hit))
+        found = self.replay.seen(own, own_hit, starts, injection.days, directions)
         return starts, found, None if starts else _no_room(injection)
 
     def _operation(self, injection: Injection):
@@ -149,7 +152,7 @@ def _incidents(
     number: int, injection: Injection, starts: list[pd.Timestamp], found: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A row for each time that a fault was planted, with the first alert that tells of it, named as `check` names one."""
-    first: dict[int, Any] = {}
+    first: dict[Any, Any] = {}
     if len(found):
         order = found.sort_values(["fired_at", "feature_id", "metric"], kind="stable")
         first = {row.trial: row for row in order.drop_duplicates("trial").itertuples()}
