@@ -258,7 +258,7 @@ def _tried(
         if watched is None:
             continue
         lasts = replay.lasting(injection.days)
-        starts = quiet_starts(replay.span, lasts, [loud], trials, seed)
+        starts = quiet_starts(replay.span.split, replay.span.end, lasts, [loud], trials, seed)
         hit = judged_sums(worse(answers, injection, seed), [judged.metric])
         hours = HourlySums.of(base, hit, run)
         down = injection.what == "quality" and injection.size < 0 and judged.metric == "mean_quality"

@@ -272,18 +272,20 @@ class WatchedChart:
         return float(self.table["value"].iloc[known] / np.exp(sums[3] / sums[1]))
 
 
-def quiet_starts(span: Span, days: float, loud: list[Stretches], n: int, seed: int) -> list[pd.Timestamp]:
+def quiet_starts(
+    since: pd.Timestamp, until: pd.Timestamp, days: float, loud: list[Stretches], n: int, seed: int
+) -> list[pd.Timestamp]:
     """Whole hours at which a fault can begin and end before the log does, while half of the charts or more are quiet.
 
     At most `n`, spread over the watched time and drawn within it by the seed; the same for every size of a fault.
 
     >>> day = pd.Timestamp("2026-05-11", tz="UTC")
-    >>> found = quiet_starts(Span(day, day + 14 * DAY, day + 42 * DAY), 7, [[(day + 30 * DAY, day + 31 * DAY)]], 4, 0)
+    >>> found = quiet_starts(day + 14 * DAY, day + 42 * DAY, 7, [[(day + 30 * DAY, day + 31 * DAY)]], 4, 0)
     >>> len(found), any(day + 23 * DAY <= start <= day + 32 * DAY for start in found)
     (4, False)
     """
     lasting = pd.Timedelta(days=days)
-    first, last = span.split.ceil("h"), (span.end - lasting).floor("h")
+    first, last = since.ceil("h"), (until - lasting).floor("h")
     if last < first or not loud:
         return []
     hours = pd.date_range(first, last, freq="h")

@@ -121,7 +121,7 @@ class Trials:
         return starts, found, None if starts else _no_room(injection)
 
     def _starts(self, injection: Injection, loud: list) -> list[pd.Timestamp]:
-        return quiet_starts(self.replay.span, injection.days, loud, TRIALS, self.seed)
+        return quiet_starts(self.replay.span.split, self.replay.span.end, injection.days, loud, TRIALS, self.seed)
 
     def _row(self, injection: Injection, own: list[dict[str, Any]], note: str | None) -> dict[str, Any]:
         delays = [row["delay_hours"] for row in own if row["found"]]
