@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert, read_alert
-from llm_monitoring.alerts.charting import PlanCharts, chart_events, charted, control_charts, signal_delays
+from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts, signal_delays
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
-from llm_monitoring.alerts.scopes import Span, span_of
+from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log, LogLike
@@ -68,10 +68,10 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
 
 def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     """The alerts of an open log, and the charts behind them."""
-    span = span_of(log, plan)
+    found = control_charts(log, plan)
+    span = found.span
     if span is None:
-        return alerts_table([], plan), control_charts(log, plan)
-    found = charted(log, plan, span)
+        return alerts_table([], plan), found
     events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found)]
     if plan.quality.enabled:
         events += _leaving(log, plan, span)

@@ -49,7 +49,7 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
     events : iterable of Alert
     plan : Plan
     end : Timestamp, optional
-        The last moment known: what is told later is left out.
+        The last moment known: what is told later is left out, and what is over by then has ended.
 
     Returns
     -------
