@@ -123,23 +123,29 @@ def _plain_text(raw: ir.Value) -> ir.StringValue:
     if kind.is_struct() or kind.is_map() or kind.is_array():
         return engines.json_text(raw)
     if kind.is_floating():
-        whole = (raw == raw.floor()) & (raw.abs() < 2**53)
-        number = ibis.ifelse(whole, raw, ibis.null(kind)).cast("int64").cast("string")
+        small = ibis.ifelse(raw.abs() < 2**53, raw, ibis.null(kind))
+        number = ibis.ifelse(small == small.floor(), small, ibis.null(kind)).cast("int64").cast("string")
         return ibis.ifelse(raw.isnan(), ibis.null("string"), ibis.coalesce(number, raw.cast("string")))
     return raw.cast("string")
 
 
 def _text(asked: Asked) -> Read:
+    import ibis
+
     column, raw = asked.column, asked.raw
     listed = raw.type().is_array() and column.name in LISTED
     value = raw.cast("array<string>").join(",") if listed else _plain_text(raw)
     read = Read(value, mended=_not_a_number(asked))
-    if column.name == "finish_reason":
-        return read
     if not column.nullable:
         empty = value.isnull() | (value == "")
         expected = f"expected a {'text' if not column.choices else 'value'} in every row"
         read.rules.append(Rule(column.name, empty, value, expected))
+    if column.choices and column.nullable:
+        blank = value.strip() == ""
+        read.mended.append(Mended(column.name, blank, "empty text read as unknown"))
+        read.value = value = ibis.ifelse(blank, ibis.null("string"), value)
+    if column.name == "finish_reason":
+        return read
     if column.choices:
         other = value.notnull() & value.notin(column.choices)
         read.rules.append(Rule(column.name, other, value, column.expected))
@@ -162,6 +168,8 @@ def _error(asked: Asked) -> Read:
     text = _plain_text(raw)
     word = text.strip().lower()
     none, some = word.isin(NO_ERROR), word.isin(SOME_ERROR)
+    if raw.type().is_struct():  # of which some writers make one with nothing in it where there is none
+        none = none | word.re_search(r'^[{]("[^"]*":null,?)*[}]$')
     value = ibis.cases((none, ibis.null("string")), (some, "error"), else_=text)
     words = "flags in place of a message"
     return Read(value, mended=[Mended(asked.name, none | some, words), *_not_a_number(asked)])
@@ -259,7 +267,7 @@ def _time_of_text(asked: Asked, raw: ir.StringValue) -> Read:
 
     name, options = asked.name, asked.options
     text = times.tidy(raw)
-    zoned, bare, plain = times.kinds_of_text(text)
+    zoned, bare, plain, other = times.kinds_of_text(text)
     value, naive = engines.parse(text, "timestamp('UTC')"), engines.parse(text, "timestamp")
     read = Read(value)
     branches = [(zoned, value)]
@@ -277,7 +285,7 @@ def _time_of_text(asked: Asked, raw: ir.StringValue) -> Read:
     else:
         read.rules.append(Rule(name, bare, raw, "is a bare number", f"{UNIT} {asked.call}"))
     read.value = ibis.cases(*branches)
-    unread = (zoned & read.value.isnull()) | (plain & naive.isnull())
+    unread = (zoned & read.value.isnull()) | (plain & naive.isnull()) | other
     read.rules.append(Rule(name, unread, raw, "expected a time such as 2026-05-12T09:31:07Z"))
     _named_zones(asked, raw, text, read)
     return read

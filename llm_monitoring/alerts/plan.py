@@ -313,8 +313,8 @@ def plan_text(plan: Plan) -> str:
     for name, section in Plan.model_fields.items():
         value = getattr(plan, name)
         if isinstance(value, dict | list):
-            written = _tables if isinstance(value, dict) else _listed
-            lines += [f"# {section.description}", *(written(name, value) if value else EXAMPLES[name]), ""]
+            written = _tables(name, value) if isinstance(value, dict) else _listed(name, value)
+            lines += [f"# {section.description}", *(written if value else EXAMPLES[name]), ""]
             continue
         lines += [f"# {type(value).__doc__}", f"[{name}]"]
         for key, field in type(value).model_fields.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from llm_monitoring.charts.posterior import GRID, DayEffect
 from llm_monitoring.charts.predictive import DIRECTIONS, FEWEST, ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
 from llm_monitoring.errors import ConfigError, one_of, quote
-from llm_monitoring.results import Result, jsonable
+from llm_monitoring.results import Result, jsonable, table_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -265,6 +266,11 @@ class PortfolioResult(Result):
                 {"feature_id": jsonable(f), "metric": jsonable(m), **r.to_dict()} for (f, m), r in self.results.items()
             ],
         }
+
+    def _repr_html_(self) -> str:
+        """The charts, one row each, first what a person should look at first."""
+        table = self.ranked().drop(columns=["strength"])
+        return f"<p><b>{escape(self.headline)}</b></p>{table_html(table, most=20)}"
 
     def plot(self, ax: Axes | None = None, *, columns: int = 3, most: int = 24) -> Axes:
         """Small multiples, the charts with alarms first, each on its own scale.

@@ -110,7 +110,16 @@ class ScopeResult(Result):
 
         known = [s["label"] for s in self.slices[:1]]
         shown = [*self.slices[:1], *(s for s in self.leaves if s["label"] not in known)][:MOST_LEAVES]
+        if any("others" in row for row in shown):
+            frame = pd.DataFrame([beside_others(row) for row in shown], columns=[*SLICE_FIELDS])
+            return drawing.slices(frame, ax, self.unit, narrow=narrow, names=("the others", "here"))
         return drawing.slices(pd.DataFrame(shown, columns=[*SLICE_FIELDS]), ax, self.unit, narrow=narrow)
+
+
+def beside_others(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a standing alert as the figure takes it: the other answers of the same time in the place of before."""
+    names = {"before": "others", "before_low": "others_low", "before_high": "others_high"}
+    return {**row, **{side: row.get(other) for side, other in names.items()}, "n_before": row.get("n_others") or 0}
 
 
 def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
@@ -160,6 +169,8 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
     way = "better" if alert.kind == "better" else "worse"
     also = [leaf for leaf in leaves if leaf["verdict"] == way and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
+    if alert.kind == "better" and rows[0]["verdict"] == "better":
+        kind = "all" if inquiry.slice == ALL else "slice"
     return ScopeResult(
         **jsonable(
             {

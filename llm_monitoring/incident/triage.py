@@ -12,6 +12,7 @@ from scipy import stats
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.courses import width_of
 from llm_monitoring.incident.inference.causes import Cause, whole
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
@@ -238,11 +239,14 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
 
 
 def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
-    """Windows of the alert's control chart as rows, empty where no chart can be fitted."""
+    """Windows of the alert's control chart as rows, as wide as the alert's; empty where no chart can be fitted."""
     from llm_monitoring.alerts.charting import chart_of
 
     rate = alert.designed_false_alarms_per_month or USUAL_RATE
-    chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
+    width = width_of(alert) if alert.rule in (None, "chart") else "1d"
+    chart = chart_of(log, alert.metric, alert.feature_id, window=width, false_alarms_per_month=rate)
+    if chart is None and width != "1d":
+        chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
     if chart is None:
         return []
     columns = ["window_start", "window_end", "value", "n", "center", "lower", "upper", "alarm"]

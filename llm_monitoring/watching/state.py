@@ -92,6 +92,10 @@ class State:
             os.close(disk.open_private(self.path, os.O_RDWR | os.O_CREAT))
             self._open()
             yield
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"state {quote(str(self.path))}: {error}. Is the disk full, or the file damaged?"
+            ) from error
         finally:
             os.close(file)
 

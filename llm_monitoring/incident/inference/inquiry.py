@@ -94,13 +94,18 @@ def inquire(log: Log, alert: Alert, reviews: Any = None, plan: Any = None) -> In
     The stages of one incident ask the same of the same log: the answer is kept for as long as the log is.
     """
     roles = read_plan(plan).slices
-    if reviews is not None:
+    if reviews is not None and not _are_of(log, reviews):
         return _inquire(log, alert, reviews, roles)
     known = _KNOWN.setdefault(log, {})
     key = (alert, roles.model_dump_json())
     if key not in known:
         known[key] = _inquire(log, alert, None, roles)
     return known[key]
+
+
+def _are_of(log: Log, reviews: Any) -> bool:
+    """Whether verdicts that are handed over are those that the log holds anyway."""
+    return isinstance(reviews, pd.DataFrame) and (reviews is log.reviews or reviews.equals(log.reviews))
 
 
 def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan) -> Inquiry | None:
@@ -173,7 +178,7 @@ def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, s
 def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, since, reviews) -> list[list]:
     """For each cause what other witnesses say of it: log odds for each slice, and a sentence."""
     n, judged = len(slices), seen.alert.judged
-    people = users(log, seen, chosen, since) if judged else Testimony()
+    people = users(log, seen, chosen, since) if judged and seen.alert.harmful else Testimony()
     moved = float(np.clip(log_judge_moved(log, since, reviews), -MOST, MOST)) if judged else 0.0
     only_model = [i for i, found in enumerate(slices) if {column for column, _ in found.where} <= {"model"}]
     found: list[list] = [[] for _ in causes]
