@@ -188,7 +188,9 @@ def _drawn(judged: Judged, rate: float, replay: Replay, seed: int) -> pd.DataFra
     chance = (rate - judged.rate) / max(1 - judged.rate, 1e-9)
     hours = hours[uniform(hours["request_id"], seed, "drawn") < chance].reset_index(drop=True)
     value = "score" if judged.metric == "mean_quality" else "flagged"
-    pool = rows[(rows["hour"] < replay.span.split) & rows[value].notna()]
+    pool = rows[rows[value].notna()]
+    fitted = replay.run_of((judged.feature, judged.metric)).fit_end
+    pool = pool[pool["hour"] < fitted] if (pool["hour"] < fitted).any() else pool
     shifts = _day_levels(rows, value, float(pool[value].mean()), float(pool[value].var()), hours["hour"], seed)
     score, u = pool[value].to_numpy(float), uniform(hours["request_id"], seed, "picked")
     place = np.zeros(len(hours), dtype=int)
@@ -243,12 +245,12 @@ def _tried(
     seed: int, trials: int, cost: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
     base, key = judged_sums(answers, [judged.metric]), (judged.feature, judged.metric)
-    run = _charted(base, replay, key, limit)
-    watched = WatchedChart(run) if run.stages else None
+    run = _charted(base, replay, key, limit) if len(base) else None
+    watched = WatchedChart(run) if run is not None and run.stages else None
     shared = {
         "feature_id": judged.feature, "metric": judged.metric, "rate": rate, "false_alarms_per_month": limit,
-        "window": run.width, "judged_per_day": rate * judged.a_day, "current": False,
-        "smallest_seen": float(run.stages[-1][0].detectable_) if run.stages else np.nan,
+        "window": None if run is None else run.width, "judged_per_day": rate * judged.a_day, "current": False,
+        "smallest_seen": np.nan if watched is None else watched.smallest_seen,
         "judge_cost_usd_per_month": cost * rate * judged.a_day * 30,
     }  # fmt: skip
     loud = replay.loud([key])[key]
@@ -258,7 +260,7 @@ def _tried(
         if watched is None:
             continue
         lasts = replay.lasting(injection.days)
-        starts = quiet_starts(replay.span.split, replay.span.end, lasts, [loud], trials, seed)
+        starts = quiet_starts(replay.run_of(key).begin, replay.span.end, lasts, [loud], trials, seed)
         hit = judged_sums(worse(answers, injection, seed), [judged.metric])
         hours = HourlySums.of(base, hit, run)
         down = injection.what == "quality" and injection.size < 0 and judged.metric == "mean_quality"

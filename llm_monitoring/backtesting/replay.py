@@ -217,6 +217,12 @@ class WatchedChart:
         self._states: dict[int, tuple[ControlChart, dict[str, Any], int]] = {}
         for chart, begin, before in run.stages:
             self._remember(chart, begin, before)
+            self._last = chart
+
+    @property
+    def smallest_seen(self) -> float:
+        """The change that the chart, as it was fitted last, sees within seven windows in 8 of 10 cases."""
+        return float(self._last.detectable_)
 
     def _remember(self, chart: ControlChart, begin: pd.Timestamp, before: pd.Timestamp | None) -> None:
         since = self.table["window_start"]

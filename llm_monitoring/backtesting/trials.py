@@ -105,7 +105,8 @@ class Trials:
     ):
         if not keys:
             return [], pd.DataFrame(), "no chart watches it"
-        starts = self._starts(injection, list(self.replay.loud(keys).values()))
+        since = min(self.replay.run_of(key).begin for key in keys)
+        starts = self._starts(injection, list(self.replay.loud(keys).values()), since)
         own, own_hit = (table[pd.MultiIndex.from_frame(table[KEYS]).isin(keys)] for table in (base, hit))
         found = self.replay.seen(own, own_hit, starts, injection.days, directions)
         return starts, found, None if starts else _no_room(injection)
@@ -115,13 +116,15 @@ class Trials:
             return [], pd.DataFrame(), "the infrastructure layer is off"
         self._limits = self._limits or Limits(self.replay)
         hit = self._limits.hit(injection, self.seed)
-        loud = self._limits.loud(injection.what, sorted(hit["feature_id"].unique()))
-        starts = self._starts(injection, list(loud.values()))
+        features = sorted(hit["feature_id"].unique())
+        loud = self._limits.loud(injection.what, features)
+        starts = self._starts(injection, list(loud.values()), self._limits.scopes.loc[features, "fit_end"].min())
         found = self._limits.seen(hit, loud, starts, injection)
         return starts, found, None if starts else _no_room(injection)
 
-    def _starts(self, injection: Injection, loud: list) -> list[pd.Timestamp]:
-        return quiet_starts(self.replay.span.split, self.replay.span.end, injection.days, loud, TRIALS, self.seed)
+    def _starts(self, injection: Injection, loud: list, since: pd.Timestamp) -> list[pd.Timestamp]:
+        """When the fault begins: not before the first of its charts does."""
+        return quiet_starts(since, self.replay.span.end, injection.days, loud, TRIALS, self.seed)
 
     def _row(self, injection: Injection, own: list[dict[str, Any]], note: str | None) -> dict[str, Any]:
         delays = [row["delay_hours"] for row in own if row["found"]]
