@@ -138,6 +138,14 @@ class SlicesPlan(_Section):
         return self
 
 
+class IncidentPlan(_Section):
+    """What the incident stages take for granted before they look."""
+
+    incidents_per_month: float = Field(
+        default=1.0, gt=0, description="how often something breaks; the stages weigh chance against it"
+    )
+
+
 class Plan(_Section):
     """A monitoring plan; every key has a default.
 
@@ -150,6 +158,7 @@ class Plan(_Section):
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
     slices: SlicesPlan = SlicesPlan()
+    incident: IncidentPlan = IncidentPlan()
     measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")
     scales: dict[str, Any] = Field(default={}, description="The scale of a judge that does not score from 1 to 5.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import Cause, in_scope
 from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
 from llm_monitoring.results import Result, jsonable
 
@@ -32,12 +33,16 @@ class IsolateResult(Result):
     ranking : list of dict
         cause, kind, description, at (when it went live), probability, recorded, evidence; best first, summing to 1.
     onset : dict
-        at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone.
+        at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone; shape:
+        step or ramp, of which the start is the beginning.
     verdict : str
         A cause (probability 0.8 or more), ``no recorded change fits`` (something unrecorded, from 0.5 on where the
         judge is no candidate) or ``cannot tell apart``.
     candidates : list of str
         The smallest set of causes that holds 0.9.
+    shifts : list of dict
+        cause, at, low, high, size (in the metric's unit), shape, length_days: the shift of the likeliest cause, and a
+        second one where the evidence asks for two; by time.
     answers : list of dict
         timestamp and bad, of the slice that was hit, around the start: for the time line.
     """
@@ -52,6 +57,7 @@ class IsolateResult(Result):
     answers: list[dict[str, Any]]
     what_would_change_this: list[str]
     next: str
+    shifts: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def headline(self) -> str:
@@ -128,7 +134,7 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
         **jsonable(
             {
                 "ranking": ranking,
-                "onset": inquiry.onset,
+                "onset": _onset(inquiry),
                 "verdict": verdict,
                 "candidates": candidates,
                 "metric": alert.metric,
@@ -137,9 +143,35 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
                 "answers": _answers(inquiry),
                 "what_would_change_this": _what_would_change(inquiry, verdict),
                 "next": _next(verdict),
+                "shifts": [_shift(inquiry, one) for one in inquiry.found],
             }
         )
     )
+
+
+def _onset(inquiry: Inquiry) -> dict[str, Any]:
+    first = inquiry.found[0] if inquiry.found else None
+    if first is None or first.shape == "step":
+        return {**inquiry.onset, "shape": "step"}
+    return {"at": first.at, "low": first.low, "high": first.high, "shape": "ramp"}
+
+
+def _shift(inquiry: Inquiry, one: Shift) -> dict[str, Any]:
+    """A shift as people read it: its size in the metric's unit, a cost or a latency from its level before."""
+    seen = inquiry.seen
+    size = seen.sign * one.size * seen.step
+    if seen.scale == "log":
+        before = seen.frame[(one.dose == 0) & (seen.frame["timestamp"] < one.at).to_numpy()]
+        size = seen.level(before).estimate * (np.exp(seen.sign * one.size) - 1) if len(before) else None
+    return {
+        "cause": one.cause,
+        "at": one.at,
+        "low": one.low,
+        "high": one.high,
+        "size": size,
+        "shape": one.shape,
+        "length_days": one.length_days,
+    }
 
 
 def _smallest(probability: np.ndarray) -> int:
@@ -318,6 +350,6 @@ def _next(verdict: str) -> str:
 
 
 def _nothing(alert) -> IsolateResult:
-    unknown: dict[str, str | None] = {"at": None, "low": None, "high": None}
+    unknown: dict[str, str | None] = {"at": None, "low": None, "high": None, "shape": None}
     todo = "Compare the chart of this metric with the change log by eye."
     return IsolateResult([], unknown, "cannot tell apart", [], alert.metric, {}, 0, [], [], todo)

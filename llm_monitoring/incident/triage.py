@@ -11,7 +11,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import Cause, whole
-from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.comparison import compare, corrected_for_alert
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import Reviewed, weigh_reviews
 from llm_monitoring.incident.inference.separating import separating_step
@@ -35,7 +35,8 @@ class TriageResult(Result):
     probability_real : float
         Probability that answers got worse: not chance, not other questions, not the judge.
     change : dict
-        estimate, low, high (95 %), before and after with intervals, n_before, n_after: the feature that alerted.
+        estimate, low, high (95 %), corrected for the alert having been chosen; before and after as they are, with
+        intervals, n_before, n_after: the feature that alerted, up to a fix.
     reviewed, deserved : int
         Flagged answers of the period that somebody read, and those found bad.
     precision : dict
@@ -150,11 +151,9 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     verdict = (
         "inconclusive" if asked else "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
     )
-    change = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)
-    change = {
-        "estimate": change["change"],
-        **{k: v for k, v in change.items() if k not in ("where", "label", "change")},
-    }
+    seen = compare(inquiry.seen, whole(inquiry.seen), inquiry.since, until=inquiry.until)
+    change = {k: v for k, v in seen.items() if k not in ("where", "label", "change", "low", "high")}
+    change |= corrected_for_alert(inquiry.seen, seen)
     return TriageResult(
         **jsonable(
             {
