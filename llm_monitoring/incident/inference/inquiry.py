@@ -128,16 +128,15 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     seen = replace(seen, columns=tuple(name for name in seen.columns if name not in away))
     asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, prior(seen, rate))
     belief = asked.weighed()
-    shifts, first = [], asked.first(belief)
-    if first is not None and belief.real >= NAMED / 2:
-        other = another_shift(seen, belief.chosen, asked.causes, first.dose, first.at, belief.shifts.times)
-        if other is not None and other.size > 0 and other.at < first.at:
+    first, other = asked.two(belief) if belief.real >= NAMED / 2 else (asked.first(belief), None)
+    shifts = [first]
+    if first is not None and other is not None:
+        if other.size > 0 and other.at < first.at:
             first, other = other, first
-        if other is not None:
-            both = asked.weighed(beside=other.dose)
-            if both.real >= belief.real - DOUBT:
-                belief, shifts = both, [asked.first(both), other]
-    shifts = [one for one in shifts or [first] if one is not None]
+        both = asked.weighed(beside=other.dose)
+        if both.real >= belief.real - DOUBT:
+            belief, shifts = both, [asked.first(both), other]
+    shifts = [one for one in shifts if one is not None]
     mix = decompose(seen, belief.since, question_columns(seen, roles.question, roles.service))
     causes, probability = _name_mix(belief.causes, belief.probability, mix, asked.prior["none"])
     branch = asked.branch
@@ -214,9 +213,28 @@ class _Asked:
         causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
         return _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
 
-    def first(self, belief: _Belief) -> Shift | None:
-        """The shift of the likeliest cause by which answers got worse, in the way that fits best."""
+    def two(self, belief: _Belief) -> tuple[Shift | None, Shift | None]:
+        """The first shift and, where the evidence asks for it, another beside it.
+
+        A slide and two steps look alike: where nothing recorded seems to slide in, the likeliest recorded change with
+        another shift beside it has to fit better than the slide.
+        """
+        first = self.first(belief)
+        firsts = [first, self.first(belief, recorded=True)] if first is not None and first.shape == "ramp" else [first]
+        odds = {cause.name: logsumexp(fit) for cause, fit in zip(belief.causes, belief.fits)}
+        found: list[tuple[float, Shift, Shift | None]] = []
+        for one in firsts:
+            if one is not None:
+                other = another_shift(self.seen, belief.chosen, self.causes, one.dose, one.at, self.times)
+                found.append((odds[one.cause] + (other.log_odds if other is not None else 0.0), one, other))
+        return max(found, key=lambda way: way[0])[1:] if found else (None, None)
+
+    def first(self, belief: _Belief, recorded: bool = False) -> Shift | None:
+        """The shift of the likeliest cause (recorded, if asked) by which answers got worse, in the way that fits best."""
         harm = [k for k, cause in enumerate(belief.causes) if cause.kind not in ("none", "judge")]
+        harm = [k for k in harm if belief.causes[k].recorded] if recorded else harm
+        if not harm:
+            return None
         k = max(harm, key=lambda i: belief.probability[i])
         cause, shifts, seen = belief.causes[k], belief.shifts, self.seen
         i = belief.shifts.slices.index(belief.chosen)

@@ -14,12 +14,15 @@ from llm_monitoring.incident.inference.shifts import Shifts, log_harm, shift_evi
 from llm_monitoring.incident.inference.slices import ALL, Slice
 from llm_monitoring.incident.inference.weighing import HARM, on_grid
 
-BELIEF, ENOUGH, APART, LEAST_ROWS = 0.05, 0.9, pd.Timedelta("12h"), 20
+BELIEF, ENOUGH, APART, LEAST_ROWS = 0.1, 0.8, pd.Timedelta("12h"), 20
 
 
 @dataclass(frozen=True, eq=False)
 class Shift:
-    """One shift as `isolate.shifts` tells it; `size` is on the model's scale, harm positive."""
+    """One shift as `isolate.shifts` tells it; `size` is on the model's scale, harm positive.
+
+    `log_odds` are those of a second shift against none.
+    """
 
     cause: str
     at: pd.Timestamp
@@ -29,6 +32,7 @@ class Shift:
     dose: np.ndarray
     shape: str = "step"
     length_days: float | None = None
+    log_odds: float = 0.0
 
 
 def another_shift(
@@ -73,7 +77,8 @@ def another_shift(
     k = times.get_indexer(pd.DatetimeIndex([known[name]]))[0] if name in known else int(np.argmax(weight))
     i = int(np.argmax(both[:, k]))
     dose = (slices[i].mask(seen.frame) & (seen.frame["timestamp"] >= times[k]).to_numpy()).astype(float)
-    return Shift(name, times[k], min(low, times[k]), max(high, times[k]), float(shifts.size[i, k]), dose)
+    low, high = min(low, times[k]), max(high, times[k])
+    return Shift(name, times[k], low, high, float(shifts.size[i, k]), dose, log_odds=float(total))
 
 
 def _enough(seen: Observations, times: pd.DatetimeIndex) -> np.ndarray:

@@ -160,7 +160,9 @@ def _cells(
     key = rows.groupby(["leaf", "day", "span", "exposure"])
     cells = key[["weight", "square", "sum", "position"]].sum().reset_index()
     cells["position"] = cells["position"] / cells["weight"]
-    cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] ** 2 / cells["square"]
+    by_day = cells.groupby("day")  # worth of a weight (Kish), by day: a cell's own would follow what its few rows say
+    worth = by_day["weight"].transform("sum") / by_day["square"].transform("sum")
+    cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] * worth
     cells = cells.join(values, on="leaf").assign(variance=variance[cells["leaf"]])
     cell = key.ngroup().to_numpy()
     parts = [np.bincount(cell, weights=d * weight, minlength=len(cells)) / cells["weight"].to_numpy() for d in dose.T]

@@ -17,6 +17,7 @@ from llm_monitoring.incident.inference.shifts import Shifts
 from llm_monitoring.incident.inference.slices import Slice, leaves
 
 HARM = {"recorded": 0.7, "silent": 0.2, "judge": 0.1}  # of what is not chance
+ALIKE = {"prompt": 0.3, "deployment": 0.7, "config": 0.7, "routing": 0.7}  # belief that it hit all that it reached
 MONTH, LOOKED_AT = 30.4, 30.4  # days
 STEP = pd.Timedelta("3h")
 RAMPS = 0.3  # of what nobody recorded comes bit by bit
@@ -98,7 +99,7 @@ def weigh(
     at_once = shifts.log_evidence[:, [step]] if step >= 0 and cause.until is None else arrived[:, :0]
     ways = np.column_stack([at_once, arrived])
     known = cause.kind == "model_version" or cause.declared is not None
-    prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None)
+    prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, ALIKE.get(cause.kind, 0.5))
     return np.log(belief["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
 
 
@@ -138,10 +139,12 @@ def _silent_prior(slices: list[Slice]) -> np.ndarray:
     return (anything + provider) / 2
 
 
-def _slice_prior(slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None) -> np.ndarray:
+def _slice_prior(
+    slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None, alike: float = 0.5
+) -> np.ndarray:
     """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
 
-    Where a change's reach is known and is itself a slice, half of the belief is that it hit all that it reached.
+    Where a change's reach is known and is itself a slice, a part of the belief is that it hit all that it reached alike.
     """
     parts = np.flatnonzero(allowed)
     if all_of_it is not None and len(parts) > 1:
@@ -152,7 +155,9 @@ def _slice_prior(slices: list[Slice], allowed: np.ndarray, all_of_it: int | None
     prior = np.zeros(len(slices))
     for members in kinds.values():
         prior[members] = 1 / len(kinds) / len(members)
-    return prior if all_of_it is None else (prior + _only(len(slices), all_of_it)) / 2
+    if all_of_it is None:
+        return prior
+    return (1 - alike) * prior + alike * _only(len(slices), all_of_it)
 
 
 def _log(share: np.ndarray) -> np.ndarray:
