@@ -20,7 +20,7 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-REAL, FALSE = 0.5, 0.2
+REAL, FALSE = 0.6, 0.2
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
@@ -125,7 +125,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
-    0.5 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
+    0.6 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
     "precision as before" and "all extra flags undeserved" at 5 % error each [1]_, with Robbins' interval.
 
     References

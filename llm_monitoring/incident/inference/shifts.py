@@ -22,6 +22,7 @@ from llm_monitoring.incident.inference.slices import Slice, leaves
 
 EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.02, 0.08, 0.25, 0.7), "log": (0.1, 0.3, 0.8)}
 SPREAD = 1 / 3  # of a size, as a part of it
+SIZES = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9])
 SLOPES = 12  # slices, the likeliest, in which a share may have moved bit by bit
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
@@ -324,35 +325,35 @@ def _counts(cells, inside, reached, weight, delta, variance, seen) -> tuple[np.n
 
 
 def _bit_by_bit(cells, inside, reached, harm, n: int, seen: Observations) -> np.ndarray:
-    """Evidence of arrivals bit by bit, of a share: that of the best step, and how much better the counts fit the slope.
+    """Evidence of arrivals bit by bit, of a share: that of a step at any time, and how much better the counts fit the slope.
 
-    Doses are 0 or 1 in `_counts`. The fit to the counts is exact: bad ~ binomial(level before + size * dose).
+    Doses are 0 or 1 in `_counts`. The fit to the counts is exact: bad ~ binomial(level before + size * dose), best size.
     """
-    out, partly = harm[:, n:].copy(), ((reached[:, n:] > 0) & (reached[:, n:] < 1)).any(0)
-    size = np.array(EFFECTS["share"])[None, None, :]
+    out = harm[:, n:].copy()
+    partly = np.flatnonzero(((reached[:, n:] > 0) & (reached[:, n:] < 1)).any(0))
     share = cells["mean"].to_numpy() + np.average(seen.frame["value"].to_numpy(float), weights=weights_of(seen.frame))
     count = cells["n"].to_numpy()
     bad = count * np.clip(share if seen.sign > 0 else 1 - share, 0, 1)
-
-    def fit(rows: np.ndarray, doses: np.ndarray, usual: float) -> np.ndarray:
-        p = np.clip(usual + size * doses[:, :, None], 1e-6, 1 - 1e-6)
-        k, m = bad[rows][:, None, None], count[rows][:, None, None]
-        ratio = k * np.log(p / usual) + (m - k) * np.log1p(-p) - (m - k) * np.log1p(-usual)
-        return logsumexp(ratio.sum(0), axis=1) - np.log(size.size)
-
-    for i in np.argsort(-harm[:, :n].max(1))[:SLOPES] if partly.any() else []:
-        best = int(np.argmax(harm[i, :n]))
+    order = np.argsort(-harm[:, :n].max(1))
+    for i in order[:SLOPES] if len(partly) else []:
         rows = np.flatnonzero(inside[i])
-        quiet = rows[reached[rows, best] == 0]
+        dose = reached[rows][:, [*range(n), *(n + partly)]]
+        quiet = rows[reached[rows, int(np.argmax(harm[i, :n]))] == 0]
         usual = (bad[quiet].sum() + 0.5) / (count[quiet].sum() + 1)
-        changed = rows[(reached[rows][:, [best, *(n + np.flatnonzero(partly))]] > 0).any(1)]
-        step = fit(changed, reached[np.ix_(changed, [best])], usual)[0]
-        out[i, partly] = (
-            harm[i, best] + fit(changed, reached[np.ix_(changed, n + np.flatnonzero(partly))], usual) - step
-        )
-    others = np.argsort(-harm[:, :n].max(1))[SLOPES:]
-    out[np.ix_(others, np.flatnonzero(partly))] = np.minimum(out[np.ix_(others, np.flatnonzero(partly))], 0.0)
+        fit = _best_fit(bad[rows], count[rows], dose, usual)
+        out[i, partly] = logsumexp(harm[i, :n]) + fit[n:] - logsumexp(fit[:n])
+    rest = np.ix_(order[SLOPES:], partly)
+    out[rest] = np.minimum(out[rest], 0.0)
     return out
+
+
+def _best_fit(bad: np.ndarray, count: np.ndarray, dose: np.ndarray, usual: float) -> np.ndarray:
+    """Log likelihood of each column of doses against no shift, at the best of some sizes."""
+    found = np.zeros(dose.shape[1])
+    for size in SIZES:
+        p = np.clip(usual + size * dose, 1e-6, 1 - 1e-6)
+        found = np.maximum(found, bad @ np.log(p / usual) + (count - bad) @ (np.log1p(-p) - np.log1p(-usual)))
+    return found
 
 
 def _log_harm_of_counts(bad, n, bad_before, n_before) -> np.ndarray:
