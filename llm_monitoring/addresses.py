@@ -19,6 +19,8 @@ WORDS = r"[\w.-]*(?:pass(?:word|wd|phrase)?|pwd|token|secret|credentials?|signat
 SAID = re.compile(rf"(?i)(\b{WORDS}[\"']?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,)'\"]+)")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 SHORTEST = 3
+OURS = ("jsonl", "prometheus", "otlp", "otlps")  # kinds of sinks whose whole address is no secret
+HOSTED = ("json", "xml", "form", "http", "mailto", "ntfy", "syslog", "mqtt", "gotify", "rocket", "mmost")  # name a host
 
 
 def masked(address: object) -> str:
@@ -55,6 +57,24 @@ def place(address: object) -> str:
     'db:5432/llm'
     """
     return re.sub(r"^[^/]*://[^/?#]*@", "", masked(address))
+
+
+def destination(url: str) -> str:
+    """Where an alert is sent, as it may be shown: the tokens of a service and the path of a web hook are secrets.
+
+    >>> destination("slack://T1/B1/s3cret"), destination("jsons://ada:s3cret@example.com:8443/hook/t1?token=x")
+    ('slack://***', 'jsons://***@example.com:8443/***')
+    >>> destination("jsonl://alerts.jsonl"), destination("prometheus://127.0.0.1:9464")
+    ('jsonl://alerts.jsonl', 'prometheus://127.0.0.1:9464')
+    """
+    kind, mark, _ = url.partition("://")
+    if kind.lower() in OURS or not mark:
+        return masked(url)
+    if kind.lower().rstrip("s") not in HOSTED:
+        return f"{kind}://{HIDDEN}"
+    *user, place = masked(url)[len(kind + mark) :].split("@")
+    host, _, path = place.partition("?")[0].partition("/")
+    return f"{kind}://{HIDDEN + '@' if user else ''}{host}{'/' + HIDDEN if path.strip('/') else ''}"
 
 
 def without_secrets(text: str, *addresses: object) -> str:

@@ -7,6 +7,7 @@ report: 0 the page was written, 1 a stage failed, 2 the call or the input is wro
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ from llm_monitoring.errors import ConfigError, LogError
 
 WRONG = 2
 NOTICES_SHOWN = 5
+#: Commands that only read, and put what they write in place at their end: they can stop at once.
+READERS = ("report", "demo", "check")
 #: What an error says to write in Python, and the same on the command line.
 REMEDIES = {
     r'\btz="([^"]+)"': "--tz",
@@ -46,6 +49,12 @@ class Commands(click.Group):
             if options:
                 click.echo(f"On the command line: {', '.join(options)}", err=True)
             context.exit(WRONG)
+        except KeyboardInterrupt:
+            if context.invoked_subcommand not in READERS:
+                raise
+            click.echo("Stopped. What stood there before stands there still; run it again to begin anew.", err=True)
+            sys.stdout.flush()
+            os._exit(130)  # threads that still read the log would hold the process up; nothing is left to be written
         except OSError as error:
             if error.filename is None:
                 raise
@@ -98,6 +107,12 @@ def opens_log(required: bool = True) -> Callable:
     return decorate
 
 
+def begin(words: str) -> None:
+    """Say at once what is being done, before anything heavy is imported; silent where nobody looks."""
+    if sys.stderr.isatty():
+        click.echo(words, err=True)
+
+
 def tell(notices: Iterable[str]) -> None:
     """What the log says about itself, on standard error: how many notices, and the first few of them."""
     told = list(notices)
@@ -145,6 +160,7 @@ def report(
     Exit code: 0 the page was written, or the same was found again; 1 a stage failed, or something was altered; 2 the call
     or the input is wrong.
     """
+    begin("starting")
     import llm_monitoring as lm
     from llm_monitoring.alerts.plan import read_plan
     from llm_monitoring.reporting.case import find_log
@@ -185,6 +201,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
 
     Exit code: 0 nothing alerted, 1 something did, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
+    begin("starting")
     import llm_monitoring as lm
     from llm_monitoring import addresses
     from llm_monitoring.alerts.plan import open_with, read_plan
@@ -230,6 +247,45 @@ def _alert_lines(alerts, as_json: bool):
     if charts:
         budget = alerts.attrs["false_alarms_per_month"]
         yield f"Expected false alarms: {budget:g} a month over {charts} charts and tests together."
+
+
+@main.command(epilog=example("llm-monitoring backtest sample_data --inject --out backtest.html"))
+@opens_log()
+@PLAN
+@click.option(
+    "--incidents", metavar="FILE", help="What happened: a folder of reports, or a CSV or JSON Lines file of incidents."
+)
+@click.option("--inject", is_flag=True, help="Plant faults of known size into quiet stretches of the log.")
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="Sampling rates (rate=0.05,0.2) or budgets (false_alarms_per_month=0.5,1) to compare.",
+)
+@click.option("--out", metavar="FILE", default="backtest.html", show_default=True, help="The page.")
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> None:
+    """Replay a plan against LOG: what it would have seen, how late, how often for nothing, and what it can see at all.
+
+    Nothing of LOG is altered. The last line printed is the path of the page.
+
+    Exit code: 0 the page was written, 2 the call or the input is wrong, 3 LOG holds no request to measure.
+    """
+    import llm_monitoring as lm
+    from llm_monitoring import addresses
+    from llm_monitoring.alerts.plan import open_with, read_plan
+    from llm_monitoring.backtesting.command import backtest_log
+
+    watched = read_plan(plan)
+    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
+    if not opened.count("requests"):
+        tell(opened.notices)
+        click.echo(f"{addresses.masked(log)}: no request to measure", err=True)
+        sys.exit(3)
+    lines = backtest_log(opened, log, watched, **options)
+    tell(opened.notices)
+    for line in lines:
+        click.echo(line)
 
 
 @main.command(epilog=example("llm-monitoring judge sample_data --model judge-small --rate 0.05 --budget 5 --dry-run"))
@@ -429,17 +485,77 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
     click.echo(f"then: llm-monitoring report {log}{flags} --reviews {out}")
 
 
+@main.command(epilog=example("llm-monitoring watch my_log --plan monitoring.toml --state watch.db --once"))
+@opens_log()
+@PLAN
+@click.option("--state", metavar="FILE", required=True, help="What is known and what is owed: made where it is absent.")
+@click.option("--once", is_flag=True, help="One round, for cron.")
+@click.option("--heartbeat", metavar="URL", help="Asked for after each round that has read LOG: a dead man's switch.")
+@click.option("--test-sinks", is_flag=True, help="Send one message to each sink of the plan, and look at nothing.")
+@click.option("--ack", metavar="ID", help="Hold an alert back; needs --until.")
+@click.option("--until", metavar="TIME", help="Until when, such as 2026-05-20T08:00Z.")
+def watch(log: str, opening: dict[str, Any], **options) -> None:
+    """Watch LOG: tell each alert once to the sinks of the plan, as long as it runs or for one round.
+
+    What is told is printed; when it last looked, and what it could not read or deliver, goes to standard error.
+
+    Exit code of --once: 0 nothing new, 1 something was told, 2 the call or the plan is wrong, 3 LOG could not be read.
+    """
+    from llm_monitoring.watching.command import watch_log
+
+    sys.exit(watch_log(log, opening, **options, say=click.echo, warn=functools.partial(click.echo, err=True)))
+
+
 @main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))
 @click.argument("folder", default="monitoring")
-@click.option("--log", metavar="LOG", help="Written into the first cell of each notebook.")
+@click.option("--log", metavar="LOG", help="Checked, and written into the first cell of each notebook.")
+@click.option("--tz", metavar="ZONE", help="Zone of times that name none, such as Europe/Berlin.")
 @click.option("--force", is_flag=True, help="Write over files that stand there.")
-def init(folder: str, log: str | None, force: bool) -> None:
-    """Copy the notebooks and a plan with every key into FOLDER, to be opened in JupyterLab."""
+def init(folder: str, log: str | None, tz: str | None, force: bool) -> None:
+    """Check LOG, then copy the notebooks and a plan with every key into FOLDER, to be opened in JupyterLab.
+
+    Exit code: 0 all is copied, 2 the call is wrong or the log cannot be used; then nothing is written.
+    """
+    import llm_monitoring as lm
     from llm_monitoring.reporting.starting import start_folder
 
-    for path in start_folder(Path(folder), log, force):
+    opening = {"tz": tz} if tz else {}
+    written = start_folder(Path(folder), log, force, opening)
+    if log is not None:
+        opened = lm.open_log(log, **opening)
+        tell(opened.notices)
+        click.echo(opened)
+    for path in written:
         click.echo(path)
     click.echo(f"Open them with: jupyter lab {folder}")
+
+
+@main.command(epilog=example("llm-monitoring demo --open"))
+@click.option("--out", metavar="DIR", default="demo", show_default=True, help="Folder of the report.")
+@click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
+def demo(out: str, show: bool) -> None:
+    """Run the five stages on the log of a made-up shop that comes with the package, and print the path of the page.
+
+    Three weeks of four features; in the third week one of them gets worse. Nothing is sent anywhere.
+
+    Exit code: 0 the page was written, 1 a stage failed, 2 the call is wrong.
+    """
+    begin("starting")
+    import llm_monitoring as lm
+    from llm_monitoring.reporting.case import find_log
+
+    log = find_log(Path("sample_data"))
+    done = lm.report(log, out=out, force=True)
+    click.echo(done.headline)
+    if done.failure:
+        click.echo(done.failure, err=True)
+    click.echo(
+        f"Your own log: llm-monitoring check path/to/log, then llm-monitoring report path/to/log (this one: {log})"
+    )
+    click.echo(done.path)
+    if show:
+        click.launch(str(Path(done.path).resolve()))
+    sys.exit(1 if done.failure else 0)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llm_monitoring import engines, times
 from llm_monitoring.errors import Fault, LogError
+from llm_monitoring.measures import NO_ERROR
 from llm_monitoring.schema import Column
 from llm_monitoring.times import UNITS
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 QUARANTINE = 'on_error="quarantine" sets such rows aside'
 UNIT = "unit"  # a remedy that depends on the number: which unit would make it a time
 LISTED = ("feature_id", "category", "model_id", "prompt_version")
-NO_ERROR = ("", "false", "0", "no", "none", "null", "nan")
 SOME_ERROR = ("true", "1", "yes")
+UNKNOWN = ("na", "n/a", "<na>", "null", "none", "nil", "-", "--", "unknown", "\\n")
+DECIMAL_COMMA = r"^\s*[+-]?(\d+,(\d{1,2}|\d{4,})|0,\d+)\s*$"  # 1,250 may be a thousand: that is refused
 TIME_RANGE = f"expected a time between {times.EARLIEST[:4]} and {times.LATEST[:4]}"
 
 
@@ -166,6 +168,8 @@ def _error(asked: Asked) -> Read:
 
 
 def _number(asked: Asked) -> Read:
+    import ibis
+
     column, raw = asked.column, asked.raw
     kind = raw.type()
     if kind.is_null():
@@ -173,10 +177,12 @@ def _number(asked: Asked) -> Read:
     read = Read(raw)
     if kind.is_string() or kind.is_json():
         text = raw.cast("string").re_replace('^"|"$', "") if kind.is_json() else raw
-        number = engines.parse(text, "float64")
+        comma = text.re_search(DECIMAL_COMMA).fill_null(False)
+        number = engines.parse(ibis.ifelse(comma, text.replace(",", "."), text), "float64")
         unread = text.notnull() & number.isnull() & (text.strip() != "")
         read.rules.append(Rule(column.name, unread, text, column.expected))
         read.mended.append(Mended(column.name, text.strip() == "", "empty text read as unknown"))
+        read.mended.append(Mended(column.name, comma, "decimal commas read as points"))
         read.mended.append(Mended(column.name, number.isnan().fill_null(False), "NaN read as unknown"))
     elif kind.is_numeric() and not kind.is_boolean():
         number = raw if kind.is_float64() else raw.cast("float64")
@@ -351,13 +357,11 @@ def as_number(text: str | None) -> object:
 
 def in_words(remedy: str, shown: str | None, kind: str) -> str:
     """The remedy in words; of a number that is no time as it was read, the unit that would make it one."""
-    if (
-        kind == "number"
-        and shown is not None
-        and shown.strip().replace(",", "", 1).lstrip("-").isdigit()
-        and "," in shown
-    ):
-        return "Write numbers with a decimal point"
+    word = "" if shown is None else shown.strip()
+    if kind == "number" and "," in word and word.replace(",", "", 1).lstrip("-").isdigit():
+        return "Write it with a decimal point, and without a separator of thousands"
+    if kind == "number" and word.lower() in UNKNOWN:
+        return "Leave the field empty where it is unknown"
     if not remedy.startswith(UNIT):
         return remedy
     call, found = remedy.removeprefix(UNIT).strip(), _unit(shown)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, textfiles
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.schema import FILE, ROW, Table
+from llm_monitoring.schema import FILE, RESERVED, ROW, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -21,8 +22,10 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".csv": "csv",
+    ".tsv": "csv",
 }
 PACKED = (".gz", ".zst")
+UNNAMED = f"{RESERVED}unnamed"  # a column of CSV without a name: an index that pandas wrote
 WHOLE_SAMPLE_BYTES = 64_000_000  # JSON Lines up to this size are read through to find every column
 
 
@@ -47,36 +50,52 @@ def parts_of(schema: Table, files: list[Path]) -> list[Part]:
         part for kind in kinds for part in _PARTS[kind](schema, [file for file in files if format_of(file) == kind])
     ]
     _one_case(schema, parts)
-    return parts
+    return _as_one(parts)
 
 
-def rows_of(parts: list[Part]) -> ir.Table:
+def rows_of(parts: Sequence[Part]) -> ir.Table:
     """The rows of all parts, nothing loaded."""
     return engines.stored(f"SELECT * EXCLUDE ({FILE}) FROM ({_union(parts)})")
 
 
-class Part(NamedTuple):
-    """Files of one kind that are alike, and how the engine reads them; `changed` are columns read as something else."""
+FILES = "/*files*/"  # where the list of files stands in a scan
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files of one kind that are alike, and how the engine reads them; `changed` are columns read as something else.
+
+    `more` are columns that become text, since another part holds them as another type. A part of which no file is left
+    has its columns and no row.
+    """
 
     kind: str
-    files: list[Path]
+    files: tuple[Path, ...]
     scan: str
-    changed: dict[str, str]
+    changed: Mapping[str, str]
+    more: Mapping[str, str] = field(default_factory=dict)
+    empty: bool = False
 
-    def sql(self, rows: bool = False, more: Mapping[str, str] | None = None) -> str:
-        changed = {**self.changed, **(more or {})}
+    def of(self, places: Mapping[Path, Path]) -> Part:
+        """The same over some of its files only, each read where it lies now."""
+        kept = tuple(places[file] for file in self.files if file in places)
+        return replace(self, files=kept or self.files[:1], empty=not kept)
+
+    def sql(self, rows: bool = False) -> str:
+        changed = {**self.changed, **self.more}
         named = ", ".join(f"{each} AS {_name(column)}" for column, each in changed.items())
         star = f"* REPLACE ({named})" if named else "*"
+        scan = self.scan.replace(FILES, _list(self.files), 1) + (" WHERE false" if self.empty else "")
         if not rows:
-            return f"SELECT {star} FROM {self.scan}"
+            return f"SELECT {star} FROM {scan}"
         if self.kind == "parquet":
-            numbered = self.scan.replace(f"filename='{FILE}'", f"filename='{FILE}', file_row_number=true")
+            numbered = scan.replace(f"filename='{FILE}'", f"filename='{FILE}', file_row_number=true")
             star = star.replace("*", "* EXCLUDE (file_row_number)", 1)
             return f"SELECT {star}, file_row_number AS {ROW} FROM {numbered}"
-        return f"SELECT *, row_number() OVER () - 1 AS {ROW} FROM (SELECT {star} FROM {self.scan})"
+        return f"SELECT *, row_number() OVER () - 1 AS {ROW} FROM (SELECT {star} FROM {scan})"
 
 
-def located(parts: list[Part]) -> ir.Table:
+def located(parts: Sequence[Part]) -> ir.Table:
     """The rows with file and row; rows of text files are counted over all files of a part, so from each file's first on."""
     if all(part.kind == "parquet" for part in parts):
         return engines.stored(_union(parts, rows=True))
@@ -84,23 +103,25 @@ def located(parts: list[Part]) -> ir.Table:
     return engines.stored(f"SELECT * EXCLUDE ({ROW}), {row} FROM ({_union(parts, rows=True)})")
 
 
-def _union(parts: list[Part], rows: bool = False) -> str:
-    """The parts as one table: a column of several types becomes text, which `columns` reads value by value."""
+def _union(parts: Sequence[Part], rows: bool = False) -> str:
+    return " UNION ALL BY NAME ".join(part.sql(rows) for part in parts)
+
+
+def _as_one(parts: list[Part]) -> list[Part]:
+    """The parts so that they fit together: a column of several types becomes text, which `columns` reads value by value."""
     if len(parts) == 1:
-        return parts[0].sql(rows)
+        return parts
     types = [dict(engines.fetched(f"SELECT column_name, column_type FROM (DESCRIBE {part.sql()})")) for part in parts]
     together: dict[str, set[str]] = {}
     for each in types:
         for name, kind in each.items():
             together.setdefault(name, set()).add(kind)
     apart = {name for name, kinds in together.items() if len(kinds) > 1 and not kinds <= _NUMBERS}
-    return " UNION ALL BY NAME ".join(
-        part.sql(
-            rows,
-            {name: _as_text(part.changed.get(name, _name(name)), kind) for name, kind in each.items() if name in apart},
-        )
+    texts = [
+        {name: _as_text(part.changed.get(name, _name(name)), kind) for name, kind in each.items() if name in apart}
         for part, each in zip(parts, types)
-    )
+    ]
+    return [replace(part, more=more) for part, more in zip(parts, texts)]
 
 
 _NUMBERS = {
@@ -148,14 +169,15 @@ def _parquet(schema: Table, files: list[Path]) -> list[Part]:
             fields = pq.read_schema(file)
         except (ArrowException, OSError) as error:
             raise LogError(Fault(schema.name, file.name, expected=f"cannot be read as Parquet ({error})")) from error
-        alike.setdefault(tuple((field.name, field.type) for field in fields), []).append(file)
+        names = tuple((field.name, field.type) for field in fields)
+        alike.setdefault((names, _keys(file)), []).append(file)
     parts = []
-    for names, group in alike.items():
+    for (names, _), group in alike.items():
         changed = {name: sql for name, kind in names if (sql := _of_arrow(schema, group[0], name, kind))}
-        scan = f"read_parquet({_list(group)}, union_by_name=true, filename='{FILE}')"
+        scan = f"read_parquet({FILES}, {_hive(group)}, union_by_name=true, filename='{FILE}')"
         empty = [name for name, kind in names if str(kind) == "null"] if len(alike) > 1 else []
         scan = f"(SELECT * EXCLUDE ({', '.join(map(_name, empty))}) FROM {scan})" if empty else scan
-        parts.append(Part("parquet", group, scan, changed))
+        parts.append(Part("parquet", tuple(group), scan, changed))
     return parts
 
 
@@ -182,15 +204,21 @@ def _of_arrow(schema: Table, file: Path, name: str, kind: Any) -> str | None:
 
 
 def _csv(schema: Table, files: list[Path]) -> list[Part]:
-    alike: dict[tuple, list[Path]] = {}
+    alike: dict[tuple[textfiles.Header, tuple], list[Path]] = {}
     for file in files:
-        alike.setdefault(textfiles.csv_header(file, schema.name), []).append(file)
+        alike.setdefault((textfiles.csv_header(file, schema.name), _keys(file)), []).append(file)
     parts = []
-    for (delimiter, *names), group in alike.items():
+    for (header, _), group in alike.items():
+        names = [name or f"{UNNAMED}{place}" for place, name in enumerate(header.names)]
         columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
-        options = f"auto_detect=false, header=true, delim={_quoted(delimiter)}, quote='\"', escape='\"'"
-        scan = f"read_csv({_list(group)}, {options}, columns={{{columns}}}, filename='{FILE}', max_line_size=67108864)"
-        parts.append(Part("csv", group, scan, {}))
+        options = (
+            f"{_hive(group)}, auto_detect=false, header=true, skip={header.before}, delim={_quoted(header.delimiter)}"
+        )
+        options += f", quote='\"', escape='\"', columns={{{columns}}}, filename='{FILE}', max_line_size=67108864"
+        scan = f"read_csv({FILES}, {options})"
+        unnamed = [_name(name) for name in names if name.startswith(UNNAMED)]
+        scan = f"(SELECT * EXCLUDE ({', '.join(unnamed)}) FROM {scan})" if unnamed else scan
+        parts.append(Part("csv", tuple(group), scan, {}))
     return parts
 
 
@@ -199,7 +227,7 @@ def _json_lines(schema: Table, files: list[Path]) -> list[Part]:
     sample = -1 if size <= WHOLE_SAMPLE_BYTES else 200_000
     lists = all(file.name.lower().endswith((".json", ".json.gz", ".json.zst")) for file in files)
     lines, ignored = ("auto", "false") if lists else ("newline_delimited", "true")
-    options = f"format='{lines}', records='true', filename='{FILE}', maximum_object_size=67108864"
+    options = f"{_hive(files)}, format='{lines}', records='true', filename='{FILE}', maximum_object_size=67108864"
     sampled = f"sample_size={sample}, union_by_name=true, maximum_sample_files=100000, ignore_errors={ignored}"
     described = f"DESCRIBE SELECT * FROM read_json({_list(files)}, {options}, maximum_depth=2, {sampled})"
     found = {name: kind for name, kind in _described(described, schema, files) if name != FILE}
@@ -208,7 +236,18 @@ def _json_lines(schema: Table, files: list[Path]) -> list[Part]:
     kinds = {column.name: column.kind for column in schema.columns}
     types = {name: _json_type(kinds.get(name), kind, whole=sample == -1) for name, kind in found.items()}
     columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
-    return [Part("jsonl", files, f"read_json({_list(files)}, {options}, columns={{{columns}}})", {})]
+    return [Part("jsonl", tuple(files), f"read_json({FILES}, {options}, columns={{{columns}}})", {})]
+
+
+def _keys(file: Path) -> tuple[str, ...]:
+    """Names of the columns that folders such as ``region=eu`` hold."""
+    return tuple(part.partition("=")[0] for part in file.parent.parts if "=" in part)
+
+
+def _hive(files: Sequence[Path]) -> str:
+    """Whether folders hold columns: said, and as texts, so that a few of the files have the columns of all."""
+    of_all = {_keys(file) for file in files}
+    return f"hive_partitioning={'true' if len(of_all) == 1 and of_all != {()} else 'false'}, hive_types_autocast=false"
 
 
 def _json_type(ours: str | None, found: str, whole: bool) -> str:
@@ -240,21 +279,17 @@ def _described(sql: str, schema: Table, files: list[Path]) -> list[tuple[str, st
     try:
         return [(row[0], row[1]) for row in engines.fetched(sql)]
     except duckdb.Error as error:
-        faults: list[Fault] = []
-        for file in files:
-            if textfiles.is_array(file):
-                fault = textfiles.broken_array(file, schema.name)
-                faults += [fault] if fault else []
-            else:
-                faults += [fault for _, _, fault in textfiles.broken_lines(file, "jsonl", schema.name)]
-        first = Fault(schema.name, files[0].name, expected=str(error).splitlines()[0])
+        faults = [fault for file in files for fault in textfiles.faults(file, "jsonl", schema.name)]
+        words = str(error).splitlines()[0]
+        words = "holds no JSON object; expected one a line" if "non-record" in words else words
+        first = Fault(schema.name, files[0].name, expected=words)
         raise LogError(faults or first, len(faults) or 1) from error
 
 
 _PARTS = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}
 
 
-def _list(files: list[Path]) -> str:
+def _list(files: Iterable[Path]) -> str:
     """Paths as the engine takes them: a star in a path is a star and no pattern."""
     plain = (re.sub(r"[*?[]", r"[\g<0>]", str(file)) for file in files)
     return f"[{', '.join(_quoted(file) for file in plain)}]"

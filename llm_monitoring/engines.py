@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import operator
 import re
+import shutil
+import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +32,9 @@ _unused: deque[str] = deque()  # names of tables in memory that nobody holds any
 def _connection():
     import ibis
 
-    return ibis.duckdb.connect()
+    folder = tempfile.mkdtemp(prefix="llm_monitoring-")  # private; what does not fit into memory is written there
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return ibis.duckdb.connect(temp_directory=folder)
 
 
 def engine():
@@ -70,13 +75,78 @@ def run(expr) -> pa.Table:
     import duckdb
 
     with LOCK:
-        while _unused:
-            engine().con.unregister(_unused.popleft())
-        backends, _ = expr._find_backends()
+        backend = _backend(expr)
         try:
-            return (backends[0] if backends else engine()).to_pyarrow(expr)
+            found = backend.to_pyarrow(expr)
+        except duckdb.Error as error:
+            if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+                _connection.cache_clear()  # a failure inside the engine leaves it unusable: the next log gets another
+                words = f"the engine failed while it read the log ({str(error).splitlines()[0]})"
+                raise LogError(Fault("log", expected=words, remedy="Open the log again")) from error
+            raise _broken_file(error) from error
+        for each in _sources(expr):
+            each.add(found)
+        return found
+
+
+def batches(expr, size: int = 50_000) -> Iterator[pa.RecordBatch]:
+    """The rows of an expression, `size` or fewer at a time, so that they never stand in memory together.
+
+    Nothing else may be asked of an engine before the last batch is there.
+    """
+    import duckdb
+
+    with LOCK:
+        backend, sources = _backend(expr), _sources(expr)
+        try:
+            for batch in backend.to_pyarrow_batches(expr, chunk_size=size):
+                for each in sources:
+                    each.add(batch)
+                yield batch
         except duckdb.Error as error:
             raise _broken_file(error) from error
+
+
+def _backend(expr):
+    while _unused:
+        engine().con.unregister(_unused.popleft())
+    backends, _ = expr._find_backends()
+    return backends[0] if backends else engine()
+
+
+class Loaded:
+    """How many rows, and bytes of Arrow, came out of an engine in answer to queries over a table."""
+
+    def __init__(self) -> None:
+        self.rows = self.bytes = 0
+
+    def add(self, found: pa.Table | pa.RecordBatch) -> None:
+        self.rows += found.num_rows
+        self.bytes += found.nbytes
+
+
+class Counted:
+    """Stored tables and the count of what is loaded of them; they are held, so that no other one gets their identity."""
+
+    def __init__(self, rows: ir.Table):
+        self.stored: list = []
+        self.loaded = Loaded()
+        self.counts_too(rows)
+
+    def counts_too(self, rows: ir.Table) -> None:
+        """Count from now on what is loaded of these rows."""
+        self.stored.append(rows.op())
+        _counted[id(rows.op())] = self
+
+
+_counted: weakref.WeakValueDictionary[int, Counted] = weakref.WeakValueDictionary()
+
+
+def _sources(expr) -> list[Loaded]:
+    """The counts of the tables that an expression reads."""
+    import ibis.expr.operations as ops
+
+    return [kept.loaded for each in expr.op().find(ops.Relation) if (kept := _counted.get(id(each)))]
 
 
 def _broken_file(error: Exception) -> Exception:
@@ -86,7 +156,7 @@ def _broken_file(error: Exception) -> Exception:
         return error
     path = Path(match[1])
     kind = "csv" if ".csv" in path.suffixes else "jsonl"
-    found = [fault for _, _, fault in textfiles.broken_lines(path, kind, path.name.split(".")[0])]
+    found = textfiles.faults(path, kind, path.name.split(".")[0])
     return LogError(found or Fault(path.name, path.name, expected=str(error).splitlines()[0]), len(found) or 1)
 
 
@@ -184,10 +254,46 @@ def moment(value: ir.TimestampValue):
 def microseconds(when: ir.TimestampValue):
     """Whole microseconds since 1970 (whole seconds, rounded down, on engines without a common word for them)."""
     engine = name(when)
-    if engine in ("duckdb", "pyspark"):
-        function = {"duckdb": "epoch_us", "pyspark": "unix_micros"}[engine]
-        return _builtin(function, ("timestamp('UTC')",), "int64")(when)
+    if engine in _MICROSECONDS:
+        return _builtin(_MICROSECONDS[engine], ("timestamp('UTC')",), "int64")(when)
+    if engine == "snowflake":
+        return _builtin("date_part", ("string", "timestamp('UTC')"), "int64")("epoch_microsecond", when)
+    if engine == "postgres":
+        return (
+            (_builtin("date_part", ("string", "timestamp('UTC')"), "float64")("epoch", when) * 1e6)
+            .round()
+            .cast("int64")
+        )
+    if engine == "trino":
+        return (_builtin("to_unixtime", ("timestamp('UTC')",), "float64")(when) * 1e6).round().cast("int64")
     return when.truncate("s").epoch_seconds().cast("int64") * 1_000_000
+
+
+_MICROSECONDS = {
+    "duckdb": "epoch_us",
+    "pyspark": "unix_micros",
+    "databricks": "unix_micros",
+    "bigquery": "unix_micros",
+    "clickhouse": "toUnixTimestamp64Micro",
+}
+
+
+def precision(when: ir.TimestampValue) -> int:
+    """Of how many microseconds the moments are that `microseconds` tells apart."""
+    return 1 if name(when) in {*_MICROSECONDS, "snowflake", "postgres", "trino"} else 1_000_000
+
+
+def total(value: ir.NumericValue):
+    """The sum of a column in whole billionths, so that it is the same in every order: a parallel sum of doubles is not.
+
+    Exact up to nine million; a larger sum is as good as one of doubles.
+    """
+    return (value * 1e9).round(0).sum() / 1e9
+
+
+def exact_total(value: ir.NumericValue):
+    """The sum of a column in whole trillionths by decimals of 38 digits: slower than `total`, and exact to 10^26."""
+    return value.cast("decimal(38, 12)").sum().cast("float64")
 
 
 def whole_parts(number: ir.IntegerValue, size: int):
@@ -255,37 +361,49 @@ def json_path(key: str) -> str:
 
 
 def buckets(rows: ir.Table, column: str) -> ir.Table:
-    """The rows with ``_bucket``, ``int(sha256(column), 16) % 100000``, folded eight hex digits at a time.
+    """The rows with ``_bucket``, ``int(sha256(column), 16) % 100000``, folded four bytes at a time.
 
     The digest is a column of an inner query, so that the engine computes it once a row and not once a chunk.
     """
     import ibis
 
-    hashed = rows.mutate(_digest=sha256_hex(rows[column]))
+    engine = name(rows)
+    hashed = rows.mutate(_digest=_sha256(rows[column]))
+    if engine == "postgres":  # it would put the digest back into every chunk; a limit keeps it in its place
+        hashed = hashed.limit(2**62)
+    chunk = _four_bytes if engine == "postgres" else _eight_digits
     left = None
-    for i in range(0, 64, 8):
-        chunk = hex_number(hashed["_digest"].substr(i, 8)).cast("int64")
-        left = (chunk if left is None else left * ibis.literal(2**32, "int64") + chunk) % 100_000
+    for i in range(8):
+        number = chunk(hashed["_digest"], i)
+        left = (number if left is None else left * ibis.literal(2**32, "int64") + number) % 100_000
     return hashed.mutate(_bucket=left).drop("_digest")
 
 
-def sha256_hex(text: ir.StringValue):
-    """The SHA-256 of a text's UTF-8 bytes, in hex."""
-    if name(text) == "postgres":
-        raw = _builtin("convert_to", ("string", "string"), "binary")(text, "UTF8")
-        return _builtin("encode", ("binary", "string"), "string")(_builtin("sha256", ("binary",), "binary")(raw), "hex")
-    return text.hexdigest("sha256")
+def _sha256(text: ir.StringValue):
+    """The SHA-256 of a text's UTF-8 bytes: in hex, on PostgreSQL as bytes."""
+    if name(text) != "postgres":
+        return text.hexdigest("sha256")
+    raw = _builtin("convert_to", ("string", "string"), "binary")(text, "UTF8")
+    return _builtin("sha256", ("binary",), "binary")(raw)
 
 
-def hex_number(digits: ir.StringValue):
-    """Up to eight hex digits as a number."""
+def _four_bytes(digest: ir.BinaryValue, i: int):
+    """The i-th four bytes as a number."""
+    byte = _builtin("get_byte", ("binary", "int32"), "int32")
+    bytes_ = [byte(digest, 4 * i + k).cast("int64") for k in range(4)]
+    return functools.reduce(lambda number, each: number * 256 + each, bytes_)
+
+
+def _eight_digits(digest: ir.StringValue, i: int):
+    """The i-th eight hex digits as a number."""
     import ibis
 
+    digits = digest.substr(8 * i, 8)
     engine = name(digits)
     if engine == "duckdb":
         return (ibis.literal("0x") + digits).cast("int64")
     if engine == "pyspark":
         return _builtin("conv", ("string", "int32", "int32"), "string")(digits, 16, 10).cast("int64")
     alphabet = ibis.literal("0123456789abcdef")
-    places = [alphabet.find(digits.substr(i, 1)).cast("int32").cast("int64") * 16 ** (7 - i) for i in range(8)]
+    places = [alphabet.find(digits.substr(k, 1)).cast("int32").cast("int64") * 16 ** (7 - k) for k in range(8)]
     return functools.reduce(operator.add, places)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from ibis.backends import BaseBackend
 
+    from llm_monitoring.overview import Overview
+
 #: What `open_log` takes, and with it every function that opens a log itself.
 LogLike: TypeAlias = (
     "Log | str | Path | pd.DataFrame | ir.Table | BaseBackend | Mapping[str, pd.DataFrame] | Mapping[str, ir.Table]"
@@ -38,6 +40,7 @@ def open_log(
     on_error: str = "raise",
     measures: Sequence[Any] | None = None,
     scales: Mapping[str, Any] | None = None,
+    partition_time: str | None = None,
 ) -> Log:
     """Open a log. Columns and types are checked at once, rows on the first touch of a table.
 
@@ -57,10 +60,14 @@ def open_log(
     scales : dict, optional
         Scales of judges by `judge_model`, ``"*"`` for all others: ``(0, 10)``, ``"0..10"`` or ``"pass_fail"``. The
         column `scale` of the judgements wins; without either, scores run from 1 to 5.
+    partition_time : str, optional
+        Key of folders such as ``date=2026-05-11`` that says of which day their rows are: `Log.until` and `Log.between`
+        leave out the folders that are more than a day away. Parquet files say so themselves.
 
     Returns
     -------
     Log
+        As its source was when it was opened: files that are added later and lines that are appended are not read.
 
     Raises
     ------
@@ -84,8 +91,8 @@ def open_log(
     options = Options(None if tz is None else times.zone(tz), timestamp_unit, _scales(scales))
     own = declared(measures)
     if isinstance(source, Log):
-        return source._reopened(options, on_error, own)
-    label, tables, folder = read_tables(source, mend=on_error == "quarantine")
+        return source._reopened(options, on_error, own, partition_time)
+    label, tables, folder = read_tables(source, on_error == "quarantine", partition_time)
     found: dict[str, CleanTable] = {}
     wrong: list[Fault] = []
     for name, raw in tables.items():
@@ -95,7 +102,7 @@ def open_log(
             wrong.extend(error.faults)
     if wrong:
         raise LogError(wrong)
-    log = Log(label, folder, found, options, on_error, own)
+    log = Log(label, folder, found, options, on_error, own, partition_time)
     _check_columns(log)
     return log
 
@@ -156,20 +163,36 @@ class Log:
         options: Options,
         on_error: str,
         measures: tuple = (),
+        partition_time: str | None = None,
     ):
-        self.source, self._folder = source, folder
+        self.source, self._folder, self._partition_time = source, folder, partition_time
         self._tables, self._options, self._on_error, self._measures = dict(tables), options, on_error, measures
-        self._found: dict[str, dict[str, Any]] = {}
-        self._repeats: dict[str, int] = {}
+        self._narrowed: dict[_Read, CleanTable] = {}
+        self._found: dict[_Read, dict[str, Any]] = {}
+        self._repeats: dict[_Read, int] = {}
+        self._last: dict[_Read, pd.Timestamp | None] = {}
         self._aside: dict[str, pd.DataFrame] = {}
         self._written: dict[str, Path | None] = {}
         self._frames: dict[str, pd.DataFrame] = {}
         self._cuts: tuple[_Cut, ...] = ()
         self._overlaid = False
+        self._seen: Overview | None = None
+        self._loaded = {name: engines.Counted(table.raw.rows) for name, table in self._tables.items()}
         self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
 
     def __repr__(self) -> str:
-        return f"Log({self.source!r}: {', '.join(name for name in TABLES if self.has(name))})"
+        return self._overview().text()
+
+    def _repr_html_(self) -> str:
+        return self._overview().html()
+
+    def _overview(self) -> Overview:
+        from llm_monitoring.overview import overview
+
+        with engines.LOCK:
+            if self._seen is None:
+                self._seen = overview(self)
+        return self._seen
 
     @property
     def scales(self) -> dict[str, str]:
@@ -205,6 +228,18 @@ class Log:
         return self._measures
 
     @property
+    def loaded(self) -> pd.DataFrame:
+        """What came out of the engine so far, in answer to questions to this log and its cuts.
+
+        One row for each table that is there (the index), with `rows` and `bytes` (of Arrow). Rows of a join count for
+        every table in it, a row of sums as one row.
+        """
+        import pandas as pd
+
+        counts = {name: (each.loaded.rows, each.loaded.bytes) for name, each in self._loaded.items()}
+        return pd.DataFrame.from_dict(counts, orient="index", columns=["rows", "bytes"]).rename_axis("table")
+
+    @property
     def known_until(self) -> pd.Timestamp | None:
         """The moment that the log was cut at; None for a log as it was opened."""
         return min((cut.end for cut in self._cuts), default=None)
@@ -215,6 +250,7 @@ class Log:
         if self._cuts or self._overlaid or self._folder is None:
             return {}
         options = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit, "scales": self.scales}
+        options["partition_time"] = self._partition_time
         named = {name: value for name, value in options.items() if value}
         return {"source": self.source, **named, **({} if self._on_error == "raise" else {"on_error": self._on_error})}
 
@@ -268,20 +304,22 @@ class Log:
         """The same log with these verdicts in place of its own, as every incident stage then reads them."""
         log = copy.copy(self)
         read = validation.clean(given("reviews", reviews), Options(), strict=False)
-        log._tables, log._overlaid = {**self._tables, "reviews": read}, True
-        for cache in ("_found", "_repeats", "_aside", "_written", "_frames"):
-            kept = {name: value for name, value in getattr(self, cache).items() if name != "reviews"}
-            setattr(log, cache, kept)
+        log._tables, log._overlaid, log._seen = {**self._tables, "reviews": read}, True, None
+        log._loaded = {**self._loaded, "reviews": engines.Counted(read.raw.rows)}
+        for cache in ("_aside", "_written", "_frames"):
+            setattr(log, cache, {name: value for name, value in getattr(self, cache).items() if name != "reviews"})
+        for cache in ("_narrowed", "_found", "_repeats", "_last"):
+            setattr(log, cache, {key: value for key, value in getattr(self, cache).items() if key[0] != "reviews"})
         return log
 
     @property
     def notices(self) -> list[str]:
         """What was mended, mapped or looks odd without being wrong, a sentence each. Counts rows on first use."""
         told = [notice for table in self._tables.values() for notice in table.raw.notices]
-        for name, table in self._tables.items():
+        for name in self._tables:
             self._set_aside(name)
-            aside = len(self._aside.get(name, ()))
-            told += notices.of_table(table, self._counts(name), aside, self._written.get(name))
+            aside, table = len(self._aside.get(name, ())), self._whole(name)
+            told += notices.of_table(table, self._counts(table), aside, self._written.get(name))
         whole = copy.copy(self)
         whole._cuts = ()
         return told + notices.orphans(whole)
@@ -307,7 +345,7 @@ class Log:
             faults, count = self._faults(name)
             listed, total = listed + faults, total + count
             lost = len(table.raw.broken)
-            rows.append((name, self._counts(name)["rows"] + lost, count + lost, table.raw.label))
+            rows.append((name, self._counts(self._whole(name))["rows"] + lost, count + lost, table.raw.label))
         if total and self._on_error == "raise":
             raise LogError(listed, total)
         for name in self._tables:
@@ -320,10 +358,11 @@ class Log:
         self.validate()
         return dict(self._aside)
 
-    def _reopened(self, options: Options, on_error: str, measures: tuple) -> Log:
+    def _reopened(self, options: Options, on_error: str, measures: tuple, partition_time: str | None) -> Log:
         """This log, for `open_log`: with other measures where they are given, never with other options in silence."""
         asked = {"tz": options.tz, "timestamp_unit": options.timestamp_unit, "scales": dict(options.scales)}
         own = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit, "scales": self.scales}
+        asked["partition_time"], own["partition_time"] = partition_time, self._partition_time
         asked["on_error"], own["on_error"] = on_error if on_error != "raise" else None, self._on_error
         other = [name for name, value in asked.items() if value and value != own[name]]
         if other:
@@ -334,12 +373,12 @@ class Log:
         if not measures or measures == self._measures:
             return self
         log = copy.copy(self)
-        log._measures, log._overlaid = measures, True
+        log._measures, log._overlaid, log.checked = measures, True, {}
         return log
 
     def _cut(self, cut: _Cut) -> Log:
         log = copy.copy(self)
-        log._cuts, log._frames = (*self._cuts, cut), {}
+        log._cuts, log._frames, log._seen, log.checked = (*self._cuts, cut), {}, None, {}
         return log
 
     def _frame(self, name: str) -> pd.DataFrame:
@@ -351,42 +390,88 @@ class Log:
     def _load(self, name: str) -> pd.DataFrame:
         if name not in self._tables:
             return frames.empty(TABLES[name])
-        faults, count = self._faults(name)
+        table = self._read(name)
+        faults, count = table.faults(self._counts(table))
         if count and self._on_error == "raise":
             raise LogError(faults, count)
         self._set_aside(name)
         return frames.load(self.table(name), TABLES[name])
 
-    def _counts(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str) -> CleanTable:
+        """A table over the files that may hold rows of the period, each as it was when the log was opened.
+
+        With ``on_error="quarantine"`` every file is read, since rows are set aside once for the whole log.
+        """
+        whole = self._tables.get(_known(name)) or validation.absent(TABLES[name])
+        cuts = self._cuts if self._on_error == "raise" else ()
+        first = max((cut.start.value // 1000 for cut in cuts if cut.start is not None), default=None)
+        raw = whole.raw.within(first, min((cut.end.value // 1000 for cut in cuts), default=None))
+        if raw is whole.raw:
+            return whole
         with engines.LOCK:
-            if name not in self._found:
-                self._found[name] = self._tables[name].counts()
-                self._repeats[name] = validation.repeated(self._found[name])
-        return self._found[name]
+            key = (name, raw.files)
+            if key not in self._narrowed:
+                self._loaded[name].counts_too(raw.rows)
+                self._narrowed[key] = validation.clean(raw, self._options)
+            return self._narrowed[key]
+
+    def _counts(self, table: CleanTable) -> dict[str, Any]:
+        with engines.LOCK:
+            key = (table.raw.schema.name, table.raw.files)
+            if key not in self._found:
+                self._found[key] = table.counts()
+                self._repeats[key] = validation.repeated(self._found[key])
+        return self._found[key]
 
     def _faults(self, name: str) -> tuple[list[Fault], int]:
-        return self._tables[name].faults(self._counts(name))
+        table = self._whole(name)
+        return table.faults(self._counts(table))
+
+    def _whole(self, name: str) -> CleanTable:
+        """A table over all of its files, whatever the log was cut to."""
+        whole = copy.copy(self)
+        whole._cuts = ()
+        return whole._read(name)
 
     def _distinct(self, name: str) -> None:
         """Refuse a table that repeats a key; looked for once."""
         if self._on_error != "raise" or name not in self._tables:
             return
+        table = self._read(name)
         with engines.LOCK:
-            if name not in self._repeats:
-                self._repeats[name] = self._tables[name].repeats()
-        if self._repeats[name]:
-            self._tables[name].refuse()
+            key = (name, table.raw.files)
+            if key not in self._repeats:
+                self._repeats[key] = table.repeats()
+        if self._repeats[key]:
+            table.refuse()
 
     def _rows(self, name: str, checked: Iterable[str]) -> ir.Table:
         """A table flagged where a rule about one of the columns to be checked is broken."""
-        table = self._tables.get(_known(name)) or validation.absent(TABLES[name])
+        table = self._read(name)
         if self._on_error == "raise" or name not in self._tables:
             rows = table.checked(checked)
         else:
-            rows = table.sound(validation.repeated(self._counts(name)) > 0)
+            rows = table.sound(validation.repeated(self._counts(table)) > 0)
+        at = rows[TABLES[name].time]
+        if table.raw.format == "database" and TABLES[name].time in table.present:
+            last = self._last_seen(table)
+            rows = rows.filter(at.isnull() if last is None else at.isnull() | (at <= last))
         for cut in self._cuts:
             rows = rows.filter(cut.keeps(rows[TABLES[name].time]))
         return rows
+
+    def _last_seen(self, table: CleanTable) -> pd.Timestamp | None:
+        """The newest time in a stored table when it was first asked of: rows that come in later are not read."""
+        import pandas as pd
+
+        with engines.LOCK:
+            key = (table.raw.schema.name, table.raw.files)
+            if key not in self._last:
+                at = table.values[table.raw.schema.time]
+                found = engines.run(table.stored.aggregate(last=engines.microseconds(at).max())).to_pylist()[0]["last"]
+                end = None if found is None else int(found) + engines.precision(at) - 1
+                self._last[key] = None if end is None else pd.Timestamp(end, unit="us", tz="UTC")
+            return self._last[key]
 
     def _set_aside(self, name: str) -> None:
         if self._on_error == "raise" or name in self._aside:
@@ -394,7 +479,7 @@ class Log:
         import pandas as pd
 
         _, count = self._faults(name)
-        table = self._tables[name]
+        table = self._whole(name)
         broken = pd.DataFrame(list(table.raw.broken))
         if not count and broken.empty:
             if self._folder is not None:
@@ -402,11 +487,14 @@ class Log:
             return
         rows = broken
         if count:
-            repeats = validation.repeated(self._counts(name)) > 0
+            repeats = validation.repeated(self._counts(table)) > 0
             rows = pd.concat([broken, table.quarantined(repeats)], ignore_index=True)
         self._aside[name] = rows
         if self._folder is not None:
             self._written[name] = frames.write_aside(rows, self._folder, name)
+
+
+_Read: TypeAlias = "tuple[str, tuple[Path, ...]]"  # a table and the files of it that are read
 
 
 def _known(name: str) -> str:
@@ -440,8 +528,7 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
 
     if isinstance(data, Log):
         data._distinct(name)
-        table = data._tables.get(_known(name)) or validation.absent(TABLES[name])
-        return replace(table, rows=data._rows(name, check))
+        return replace(data._read(name), rows=data._rows(name, check))
     if not isinstance(data, pd.DataFrame | ibis.Table):
         raise ConfigError(f"{name}: {type(data).__name__}; expected a log, a pandas DataFrame or an Ibis table")
     table = validation.clean(given(name, data), strict=False)

@@ -133,6 +133,8 @@ BUILT_IN: dict[str, Measure] = {
         _share("follow_up_rate", "follow-up rate", "signals"),
         _share("retry_rate", "retry rate", "signals"),
         _share("abandonment_rate", "abandonment rate", "signals", column="abandoned"),
+        _share("abandonment_risk", "abandonment rate", "signals", column="abandoned"),
+        _share("survivorship_bias_risk", "abandonment rate", "signals", column="abandoned"),
         _share("explicit_positive_rate", "share of thumbs up", "thumbs", "down", "up"),
         _share("probe_pass_rate", "share of probes passed", "probes", "down", "passed"),
         Measure("probe_distance", None, "mean", "up", "share", label="distance of the border probes", of="probes"),
@@ -193,7 +195,8 @@ def _split(name: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (str(name), None)
 
 
-NO_ERROR = frozenset({"", "false", "0", "no", "none", "null", "nan"})
+#: What stands in `error` where there is none: a flag, a word for nothing, an empty object or list.
+NO_ERROR = ("", "false", "0", "no", "none", "null", "nan", "{}", "[]")
 
 
 def failed(error: object, finish_reason: str | None) -> bool:

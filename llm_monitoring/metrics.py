@@ -144,10 +144,11 @@ def _aggregates(rows: ir.Table, quantiles: str, own: Sequence[Measure], ends: bo
     for rate, flag in RATES.items():
         found |= {f"__lm_{rate}": rows[flag].sum(), f"__lm_{rate}_n": rows[flag].count()}
     for column, n in SUMS.items():
-        found |= {f"__lm_{column}": rows[column].sum(), n: rows[column].count()}
+        summed = engines.total(rows[column]) if column.endswith("_usd") else rows[column].sum()  # tokens are whole
+        found |= {f"__lm_{column}": summed, n: rows[column].count()}
     for each in own:
         value = rows[f"__lm_own_{each.name}"]
-        found |= {f"__lm_{each.name}": value.sum(), f"__lm_{each.name}2": (value * value).sum()}
+        found |= {f"__lm_{each.name}": engines.total(value), f"__lm_{each.name}2": engines.total(value * value)}
         found |= {f"{each.name}_n": value.count()}
         found |= {f"__lm_{each.name}_q": value.quantile([0.5, 0.95])} if each.kind == "positive" else {}
     return found | ({windows.FIRST: rows["timestamp"].min(), windows.LAST: rows["timestamp"].max()} if ends else {})
@@ -280,21 +281,21 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
         "n_judged": rows.count(where=rows["__lm_failed"] == 0),
         "n_failed": rows.count(where=rows["__lm_failed"] == 1),
         "__lm_n": score.count(),
-        "__lm_w": own.sum(),
-        "__lm_wy": (own * score).sum(),
-        "__lm_wyy": (own * score * score).sum(),
-        "__lm_ww": (own * own).sum(),
-        "__lm_wwy": (own * own * score).sum(),
-        "__lm_wwyy": (own * own * score * score).sum(),
-        "__lm_wf": (weight * flag).sum(),
-        "__lm_w_flag": ibis.ifelse(flag.notnull(), weight, ibis.null("float64")).sum(),
+        "__lm_w": engines.exact_total(own),
+        "__lm_wy": engines.exact_total(own * score),
+        "__lm_wyy": engines.exact_total(own * score * score),
+        "__lm_ww": engines.exact_total(own * own),
+        "__lm_wwy": engines.exact_total(own * own * score),
+        "__lm_wwyy": engines.exact_total(own * own * score * score),
+        "__lm_wf": engines.exact_total(weight * flag),
+        "__lm_w_flag": engines.exact_total(ibis.ifelse(flag.notnull(), weight, ibis.null("float64"))),
         "__lm_wrong": rows[FLAG].sum(),
         **({windows.FIRST: rows[time].min(), windows.LAST: rows[time].max()} if time else {}),
     }
     for i in range(dimensions):
         found = rows[f"__lm_value_{i}"]
-        moments[f"__lm_v{i}"] = (weight * found).sum()
-        moments[f"__lm_wv{i}"] = ibis.ifelse(found.notnull(), weight, ibis.null("float64")).sum()
+        moments[f"__lm_v{i}"] = engines.exact_total(weight * found)
+        moments[f"__lm_wv{i}"] = engines.exact_total(ibis.ifelse(found.notnull(), weight, ibis.null("float64")))
     return moments
 
 
@@ -302,13 +303,14 @@ def _by_session(frame: pd.DataFrame, rows: ir.Table, keys: list[str]) -> pd.Data
     """The cells' squares of weights and scores, summed over sessions: answers of one session resemble each other."""
     scored = rows.filter(rows["__lm_score"].notnull())
     weight, grouped = scored["__lm_weight"], scored.group_by([*keys, "__lm_session"])
-    sessions = grouped.aggregate(__lm_sw=weight.sum(), __lm_swy=(weight * scored["__lm_score"]).sum())
+    total = engines.exact_total
+    sessions = grouped.aggregate(__lm_sw=total(weight), __lm_swy=total(weight * scored["__lm_score"]))
     w, wy = sessions["__lm_sw"], sessions["__lm_swy"]
     squares = {
         "__lm_clusters": w.count(),
-        "__lm_ww": (w * w).sum(),
-        "__lm_wwy": (w * wy).sum(),
-        "__lm_wwyy": (wy * wy).sum(),
+        "__lm_ww": total(w * w),
+        "__lm_wwy": total(w * wy),
+        "__lm_wwyy": total(wy * wy),
     }
     cells = sessions.group_by(keys).aggregate(**squares) if keys else sessions.aggregate(**squares)
     clustered, frame = engines.run(cells).to_pandas(), frame.drop(columns=["__lm_ww", "__lm_wwy", "__lm_wwyy"])

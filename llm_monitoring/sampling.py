@@ -71,15 +71,30 @@ def sample(requests: TableLike, rate: float = 0.05, *, boost: Mapping[str, Any] 
     0      req-9                    0.3
     """
     door = as_table(requests, "requests", check={"request_id"})
-    hashed = engines.buckets(door.rows, "request_id")
-    chance = _boosted(hashed, _rate(rate), boost or {}, _double)
-    limit = _boosted(hashed, _rate(rate), boost or {}, _limit)
-    drawn = hashed.filter((hashed["_bucket"] < limit) | hashed[FLAG])
-    frame = frames.load(drawn.mutate(inclusion_probability=chance).drop("_bucket"), REQUESTS)
+    frame = frames.load(_drawn(door.rows, rate, boost), REQUESTS)
     if frame.pop(FLAG).any():
         door.refuse()
     frame["inclusion_probability"] = frame["inclusion_probability"].astype(float)
     return frame
+
+
+def chances(requests: TableLike, rate: float = 0.05, *, boost: Mapping[str, Any] | None = None) -> dict[str, float]:
+    """The ids that `sample` draws, in the order of time, each with its inclusion probability; nothing else is loaded."""
+    door = as_table(requests, "requests", check={"request_id"})
+    drawn = _drawn(door.rows, rate, boost).select("request_id", "timestamp", "inclusion_probability", FLAG)
+    frame = engines.run(drawn).to_pandas().sort_values(["timestamp", "request_id"], kind="stable")
+    if frame[FLAG].any():
+        door.refuse()
+    return dict(zip(frame["request_id"].tolist(), frame["inclusion_probability"].astype(float).tolist()))
+
+
+def _drawn(rows: ir.Table, rate: float, boost: Mapping[str, Any] | None) -> ir.Table:
+    """The rows of the sample with their inclusion probability, and those that break a rule."""
+    hashed = engines.buckets(rows, "request_id")
+    chance = _boosted(hashed, _rate(rate), boost or {}, _double)
+    limit = _boosted(hashed, _rate(rate), boost or {}, _limit)
+    drawn = hashed.filter((hashed["_bucket"] < limit) | hashed[FLAG])
+    return drawn.mutate(inclusion_probability=chance).drop("_bucket")
 
 
 def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Callable[[float], Any]):

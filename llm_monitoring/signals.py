@@ -74,11 +74,9 @@ def derive_signals(
     door = as_table(requests, "requests", check={"request_id", "timestamp", "latency_ms", "finish_reason"})
     steps = _steps(answers.requests_view(door.rows, door.present), abandoned_if)
     quick, slow = (int(windows.width(each).total_seconds() * 1e6) for each in (retry_within, follow_up_within))
-    found = [
-        *_repeats(steps, quick, slow, similarity, door),
-        *_endings(steps, slow, door, _known_until(requests, steps)),
-    ]
-    frame = pd.DataFrame(found, columns=["request_id", "session_id", "signal_type", "timestamp", "metadata"])
+    telling = _telling(steps, quick, slow, _known_until(requests, door.rows))
+    found = [_signals(batch.to_pandas(), door, quick, slow, similarity) for batch in engines.batches(telling)]
+    frame = pd.concat(found) if found else pd.DataFrame(columns=SIGNALS.names)
     if signals is not None and len(frame):
         frame = frame[~frame["request_id"].isin(_logged(signals))]
     return frames.ordered(frame, SIGNALS)
@@ -119,60 +117,71 @@ def _steps(rows: ir.Table, abandoned_if) -> ir.Table:
     )
 
 
-def _repeats(steps: ir.Table, quick: int, slow: int, similarity: float, door: CleanTable) -> list[tuple]:
+def _telling(steps: ir.Table, quick: int, slow: int, end: int) -> ir.Table:
+    """The requests that cause a signal, with the texts to compare: those that may be a retry and are not equal as they are."""
     import ibis
+
+    text, later = steps["user_input"], steps["__lm_next_input"]
+    gap = steps["__lm_next_at"] - steps["__lm_at"]
+    again = (gap <= slow).fill_null(False)
+    compared = (gap <= quick) & ~steps["__lm_failed"] & text.notnull() & later.notnull()
+    same = (compared & (text == later) & text.re_search("[A-Za-z0-9]")).fill_null(False)
+    over = steps["__lm_at"] + slow <= end
+    left = (steps["__lm_place"] == 0) & steps["__lm_next_at"].isnull() & steps["__lm_why"].notnull() & over
+    unlike = compared.fill_null(False) & ~same
+    told = steps.mutate(
+        __lm_same=same,
+        user_input=ibis.ifelse(unlike, text, ibis.null("string")),
+        __lm_next_input=ibis.ifelse(unlike, later, ibis.null("string")),
+    )
+    return told.filter(again | left | steps[FLAG]).drop("__lm_place")
+
+
+def _signals(rows: pd.DataFrame, door: CleanTable, quick: int, slow: int, similarity: float) -> pd.DataFrame:
+    """The signal that each of these requests caused."""
+    import numpy as np
+    import pandas as pd
+
+    if rows[FLAG].any():
+        door.refuse()
+    at, later = rows["__lm_at"], rows["__lm_next_at"]
+    again, failed = later.notna(), rows["__lm_failed"].astype(bool)
+    alike = np.where(rows["__lm_same"].astype(bool), 100.0, _alike(rows["user_input"], rows["__lm_next_input"]))
+    near = alike >= similarity
+    retry = (later - at <= quick) & (near | failed)
+    rule = np.select(
+        [retry & near, retry, again], ["nearly the same text", "follows an error", "next request of the session"], ""
+    )
+    rule = np.where(again, rule, "the session ended after: " + rows["__lm_why"].fillna("").astype(object))
+    return pd.DataFrame(
+        {
+            "request_id": rows["request_id"],
+            "session_id": rows["session_id"],
+            "signal_type": np.select([retry, again], ["retry", "follow_up"], "abandoned"),
+            "timestamp": later.where(again, at + slow).astype("int64"),
+            "metadata": [{"source": "derived", "rule": each} for each in rule.tolist()],
+        }
+    )
+
+
+def _alike(texts: pd.Series, later: pd.Series) -> np.ndarray:
+    """Token-set ratio (0 to 100) of each text and the later one; below all limits where one is not known."""
+    import numpy as np
     from rapidfuzz import fuzz, process, utils
 
-    gap = steps["__lm_next_at"] - steps["__lm_at"]
-    compared = (gap <= quick) & ~steps["__lm_failed"]
-    texts = {
-        name: ibis.ifelse(compared, steps[name], ibis.null("string")) for name in ("user_input", "__lm_next_input")
-    }
-    pairs = steps.mutate(**texts).filter((gap <= slow).fill_null(False) | steps[FLAG])
-    found = []
-    for batch in engines.run(pairs).to_batches(max_chunksize=50_000):
-        rows = batch.to_pandas()
-        _refuse(rows, door)
-        before, after = (rows[name].fillna("").astype(str).tolist() for name in ("user_input", "__lm_next_input"))
-        near = process.cpdist(before, after, scorer=fuzz.token_set_ratio, processor=utils.default_process) >= similarity
-        near &= (rows["user_input"].notna() & rows["__lm_next_input"].notna()).to_numpy()
-        soon = (rows["__lm_next_at"] - rows["__lm_at"] <= quick).to_numpy()
-        columns = ("request_id", "session_id", "__lm_next_at", "__lm_failed")
-        for request, session, at, failed, same, early in zip(*(rows[name].tolist() for name in columns), near, soon):
-            if early and (same or failed):
-                rule = "nearly the same text" if same else "follows an error"
-                found.append((request, session, "retry", at, _why(rule)))
-            else:
-                found.append((request, session, "follow_up", at, _why("next request of the session")))
+    known = (texts.notna() & later.notna()).to_numpy()
+    found = np.full(len(texts), -1.0)
+    pairs = (texts[known].tolist(), later[known].tolist())
+    found[known] = process.cpdist(*pairs, scorer=fuzz.token_set_ratio, processor=utils.default_process)
     return found
 
 
-def _known_until(requests, steps: ir.Table) -> int:
+def _known_until(requests, rows: ir.Table) -> int:
     """The last moment that the requests tell of: a session that is younger than the longest pause may go on."""
-    last = engines.run(steps.aggregate(last=steps["__lm_at"].max())).to_pylist()[0]["last"] or 0
+    at = engines.microseconds(rows.filter(rows["session_id"].notnull())["timestamp"])
+    last = engines.run(at.max().name("last").as_table()).to_pylist()[0]["last"] or 0
     cut = requests.known_until if isinstance(requests, Log) else None
     return last if cut is None else max(last, cut.value // 1000)
-
-
-def _endings(steps: ir.Table, slow: int, door: CleanTable, end: int) -> list[tuple]:
-    over = steps["__lm_at"] + slow <= end
-    only = (steps["__lm_place"] == 0) & steps["__lm_next_at"].isnull() & steps["__lm_why"].notnull()
-    last = steps.filter((only & over) | steps[FLAG])
-    rows = engines.run(last.select("request_id", "session_id", "__lm_at", "__lm_why", FLAG)).to_pandas()
-    _refuse(rows, door)
-    return [
-        (request, session, "abandoned", at + slow, _why(f"the session ended after: {why}"))
-        for request, session, at, why in zip(rows["request_id"], rows["session_id"], rows["__lm_at"], rows["__lm_why"])
-    ]
-
-
-def _why(rule: str) -> dict[str, str]:
-    return {"source": "derived", "rule": rule}
-
-
-def _refuse(rows: pd.DataFrame, door: CleanTable) -> None:
-    if rows[FLAG].any():
-        door.refuse()
 
 
 def _logged(signals) -> pd.Series:

@@ -11,13 +11,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import addresses, engines, textfiles
-from llm_monitoring.datafiles import format_of, located, parts_of, rows_of
-from llm_monitoring.errors import Fault, LogError
+from llm_monitoring.datafiles import Part, format_of, located, parts_of, rows_of
+from llm_monitoring.errors import ConfigError, Fault, LogError, quote
+from llm_monitoring.partitions import Seen, Span, spans_of
 from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class RawTable:
     format: str = "database"
     notices: tuple[str, ...] = ()
     broken: tuple[dict[str, Any], ...] = ()
+    parts: tuple[Part, ...] = ()
+    spans: Mapping[Path, Span] = field(default_factory=dict)
+    seen: Seen | None = None
 
     @classmethod
     def absent(cls, schema: Table) -> RawTable:
@@ -51,6 +55,20 @@ class RawTable:
 
         rows = engines.in_memory(pa.table({ROW: pa.array([], pa.int64())}))
         return cls(schema, schema.name, rows, lambda: rows)
+
+    def within(self, first: int | None, last: int | None) -> RawTable:
+        """The same over the files that may hold rows from `first` to `last` (microseconds since 1970), as they were when they were found."""
+        if not self.parts:
+            return self
+        kept = [file for file in self.files if file not in self.spans or self.spans[file].meets(first, last)]
+        places = {file: self.seen.place(file, self.label) if self.seen else file for file in kept}
+        if list(places.items()) == [(file, file) for file in self.files]:
+            return self
+        parts = tuple(part.of(places) for part in self.parts)
+        located_parts = functools.partial(located, parts)
+        return replace(
+            self, rows=rows_of(parts), located=located_parts, files=tuple(places.values()), parts=parts, seen=None
+        )
 
     def first(self, column: str) -> tuple[Any, str, str | None]:
         """The first known value of a column, with its file and place."""
@@ -73,21 +91,28 @@ class RawTable:
         lines = {
             file: textfiles.lines_of(Path(file), [row for each, row in known if each == file], kind)
             for file, kind in texts.items()
-            if kind == "csv" or (kind == "jsonl" and not textfiles.is_array(Path(file)))
+            if kind == "csv" or (kind == "jsonl" and not textfiles.by_element(Path(file)))
         }
         told: list[tuple[str, str | None]] = []
         for file, row in known:
             label = f"{self.label}/{Path(file).name}" if file and len(self.files) > 1 else self.label
             line = lines.get(file or "", {}).get(row)
-            told.append((label, f"line {line}" if line else f"row {row}" if row >= 0 else None))
+            told.append((label, f"line {line}" if line else f"row {self._before(label, row)}" if row >= 0 else None))
         return told
+
+    def _before(self, label: str, row: int) -> int:
+        """The number of a row as its source has it: elements of a JSON list that were set aside count."""
+        lost = [each["place"] for each in self.broken if textfiles.unpacked_name(each["file"]) == label]
+        for number in sorted(int(place.removeprefix("row ")) for place in lost if place.startswith("row ")):
+            row += number <= row
+        return row
 
 
 #: The words that name a source to people, its tables, and the folder that it lies in.
 Found = tuple[str, dict[str, RawTable], Path | None]
 
 
-def read_tables(source: Any, mend: bool = False) -> Found:
+def read_tables(source: Any, mend: bool = False, partition_time: str | None = None) -> Found:
     """Find the tables of a log in a folder, a single file, a database or a dict of DataFrames.
 
     Parameters
@@ -95,6 +120,8 @@ def read_tables(source: Any, mend: bool = False) -> Found:
     source : path, URL, Ibis connection, or dict of str to DataFrame or Ibis table
     mend : bool
         Read text files through once and leave out lines that cannot be read (`RawTable.broken`).
+    partition_time : str, optional
+        Key of folders such as ``date=2026-05-11`` that says of which day their rows are.
 
     Returns
     -------
@@ -125,9 +152,16 @@ def read_tables(source: Any, mend: bool = False) -> Found:
     if "://" in text:
         return _database(_connected(text), addresses.place(text))
     path = Path(source)
+    if partition_time and not any(part.startswith(f"{partition_time}=") for part in _folders(path)):
+        words = f"no folder in {quote(text)} is named {partition_time}=..., such as {partition_time}=2026-05-11"
+        raise ConfigError(f"open_log(partition_time={quote(partition_time)}): {words}")
     if path.suffix in (".duckdb", ".ddb") and path.is_file():
         return _database(ibis.duckdb.connect(path, read_only=True), text)
-    return _files(path, mend)
+    return _files(path, mend, partition_time)
+
+
+def _folders(path: Path) -> Iterator[str]:
+    return (each.name for each in path.rglob("*=*") if each.is_dir()) if path.is_dir() else iter(())
 
 
 def frame_table(frame: pd.DataFrame) -> ir.Table:
@@ -262,7 +296,7 @@ def _moments(connection, name: str) -> ir.Table:
     )
 
 
-def _files(path: Path, mend: bool) -> Found:
+def _files(path: Path, mend: bool, partition_time: str | None) -> Found:
     if not path.exists():
         raise LogError(
             Fault(
@@ -273,7 +307,7 @@ def _files(path: Path, mend: bool) -> Found:
     if path.is_file():
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
-        return str(path), {schema.name: _table(schema, (path,), path.name, mend)}, path.parent
+        return str(path), {schema.name: _table(schema, (path,), path.name, mend, partition_time)}, path.parent
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]
@@ -284,7 +318,7 @@ def _files(path: Path, mend: bool) -> Found:
             )
         if places:
             files = tuple(_table_files(places[0])) if places[0].is_dir() else (places[0],)
-            found[name] = _table(schema, files, places[0].name, mend)
+            found[name] = _table(schema, files, places[0].name, mend, partition_time)
     _refuse_packed(path, found)
     if not found:
         expected = f"expected files named {', '.join(TABLES)} (.parquet, .jsonl, .csv); none is there"
@@ -319,7 +353,10 @@ def _is_compacted(file: Path) -> bool:
     return bool(HOUR_LINES.fullmatch(file.name)) and file.with_suffix(".parquet").exists()
 
 
-def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = False) -> RawTable:
+def _table(
+    schema: Table, files: tuple[Path, ...], label: str, mend: bool = False, partition_time: str | None = None
+) -> RawTable:
+    seen = Seen.now(files)
     kinds = sorted({format_of(file) or "" for file in files})
     if kinds == [""]:
         raise LogError(Fault(schema.name, label, expected="expected a name that ends in .parquet, .jsonl or .csv"))
@@ -337,7 +374,9 @@ def _table(schema: Table, files: tuple[Path, ...], label: str, mend: bool = Fals
     rows = rows_of(parts)
     _own_names(schema, label, rows.columns)
     with_places = functools.partial(located, parts)
-    return RawTable(schema, label, rows, with_places, tuple(full), kinds[0], tuple(notices), tuple(broken))
+    spans = spans_of(full, schema.time, partition_time)
+    told = (tuple(notices), tuple(broken), tuple(parts), spans, seen)
+    return RawTable(schema, label, rows, with_places, tuple(full), kinds[0], *told)
 
 
 def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str], broken: list[dict[str, Any]]) -> Path:
@@ -346,23 +385,33 @@ def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str]
     if kind == "parquet":
         return file
     found = textfiles.scan(file, kind, table)
-    if found.fault and not mend:
+    if found.fault and not (mend and found.lines):
         raise LogError(found.fault)
+    if found.foreign and not mend:
+        raise LogError(textfiles.faults(file, kind, table))
     if found.mark:
         notices.append(f"{file.name}: a byte order mark at its start was left out")
     if found.fault is None:
         file = textfiles.even(file, kind, found)
+        if kind == "csv" and "" in textfiles.csv_header(file, table).names:
+            notices.append(f"{file.name}: a column without a name was left out, as an index")
     return _mended(file, table, label, broken) if mend else file
 
 
 def _mended(file: Path, table: str, label: str, broken: list[dict[str, Any]]) -> Path:
-    """The file, or a copy without the lines that cannot be read, which are noted in `broken`."""
+    """The file, or a copy without the lines (of a JSON list: the elements) that cannot be read, noted in `broken`."""
     kind = str(format_of(file))
-    if kind == "parquet" or (kind == "jsonl" and textfiles.is_array(file)):
-        return file
+    if kind == "jsonl" and textfiles.by_element(file):
+        copy, lost = textfiles.without_elements(file, table)
+        broken += [_lost(label, f"row {row}", text, fault) for row, text, fault in lost]
+        return copy
     wrong: set[int] = set()
     for lines, row, fault in textfiles.broken_lines(file, kind, table):
-        text = row.decode("utf-8", "replace").rstrip()
-        broken.append({"file": label, "place": f"line {lines.start}", "text": text, "reason": fault.expected})
+        broken.append(_lost(label, f"line {lines.start}", row.decode("utf-8", "replace"), fault))
         wrong.update(lines)
     return textfiles.without_lines(file, wrong) if wrong else file
+
+
+def _lost(label: str, place: str, text: str, fault: Fault) -> dict[str, Any]:
+    shown = text.rstrip().encode("utf-8", "replace").decode()
+    return {"file": label, "place": place, "text": shown, "reason": fault.expected}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import csv
 import gzip
 import io
 import itertools
 import json
+import re
 import shutil
 import tempfile
 import zlib
@@ -19,8 +21,14 @@ from typing import NamedTuple
 from llm_monitoring.errors import Fault, LogError, quote
 
 BOM = b"\xef\xbb\xbf"
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+BLANK = " \t\r\n"  # what JSON takes for blanks
+DELIMITERS = (",", ";", "\t", "|")
+FOREIGN = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as Python's reader marks them
+SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 MAGIC = {b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file", b"\x28\xb5\x2f\xfd": "a zstd file"}
 MOST_CHARACTERS = 64_000_000  # of one object of a JSON list, as the engine reads it
+BEHIND_A_QUOTE = 'text stands behind the quote that closes a field; expected a quote inside a field to be doubled ("")'
 csv.field_size_limit(2**31 - 1)
 
 
@@ -59,27 +67,47 @@ def broken_at_once(path: Path, kind: str, table: str) -> Fault | None:
 
 
 class Scan(NamedTuple):
-    """What one reading of a text file by the byte finds: a fault, a byte order mark, line ends that engines do not read."""
+    """What one reading of a text file by the byte finds: a fault, a byte order mark, what engines do not read.
+
+    `lines` are those that can be read, `mixed` line ends of several kinds, `foreign` bytes that are not UTF-8.
+    """
 
     fault: Fault | None
-    mark: bool
-    mixed: bool
+    lines: int
+    mark: bool = False
+    mixed: bool = False
+    foreign: bool = False
 
 
 def scan(path: Path, kind: str, table: str) -> Scan:
-    """Read a text file through: engines read what is left of a file cut short, and fail at mixed line ends."""
-    lines, returns, both, mark, before = 0, 0, 0, False, b""
+    """Read a text file through: engines read what is left of a file cut short, and fail at mixed ends and foreign bytes."""
+    lines, returns, both, mark, foreign, before = 0, 0, 0, False, False, b""
+    letters = codecs.getincrementaldecoder("utf-8")()
     try:
         with open_bytes(path) as file:
             while block := file.read(1 << 22):
+                if not before and block.startswith(UTF16):
+                    words = "holds UTF-16 text; expected UTF-8"
+                    return Scan(Fault(table, path.name, expected=words, remedy="Save it as UTF-8"), 0)
                 mark = mark or (not before and block.startswith(BOM))
                 lines += block.count(b"\n")
                 returns += block.count(b"\r")
                 both += block.count(b"\r\n") + (before.endswith(b"\r") and block.startswith(b"\n"))
+                foreign = foreign or not _decodes(letters, block)
                 before = block[-1:]
     except (OSError, EOFError) as error:
-        return Scan(_cut_short(path, table, lines + 1, error), mark, False)
-    return Scan(None, mark, returns != both or (kind == "csv" and bool(both) and lines != both))
+        return Scan(_cut_short(path, table, lines + 1, error), lines, mark, foreign=foreign)
+    foreign = foreign or not _decodes(letters, b"", final=True)
+    mixed = returns != both or (kind == "csv" and bool(both) and lines != both)
+    return Scan(None, lines, mark, mixed, foreign)
+
+
+def _decodes(letters: codecs.IncrementalDecoder, block: bytes, final: bool = False) -> bool:
+    try:
+        letters.decode(block, final)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _cut_short(path: Path, table: str, line: int, error: Exception) -> Fault:
@@ -112,7 +140,7 @@ def even(path: Path, kind: str, found: Scan) -> Path:
     ):
         if kind == "csv":
             first = source.readline()
-            delimiter = _delimiter(first)
+            delimiter = delimiter_of(first)
             rows = csv.reader(itertools.chain([first], source), delimiter=delimiter)
             csv.writer(target, delimiter=delimiter, lineterminator="\n").writerows(rows)
         else:
@@ -120,28 +148,45 @@ def even(path: Path, kind: str, found: Scan) -> Path:
     return copy
 
 
-def _delimiter(first: str) -> str:
-    return max(",;\t", key=first.count)
+class Header(NamedTuple):
+    """The names of a CSV file's columns ("" where one has none, as an index), what separates them, lines before them."""
+
+    delimiter: str
+    names: tuple[str, ...]
+    before: int
 
 
-def csv_header(path: Path, table: str) -> tuple[str, ...]:
-    """Delimiter (comma, semicolon or tab) and column names of a CSV file."""
+def delimiter_of(first: str) -> str:
+    """What separates the fields, by a first line: what ``sep=;`` says, else what gives most names; the comma if nothing.
+
+    >>> delimiter_of("request_id;timestamp"), delimiter_of("sep=|")
+    (';', '|')
+    """
+    said = SEPARATOR.fullmatch(first)
+    return said[1] if said else max(DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
+
+
+def csv_header(path: Path, table: str) -> Header:
+    """Separator and column names of a CSV file."""
     try:
         with io.BufferedReader(open_bytes(path)) as lines:
-            raw = lines.readline()
+            raw, said = lines.readline(), b""
+            if SEPARATOR.fullmatch(raw.decode("utf-8-sig")):
+                said, raw = raw, lines.readline()
             while raw.count(b'"') % 2 and (more := lines.readline()):
                 raw += more
         first = raw.decode("utf-8-sig")
     except (UnicodeDecodeError, OSError, EOFError) as error:
         expected = f"the header cannot be read as UTF-8 text ({error})"
         raise LogError(Fault(table, path.name, "line 1", expected=expected)) from error
-    delimiter = _delimiter(first)
-    names = next(csv.reader([first], delimiter=delimiter), [])
-    doubled = [name for name in names if names.count(name) > 1]
-    if doubled or not all(names):
+    delimiter = delimiter_of(said.decode("utf-8-sig") or first)
+    names = tuple(name.strip() for name in next(csv.reader([first], delimiter=delimiter), []))
+    doubled = [name for name in names if name and names.count(name) > 1]
+    if doubled or not any(names):
+        place = f"line {2 if said else 1}"
         name = doubled[0] if doubled else ""
-        raise LogError(Fault(table, path.name, "line 1", value=name, expected="expected column names, each once"))
-    return (delimiter, *names)
+        raise LogError(Fault(table, path.name, place, value=name, expected="expected column names, each once"))
+    return Header(delimiter, names, 1 if said else 0)
 
 
 def _copy(path: Path) -> Path:
@@ -157,7 +202,12 @@ def _beside(path: Path) -> Path:
     """A path of the same name, unpacked, in a temporary folder that goes when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="llm_monitoring-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder / (path.stem if path.suffix.lower() in (".gz", ".zst") else path.name)
+    return folder / unpacked_name(path.name)
+
+
+def unpacked_name(name: str) -> str:
+    """The name of a file without the ending of its packing."""
+    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in (".gz", ".zst") else name
 
 
 def lines_of(path: Path, rows: Iterable[int], kind: str) -> dict[int, int]:
@@ -174,10 +224,13 @@ def lines_of(path: Path, rows: Iterable[int], kind: str) -> dict[int, int]:
 
 def _starts(lines: Iterable[str], kind: str) -> Iterator[int]:
     if kind != "csv":
-        yield from (number for number, line in enumerate(lines, 1) if line.strip())
+        yield from (number for number, line in enumerate(lines, 1) if line.strip(BLANK))
         return
-    rows = csv.reader(lines)
-    next(rows, None)
+    lines = iter(lines)
+    first = next(lines, "")
+    rows = csv.reader(itertools.chain([first], lines), delimiter=delimiter_of(first.removeprefix("\ufeff")))
+    for _ in range(2 if SEPARATOR.fullmatch(first.removeprefix("\ufeff")) else 1):
+        next(rows, None)
     before = rows.line_num
     for cells in rows:
         if cells:
@@ -185,63 +238,117 @@ def _starts(lines: Iterable[str], kind: str) -> Iterator[int]:
         before = rows.line_num
 
 
-def is_array(path: Path) -> bool:
-    """Whether a JSON file is one list of objects and not an object a line."""
-    if not path.name.lower().endswith((".json", ".json.gz", ".json.zst")):
+def by_element(path: Path) -> bool:
+    """Whether a JSON file is one list, or objects over many lines, and not an object a line."""
+    if not unpacked_name(path.name).lower().endswith(".json"):
         return False
-    with open_bytes(path) as file:
-        return file.read(4096).removeprefix(BOM).lstrip()[:1] == b"["
+    with io.BufferedReader(open_bytes(path)) as file:
+        first = file.read(1 << 16).removeprefix(BOM).lstrip(BLANK.encode())
+    if first[:1] == b"[":
+        return True
+    line, more, _ = first.partition(b"\n")
+    return bool(more) and _json_wrong(line) is not None
 
 
-def broken_array(path: Path, table: str) -> Fault | None:
-    """Where a JSON file that is one list breaks off, or what it holds in place of objects; read piece by piece."""
+def elements(path: Path, table: str) -> Iterator[tuple[str, Fault | None]]:
+    """The text of each object of a JSON file `by_element`, with what is wrong with it; read piece by piece."""
     row = 0
     try:
-        with io.TextIOWrapper(io.BufferedReader(open_bytes(path)), "utf-8-sig") as text:
-            for row, value in enumerate(_elements(text)):
+        with io.TextIOWrapper(io.BufferedReader(open_bytes(path)), "utf-8-sig", "surrogateescape") as text:
+            for row, (element, value, line, broken) in enumerate(_elements(text)):
+                if broken:
+                    words = f"expected a list of JSON objects ({broken})"
+                    yield element, Fault(table, path.name, f"line {line}", expected=words)
+                    continue
                 wrong = "expected a JSON object" if not isinstance(value, Mapping) else _unreadable(value)
-                if wrong:
-                    shown = None if isinstance(value, Mapping) else value
-                    return Fault(table, path.name, f"row {row}", value=shown, expected=wrong)
-    except _Broken as error:
-        return Fault(table, path.name, error.place, expected=f"expected a list of JSON objects ({error})")
-    except (ValueError, RecursionError, OSError, EOFError) as error:
-        return Fault(table, path.name, f"row {row}", expected=f"expected a list of JSON objects ({error})")
-    return None
+                wrong = "holds bytes that are not UTF-8; expected UTF-8" if FOREIGN.search(element) else wrong
+                shown = None if isinstance(value, Mapping) else value
+                yield element, Fault(table, path.name, f"row {row}", value=shown, expected=wrong) if wrong else None
+    except (OSError, EOFError, zlib.error) as error:
+        words = f"expected a list of JSON objects ({error})"
+        yield "", Fault(table, path.name, f"row {row}", expected=words)
 
 
-class _Broken(ValueError):
-    def __init__(self, reason: str, line: int):
-        super().__init__(reason)
-        self.place = f"line {line}"
+def without_elements(path: Path, table: str) -> tuple[Path, list[tuple[int, str, Fault]]]:
+    """The file, or a copy without the elements of its list that cannot be read; those with their numbers (from 0)."""
+    broken = [(row, text, fault) for row, (text, fault) in enumerate(elements(path, table)) if fault]
+    if not broken:
+        return path, []
+    copy = _beside(path)
+    with copy.open("w", encoding="utf-8") as target:
+        kept = (text for text, fault in elements(path, table) if not fault)
+        first = next(kept, None)
+        if first is None:
+            raise LogError([fault for _, _, fault in broken])
+        target.write("[" + first)
+        target.writelines(",\n" + text for text in kept)
+        target.write("]")
+    return copy, broken
 
 
-def _elements(text: io.TextIOBase) -> Iterator[object]:
-    """The elements of a JSON list, each parsed as soon as it is there; one of more than `MOST_CHARACTERS` is refused."""
-    decoder, held, line, size = json.JSONDecoder(object_pairs_hook=_Pairs.of), "", 1, 1 << 16
-    held = text.read(size).lstrip()[1:]
+def _elements(text: io.TextIOBase) -> Iterator[tuple[str, object, int, str | None]]:
+    """Text, value and line of each element of a JSON list, each as soon as it is there, or why it is none.
+
+    Behind an element that is broken the next one is where an object begins as the others do.
+    """
+    decoder, size = json.JSONDecoder(object_pairs_hook=_Pairs.of), 1 << 16
+    held, line = _after(text.read(size), BLANK, 1)
+    listed = held.startswith("[")
+    held = held.removeprefix("[")
+    indent = re.match(r"\s*", held)[0]  # type: ignore[index]
+    between = r"\}\s*," if listed else r"\}\s*?"
+    again = re.compile(between + (re.escape(indent) if "\n" in indent else r"\s*") + r"(?=\{)")
+    searched, read = 0, 0
     while True:
-        held, line = _after(held, " \t\r\n,", line)
-        if held.startswith("]"):
+        held, line = _after(held, BLANK, line)
+        if listed and read and held.startswith(","):
+            held, line = _after(held[1:], BLANK, line)
+            if held.startswith("]"):
+                yield ",", None, line, "a comma before the end of the list"
+        if not held and (more := text.read(size)):
+            held = more
+            continue
+        if not held and not listed:
             return
-        try:
-            value, end = decoder.raw_decode(held)
-            complete = end < len(held)
-        except json.JSONDecodeError as error:
-            complete, reason = False, f"{error.msg}, {quote(held, 40)}"
-        else:
-            reason = "the list is not closed"
-        if not complete:
-            more = text.read(max(size, len(held)))
-            if not more:
-                raise _Broken(reason, line)
-            if len(held) > MOST_CHARACTERS:
-                raise _Broken(f"an element of more than {MOST_CHARACTERS:,} characters", line)
+        if listed and held.startswith("]"):
+            behind = (held[1:] + text.read(size)).strip(BLANK)
+            if behind:
+                yield behind, None, line, f"text behind the end of the list, {quote(behind, 40)}"
+            elif not read:
+                yield "", None, line, "the list is empty"
+            return
+        value, end, broken, cut = _first(decoder, held)
+        if cut and len(held) <= MOST_CHARACTERS and (more := text.read(max(size, len(held)))):
             held += more
             continue
-        yield value
+        if not listed and end == len(held):
+            broken = None
+        if broken and len(held) > MOST_CHARACTERS:
+            broken = f"an element of more than {MOST_CHARACTERS:,} characters"
+        while broken and (found := again.search(held, searched)) is None and (more := text.read(size)):
+            searched, held = max(0, len(held) - len(indent) - 9), held + more
+        if broken:
+            end = found.start() + 1 if found else len(held)
+        yield held[:end].rstrip(), value, line, broken
+        searched, read = 0, read + 1
         line += held.count("\n", 0, end)
         held = held[end:]
+        if not held and broken:
+            return
+
+
+def _first(decoder: json.JSONDecoder, held: str) -> tuple[object, int, str | None, bool]:
+    """The first value of a text and where it ends, or why there is none; whether more of the text may change that."""
+    try:
+        value, end = decoder.raw_decode(held)
+    except json.JSONDecodeError as error:
+        near_end = error.pos > len(held) - 16 or error.msg.startswith("Unterminated")
+        return None, 0, f"{error.msg}, {quote(held, 40)}", near_end
+    except RecursionError:
+        return None, 0, "nested too deep", False
+    if end == len(held):
+        return value, end, "the list is not closed", True
+    return value, end, None, False
 
 
 def _after(held: str, skipped: str, line: int) -> tuple[str, int]:
@@ -276,6 +383,13 @@ def _unreadable(value: Mapping) -> str | None:
     return None
 
 
+def faults(path: Path, kind: str, table: str) -> list[Fault]:
+    """Everything in a text file that cannot be read."""
+    if kind == "jsonl" and by_element(path):
+        return [fault for _, fault in elements(path, table) if fault]
+    return [fault for _, _, fault in broken_lines(path, kind, table)]
+
+
 def broken_lines(path: Path, kind: str, table: str) -> Iterator[tuple[range, bytes, Fault]]:
     """Every row that cannot be read, with its lines: not UTF-8, not JSON, a wrong number of fields, a quote or a file cut off."""
     last = 0
@@ -302,11 +416,12 @@ def _json_rows(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Row]:
         yield number, line, _not_utf8(line) or _json_wrong(line)
 
 
-def _csv_rows(numbered: Iterator[tuple[int, bytes]], header: tuple[str, ...]) -> Iterator[Row]:
+def _csv_rows(numbered: Iterator[tuple[int, bytes]], header: Header) -> Iterator[Row]:
     """The rows of a CSV file with their first line: a quoted field may run over several. One that never ends is a line."""
     waiting: deque[tuple[int, bytes]] = deque()
     taken: list[tuple[int, bytes]] = []
-    delimiter, *names = header
+    for _ in range(header.before):
+        next(numbered, None)
 
     def lines() -> Iterator[str]:
         while (line := waiting.popleft() if waiting else next(numbered, None)) is not None:
@@ -314,22 +429,23 @@ def _csv_rows(numbered: Iterator[tuple[int, bytes]], header: tuple[str, ...]) ->
             yield line[1].decode("utf-8", "surrogateescape")
 
     while True:
-        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+        reader = csv.reader(lines(), delimiter=header.delimiter, strict=True)
         try:
             for fields in reader:
                 number, row = taken[0][0], b"".join(line for _, line in taken)
                 taken.clear()
                 wrong = _not_utf8(row)
-                if not wrong and fields and len(fields) != len(names):
+                if not wrong and fields and len(fields) != len(header.names):
                     text = row.decode("utf-8-sig").strip()
-                    wrong = text, f"expected {len(names)} fields, found {len(fields)}"
+                    wrong = text, f"expected {len(header.names)} fields, found {len(fields)}"
                 yield number, row, wrong
             return
-        except csv.Error:
+        except csv.Error as error:
             number, row = taken[0]
             waiting.extendleft(reversed(taken[1:]))
             taken.clear()
-            yield number, row, (row.decode("utf-8-sig", "replace").strip(), "the quote is not closed")
+            words = BEHIND_A_QUOTE if "expected after" in str(error) else "the quote is not closed"
+            yield number, row, (row.decode("utf-8-sig", "replace").strip(), words)
 
 
 def _not_utf8(line: bytes) -> tuple[str, str] | None:
@@ -342,13 +458,17 @@ def _not_utf8(line: bytes) -> tuple[str, str] | None:
 
 
 def _json_wrong(row: bytes) -> tuple[str, str] | None:
-    text = row.decode("utf-8-sig").strip()
+    text = row.decode("utf-8-sig").strip(BLANK)
     if not text:
         return None
     try:
         value = json.loads(text, object_pairs_hook=_Pairs.of)
+    except json.JSONDecodeError as error:
+        return text, f"expected one JSON object a line ({error.msg}, character {error.colno})"
     except (ValueError, RecursionError):
         value = None
+    if isinstance(value, list):
+        return text, "expected one JSON object a line; a file that is one list is named .json"
     if not isinstance(value, Mapping):
         return text, "expected one JSON object a line"
     reason = _unreadable(value)

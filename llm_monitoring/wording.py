@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -72,7 +74,7 @@ def span(low: float | None, high: float | None, unit: str, sign: bool = False) -
     ('(57 to 75)', '(850 ms to 1.7 s)')
     """
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-        return "(interval unknown)"
+        return "(too few for an interval)"
     if unit in ("share", "score"):
         scale, digits = (100, 0 if max(abs(low), abs(high)) >= 0.1 else 1) if unit == "share" else (1, 2)
         ends = [number(scale * end, digits, sign) for end in (low, high)]
@@ -149,6 +151,23 @@ def lasting(start, end) -> str:
         return f"{number(minutes)}{NBSP}min"
     hours = minutes / 60
     return f"{number(hours)}{NBSP}h" if abs(hours) < 72 else f"{number(hours / 24)}{NBSP}days"
+
+
+def recovery_time(recovery: Mapping[str, Any]) -> str:
+    """How far a recovery test is, as a time.
+
+    >>> recovery_time({"recovered": None, "days": 2.4, "by": "2026-06-04T10:00Z", "fix": None}).replace(NBSP, " ")
+    'recovery shown about 3 days after a fix, by 4 June if fixed now'
+    """
+    if recovery.get("recovered") is not None:
+        return "recovered" if recovery["recovered"] else "not recovered so far"
+    if not recovery.get("days") or recovery.get("by") is None:
+        return "no recovery test yet"
+    days = math.ceil(recovery["days"])
+    long = "a day" if days == 1 else f"{number(days)}{NBSP}days"
+    if recovery.get("fix") is None:
+        return f"recovery shown about {long} after a fix, by {day(recovery['by'])} if fixed now"
+    return f"recovery shown about {long} after the fix, by {day(recovery['by'])}"
 
 
 def metric_words(metric: str) -> str:

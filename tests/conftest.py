@@ -13,6 +13,7 @@ MARKED = {
     TESTS / "browser": "browser",
     TESTS / "engines": "engines",
     TESTS / "test_notebooks.py": "notebooks",
+    TESTS / "test_wheel.py": "notebooks",
 }
 
 

@@ -258,7 +258,7 @@ def test_quarantine_sets_bad_rows_aside_with_the_reason_and_measures_the_rest(tm
     assert log.requests["request_id"].tolist() == ["a", "c"]
     assert log.validate()[["rows", "faults"]].to_numpy().tolist() == [[5, 3]]
     assert log.set_aside["requests"]["reason"].tolist() == [
-        "expected one JSON object a line",
+        "expected one JSON object a line (Expecting property name enclosed in double quotes, character 2)",
         "latency_ms: expected a number >= 0, or null where unknown",
         "request_id: expected each request_id once",
     ]

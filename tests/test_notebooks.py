@@ -1,12 +1,14 @@
 """The notebooks: as they are committed, and as the report executed them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 
+import llm_monitoring as lm
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.reporting.folder import STAGES, notebook_of
 from llm_monitoring.reporting.notebooks import Kernels, check_parameters, execute, notebooks_folder
@@ -46,6 +48,23 @@ def test_no_notebook_shows_logged_text_as_html(path):
     source = "\n".join(cell.source for cell in code_cells(path))
     for word in ("HTML(", "Markdown(", ".style"):
         assert word not in source
+
+
+def test_a_notebook_uses_public_names_only():
+    for path in SOURCES:
+        source = "\n".join(cell.source for cell in code_cells(path))
+        assert set(re.findall(r"^(?:import|from) .*llm_monitoring.*$", source, re.MULTILINE)) == {
+            "import llm_monitoring as lm"
+        }
+        names = set(re.findall(r"\blm\.(\w+)", source))
+        assert names <= set(lm.__all__), path.name
+
+
+def test_every_notebook_links_to_the_next():
+    stages = [path.name for path in SOURCES]
+    for path, following in zip(SOURCES, stages[1:]):
+        text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+        assert f"[{following}]({following})" in text, path.name
 
 
 def test_the_package_finds_its_notebooks():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
+from rapidfuzz import fuzz, utils
 
 import llm_monitoring as lm
 from tests.builders import START, make_requests, make_signals
@@ -30,6 +33,21 @@ def test_the_next_request_is_a_retry_by_text_or_error_and_else_a_follow_up():
     assert kinds(found) == {"req-0000": "retry", "req-0002": "retry", "req-0004": "follow_up"}
     assert set(found["timestamp"]) == set(minutes(4, 6))
     assert {each["source"] for each in found["metadata"]} == {"derived"}
+
+
+def test_texts_are_compared_as_rapidfuzz_does_whatever_the_engine_decided_before():
+    """Equal texts without a letter or digit are not alike to rapidfuzz: of nothing there is no share."""
+    texts = ["one two", "One, two!", "two one", "!!!", "!!!", "é", "é", "", "", None, None, "one two", "other words"]
+    rng = np.random.default_rng(0)
+    inputs = [texts[i] for i in rng.integers(0, len(texts), 400)]
+    frame = make_requests(400, session_id="s", user_input=inputs)
+    near = [
+        a is not None and b is not None and fuzz.token_set_ratio(a, b, processor=utils.default_process) >= 85
+        for a, b in pairwise(inputs)
+    ]
+    expected = {f"req-{i:04d}": "retry" if each else "follow_up" for i, each in enumerate(near)}
+    assert kinds(lm.derive_signals(frame)) == expected
+    assert kinds(lm.derive_signals(frame, similarity=100.5)) == dict.fromkeys(expected, "follow_up")
 
 
 @pytest.mark.parametrize(

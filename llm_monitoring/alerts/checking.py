@@ -74,7 +74,7 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
         events += abandonment_events(leaving, plan, span)
         events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
         events += probe_events(log, share) if plan.quality.probes else []
-    table = alerts_table(events, plan)
+    table = alerts_table(events, plan, span.end)
     table.attrs |= {"charts": total, "false_alarms_per_month": plan.quality.false_alarms_per_month}
     return table
 
@@ -92,16 +92,21 @@ def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, pla
     plan = read_plan(plan)
     if not isinstance(alert, str):
         return read_alert(alert, plan.own_measures(log))
-    key = plan.model_dump_json()
-    if key not in log.checked:
-        log.checked[key] = check(log, plan)
-    found = log.checked[key]
+    found = checked(log, plan)
     mine = found[found["alert_id"] == alert]
     if mine.empty:
         near = difflib.get_close_matches(alert, found["alert_id"].tolist(), n=5, cutoff=0.0)
         listed = ", ".join(repr(each) for each in near) or "none"
         raise ConfigError(f"alert {quote(alert)}: the log has no such alert; it has {listed}")
     return read_alert(mine.iloc[0], plan.own_measures(log))
+
+
+def checked(log: Log, plan: Plan) -> pd.DataFrame:
+    """What `check` finds, looked for once for each log and plan."""
+    key = plan.model_dump_json()
+    if key not in log.checked:
+        log.checked[key] = check(log, plan)
+    return log.checked[key]
 
 
 def detectable(charted: PlanCharts) -> str:

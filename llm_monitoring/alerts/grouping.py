@@ -11,6 +11,7 @@ import pandas as pd
 
 from llm_monitoring.alerts.alert import COLUMNS, Alert
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.results import iso
 from llm_monitoring.wording import NBSP, amount, moment, number, span
 
 SEVERITIES = ("critical", "warning", "info")
@@ -40,28 +41,45 @@ def severity(event: Alert, plan: Plan) -> str:
     return "critical" if change >= limit else "warning"
 
 
-def alerts_table(events: Iterable[Alert], plan: Plan) -> pd.DataFrame:
+def alerts_table(events: Iterable[Alert], plan: Plan, log_end: pd.Timestamp | None = None) -> pd.DataFrame:
     """One row per cause and feature: the most telling metric, the others named in its message.
 
     Parameters
     ----------
     events : iterable of Alert
     plan : Plan
+    log_end : Timestamp, optional
+        How far the log reaches, to tell what is over.
 
     Returns
     -------
     DataFrame
-        The columns of `COLUMNS`, most severe first, then earliest.
+        The columns of `COLUMNS`, most severe first, then earliest. `attrs["ended"]` says of each id when it ended, None
+        where it is still open at `log_end`.
     """
     groups = same_cause(events, plan.quality.same_cause_days)
     rows = [{name: getattr(row, name) for name in COLUMNS} for row in (_row(group, plan) for group in groups)]
+    ended = [_ended(group, log_end) for group in groups]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: TEXT if kind == "str" else kind for name, kind in COLUMNS.items()})
     order = table.assign(
         severity=table["severity"].map({name: rank for rank, name in enumerate(SEVERITIES)}),
         feature_id=table["feature_id"].fillna(""),
     ).sort_values(["severity", "fired_at", "feature_id", "metric"], kind="stable")
-    return _distinct_ids(table.loc[order.index].reset_index(drop=True))
+    table = _distinct_ids(table.loc[order.index].reset_index(drop=True))
+    table.attrs["ended"] = {name: ended[at] for name, at in zip(table["alert_id"], order.index)}
+    return table
+
+
+def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
+    """When all alerts of a cause were over: two windows have passed since the last one outside, and none is a test."""
+    ends = []
+    for alert in group:
+        charted = alert.rule == "chart" or (alert.rule == "limit" and alert.layer == "infrastructure")
+        if log_end is None or not charted or alert.ended + 2 * (alert.fired_at - alert.window_start) > log_end:
+            return None
+        ends.append(alert.ended)
+    return iso(max(ends))
 
 
 def same_cause(events: Iterable[Alert], days: float) -> list[list[Alert]]:

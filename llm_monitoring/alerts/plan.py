@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from llm_monitoring.addresses import destination
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.measures import Measure, declared, together
 from llm_monitoring.windows import width
@@ -35,6 +36,8 @@ Judged = Literal[
 ]
 Spent = Literal["avg_cost_per_request_usd", "avg_input_tokens", "avg_output_tokens"]
 Auto = Literal["auto", "1h", "6h", "1d"]
+Layer = Literal["infrastructure", "cost", "quality"]
+Severity = Literal["critical", "warning", "info"]
 
 
 class _Section(BaseModel):
@@ -146,6 +149,53 @@ class IncidentPlan(_Section):
     )
 
 
+class WatchPlan(_Section):
+    """How often `watch` looks, and what it does beside telling. No key of it moves an alert."""
+
+    infrastructure: str = Field(default="1min", description="a running watch looks at this layer so often at most")
+    cost: str = Field(default="15min", description="the same; a call with --once looks at all that is due")
+    quality: str = Field(default="15min", description="the same")
+    first_round: str = Field(default="24h", description="the first round tells what fired so lately and is still open")
+    report: bool = Field(
+        default=False, description="true writes the incident folder of each alert of the quality layer"
+    )
+    reports: str = Field(default="reports", description="where incident folders are written")
+
+    @field_validator("infrastructure", "cost", "quality", "first_round")
+    @classmethod
+    def _width(cls, span: str) -> str:
+        width(span)
+        return span
+
+
+class SinkPlan(_Section):
+    """Where alerts are told: an address of Apprise, jsonl://PATH, prometheus://HOST:PORT or otlp://HOST:PORT."""
+
+    url: str = Field(
+        repr=False, description="a name in ${NAME} is taken from the environment, so that no secret stands here"
+    )
+    layers: list[Layer] = Field(default=[], description="which layers; an empty list is all")
+    severity: list[Severity] = Field(
+        default=list(get_args(Severity)), description='a list, or one word: "warning" is warning and worse'
+    )
+    features: list[str] = Field(default=[], description="which features; an empty list is all")
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if "://" not in url and not re.fullmatch(r"\$\{\w+\}", url):
+            raise ValueError("expected an address with its kind in front, such as jsonl://alerts.jsonl or slack://...")
+        return url
+
+    @field_validator("severity", mode="before")
+    @classmethod
+    def _and_worse(cls, severity: Any) -> Any:
+        known = get_args(Severity)
+        if not isinstance(severity, str):
+            return severity
+        return list(known[: known.index(severity) + 1]) if severity in known else [severity]
+
+
 class Plan(_Section):
     """A monitoring plan; every key has a default.
 
@@ -159,6 +209,8 @@ class Plan(_Section):
     quality: QualityPlan = QualityPlan()
     slices: SlicesPlan = SlicesPlan()
     incident: IncidentPlan = IncidentPlan()
+    watch: WatchPlan = WatchPlan()
+    sinks: list[SinkPlan] = Field(default=[], description="Where watch tells alerts, one table for each place.")
     measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")
     scales: dict[str, Any] = Field(default={}, description="The scale of a judge that does not score from 1 to 5.")
 
@@ -176,6 +228,18 @@ EXAMPLES = {
         '# unit = "ms"',
     ],
     "scales": ["# [scales]", '# my-judge = "0..10"  # LOW..HIGH or pass_fail; "*" is every other judge'],
+    "sinks": [
+        "# [[sinks]]",
+        *(
+            f"# {key} = {shown}  # {SinkPlan.model_fields[key].description}"
+            for key, shown in (
+                ("url", '"jsonl://alerts.jsonl"'),
+                ("layers", "[]"),
+                ("severity", '"info"'),
+                ("features", "[]"),
+            )
+        ),
+    ],
 }
 
 
@@ -240,12 +304,13 @@ def default_plan_text() -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """A plan as TOML, each key with a word on what it does; what is not set is a comment."""
+    """A plan as TOML, each key with a word on what it does; what is not set is a comment, and no secret of a sink is in it."""
     lines = ["# Monitoring plan. Every key may be left out: the built-in plan then says what holds.", ""]
     for name, section in Plan.model_fields.items():
         value = getattr(plan, name)
-        if isinstance(value, dict):
-            lines += [f"# {section.description}", *(_tables(name, value) if value else EXAMPLES[name]), ""]
+        if isinstance(value, dict | list):
+            written = _tables if isinstance(value, dict) else _listed
+            lines += [f"# {section.description}", *(written(name, value) if value else EXAMPLES[name]), ""]
             continue
         lines += [f"# {type(value).__doc__}", f"[{name}]"]
         for key, field in type(value).model_fields.items():
@@ -265,6 +330,16 @@ def _tables(name: str, value: Mapping[str, Any]) -> list[str]:
         for line in (f"[{name}.{_toml(key)}]", *(f"{part} = {_toml(each)}" for part, each in one.items()))
     ]
     return [*([f"[{name}]", *flat] if flat else []), *nested]
+
+
+def _listed(name: str, value: list[Any]) -> list[str]:
+    lines = []
+    for one in value:
+        shown = one.model_dump(by_alias=True, exclude_none=True) | (
+            {"url": destination(one.url)} if "url" in type(one).model_fields else {}
+        )
+        lines += [f"[[{name}]]", *(f"{key} = {_toml(each)}" for key, each in shown.items())]
+    return lines
 
 
 def _key(name: str, field) -> str:
@@ -300,12 +375,15 @@ def _unknown_keys(given: dict, name: str, text: str) -> list[str]:
         if section not in sections:
             faults.append(f"{_place(name, text, section, None)}: {_no_key(section, 'a plan', sections)}")
             continue
-        if isinstance(Plan.model_fields[section].default, dict):
+        default = Plan.model_fields[section].default
+        if isinstance(default, dict):
             continue
-        fields = type(Plan.model_fields[section].default).model_fields
-        known = [_key(key, field) for key, field in fields.items()]
-        strange = [key for key in content if key not in known] if isinstance(content, Mapping) else []
-        faults += [f"{_place(name, text, section, key)}: {_no_key(key, f'[{section}]', known)}" for key in strange]
+        kind = get_args(Plan.model_fields[section].annotation)[0] if isinstance(default, list) else type(default)
+        known = [_key(key, field) for key, field in kind.model_fields.items()]
+        called = f"[[{section}]]" if isinstance(default, list) else f"[{section}]"
+        for nth, table in enumerate(content if isinstance(content, list) else [content]):
+            strange = [key for key in table if key not in known] if isinstance(table, Mapping) else []
+            faults += [f"{_place(name, text, section, key, nth)}: {_no_key(key, called, known)}" for key in strange]
     return faults
 
 
@@ -315,21 +393,36 @@ def _no_key(key: str, of: str, known: list[str]) -> str:
 
 
 def _wording(fault: Any, name: str, text: str) -> str:
-    section, key = str(fault["loc"][0]), str(fault["loc"][1]) if len(fault["loc"]) > 1 else None
+    section, *inner = fault["loc"]
+    nth = inner.pop(0) if inner and isinstance(inner[0], int) else None
+    key = str(inner[0]) if inner else None
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").split("; expected ")[-1]
-    place = _place(name, text, section, key)
+    missing = fault["type"] == "missing"
+    place = _place(name, text, section, None if missing else key, nth or 0)
     if fault["type"] in ("model_type", "model_attributes_type"):
         expected = "a table of keys"
-    where = f"[{section}]" + (f" {key}" if key else "")
-    return f"{place}: {where} = {quote(fault['input'])}; expected {expected.removeprefix('expected ')}"
+    if fault["type"] == "list_type":
+        expected = f"tables, each under a line [[{section}]]" if key is None else "a list"
+    where = (f"[{section}]" if nth is None else f"[[{section}]]") + (f" {key}" if key else "")
+    if missing:
+        return f"{place}: {where} is missing; expected a value"
+    given = fault["input"]
+    if section == "sinks" and key in (None, "url"):
+        given = destination(given) if isinstance(given, str) else type(given).__name__
+    return f"{place}: {where} = {quote(given)}; expected {expected.removeprefix('expected ')}"
 
 
-def _place(name: str, text: str, section: str, key: str | None) -> str:
-    """The file, and the line of a key of a section where the text has it."""
+def _place(name: str, text: str, section: str, key: str | None, nth: int = 0) -> str:
+    """The file, and the line of a key of a section (of the nth of its name) where the text has it."""
     current: str | None = None
+    before = 0
     for number, line in enumerate(text.splitlines(), start=1):
         header = re.match(r"\s*\[+\s*\"?([^\]\".]+)", line)
         current = header[1].strip() if header else current
+        if header and current == section and line.lstrip().startswith("[["):
+            before += 1
+            current = section if before == nth + 1 else None
+            header = header if current else None
         found = re.match(r"\s*\"?([\w-]+)\"?\s*=", line)
         if current == section and ((key is None and header) or (found and found[1] == key)):
             return f"{name} line {number}"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import plotting
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.measurements import read_windows
 from llm_monitoring.charts.onset import change_point
 from llm_monitoring.errors import ConfigError, one_of
@@ -111,6 +112,9 @@ def check_baseline(
     [5]
     """
     one_of("check_baseline(kind)", kind, ("mean", "proportion", "count", "positive"))
+    expect(is_number(alpha, above=0, below=1), "check_baseline", "a probability between 0 and 1", alpha=alpha)
+    expect(is_whole(permutations, 1), "check_baseline", "a whole number, 1 or more", permutations=permutations)
+    expect(is_whole(seed), "check_baseline", "a whole number, 0 or more", seed=seed)
     windows = read_windows(baseline, "baseline", windows=5, chart="check_baseline")
     value, n = windows["value"].to_numpy(), windows["n"].to_numpy()
     if kind == "positive":

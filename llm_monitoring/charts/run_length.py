@@ -18,6 +18,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.errors import ConfigError, one_of, quote
 
 SETTLED = 1e-8
@@ -80,9 +81,10 @@ def ewma_limit(lambda_: float, arl0: float, *, limits: str = "fixed", sides: int
     2.814
     """
     _check_arl0(arl0)
+    _check_head_start(head_start, np.inf, "the limit")
 
     def surplus(L: float) -> float:
-        return np.log(ewma_arl(lambda_, L, limits=limits, sides=sides, head_start=head_start) / arl0)
+        return np.log(ewma_arl(lambda_, L, limits=limits, sides=sides, head_start=min(head_start, L)) / arl0)
 
     return _root(surplus, 1.0)
 
@@ -108,6 +110,7 @@ def cusum_arl(k: float, h: float, shift: float = 0.0, *, sides: int = 2, head_st
     """
     _check_sides(sides)
     _check_above(("k", k, -np.inf), ("h", h, 0.0), ("shift", shift, -np.inf))
+    _check_head_start(head_start, h, "h")
     up, up_late = _cusum_side(k, h, shift, head_start)
     if sides == 1:
         return up_late
@@ -137,6 +140,9 @@ def cusum_limit(k: float, arl0: float, *, sides: int = 2, head_start: float = 0.
     4.77
     """
     _check_arl0(arl0)
+    _check_head_start(head_start, np.inf, "the limit")
+    if not is_number(k, least=0):
+        raise ConfigError(f"k={quote(k)}; expected a number of 0 or more")
 
     def surplus(h: float) -> float:
         return np.log(cusum_arl(k, h, sides=sides, head_start=min(head_start, h)) / arl0)
@@ -166,12 +172,12 @@ class RunLength:
 
     def survival(self, windows: int) -> float:
         """Probability of no alarm in the first so many windows."""
+        expect(is_whole(windows), "RunLength.survival", "a whole number of windows, 0 or more", windows=windows)
         return next(s for t, s in enumerate(self._survival()) if t == windows)
 
     def quantile(self, q: float) -> int:
         """Smallest number of windows by which an alarm has come with probability q."""
-        if not 0 < q < 1:
-            raise ConfigError(f"RunLength.quantile({quote(q)}); expected a probability between 0 and 1")
+        expect(is_number(q, above=0, below=1), "RunLength.quantile", "a probability between 0 and 1", q=q)
         last = 1.0
         for t, alive in enumerate(self._survival()):
             if alive <= 1 - q:
@@ -196,6 +202,7 @@ def ewma_run_length(
     _check_above(("L", L, 0.0), ("lambda_", lambda_, 0.0), ("shift", shift, -np.inf))
     if lambda_ > 1:
         raise ConfigError(f"lambda_={quote(lambda_)}; expected a number above 0, at most 1")
+    _check_head_start(head_start, L, "L")
     unit = np.sqrt(lambda_ / (2 - lambda_))
     if limits == "fir50":
         head_start = L / 2
@@ -214,6 +221,8 @@ def cusum_run_length(k: float, h: float, shift: float = 0.0, *, head_start: floa
     >>> round(cusum_run_length(0.5, 3, 0.5).mean, 2)          # Waldmann 1986: 17.35
     17.35
     """
+    _check_above(("k", k, -np.inf), ("h", h, 0.0), ("shift", shift, -np.inf))
+    _check_head_start(head_start, h, "h")
     return _constant(_Chain(1.0, 1.0, shift - k, 1, h, shift=shift), head_start)
 
 
@@ -365,7 +374,7 @@ def _root(surplus: Callable[[float], float], start: float) -> float:
 
 
 def _check_arl0(arl0: float) -> None:
-    if not (isinstance(arl0, int | float | np.number) and np.isfinite(arl0) and arl0 > 1):
+    if not is_number(arl0, above=1):
         raise ConfigError(f"arl0={quote(arl0)}; expected a number of windows above 1")
 
 
@@ -376,6 +385,11 @@ def _check_sides(sides: int) -> None:
 
 def _check_above(*parameters: tuple[str, float, float]) -> None:
     for name, value, least in parameters:
-        if not (isinstance(value, int | float | np.number) and np.isfinite(value) and value > least):
+        if not is_number(value, above=least):
             bound = "" if least == -np.inf else f" above {least:g}"
             raise ConfigError(f"{name}={quote(value)}; expected a finite number{bound}")
+
+
+def _check_head_start(head_start: float, limit: float, name: str) -> None:
+    if not is_number(head_start, least=0, most=limit):
+        raise ConfigError(f"head_start={quote(head_start)}; expected a number from 0 to {name}")

@@ -12,11 +12,11 @@ from llm_monitoring.importers.fields import FEATURE, chosen, extra, outcome
 from llm_monitoring.importers.messages import error_text, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, text
+from llm_monitoring.measures import NO_ERROR
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-NO_ERROR = ("", "none", "null", "nan", "false", "no", "0")
 SESSIONS = ("session_id", "thread_id", "conversation_id", "ls_thread_id")
 
 

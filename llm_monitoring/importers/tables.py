@@ -13,8 +13,8 @@ from llm_monitoring.errors import Fault, LogError, quote
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.jsontexts import Document
 from llm_monitoring.importers.values import CommaText
+from llm_monitoring.textfiles import SEPARATOR, delimiter_of
 
-DELIMITERS = (",", ";", "\t", "|")
 COMMA = re.compile(r"\s*-?\d[\d.]*,\d+\s*")
 END = "\0end of the file\0"
 csv.field_size_limit(2**31 - 1)
@@ -28,10 +28,9 @@ def csv_rows(name: str, text: str, draft: Draft) -> Iterator[Document]:
     """
     lines = iter(io.StringIO(text, newline=""))
     before, head = 0, next(lines, "")
-    delimiter = None
-    if match := re.fullmatch(r'"?sep=(.)"?\s*', head, re.IGNORECASE):
-        delimiter, before, head = match[1], 1, next(lines, "")
-    delimiter = delimiter or _delimiter(head)
+    delimiter = delimiter_of(head)
+    if SEPARATOR.fullmatch(head):
+        before, head = 1, next(lines, "")
     rows = csv.reader(itertools.chain([head], lines, ["\n", END]), delimiter=delimiter)
     names = next(rows, [])
     if names and names[-1].endswith(END):
@@ -58,11 +57,6 @@ def csv_rows(name: str, text: str, draft: Draft) -> Iterator[Document]:
                 comma = True
                 draft.guess("';' separates the fields: a comma inside a number is its decimal point")
         yield Document(f"{name} line {line}", record)
-
-
-def _delimiter(head: str) -> str:
-    """What separates the most names; the comma where nothing does."""
-    return max(DELIMITERS, key=lambda each: len(next(csv.reader([head], delimiter=each), [])))
 
 
 def _named(name: str, names: list[str], cells: list[str], draft: Draft) -> list[str]:

@@ -3,6 +3,7 @@
 from llm_monitoring.alerts.alert import Alert, read_alert
 from llm_monitoring.incident.isolate import IsolateResult, isolate
 from llm_monitoring.incident.learn import LearnResult, learn
+from llm_monitoring.incident.probes import probes_since
 from llm_monitoring.incident.respond import RespondResult, respond
 from llm_monitoring.incident.scope import ScopeResult, scope
 from llm_monitoring.incident.triage import TriageResult, triage
@@ -16,6 +17,7 @@ __all__ = [
     "TriageResult",
     "isolate",
     "learn",
+    "probes_since",
     "read_alert",
     "respond",
     "scope",

@@ -73,7 +73,7 @@ def control_chart(
             (alarm == 1, {"marker": "D", "ms": size + 1.5, "mfc": VERMILION, "mec": PAPER, "mew": 0.8, "zorder": 4}),
             (~charted, {"marker": "D", "ms": size, "mfc": PAPER, "mec": VERMILION, "mew": 1.3, "zorder": 3}),
         ):
-            ax.plot(at[chosen], value[chosen], ls="none", **style)
+            ax.plot(at[chosen], value[chosen], ls="none", clip_on=False, **style)
         _level_axis(ax, frame, unit)
         pad = (end[-1] - start[0]) * 0.03
         ax.set_xlim(start[0] - pad / 3, end[-1] + pad)
@@ -317,7 +317,9 @@ def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> None
     ax.plot(edge, center, color=MUTE, lw=1)
     top = np.nanmax(_numbers(frame, "value")[known][:3]) if not np.isfinite(upper[0]) else upper[0]
     words = "expected" if not np.isfinite(upper).any() else "expected, and the limits of chance"
-    ax.annotate(words, (edge[0], top), (6, 10), textcoords="offset points", color=MUTE, va="bottom")
+    late = known[: len(known) // 2].sum() == 0  # to the right of a long baseline there is little room
+    spot, away, side = (edge[-1], -2, "right") if late else (edge[0], 6, "left")
+    ax.annotate(words, (spot, top), (away, 10), textcoords="offset points", color=MUTE, va="bottom", ha=side)
 
 
 def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:

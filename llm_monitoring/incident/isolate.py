@@ -15,6 +15,7 @@ from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
+from llm_monitoring.incident.kinds import NOTHING, road_of, what_it_was
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class IsolateResult(Result):
         step or ramp, of which the start is the beginning.
     verdict : str
         A cause (probability 0.8 or more), ``no recorded change fits`` (something unrecorded, from 0.5 on where the
-        judge is no candidate) or ``cannot tell apart``.
+        judge is no candidate), ``cannot tell apart``, or ``nothing to explain`` where a level stands or got better.
     candidates : list of str
         The smallest set of causes that holds 0.9.
     shifts : list of dict
@@ -45,6 +46,8 @@ class IsolateResult(Result):
         second one where the evidence asks for two; by time.
     answers : list of dict
         timestamp and bad, of the slice that was hit, around the start: for the time line.
+    summary : str
+        The headline of an alert that is no change of single answers for the worse.
     """
 
     ranking: list[dict[str, Any]]
@@ -58,13 +61,14 @@ class IsolateResult(Result):
     what_would_change_this: list[str]
     next: str
     shifts: list[dict[str, Any]] = field(default_factory=list)
+    summary: str = ""
 
     @property
     def headline(self) -> str:
         """Verdict, probability and start in one sentence."""
-        first = self.ranking[0] if self.ranking else None
-        if first is None:
-            return "cannot tell apart: the metric has no value for single answers here, or too few"
+        if self.summary:
+            return self.summary
+        first = self.ranking[0]
         start = f"start {say.moment(self.onset['at'])} (90 %: {say.moment(self.onset['low'])} to {say.moment(self.onset['high'])})"
         if self.verdict == first["cause"]:
             return f"{first['cause']}, {say.likely(first['probability'])} ({say.probability(first['probability'])}); {start}"
@@ -123,12 +127,15 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     'chg-prompt-v8'
     """
     alert = find_alert(log, alert, plan)
+    road = road_of(log, alert, plan)
+    if road is not None:
+        return IsolateResult(**jsonable({"metric": alert.metric, **road.isolate()}))
     inquiry = inquire(log, alert, plan=plan)
-    if inquiry is None:
-        return _nothing(alert)
+    assert inquiry is not None
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
-    verdict = _verdict(ranking, candidates)
+    better = alert.kind == "better"
+    verdict = NOTHING if better else _verdict(ranking, candidates)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
     return IsolateResult(
         **jsonable(
@@ -141,9 +148,10 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
                 "where": where,
                 "changes_in_reach": sum(cause.recorded for cause in inquiry.causes),
                 "answers": _answers(inquiry),
-                "what_would_change_this": _what_would_change(inquiry, verdict),
-                "next": _next(verdict),
+                "what_would_change_this": [what_it_was(inquiry)] if better else _what_would_change(inquiry, verdict),
+                "next": "Nothing to do." if better else _next(verdict),
                 "shifts": [_shift(inquiry, one) for one in inquiry.found],
+                "summary": _better_summary(ranking, inquiry) if better else "",
             }
         )
     )
@@ -172,6 +180,12 @@ def _shift(inquiry: Inquiry, one: Shift) -> dict[str, Any]:
         "shape": one.shape,
         "length_days": one.length_days,
     }
+
+
+def _better_summary(ranking: list[dict], inquiry: Inquiry) -> str:
+    first = ranking[0]
+    started = f"since {say.moment(inquiry.onset['at'])}" if inquiry.onset["at"] is not None else "of late"
+    return f"{NOTHING}: better {started}; nearest to it {first['cause']} ({say.probability(first['probability'])})"
 
 
 def _smallest(probability: np.ndarray) -> int:
@@ -347,9 +361,3 @@ def _next(verdict: str) -> str:
     if verdict == "none":
         return "Nothing to take back: no change fits better than chance."
     return "Go on to respond: what to do, and what waiting costs."
-
-
-def _nothing(alert) -> IsolateResult:
-    unknown: dict[str, str | None] = {"at": None, "low": None, "high": None, "shape": None}
-    todo = "Compare the chart of this metric with the change log by eye."
-    return IsolateResult([], unknown, "cannot tell apart", [], alert.metric, {}, 0, [], [], todo)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llm_monitoring import answers
+from llm_monitoring import answers, disk
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import read_reviews
+from llm_monitoring.incident.kinds import road_of
 from llm_monitoring.incident.recovery import recovery
-from llm_monitoring.incident.suites import FORMATS, append_cases, same_question, write_cases
+from llm_monitoring.incident.suites import FORMATS, MOST_OF_ONE, Distinct, append_cases, template_of, write_cases
 from llm_monitoring.judging.redaction import redact
 from llm_monitoring.results import Result, jsonable
 from llm_monitoring.reviewing.verdicts import majority
@@ -26,7 +27,7 @@ from llm_monitoring.reviewing.verdicts import majority
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-MOST_CASES, GUARDS, SHOWN = 50, 0.2, 20
+MOST_CASES, GUARDS, SHOWN = 200, 0.2, 20
 RULES = ("EMAIL", "PHONE", "CARD", "IBAN", "KEY")
 
 
@@ -51,6 +52,10 @@ class LearnResult(Result):
         by, because: the person who closed it all the same, kept on record.
     redacted : dict
         Rule (EMAIL, PHONE, CARD, IBAN, KEY) -> places where it took personal data out of the cases.
+    left_out : list of dict
+        template, found, kept: questions that differ only in numbers, names or quoted parts, of which 20 are kept.
+    summary : str
+        The headline of an alert that leaves no case.
     """
 
     cases: int
@@ -62,10 +67,14 @@ class LearnResult(Result):
     next: str
     override: dict[str, str] | None = None
     redacted: dict[str, int] = field(default_factory=dict)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    summary: str = ""
 
     @property
     def headline(self) -> str:
         """Cases and what is open."""
+        if self.summary:
+            return self.summary
         points = f"{len(self.open_points)} point{'' if len(self.open_points) == 1 else 's'}"
         state = "closed" if self.closed else f"open, {points}"
         state = f"closed by {self.override['by']} with {points} open" if self.override else state
@@ -117,8 +126,6 @@ def learn(
         ``by`` and ``because``: a named person closes the incident with points open; kept in the result.
     plan : Plan, dict or path, optional
         `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
-    plan : Plan, dict or path, optional
-        `[slices]` says which columns are of the question and which of the service; see `incident.inference.roles`.
 
     Returns
     -------
@@ -133,9 +140,10 @@ def learn(
 
     Notes
     -----
-    Near-repeats of a question are merged (the same words in any order, rapidfuzz token-sort ratio of 90 or more), at
-    most 50 cases are kept, and e-mail addresses, phone, card and account numbers and keys are taken out of every text by
-    pattern. A case whose question was not logged stays in ``eval_cases.jsonl``; no tool could ask it, so the other formats
+    Near-repeats of a question are merged (the same words in any order, rapidfuzz token-sort ratio of 90 or more, and the
+    same numbers, names and quoted parts); of questions that differ in those alone 20 are kept, and `left_out` says of how
+    many. At most 200 cases are kept, and e-mail addresses, phone, card and account numbers and keys are taken out of every text by
+    pattern. What a person wrote as the right answer is the case's `expected_output`. A case whose question was not logged stays in ``eval_cases.jsonl``; no tool could ask it, so the other formats
     and the suite leave it out.
 
     Examples
@@ -150,11 +158,14 @@ def learn(
         one_of("learn(formats)", name, list(FORMATS))
     check_override(override)
     alert = find_alert(log, alert, plan)
+    road = road_of(log, alert, plan)
+    folder = disk.make_folder(Path(out))
+    if road is not None or alert.kind == "better":
+        return _without_cases(alert, [] if road is None else road.open_points(), folder, formats, override)
     inquiry = inquire(log, alert, plan=plan)
+    assert inquiry is not None
     taken: Counter[str] = Counter()
-    cases = [] if inquiry is None else _cases(log, alert, inquiry, reviews, taken)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    cases, left_out = _cases(log, alert, inquiry, reviews, taken)
     write_cases(cases, folder / FORMATS["jsonl"][0])
     asked = [case for case in cases if case["input"].strip()]
     for name in formats:
@@ -174,9 +185,41 @@ def learn(
                 "examples": [_example(case) for case in failing[:SHOWN]],
                 "next": "Run the cases on every change of prompt, model or index before it goes live.",
                 "redacted": {rule: count for rule, count in sorted(taken.items()) if count > 0},
-                "override": None if override is None else {key: str(override[key]) for key in ("by", "because")},
+                "override": _recorded(override),
+                "left_out": left_out,
             }
         )
+    )
+
+
+def _recorded(override: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if override is None else {key: str(override[key]) for key in ("by", "because")}
+
+
+def _without_cases(
+    alert: Alert, points: list[str], folder: Path, formats: Sequence[str], override: Mapping[str, str] | None
+) -> LearnResult:
+    """A standing level, an improvement, or a metric that no answer has: no answer failed that could become a case."""
+    for name in dict.fromkeys(["jsonl", *formats]):
+        FORMATS[name][1]([], folder / FORMATS[name][0])
+    closed = not points or override is not None
+    why = {
+        "standing": "A standing level: what you read there makes the cases, and the limit is yours to set.",
+        "better": "It got better: no answer failed.",
+    }.get(
+        alert.kind or "change",
+        "No single answer has this metric, or too few have it: there is no failing answer to keep.",
+    )
+    return LearnResult(
+        cases=0,
+        file=FORMATS["jsonl"][0],
+        exported={name: FORMATS[name][0] for name in formats},
+        closed=closed,
+        open_points=points,
+        examples=[],
+        next=why,
+        override=_recorded(override),
+        summary=f"no eval case; {'closed' if closed else 'open'}: {why}",
     )
 
 
@@ -192,21 +235,25 @@ def check_override(override: Mapping[str, str] | None) -> None:
         raise ConfigError("learn(override): expected a dict with by (a name) and because (a reason), both filled")
 
 
-def _cases(log: Log, alert: Alert, inquiry: Inquiry, reviews, taken: Counter[str]) -> list[dict[str, Any]]:
+def _cases(
+    log: Log, alert: Alert, inquiry: Inquiry, reviews, taken: Counter[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Failing cases with good ones beside them, and the templates of which more was found than is kept."""
     judgements = answers.judgements(log)
     flagged = set(judgements.loc[judgements["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"])
     requests = inquiry.seen.requests
     rows = requests[inquiry.slice.mask(requests) & (requests["timestamp"] >= inquiry.since)]
     table = read_reviews(log, reviews)
-    notes = table.reindex(columns=["request_id", "note"]).drop_duplicates("request_id", keep="last")
-    read = rows.merge(majority(table)[["request_id", "verdict"]].merge(notes, on="request_id"), on="request_id")
+    said = table.reindex(columns=["request_id", "note", "expected_output"]).groupby("request_id", sort=False).last()
+    read = rows.merge(majority(table)[["request_id", "verdict"]].merge(said, on="request_id"), on="request_id")
     bad = read[read["verdict"] == "real"]
     if not len(bad):
         unread = rows[rows["request_id"].isin(flagged) & ~rows["request_id"].isin(set(read["request_id"]))]
-        bad = unread.assign(verdict=None, note=None)
-    failing = [_case(row, alert, "failing", taken) for row in _merged(bad, MOST_CASES)]
-    good = _merged(read[read["verdict"] == "false_positive"], ceil(GUARDS / (1 - GUARDS) * len(failing)))
-    return [*failing, *(_case(row, alert, "guard", taken) for row in good)]
+        bad = unread.assign(verdict=None, note=None, expected_output=None)
+    kept = _distinct(bad, MOST_CASES)
+    failing = [_case(row, alert, "failing", taken) for row in kept]
+    good = _distinct(read[read["verdict"] == "false_positive"], ceil(GUARDS / (1 - GUARDS) * len(failing)))
+    return [*failing, *(_case(row, alert, "guard", taken) for row in good)], _left_out(bad, kept)
 
 
 def _scrub(text: str, taken: Counter[str]) -> str:
@@ -216,18 +263,28 @@ def _scrub(text: str, taken: Counter[str]) -> str:
     return clean
 
 
-def _merged(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
-    """The first rows, without near-repeats of an earlier question."""
+def _distinct(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
+    """The first rows, without near-repeats of an earlier question, and at most 20 of one template."""
     kept: list[dict[str, Any]] = []
     rows = rows.sort_values(["timestamp", "request_id"])
     rows = rows.reindex(columns=[*rows.columns.union(["user_input", "system_output", "category"], sort=False)])
+    held = Distinct()
     for row in rows.to_dict("records"):
         if len(kept) >= most:
             break
-        text = _text(row["user_input"])
-        if not text or not any(same_question(text, _text(other["user_input"])) for other in kept):
+        if held.add("", _text(row["user_input"])):
             kept.append({str(name): value for name, value in row.items()})
     return kept
+
+
+def _left_out(rows: pd.DataFrame, kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Templates of which the cap of 20 left questions out: the template, distinct questions found, and kept."""
+    found = Counter(
+        template_of(text) for text in {_text(value) for value in rows.get("user_input", [])} if text.strip()
+    )
+    mine = Counter(template_of(_text(row["user_input"])) for row in kept)
+    full = [name for name, count in found.most_common() if mine[name] >= MOST_OF_ONE and count > mine[name]]
+    return [{"template": redact(name), "found": found[name], "kept": mine[name]} for name in full]
 
 
 def _text(value: Any) -> str:
@@ -244,6 +301,7 @@ def _case(row: dict[str, Any], alert: Alert, kind: str, taken: Counter[str]) -> 
         "input": _scrub(_text(row["user_input"]), taken),
         "bad_output" if kind == "failing" else "good_output": _scrub(_text(row["system_output"]), taken),
         "expected_property": f"not: {note}" if note and kind == "failing" else usual,
+        **({"expected_output": _scrub(row["expected_output"], taken)} if _text(row["expected_output"]) else {}),
         "metric": alert.metric,
         "feature_id": row["feature_id"],
         "category": row["category"] if isinstance(row["category"], str) else None,
@@ -264,9 +322,7 @@ def _example(case: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _open_points(log: Log, inquiry: Inquiry | None, cases: list[dict], in_suite: bool) -> list[str]:
-    if inquiry is None:
-        return ["The stages before could not conclude."]
+def _open_points(log: Log, inquiry: Inquiry, cases: list[dict], in_suite: bool) -> list[str]:
     points = []
     if not cases:
         points.append("No failing case was found.")

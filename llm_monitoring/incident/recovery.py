@@ -7,7 +7,7 @@ not pass for a recovery.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,9 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     -------
     dict
         test (in words), needed_n (answers after which a full recovery is shown with probability 0.8; None where the
-        past is too short for any number), expected_n (on average), margin, n (answers since the fix that count),
-        left_out (those of another judge or rubric), recovered (True, False or None: not decided), because, change with
+        past is too short for any number), expected_n (on average), days and by (how long that takes at this traffic, and
+        by when: from the fix, or from the end of the log where there is none yet), margin, n (answers since the fix that
+        count), left_out (those of another judge or rubric), recovered (True, False or None: not decided), because, change with
         low and high (95 % at any number of looks), decided_at and fix (change_id, at).
 
     Notes
@@ -107,18 +108,46 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
         "margin": base.margin,
         "fix": None if fix is None else {"change_id": fix["change_id"], "at": at},
     }
+    now = seen.requests["timestamp"].max()
+    days = None if needed is None else needed / per_day
+    state |= {"days": days, "by": None if days is None else (at if at is not None else now) + pd.Timedelta(days=days)}
     since_fix = left_out if at is None else left_out[left_out["timestamp"] >= at]
     asked = _per_day(seen.requests[group.mask(seen.requests) & (seen.requests["timestamp"] >= inquiry.since)])
     state |= {"test": _test_words(seen, group, base, scale, state, per_day, asked), "left_out": len(since_fix)}
     if fix is None:
         because = f"No change that reaches {group.label} is recorded after the alert: nothing to test yet."
         return {**untested(because), **state}
-    return {**state, **_decide(seen, after, base, scale, fix, judge, len(since_fix), needed)}
+    return {**state, **_decide(seen, after, base, scale, fix, judge, len(since_fix), state, now)}
+
+
+def while_harmed(log: Log, inquiry: Inquiry) -> Observations:
+    """The answers until the fix: what the change did, and what waiting costs, is read from these."""
+    return until_fix(inquiry.seen, _fix(log, inquiry, inquiry.slice))
+
+
+def until_fix(seen: Observations, fix: dict[str, Any] | None) -> Observations:
+    """The answers before a fix; all of them where there is none."""
+    if fix is None:
+        return seen
+    frame, requests = (part[part["timestamp"] < fix["at"]] for part in (seen.frame, seen.requests))
+    return replace(seen, frame=frame, requests=requests)
 
 
 def untested(because: str) -> dict[str, Any]:
     """The state of a recovery that was not tested."""
-    unknown = ("needed_n", "expected_n", "margin", "recovered", "change", "low", "high", "decided_at", "fix")
+    unknown = (
+        "needed_n",
+        "expected_n",
+        "days",
+        "by",
+        "margin",
+        "recovered",
+        "change",
+        "low",
+        "high",
+        "decided_at",
+        "fix",
+    )
     return {"test": "none", **dict.fromkeys(unknown), "n": 0, "left_out": 0, "because": because}
 
 
@@ -157,7 +186,7 @@ def _wider(harm: np.ndarray, known: float) -> np.ndarray:
 
 def _decide(
     seen: Observations, after: pd.DataFrame, base: Baseline, scale: str, fix: dict, judge: str, left_out: int,
-    needed: int | None,
+    state: dict[str, Any], now: pd.Timestamp,
 ) -> dict[str, Any]:  # fmt: skip
     since = f"since {fix['change_id']} ({say.moment(fix['at'])})"
     other = f" {left_out:,} answers {since} were scored by another judge or rubric than {judge} and do not count."
@@ -175,8 +204,8 @@ def _decide(
         f"{_amount(seen, change[-1], scale)} {_span(seen, low, high, scale)} {since} against before, n {len(after):,}"
     )
     word = {True: "Recovered", False: "Not recovered", None: "Not decided"}[recovered]
-    if recovered is None and needed is not None:
-        told += f" of {needed:,}"
+    if recovered is None and state["by"] is not None:
+        told += _to_go(state["by"], now)
     return {
         **unknown,
         "recovered": recovered,
@@ -186,6 +215,13 @@ def _decide(
         "decided_at": decided if recovered else None,
         "because": f"{word}: {told}.{other}",
     }
+
+
+def _to_go(by: pd.Timestamp, now: pd.Timestamp) -> str:
+    """How long the test still takes, in words."""
+    if by <= now:
+        return "; longer than a full recovery mostly takes: look at the next day's answers"
+    return f"; about {_days_words((by - now) / pd.Timedelta('1D'))} more at this traffic, by {say.day(by)}"
 
 
 def _reach(variance: float, margin: float) -> float:
@@ -334,7 +370,7 @@ def _test_words(
     of = f"{metric} of {group.label}"
     if seen.alert.metric.startswith("latency_p"):
         of = f"the share of answers of {group.label} above the {metric} of before"
-    needed, expected = state["needed_n"], state["expected_n"]
+    expected = state["expected_n"]
     words = (
         f"Recovered when {of} since the fix is shown to be less than {_amount(seen, base.margin, scale).lstrip('+−')} "
         f"worse than {_level(seen, base, scale)}: Wald's sequential test, false in 5 % of cases however often one looks."
@@ -343,9 +379,13 @@ def _test_words(
         return (
             f"{words} The answers of before are too few for that, whatever comes: their level is not known well enough."
         )
-    plan = f" After a full recovery it takes about {expected:,} answers ({_days_words(expected / per_day)} as they come"
-    plan += f", {_days_words(expected / asked)} if every answer is judged)" if asked > 1.5 * per_day else ")"
-    return words + plan + (f"; {needed:,} do in 8 of 10 cases." if needed is not None else ".")
+    if state["days"] is None:
+        return words
+    start = "from the fix" if state["fix"] is not None else "if it is fixed now"
+    plan = f" A full recovery is shown after about {_days_words(state['days'])} at this traffic, by {say.day(state['by'])} {start}"
+    if asked > 1.5 * per_day:
+        plan += f"; after {_days_words(state['needed_n'] / asked)} if every answer is judged"
+    return f"{words}{plan} (in 8 of 10 cases)."
 
 
 def _days_words(days: float) -> str:

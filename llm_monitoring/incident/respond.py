@@ -16,7 +16,8 @@ from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.slices import Slice
-from llm_monitoring.incident.recovery import recovery, untested
+from llm_monitoring.incident.kinds import road_of, what_it_was
+from llm_monitoring.incident.recovery import recovery, untested, until_fix
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class RespondResult(Result):
         change with low and high, decided_at, fix.
     wrong_if : list of str
         What would make the advice wrong.
+    summary : str
+        The headline of an alert that is no change of single answers for the worse.
     """
 
     action: str
@@ -74,10 +77,13 @@ class RespondResult(Result):
     recovery: dict[str, Any]
     wrong_if: list[str]
     next: str
+    summary: str = ""
 
     @property
     def headline(self) -> str:
         """The action, its reason and what waiting costs."""
+        if self.summary:
+            return self.summary
         target = f" {self.target}" if self.target else ""
         return f"{self.action.replace('_', ' ')}{target}: {self.because} Waiting costs {self.cost_of_waiting['text']}."
 
@@ -101,7 +107,7 @@ class RespondResult(Result):
         from llm_monitoring.incident import drawing
 
         n, needed = self.recovery.get("n") or 0, self.recovery.get("needed_n") or 0
-        return drawing.progress(n, needed, f"recovery test: {n:,} of {needed:,} answers", ax)
+        return drawing.progress(n, needed, say.recovery_time(self.recovery), ax)
 
 
 def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan: Any = None) -> RespondResult:
@@ -139,12 +145,16 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
     'hotfix'
     """
     alert = find_alert(log, alert, plan)
+    road = road_of(log, alert, plan)
+    if road is not None:
+        return RespondResult(**jsonable(road.respond()))
     inquiry = inquire(log, alert, plan=plan)
-    if inquiry is None:
-        return _nothing(isolate)
+    assert inquiry is not None
     group = Slice.of(scope.slices[0]["where"]) if scope.slices and inquiry.branch is None else inquiry.slice
+    if alert.kind == "better":
+        return _better(log, alert, inquiry, group)
     state = recovery(log, inquiry, group)
-    inquiry = replace(inquiry, seen=_before(inquiry.seen, state["fix"]))
+    inquiry = replace(inquiry, seen=until_fix(inquiry.seen, state["fix"]))
     action, target, because = _action(alert, inquiry, isolate, group)
     measures = _measures(log, alert, inquiry, group, state["fix"])
     waiting = _waiting(log, alert, inquiry, group, state["fix"])
@@ -170,18 +180,34 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
     )
 
 
-def _before(seen: Observations, fix: dict[str, Any] | None) -> Observations:
-    """The answers until the fix: what waiting costs, and what the change did, is read from these."""
-    if fix is None:
-        return seen
-    frame, requests = (part[part["timestamp"] < fix["at"]] for part in (seen.frame, seen.requests))
-    return replace(seen, frame=frame, requests=requests)
+def _better(log: Log, alert: Alert, inquiry: Inquiry, group: Slice) -> RespondResult:
+    """An improvement: nothing to do, and nothing that waiting costs."""
+    because = f"{say.metric_words(alert.metric)} of {group.label} got better: there is nothing to do."
+    unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": None, "usd_per_day": None}
+    nothing = {"text": "Nothing.", "latency_ms": None, "usd_per_1000": None}
+    state = untested("It got better: there is nothing to recover from.") | {"test": "none: nothing got worse"}
+    return RespondResult(
+        **jsonable(
+            {
+                "action": "none",
+                "target": None,
+                "scope": group.to_dict(),
+                "because": because,
+                "options": [],
+                "measures": _measures(log, alert, inquiry, group, None),
+                "cost_of_acting": nothing,
+                "cost_of_waiting": {**unknown, "text": "nothing"},
+                "recovery": state,
+                "wrong_if": [what_it_was(inquiry)],
+                "next": "Check the baseline: if the weeks before were an incident, set [baseline] of the plan.",
+                "summary": f"none: {because} Waiting costs nothing.",
+            }
+        )
+    )
 
 
 def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice) -> tuple[str, str | None, str]:
     first = inquiry.causes[0]
-    if not alert.harmful:
-        return "none", None, "the metric moved to the better side."
     if inquiry.branch is not None and not inquiry.branch.sorted:
         return "investigate", None, inquiry.branch.question
     if isolate.verdict in ("none", "mix"):
@@ -229,7 +255,7 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
         seen = inquiry.seen if name == alert.metric else _beside(log, alert, inquiry, name)
         if seen is None or not len(seen.frame) or seen.columns != inquiry.seen.columns:
             continue
-        row = compare(_before(seen, fix), group, inquiry.since, len(names))
+        row = compare(until_fix(seen, fix), group, inquiry.since, len(names))
         if row["n_before"] and row["n_after"]:
             kept = ("before", "before_low", "before_high", "after", "after_low", "after_high", "n_before", "n_after")
             reading = _gain_or_loss(name, row["verdict"], row["change"])
@@ -259,7 +285,7 @@ def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict |
     days = max((requests["timestamp"].max() - inquiry.since) / pd.Timedelta("1D"), 1 / 24)
     per_day = len(rows) / days
     seen = _bad_share(log, alert, inquiry)
-    change = compare(_before(seen, fix), group, inquiry.since) if seen is not None else None
+    change = compare(until_fix(seen, fix), group, inquiry.since) if seen is not None else None
     usd = rows["cost_usd"].mean() if "cost_usd" in rows else None
     unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": per_day, "usd_per_day": None}
     if change is None or not np.isfinite(change["change"]):
@@ -298,26 +324,26 @@ def _bad_share(log: Log, alert: Alert, inquiry: Inquiry) -> Observations | None:
 
 
 def _acting(measures: list[dict[str, Any]], per_day: float) -> dict[str, Any]:
-    """What going back brings with it: the levels of before on latency and cost."""
+    """What going back brings with it, on latency and cost: what it costs, and apart from that what it saves."""
     found = {row["measure"]: row for row in measures}
     latency, cost = found.get("latency_p50_ms"), found.get("avg_cost_per_request_usd")
     ms = None if latency is None else latency["before"] - latency["after"]
     usd = None if cost is None else 1000 * (cost["before"] - cost["after"])
-    told = []
-    if latency is not None:
-        told.append(
-            f"median latency {say.amount(latency['after'], 'ms')} back to {say.amount(latency['before'], 'ms')}"
-        )
-    if cost is not None:
-        a, b = (say.amount(1000 * cost[k], "usd") for k in ("after", "before"))
-        told.append(f"cost per 1,000 requests {a} back to {b}")
-    text = (
-        f"Going back brings the levels of before: {'; '.join(told)}."
-        if told
-        else "Latency and cost are not in the log."
-    )
+    costs, saves = [], []
+    for row, more, times, unit, named in (
+        (latency, ms, 1, "ms", "median latency"),
+        (cost, usd, 1000, "usd", "cost per 1,000 requests"),
+    ):
+        if row is None:
+            continue
+        now, then = (say.amount(times * row[side], unit) for side in ("after", "before"))
+        if now != then:
+            (costs if more > 0 else saves).append(f"{named} {now} back to {then}")
+    known = latency is not None or cost is not None
+    text = "; ".join(costs) if costs else "nothing in latency and cost" if known else "latency and cost are not logged"
     return {
         "text": text,
+        "saves": "; ".join(saves),
         "latency_ms": ms,
         "usd_per_1000": usd,
         "usd_per_day": None if usd is None else usd * per_day / 1000,
@@ -347,7 +373,8 @@ def _options(
     step, undo = (
         (f"pin {', '.join(earlier)} for {group.label}", "unpin") if earlier else (f"roll back {target}", "deploy it")
     )
-    back = {"do": step, "costs": acting["text"], "gains": stop, "undo": undo}
+    gains = f"{stop}; {acting['saves']}" if acting["saves"] else stop
+    back = {"do": step, "costs": acting["text"], "gains": gains, "undo": undo}
     first = {
         "hotfix": [here] if routed else [here, back],
         "rollback": [back],
@@ -400,11 +427,3 @@ def _next(action: str, target: str | None, state: dict[str, Any]) -> str:
         "investigate": "Find the event, or separate the candidates; then run this stage again.",
         "none": "Go on to learn, and close.",
     }[action]
-
-
-def _nothing(isolate: IsolateResult) -> RespondResult:
-    unknown: dict[str, Any] = {"text": "an unknown amount: the metric has no value for single answers here, or too few"}
-    return RespondResult(
-        "investigate", None, {}, "the stages before could not conclude.", [], [], unknown, unknown, untested(unknown["text"]),
-        list(isolate.what_would_change_this), "Look at the chart of this metric and the change log by eye.",
-    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,6 +14,8 @@ from llm_monitoring.incident.inference.comparison import compare, corrected_for_
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.roles import Rerouted
 from llm_monitoring.incident.inference.slices import ALL, Band, Slice
+from llm_monitoring.incident.kinds import road_of
+from llm_monitoring.incident.recovery import while_harmed
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class ScopeResult(Result):
         The columns that were searched for slices, and those that were not, with the reason.
     branch : str or None
         In a sentence: more traffic down a branch of the service that answers worse, or a column that nobody sorted.
+    summary : str
+        The headline of an alert that is no change of single answers.
     mix_effect, within_effect : float
         The two parts of the change of the feature that alerted (Kitagawa), in the metric's unit.
     """
@@ -61,10 +65,13 @@ class ScopeResult(Result):
     branch: str | None = None
     looked_at: list[str] = field(default_factory=list)
     not_looked_at: dict[str, str] = field(default_factory=dict)
+    summary: str = ""
 
     @property
     def headline(self) -> str:
         """The slice, its change and n in one sentence."""
+        if self.summary:
+            return self.summary
         if not self.slices:
             return self.reasons[0]
         if self.branch is not None:
@@ -140,14 +147,20 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
     {'feature_id': 'support', 'category': 'returns'}
     """
     alert = find_alert(log, alert, plan)
+    road = road_of(log, alert, plan)
+    if road is not None:
+        about = {"metric": alert.metric, "unit": alert.unit, "mix_effect": None, "within_effect": None}
+        return ScopeResult(**jsonable({**about, **road.scope()}))
     inquiry = inquire(log, alert, plan=plan)
-    if inquiry is None:
-        return _nothing(alert, log)
+    assert inquiry is not None
+    if alert.kind == "change":
+        inquiry = replace(inquiry, seen=while_harmed(log, inquiry))
     leaves = _leaves(inquiry)
     rows = [_row(inquiry, found, len(leaves), among=True) for found in _shown(inquiry)]
     if inquiry.branch is not None and _kind(inquiry) != "none":
         rows.insert(0, _of_branch(inquiry, inquiry.branch, len(leaves)))
-    also = [leaf for leaf in leaves if leaf["verdict"] == "worse" and leaf["label"] not in {r["label"] for r in rows}]
+    way = "better" if alert.kind == "better" else "worse"
+    also = [leaf for leaf in leaves if leaf["verdict"] == way and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
     return ScopeResult(
         **jsonable(
@@ -162,7 +175,7 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
                 "mix_effect": inquiry.mix.mix_effect,
                 "within_effect": inquiry.mix.within_effect,
                 "reasons": _reasons(inquiry, kind, rows, also),
-                "next": _next(kind),
+                "next": "Nothing to do." if alert.kind == "better" else _next(kind),
                 "looked_at": inquiry.finer.looked_at,
                 "not_looked_at": inquiry.finer.not_looked_at,
                 "branch": None if inquiry.branch is None else inquiry.branch.sentence,
@@ -258,7 +271,7 @@ def _reasons(inquiry: Inquiry, kind: str, rows: list[dict], also: list[dict]) ->
         f"Mix: {say.difference(mix.mix_effect, unit)}; within slices: {say.difference(mix.within_effect, unit)}."
     )
     told += [
-        f"Also worse: {row['label']}, {say.amount(row['before'], unit)} of {row['n_before']:,} to "
+        f"Also {row['verdict']}: {row['label']}, {say.amount(row['before'], unit)} of {row['n_before']:,} to "
         f"{say.amount(row['after'], unit)} of {row['n_after']:,}."
         for row in also
     ]
@@ -271,25 +284,3 @@ def _next(kind: str) -> str:
     if kind == "mix":
         return "Look at the questions that grew; no change of yours needs to be rolled back."
     return "Judge more answers in the slices listed, then run this stage again."
-
-
-def _nothing(alert, log: Log) -> ScopeResult:
-    reason = f"{say.metric_words(alert.metric).capitalize()} has no value for single answers here, or too few: no slice can be named."
-    since = alert.window_start or alert.fired_at
-    return ScopeResult(
-        **jsonable(
-            {
-                "kind": "none",
-                "metric": alert.metric,
-                "unit": alert.unit,
-                "since": since,
-                "until": log.requests["timestamp"].max(),
-                "slices": [],
-                "leaves": [],
-                "mix_effect": None,
-                "within_effect": None,
-                "reasons": [reason],
-                "next": "Look at the chart of this metric per feature.",
-            }
-        )
-    )

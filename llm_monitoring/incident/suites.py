@@ -6,16 +6,20 @@ Logged text is hostile: it is never a template, a file name or code in any of th
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from llm_monitoring import disk
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.results import jsonable
 
 Case = Mapping[str, Any]
 SAME = 90
+MOST_OF_ONE = 20  # cases of one template: the same question with other numbers, names or quoted parts
 BRACES, SCHEME = re.compile(r"\{(?=[{%#])|#(?=\})"), re.compile(r"[A-Za-z]+:")
 LONE = re.compile("[\ud800-\udfff]")
 
@@ -28,8 +32,8 @@ def write_cases(cases: Iterable[Case], path: Path) -> None:
 def append_cases(cases: Iterable[Case], path: Path) -> int:
     """Add the cases that a suite (JSON Lines as `write_cases` makes it) lacks; the number added.
 
-    A case is there already where its id is, or a question of the same kind that is nearly the same (`same_question`).
-    Lines of the suite stay as they are.
+    A case is there already where its id is, or a question of the same kind that is nearly the same (`same_question`); of
+    one template (`template_of`) a suite holds 20 at most. Lines of the suite stay as they are.
 
     Raises
     ------
@@ -44,33 +48,83 @@ def append_cases(cases: Iterable[Case], path: Path) -> int:
     >>> append_cases([case], suite), append_cases([case, {**case, "case_id": "r2"}], suite)
     (1, 0)
     """
-    known = _read(path)
-    ids = {str(case.get("case_id")) for case in known}
-    questions = [(case.get("kind", "failing"), str(case.get("input", ""))) for case in known]
-    added = []
-    for case in cases:
-        kind, question = case["kind"], str(case["input"])
-        if case["case_id"] not in ids and not any(kind == k and same_question(question, q) for k, q in questions):
-            added.append(case)
-            questions.append((kind, question))
-    if added:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        lines = "".join(_line(case) for case in added)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + ("" if not text or text.endswith("\n") else "\n") + lines, encoding="utf-8")
+    disk.make_folder(path.parent)
+    file = disk.open_private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        disk.lock(file)
+        known = _read(path)
+        ids = {str(case.get("case_id")) for case in known}
+        held = Distinct()
+        for case in known:
+            held.add(str(case.get("kind", "failing")), str(case.get("input", "")), always=True)
+        added = [case for case in cases if case["case_id"] not in ids and held.add(case["kind"], str(case["input"]))]
+        if added:
+            text = path.read_bytes()
+            lines = "".join(_line(case) for case in added)
+            disk.append(file, (("" if not text or text.endswith(b"\n") else "\n") + lines).encode(), sync=True)
+    finally:
+        os.close(file)
     return len(added)
+
+
+class Distinct:
+    """Questions taken so far: a near-repeat is not taken again, and of one template at most 20 are."""
+
+    def __init__(self) -> None:
+        self.taken: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        self.of_template: Counter[tuple[str, str]] = Counter()
+
+    def add(self, kind: str, question: str, always: bool = False) -> bool:
+        """Whether a question is taken; `always` takes it whatever there is. An empty one is never a repeat."""
+        alike, template = self.taken.setdefault((kind, specifics_of(question)), []), (kind, template_of(question))
+        full = self.of_template[template] >= MOST_OF_ONE
+        if not always and question.strip() and (full or any(same_question(question, other) for other in alike)):
+            return False
+        alike.append(question)
+        self.of_template[template] += 1
+        return True
+
+
+QUOTED = r"\"[^\"]+\"|\u201c[^\u201d]+\u201d|\u201e[^\u201c\u201d]+[\u201c\u201d]|\u00ab[^\u00bb]+\u00bb|`[^`]+`|(?<!\w)'[^']+'(?!\w)"
+CODE = r"(?<!\w)[^\W_]*(?:\d[\w.,:/-]*\w|\d)"  # numbers, dates, versions, ids: words with a digit in them
+NAME = r"(?<=[^.!?\s:])[ ]+(?:[^\W\d_a-z\u00df-\u00ff][\w'-]*(?:[ ]+[^\W\d_a-z\u00df-\u00ff][\w'-]*)*)"
+SPECIFIC = re.compile(f"({QUOTED})|({CODE})|({NAME})")
+
+
+def specifics_of(question: str) -> tuple[str, ...]:
+    """What makes a question its own beside its wording: numbers, codes, names, quoted parts; in order, as they stand.
+
+    >>> specifics_of("Is 20,011 a prime number?"), specifics_of('What did Ada Lovelace mean by "engine"?')
+    (('20011',), ('Ada Lovelace', '"engine"'))
+    """
+    found = (match[0].strip() for match in SPECIFIC.finditer(question))
+    return tuple(sorted(re.sub(r"(?<=\d),(?=\d{3})", "", one) for one in found if one != "I"))
+
+
+def template_of(question: str) -> str:
+    """The question with its specifics taken out.
+
+    >>> template_of("Is 20011 a prime number?") == template_of("is 17 a prime number?")
+    True
+    """
+    bare = SPECIFIC.sub(lambda match: " \u2026 " if match[0].strip() != "I" else match[0], question)
+    return " ".join(bare.lower().split())
 
 
 def same_question(a: str, b: str) -> bool:
     """Whether two questions are nearly the same: the same words in any order (rapidfuzz token-sort ratio of 90 or more).
 
-    A question whose words are a part of the other's is not the same.
+    A question whose words are a part of the other's is not the same, nor is one with other numbers, names or quoted parts.
 
     >>> same_question("return my boots, how long?", "how long return my boots"), same_question("boots", "return my boots")
     (True, False)
+    >>> same_question("Is 20011 a prime number?", "Is 20021 a prime number?")
+    False
     """
     from rapidfuzz import fuzz, utils
 
+    if specifics_of(a) != specifics_of(b):
+        return False
     return fuzz.token_sort_ratio(a, b, processor=utils.default_process) >= SAME
 
 
@@ -103,8 +157,7 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 def _lines(rows: Iterable[Any], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(_line(row) for row in rows)
+    disk.write(path, "".join(_line(row) for row in rows))
 
 
 def _promptfoo(cases: Iterable[Case], path: Path) -> None:
@@ -113,12 +166,12 @@ def _promptfoo(cases: Iterable[Case], path: Path) -> None:
         {
             "description": f"{case['case_id']} ({case['kind']})",
             "vars": {"input": _literal(case["input"])},
-            "assert": [{"type": "llm-rubric", "value": _literal(_expected(case))}],
+            "assert": [{"type": "llm-rubric", "value": _literal(_rubric(case))}],
             "metadata": {"case_id": case["case_id"], "kind": case["kind"], "incident_id": case.get("incident_id")},
         }
         for case in cases
     ]
-    path.write_text(_json(tests, indent=1) + "\n", encoding="utf-8")
+    disk.write(path, _json(tests, indent=1) + "\n")
 
 
 def _literal(text: str) -> str:
@@ -154,7 +207,7 @@ def _deepeval(cases: Iterable[Case], path: Path) -> None:
         }
         for case in cases
     ]
-    path.write_text(_json(rows, indent=1) + "\n", encoding="utf-8")
+    disk.write(path, _json(rows, indent=1) + "\n")
 
 
 def _openai(cases: Iterable[Case], path: Path) -> None:
@@ -169,7 +222,7 @@ def _openai(cases: Iterable[Case], path: Path) -> None:
 def _pytest(cases: Iterable[Case], path: Path) -> None:
     """A test module that reads the cases beside it; the fixtures `answer` and `holds` are the team's."""
     _lines(cases, path.with_name(f"{path.stem}.jsonl"))
-    path.write_text(_PYTEST.format(file=f"{path.stem}.jsonl"), encoding="utf-8")
+    disk.write(path, _PYTEST.format(file=f"{path.stem}.jsonl"))
 
 
 _PYTEST = '''"""Failing cases of an incident. Give two fixtures in conftest.py: `answer` (question -> answer of your feature) and
@@ -202,7 +255,13 @@ FORMATS: dict[str, tuple[str, Callable[[Iterable[Case], Path], None]]] = {
 
 
 def _expected(case: Case) -> str:
-    return str(case["expected_property"])
+    """The right answer where a person wrote it down, else what must hold of one."""
+    return str(case.get("expected_output") or case["expected_property"])
+
+
+def _rubric(case: Case) -> str:
+    right = case.get("expected_output")
+    return f"{case['expected_property']}; a right answer: {right}" if right else str(case["expected_property"])
 
 
 def _about(case: Case) -> dict[str, Any]:

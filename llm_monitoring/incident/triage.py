@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
@@ -15,6 +17,8 @@ from llm_monitoring.incident.inference.comparison import compare, corrected_for_
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import Reviewed, weigh_reviews
 from llm_monitoring.incident.inference.separating import separating_step
+from llm_monitoring.incident.kinds import road_of, what_it_was
+from llm_monitoring.incident.recovery import while_harmed
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -47,6 +51,12 @@ class TriageResult(Result):
         What decides it, or what to do next.
     chart : list of dict
         The windows of the control chart of this metric, empty where none could be fitted.
+    kind : str
+        change, standing (a level beyond its limit that did not move) or better (an improvement).
+    limit : float or None
+        The limit of a standing level.
+    summary : str
+        The headline of an alert that is no change of single answers.
     """
 
     verdict: str
@@ -70,14 +80,17 @@ class TriageResult(Result):
     reviews: list[dict[str, Any]]
     decided_at: int | None
     wald: dict[str, float | None]
+    kind: str = "change"
+    limit: float | None = None
+    summary: str = ""
 
     @property
     def headline(self) -> str:
         """Verdict, probability, change and n in one sentence."""
+        if self.summary:
+            return self.summary
         c, words = self.change, {"false_positive": "false positive"}.get(self.verdict, self.verdict)
         told = f"{words} (P {say.probability(self.probability_real)}): {say.metric_words(self.metric)}"
-        if not c["n_before"] and not c["n_after"]:
-            return f"{told} has no value for single answers here, or too few; {self.reviewed} answers read"
         return (
             f"{told} {say.amount(c['before'], self.unit)} of {c['n_before']:,} before, "
             f"{say.amount(c['after'], self.unit)} of {c['n_after']:,} since {say.moment(self.since)}; {self.reviewed} answers read"
@@ -92,6 +105,8 @@ class TriageResult(Result):
         """The control chart of the metric; the review's course where there is no chart."""
         from llm_monitoring.incident import drawing
 
+        if self.kind == "standing" and self.chart:
+            return drawing.standing_level(pd.DataFrame(self.chart), ax, self.unit, self.limit, narrow=narrow)
         if self.chart:
             return drawing.control_chart(pd.DataFrame(self.chart), ax, self.unit, narrow=narrow)
         return drawing.triage(self.to_frame(), ax, self.wald, self.decided_at)
@@ -141,9 +156,9 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     'real'
     """
     alert = find_alert(log, alert, plan)
-    inquiry = inquire(log, alert, reviews, plan)
-    if inquiry is None:
-        return _undecided(log, alert)
+    inquiry = None if alert.kind == "standing" else inquire(log, alert, reviews, plan)
+    if inquiry is None or alert.kind == "standing":
+        return TriageResult(**jsonable(_by_road(log, alert, plan)))
     read = weigh_reviews(log, alert, inquiry.since, reviews)
     hit = 1 - inquiry.chance_of("none", "mix", "judge")
     real = hit * read.deserved_probability
@@ -151,9 +166,12 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     verdict = (
         "inconclusive" if asked else "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
     )
-    seen = compare(inquiry.seen, whole(inquiry.seen), inquiry.since, until=inquiry.until)
+    seen = compare(while_harmed(log, inquiry), whole(inquiry.seen), inquiry.since, until=inquiry.until)
     change = {k: v for k, v in seen.items() if k not in ("where", "label", "change", "low", "high")}
     change |= corrected_for_alert(inquiry.seen, seen)
+    if alert.kind == "better":
+        real = _moved(change, alert)
+        verdict = "real" if real >= 0.975 else "inconclusive"
     return TriageResult(
         **jsonable(
             {
@@ -170,8 +188,36 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
                 "reviews": read.rows,
                 "decided_at": read.decided_at,
                 "wald": read.wald,
+                "summary": _better_summary(alert, change, inquiry, real) if alert.kind == "better" else "",
             }
         )
+    )
+
+
+def _by_road(log: Log, alert: Alert, plan: Any) -> dict[str, Any]:
+    """The fields of an alert that is no change of single answers: nobody reads answers for it, no test stops."""
+    road = road_of(log, alert, plan)
+    assert road is not None
+    told = road.triage()
+    unread = {"reviewed": 0, "deserved": 0, "precision": dict.fromkeys(("estimate", "low", "high")), "reviews": []}
+    test = {"decided_at": None, "wald": dict.fromkeys(("p_real", "p_false", "expected_n"))}
+    told["chart"] = (chart_windows(log, alert) if alert.kind != "standing" else []) or told["chart"]
+    return {**_about(alert, told["since"], log), **unread, **test, **told}
+
+
+def _moved(change: dict[str, Any], alert: Alert) -> float:
+    """Probability that the level moved the way the alert says, from the change and its interval."""
+    if not np.isfinite(change["low"]) or not np.isfinite(change["high"]):
+        return 0.5
+    error = max((change["high"] - change["low"]) / (2 * stats.norm.ppf(0.975)), 1e-12)
+    return float(stats.norm.cdf((1 if alert.direction == "up" else -1) * change["estimate"] / error))
+
+
+def _better_summary(alert: Alert, change: dict[str, Any], inquiry: Inquiry, p: float) -> str:
+    return (
+        f"better (P {say.probability(p)}): {say.metric_words(alert.metric)} in {alert.of} {say.amount(change['after'], alert.unit)} "
+        f"of {change['n_after']:,} since {say.moment(inquiry.since)}, {say.amount(change['before'], alert.unit)} of "
+        f"{change['n_before']:,} before; nothing to do"
     )
 
 
@@ -181,6 +227,7 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
         "unit": alert.unit,
         "feature_id": alert.feature_id,
         "direction": alert.direction,
+        "kind": alert.kind,
         "fired_at": alert.fired_at,
         "since": since,
         "until": log.requests["timestamp"].max(),
@@ -214,6 +261,8 @@ def _reasons(alert: Alert, inquiry: Inquiry, change: dict, read: Reviewed) -> li
         f"other questions alone: {say.probability(inquiry.chance_of('mix'))}."
     )
     reasons = [moved, chance]
+    if alert.kind == "better":
+        return [moved, chance, what_it_was(inquiry)]
     if any(cause.kind == "judge" for cause in inquiry.causes):
         judge = say.probability(inquiry.chance_of("judge"))
         reasons.append(f"A judge that changed would have moved every feature alike: probability {judge}.")
@@ -224,12 +273,12 @@ def _reasons(alert: Alert, inquiry: Inquiry, change: dict, read: Reviewed) -> li
     )
     if inquiry.branch is not None:
         reasons.insert(1, inquiry.branch.sentence)
-    if not alert.harmful:
-        reasons.append("The metric moved to the better side: nobody is harmed by this change alone.")
     return [*reasons, *read.sentences]
 
 
 def _next(verdict: str, alert: Alert, inquiry: Inquiry, read: Reviewed) -> str:
+    if alert.kind == "better":
+        return "Nothing to do. If the weeks before were an incident, set [baseline] of the plan."
     if verdict == "real":
         unread = (
             " Nobody has read an answer yet: read 20 flagged ones to make sure."
@@ -254,28 +303,3 @@ def _rivals(inquiry: Inquiry) -> tuple[Cause, Cause]:
     harmless = ("none", "mix", "judge")
     first = {cause.kind in harmless: cause for cause in reversed(inquiry.causes)}
     return first[False], first[True]
-
-
-def _undecided(log: Log, alert: Alert) -> TriageResult:
-    reason = (
-        f"{say.metric_words(alert.metric).capitalize()} cannot be compared answer by answer here: "
-        "it has no value for a single answer, or fewer than 10 rows before the alert."
-    )
-    nothing = dict.fromkeys(
-        ("estimate", "low", "high", "before", "before_low", "before_high", "after", "after_low", "after_high")
-    )
-    return TriageResult(
-        verdict="inconclusive",
-        probability_real=0.5,
-        **jsonable(_about(alert, alert.window_start or alert.fired_at, log)),
-        change={**nothing, "n_before": 0, "n_after": 0},
-        reviewed=0,
-        deserved=0,
-        precision={"estimate": None, "low": None, "high": None},
-        reasons=[reason],
-        next="Look at the chart of this metric, and at the alerts beside it.",
-        chart=chart_windows(log, alert),
-        reviews=[],
-        decided_at=None,
-        wald={"p_real": None, "p_false": None, "expected_n": None},
-    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring import engines, frames
 from llm_monitoring.errors import ConfigError, Fault, LogError, quote
 from llm_monitoring.judging.asking import Outcome, ask
 from llm_monitoring.judging.client import Item, as_judge
@@ -18,12 +19,16 @@ from llm_monitoring.judging.group_commit import GroupCommit
 from llm_monitoring.judging.pace import Pace
 from llm_monitoring.judging.redaction import redactor
 from llm_monitoring.judging.store import Store
-from llm_monitoring.sampling import sample
+from llm_monitoring.log import as_table
+from llm_monitoring.sampling import chances
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
     from llm_monitoring.log import TableLike
+
+TEXTS = ("user_input", "system_output")
 
 
 def judge_sample(
@@ -111,11 +116,11 @@ def judge_sample(
     for name, value in (("budget_usd", budget_usd), ("rpm", rpm), ("tpm", tpm)):
         if not (value is None or (isinstance(value, Real) and 0 < value < float("inf"))):
             raise ConfigError(f"judge_sample({name}={quote(value)}); expected a number above 0, or None for no limit")
-    chosen = chosen_items(log_or_requests, rate, boost)
-    pace = Pace(rpm, tpm)
+    chosen = chances(log_or_requests, rate, boost=boost)
     with Store(out) as store:
         store.check_prompt(judge)
-        run = _Run(store, judge, chosen, pace, budget_usd, retry_failed, redactor(redact))
+        items = items_of(log_or_requests, store.pending(chosen, judge, retry_failed))
+        run = _Run(store, judge, chosen, items, Pace(rpm, tpm), budget_usd, retry_failed, redactor(redact))
         store.start_run({"rate": rate, "budget_usd": budget_usd, "rpm": rpm, "tpm": tpm, "concurrency": concurrency})
         try:
             run_in_thread(lambda: run.judge_all(concurrency, _shown(progress)))
@@ -126,22 +131,29 @@ def judge_sample(
     return frame
 
 
-def chosen_items(log_or_requests, rate: float, boost: Mapping[str, Any] | None) -> dict[str, tuple[Item, float]]:
-    """The sampled requests by id, each with its inclusion probability."""
-    frame = sample(log_or_requests, rate, boost=boost)
-    missing = [name for name in ("user_input", "system_output") if len(frame) and frame[name].isna().all()]
+def items_of(log_or_requests: TableLike, ids: Collection[str]) -> dict[str, Item]:
+    """These requests by id, in the order given, with their texts; nothing else is loaded."""
+    import pandas as pd
+
+    rows = as_table(log_or_requests, "requests").rows
+    wanted = frames.small_table(pd.DataFrame({"request_id": list(ids)}, dtype="str"))
+    asked = rows.semi_join(wanted, "request_id").select("request_id", "feature_id", *TEXTS)
+    frame = engines.run(asked).to_pandas()
+    if any(len(frame) and frame[name].isna().all() for name in TEXTS):
+        _check_texts(rows)
+    texts = frame.astype(object).where(frame.notna(), "")
+    found = {row[0]: Item(*row) for row in texts.itertuples(index=False, name=None)}
+    return {request_id: found[request_id] for request_id in ids if request_id in found}
+
+
+def _check_texts(rows: ir.Table) -> None:
+    """Refuse requests none of which has a text."""
+    counts = engines.run(rows.aggregate(**{name: rows[name].count() for name in TEXTS})).to_pylist()[0]
+    missing = [name for name in TEXTS if not counts[name]]
     if missing:
         raise LogError(
             [Fault("requests", column=name, expected="no text in any row; a judge needs them") for name in missing]
         )
-    texts = frame[["request_id", "feature_id", "user_input", "system_output"]].astype(object)
-    texts = texts.where(texts.notna(), "")
-    return {
-        row[0]: (Item(*row), probability)
-        for row, probability in zip(
-            texts.itertuples(index=False, name=None), frame["inclusion_probability"].tolist(), strict=True
-        )
-    }
 
 
 MOST_ALIKE = 10  # failures of one kind, with nothing else before them, after which a run stops
@@ -178,8 +190,8 @@ class BudgetSpent(Exception):
 class _Run:
     """One call of `judge_sample`: which items are left, who works on them, what stopped it."""
 
-    def __init__(self, store, judge, chosen, pace, budget_usd, retry_failed, redact):
-        self.store, self.judge, self.chosen, self.pace = store, judge, chosen, pace
+    def __init__(self, store, judge, chosen, items, pace, budget_usd, retry_failed, redact):
+        self.store, self.judge, self.chosen, self.items, self.pace = store, judge, chosen, items, pace
         self.budget_usd, self.retry_failed, self.redact = budget_usd, retry_failed, redact
         self.stopped: str | None = "stopped before the end"
         self.commit = GroupCommit(store.writing)
@@ -214,7 +226,7 @@ class _Run:
 
     def _todo(self) -> list[str]:
         self.store.free_dead_claims()
-        todo = self.store.pending(self.chosen, self.judge, self.retry_failed)
+        todo = self.store.pending(self.items, self.judge, self.retry_failed)
         return [request_id for request_id in todo if request_id not in self._tried]
 
     async def _work(self, items, bar) -> None:
@@ -237,7 +249,7 @@ class _Run:
         await self.commit.done(lambda store: None)
 
     async def _judge_one(self, request_id: str) -> None:
-        item, probability = self.chosen[request_id]
+        item, probability = self.items[request_id], self.chosen[request_id]
         outcome = await ask(self.judge, item, self.pace, self, self.redact)
         self._tried.add(request_id)
         self.commit.soon(lambda store: store.record(outcome, self.judge, probability))

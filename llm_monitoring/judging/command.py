@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from llm_monitoring.judging.asking import most_tokens
-from llm_monitoring.judging.batch import chosen_items, judge_sample
+from llm_monitoring.judging.batch import items_of, judge_sample
 from llm_monitoring.judging.client import Judge
 from llm_monitoring.judging.prompt import messages
 from llm_monitoring.judging.rubric import DEFAULT_RUBRIC, Rubric
 from llm_monitoring.judging.store import export as write_table
 from llm_monitoring.log import Log
+from llm_monitoring.sampling import chances
 
 DEAREST = (15.0, 75.0)  # USD per million tokens in and out: an upper bound where nobody gave a price
 
@@ -92,12 +93,12 @@ def judge_log(
 
 
 def _dry_run(log: Any, judge: Judge, rate: float, budget: float | None) -> list[str]:
-    chosen = chosen_items(log, rate, None)
-    n = len(chosen)
+    items = items_of(log, chances(log, rate))
+    n = len(items)
     lines = [f"{n:,} answers would be judged at a rate of {rate:g} by {judge.model}, rubric {judge.rubric.label}"]
     if not n:
         return lines
-    tokens = [most_tokens(messages(judge.rubric, item.user_input, item.system_output)) for item, _ in chosen.values()]
+    tokens = [most_tokens(messages(judge.rubric, item.user_input, item.system_output)) for item in items.values()]
     worst = judge.cost_usd(sum(tokens), n * judge.max_output_tokens)
     if worst is None:
         lines.append(f"at most {sum(tokens):,.0f} tokens in; no price is known: give --input-price and --output-price")
@@ -110,8 +111,8 @@ def _dry_run(log: Any, judge: Judge, rate: float, budget: float | None) -> list[
 
 def _detectable(log: Any, n: int) -> list[str]:
     """The fall that a day's sample would show, over all features."""
-    timestamps = log.requests["timestamp"]
-    days = max(1.0, (timestamps.max() - timestamps.min()).total_seconds() / 86400)
+    first, last = log.span("requests")
+    days = max(1.0, (last - first).total_seconds() / 86400)
     per_day = n / days
     seen = 2.8 * 0.9 / per_day**0.5  # 5 % two-sided, 80 %, sd 0.9
     return [

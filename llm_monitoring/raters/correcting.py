@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from llm_monitoring.errors import ConfigError, one_of
+from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.intervals import mean_t
 from llm_monitoring.plotting import BLUE, VERMILION, axes
 from llm_monitoring.results import Result
@@ -17,7 +17,7 @@ from llm_monitoring.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-from llm_monitoring.raters.pairs import paired
+from llm_monitoring.raters.pairs import paired, scores
 
 ROUGH = 50  # labels below which a corrected mean is called rough
 
@@ -145,8 +145,10 @@ def corrected_mean(
     3.82 -> 3.03 (2.93 to 3.13)
     """
     one_of("corrected_mean(method)", method, ("loo", "ppi++"))
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+        raise ConfigError(f"corrected_mean(level={quote(level)}); expected a probability between 0 and 1")
     f, y = paired(judge_labelled, human_labelled, "corrected_mean(judge_labelled, human_labelled)")
-    everyone = np.asarray(judge_all, float).ravel()
+    everyone = scores(judge_all, "corrected_mean(judge_all)")
     everyone = everyone[np.isfinite(everyone)]
     if len(f) < 2:
         raise ConfigError(f"corrected_mean(human_labelled): {len(f)} labels; expected at least 2, better {ROUGH}")

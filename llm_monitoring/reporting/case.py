@@ -12,7 +12,7 @@ from llm_monitoring import addresses
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.errors import ConfigError, quote
-from llm_monitoring.reporting.folder import incident_id, load_result, read_time
+from llm_monitoring.reporting.folder import incident_id, load_result, read_time, save_result
 from llm_monitoring.results import jsonable, table_html
 
 if TYPE_CHECKING:
@@ -83,6 +83,23 @@ class Case:
         }
         return find[stage]()
 
+    def save(self, result: Any, name: str | None = None) -> Path:
+        """Write the result of a stage where the next stage and the report look for it.
+
+        Parameters
+        ----------
+        result : Result
+            Of a stage.
+        name : str, optional
+            The stage, where the result's class does not say it.
+
+        Returns
+        -------
+        Path
+            ``<folder>/results/<stage>.json``.
+        """
+        return save_result(result, self.folder, name)
+
     def quiet(self) -> QuietResult:
         """What was watched while nothing alerted."""
         from llm_monitoring.reporting.quiet import watched
@@ -98,7 +115,7 @@ def open_case(
     Parameters
     ----------
     log : path, URL, dict of DataFrames or Log
-        A relative path is looked for from the current folder upward, then beside the package.
+        A relative path is looked for from the current folder upward, then in the package (``sample_data`` is there).
     until : time, optional
         The log as it was known then; None or "" takes all of it.
     alert : str or dict, optional
@@ -161,14 +178,14 @@ def read_log(log: Any, when: pd.Timestamp | None = None, plan: Plan | None = Non
 
 
 def find_log(log: Any) -> Any:
-    """A log as it can be opened: a relative path is looked for from here upward, then beside the package.
+    """A log as it can be opened: a relative path is looked for from here upward, then in the package and beside it.
 
     So a notebook finds ``sample_data`` from whatever folder it runs in.
     """
     if not isinstance(log, str | Path) or "://" in str(log) or Path(log).exists() or Path(log).is_absolute():
         return log
     here = Path.cwd()
-    beside = [base / log for base in (*here.parents, Path(__file__).parents[2])]
+    beside = [base / log for base in (*here.parents, *Path(__file__).parents[1:3])]
     return next((path for path in beside if path.exists()), log)
 
 
@@ -183,9 +200,9 @@ def choose(
         The log has no alert of this id.
     """
     from llm_monitoring.alerts.alert import read_alert
-    from llm_monitoring.alerts.checking import check
+    from llm_monitoring.alerts.checking import checked
 
-    found = [{str(k): v for k, v in row.items()} for row in jsonable(check(log))]
+    found = [{str(k): v for k, v in row.items()} for row in jsonable(checked(log, read_plan(plan)))]
     if alert is None or (isinstance(alert, str) and not alert):
         ranked = sorted(found, key=rank)
         return (ranked[0], ranked[1:]) if ranked else (None, [])

@@ -22,6 +22,7 @@ from llm_monitoring.reporting import writing
 from llm_monitoring.reporting.case import PLAN, Case, find_log, open_case, read_log
 from llm_monitoring.reporting.moments import add_moments, earlier_moments, known_before, known_now, of_earlier_runs
 from llm_monitoring.reporting.notebooks import Failure, Kernels, execute, notebooks_folder
+from llm_monitoring.reporting.steps import Steps
 from llm_monitoring.results import Result, iso, jsonable
 from llm_monitoring.reviewing import verdicts
 from llm_monitoring.schema import TABLES
@@ -131,10 +132,14 @@ def report(
     """
     start = time.perf_counter()
     watched = read_plan(plan)
+    steps = Steps(progress)
+    steps.say(f"reading {_named(log)}")
     opened = read_log(log, files.read_time("until", until), watched)
     watched = watched.model_copy(update={"measures": as_table(watched.own_measures(opened))})
     with Kernels(isolated, _address(log)) as kernels:  # the first one starts up while the alerts are found
+        steps.say(f"checking {opened.count('requests'):,} requests for alerts")
         case = open_case(opened, until=until, alert=alert, reviews=reviews, plan=watched)
+        steps.say(f"five stages on {case.incident_id}" if case.alert else "nothing alerted: showing what was watched")
         folder = Path(out).resolve() / case.incident_id
         _check_folder(folder, log, suite, force)
         earlier = earlier_moments(folder)
@@ -156,6 +161,11 @@ def report(
     shown = Path(out) / place.name
     stopped = str(failure) if failure else None
     return Report(shown / "index.html", shown, sentence, incident["stages"], stopped, incident["notices"])
+
+
+def _named(log: Any) -> str:
+    """The log in words, without the secrets of its address."""
+    return log.source if isinstance(log, Log) else addresses.masked(log) if isinstance(log, str | Path) else "tables"
 
 
 def _address(log: Any) -> str:
@@ -218,13 +228,16 @@ def run_case(
     given |= {"seed": parameters["seed"], "reviews": "reviews.jsonl", "out": "."}
     who = parameters.get("override") or {"by": "", "because": ""}
     closing = {files.notebook_of("learn"): {"suite": suite, "closed_by": who["by"], "because": who["because"]}}
-    with ThreadPoolExecutor(1) as beside:  # while the kernel works, this process looks at the log and looks back
+    beside = ThreadPoolExecutor(1)  # while the kernel works, this process looks at the log and looks back
+    try:
         rests_on = beside.submit(_rests_on, case, parameters, where)
         before = beside.submit(known_before, case.log, case.alert, case.reviews, case.plan) if case.alert else None
         failure, seconds = execute(_names(case), folder, given, kernels, progress, closing)
-    incident |= rests_on.result() | _outcome(case, failure)
-    if before and not failure:
-        incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
+        incident |= rests_on.result() | _outcome(case, failure)
+        if before and not failure:
+            incident |= _told_later(case, files.results_in(folder), before.result(), earlier)
+    finally:
+        beside.shutdown(wait=False, cancel_futures=True)  # somebody who stops the run does not wait for it
     incident["inputs"]["known_when"] = [files.seal(row) for row in of_earlier_runs(incident["known_when"])]
     files.save_result(incident, folder, "incident")
     return failure, seconds

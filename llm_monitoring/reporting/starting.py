@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from llm_monitoring import addresses
 from llm_monitoring.errors import ConfigError
@@ -14,8 +16,10 @@ PLAN = "monitoring.toml"
 DEFAULT_LOG = 'log: str = "sample_data"'
 
 
-def start_folder(folder: Path, log: str | None = None, force: bool = False) -> list[Path]:
-    """Copy the notebooks and the plan.
+def start_folder(
+    folder: Path, log: str | None = None, force: bool = False, opening: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Check the log, then copy the notebooks and the plan.
 
     Parameters
     ----------
@@ -26,6 +30,8 @@ def start_folder(folder: Path, log: str | None = None, force: bool = False) -> l
         URL with a password its masked form, and the notebooks find the whole one in ``LLM_MONITORING_LOG``.
     force : bool
         Write over files of the same names.
+    opening : dict, optional
+        Options of `open_log`.
 
     Returns
     -------
@@ -36,8 +42,14 @@ def start_folder(folder: Path, log: str | None = None, force: bool = False) -> l
     ------
     ConfigError
         A file stands there and `force` is off; nothing is written then.
+    LogError
+        `log` cannot be opened, or rows of it are broken; nothing is written then.
     """
     from llm_monitoring.alerts.plan import default_plan_text
+    from llm_monitoring.log import open_log
+
+    if log is not None:
+        open_log(log, **(opening or {})).validate()
 
     sources = sorted(notebooks_folder().glob("*.ipynb"))
     targets = [folder / source.name for source in sources] + [folder / PLAN]

@@ -215,7 +215,7 @@ class ReviewWidget(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The live view, and where nobody can press a key (papermill, nbconvert) a table, every cell escaped."""
         bundle = super()._repr_mimebundle_(**options)
-        if bundle is None or _somebody_watches():
+        if bundle is None or somebody_watches():
             return bundle
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "text/html": self._table()}, metadata
@@ -252,14 +252,16 @@ def _clean(text: str | None) -> str | None:
     return cut.encode(errors="replace").decode()
 
 
-def _somebody_watches() -> bool:
-    """Whether a person at a front end ran this cell: only they can be asked for input."""
+def somebody_watches() -> bool:
+    """Whether a person can press a key here: a front end that can ask for input, or a page that Voila serves."""
+    import os
     import sys
 
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     kernel = getattr(shell, "kernel", None)
     request = kernel.get_parent("shell") if kernel is not None else {}
-    return bool(request.get("content", {}).get("allow_stdin", False))
+    served = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    return served or bool(request.get("content", {}).get("allow_stdin", False))
 
 
 def _account() -> str | None:

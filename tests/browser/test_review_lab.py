@@ -15,6 +15,7 @@ import pytest
 
 from tests.browser.test_widget import EVIL
 from tests.builders import make_judgements, make_requests
+from tests.exploring.test_explorer import tables
 
 pytest.importorskip("jupyterlab")
 
@@ -199,3 +200,33 @@ def test_the_saved_notebook_holds_no_logged_text(lab, open_page):
     page.keyboard.press("Control+s")
     until("the notebook saved", lambda: "widget-view" in path.read_text())
     assert "pwned" not in path.read_text()
+
+
+def test_the_explorer_follows_its_controls_and_reads_hostile_answers_as_text(lab, open_page, tmp_path):
+    root, url = lab
+    (root / "long").mkdir()
+    for name, table in tables(user_input=EVIL, system_output=EVIL).items():
+        table.to_json(root / "long" / f"{name}.jsonl", orient="records", lines=True, date_format="iso")
+    opened = "import llm_monitoring as lm\nexplorer = lm.explore('long', metric='mean_quality')\nexplorer"
+    told = "print('STATE-' + explorer.state['metric'] + '-' + explorer.state['window'])\nexec(explorer.code())"
+    notebook(root / "explore.ipynb", opened, told)
+    page, watch = open_page(1400, 1600)
+    open_notebook(page, url, "explore.ipynb")
+    run_all(page)
+    shown = page.locator(".lm-explore[data-metric=mean_quality]")
+    shown.wait_for()
+    page.get_by_label("metric").select_option("share of flagged answers (alarm)")
+    page.locator(".lm-explore[data-metric=flagged_rate]").wait_for()
+    page.get_by_label("window", exact=True).select_option("6h")
+    shown = page.locator(".lm-explore[data-windows='95']")
+    shown.wait_for()
+    shown.get_by_role("slider").press("End")
+    shown.locator("article").first.wait_for()
+    page.screenshot(path=tmp_path / "explorer.png")
+    assert shown.locator(".lm-text").first.evaluate("(e) => e.textContent") == EVIL
+    assert page.evaluate("window.__pwned") is None
+    assert watch.outside == []
+    page.locator(".jp-CodeCell").last.click()
+    page.keyboard.press("Control+Enter")
+    page.locator(".jp-OutputArea", has_text="STATE-flagged_rate-6h").wait_for()
+    assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0

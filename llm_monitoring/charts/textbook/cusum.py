@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llm_monitoring.charts.arguments import expect, is_number
 from llm_monitoring.charts.run_length import cusum_limit, cusum_run_length
 from llm_monitoring.charts.textbook.known_level import TextbookChart
 
@@ -46,6 +47,7 @@ class CUSUMChart(TextbookChart):
     head_start: float = 0.0
 
     def _limit(self) -> float:
+        expect(is_number(self.head_start, least=0, below=1), "CUSUMChart", "a share of h", head_start=self.head_start)
         limit = cusum_limit(self.k, self.arl0)
         for _ in range(30 if self.head_start else 0):
             better = cusum_limit(self.k, self.arl0, head_start=self.head_start * limit)

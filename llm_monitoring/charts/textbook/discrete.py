@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix, identity
 from scipy.sparse.linalg import spsolve
 from scipy.stats import binom
 
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.errors import ConfigError
 
 
@@ -29,10 +30,12 @@ def ordinal_window(
     >>> values.tolist(), chance.tolist()
     ([1.0, 1.5, 2.0], [0.25, 0.5, 0.25])
     """
-    single = np.asarray(probabilities, dtype=float)
-    if (single < 0).any() or abs(single.sum() - 1) > 1e-9:
-        raise ConfigError("ordinal_window(probabilities): expected numbers of at least 0 that sum to 1")
-    marks = np.arange(1.0, len(single) + 1) if scores is None else np.asarray(scores, dtype=float)
+    single = _numbers(probabilities, "ordinal_window", "probabilities")
+    if (single < 0).any() or not abs(single.sum() - 1) < 1e-9 or len(single) < 2:
+        raise ConfigError("ordinal_window(probabilities): expected two numbers or more, of at least 0, that sum to 1")
+    expect(is_whole(n, 1), "ordinal_window", "a whole number of answers, 1 or more", n=n)
+    marks = np.arange(1.0, len(single) + 1) if scores is None else _numbers(scores, "ordinal_window", "scores")
+    expect(len(marks) == len(single), "ordinal_window", "as many scores as probabilities", scores=scores)
     chance = np.ones(1)
     for _ in range(n):
         chance = np.convolve(chance, single)
@@ -42,6 +45,8 @@ def ordinal_window(
 
 def binomial_window(p: float, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Distribution of the share of events among n answers: values and their probabilities."""
+    expect(is_number(p, least=0, most=1), "binomial_window", "a probability from 0 to 1", p=p)
+    expect(is_whole(n, 1), "binomial_window", "a whole number of answers, 1 or more", n=n)
     return np.arange(n + 1) / n, binom.pmf(np.arange(n + 1), n, p)
 
 
@@ -64,7 +69,12 @@ def ewma_arl_discrete(
     >>> round(ewma_arl_discrete(*window, 0.2, 2.962), -1)          # 500 for normal windows
     490.0
     """
-    value, chance = np.asarray(values, dtype=float), np.asarray(probabilities, dtype=float)
+    value = _numbers(values, "ewma_arl_discrete", "values")
+    chance = _numbers(probabilities, "ewma_arl_discrete", "probabilities")
+    expect(len(value) == len(chance), "ewma_arl_discrete", "as many values as probabilities", n=len(value))
+    expect(is_number(lambda_, above=0, most=1), "ewma_arl_discrete", "a number above 0, at most 1", lambda_=lambda_)
+    expect(is_number(L, above=0), "ewma_arl_discrete", "a number above 0", L=L)
+    expect(is_whole(states, 3), "ewma_arl_discrete", "a whole number, 3 or more", states=states)
     kept = chance > 1e-12
     value, chance = value[kept], chance[kept] / chance[kept].sum()
     mean = chance @ value
@@ -80,3 +90,12 @@ def ewma_arl_discrete(
     move = csr_matrix((share, (row, np.minimum(cell[inside], states - 1))), shape=(states, states))
     length = spsolve((identity(states, format="csr") - move).tocsc(), np.ones(states))
     return float(length[states // 2])
+
+
+def _numbers(given: ArrayLike, owner: str, name: str) -> np.ndarray:
+    try:
+        found = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    expect(found.ndim == 1 and bool(np.isfinite(found).all()), owner, "a list of finite numbers", **{name: given})
+    return found

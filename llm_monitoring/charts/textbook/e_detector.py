@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.measurements import read_windows
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
 from llm_monitoring.errors import ConfigError, one_of, quote
@@ -57,17 +58,19 @@ class EDetector:
 
     def __post_init__(self) -> None:
         one_of("EDetector(direction)", self.direction, ("down", "up", "both"))
-        if not self.low < self.high or (self.center is not None and not self.low < self.center < self.high):
-            raise ConfigError(
-                f"EDetector(center={quote(self.center)}, low={quote(self.low)}, high={quote(self.high)}); expected low < center < high"
-            )
-        if not self.arl0 > 1:
-            raise ConfigError(f"EDetector(arl0={quote(self.arl0)}); expected a number of scores above 1")
+        ends = is_number(self.low) and is_number(self.high) and self.low < self.high
+        inside = self.center is None or (ends and is_number(self.center, above=self.low, below=self.high))
+        given = {"center": self.center, "low": self.low, "high": self.high}
+        expect(ends and inside, "EDetector", "low < center < high", **given)
+        expect(is_number(self.arl0, above=1), "EDetector", "a number of scores above 1", arl0=self.arl0)
+        expect(is_whole(self.horizon, 1), "EDetector", "a whole number of scores, 1 or more", horizon=self.horizon)
 
     def fit(self, baseline: pd.Series | pd.DataFrame | Sequence[float] = ()) -> EDetector:
         """Take the mean under control from single scores, where it is not given."""
         scores = read_windows(baseline, "baseline", windows=0 if self.center is not None else 20, chart="EDetector")
         value = scores["value"].dropna()
+        for score in value:
+            self._on_scale(score, "baseline")
         self.n_baseline_, self._last = len(value), len(scores) - 1
         if self.center is not None:
             self.safe_ = {"down": self.center, "up": self.center}
@@ -119,8 +122,7 @@ class EDetector:
     def _step(self, state: dict[str, Any], value: float) -> tuple[float, int]:
         if np.isnan(value):
             return float("nan"), 0
-        if not self.low <= value <= self.high:
-            raise ConfigError(f"stream: {quote(value)}; expected a score from {self.low:g} to {self.high:g}")
+        self._on_scale(value, "stream")
         for side in state:
             mean = self.safe_[side]
             gain = (mean - value) / (self.high - mean) if side == "down" else (value - mean) / (mean - self.low)
@@ -130,3 +132,7 @@ class EDetector:
         if statistic < self.arl0:
             return statistic, 0
         return statistic, -1 if max(level, key=lambda side: level[side]) == "down" else 1
+
+    def _on_scale(self, value: float, name: str) -> None:
+        if not self.low <= value <= self.high:
+            raise ConfigError(f"{name}: {quote(value)}; expected a score from {self.low:g} to {self.high:g}")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.measurements import read_windows, spacing
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
-from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.results import jsonable
 
 
@@ -41,11 +41,13 @@ class TextbookChart:
         The same chart, fitted.
         """
         name = type(self).__name__
+        expect(self.center is None or is_number(self.center), name, "a finite number", center=self.center)
+        expect(self.sd is None or is_number(self.sd, above=0), name, "a number above 0", sd=self.sd)
+        expect(is_number(self.arl0, above=1), name, "a number of windows above 1", arl0=self.arl0)
+        expect(is_whole(self.horizon, 1), name, "a whole number of windows, 1 or more", horizon=self.horizon)
         known = self.center is not None and self.sd is not None
         windows = read_windows(baseline, "baseline", windows=0 if known else 2, distinct=0 if known else 2, chart=name)
         value = windows["value"].dropna()
-        if self.sd is not None and not self.sd > 0:
-            raise ConfigError(f"{name}(sd={quote(self.sd)}); expected a number above 0")
         self.center_ = float(value.mean()) if self.center is None else float(self.center)
         self.sd_ = self._spread(value.to_numpy()) if self.sd is None else float(self.sd)
         self.n_baseline_ = len(value)

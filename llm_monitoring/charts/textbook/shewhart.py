@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, ndtr
 
+from llm_monitoring.charts.arguments import expect, is_number
 from llm_monitoring.errors import ConfigError, quote
 
 
@@ -79,9 +80,14 @@ def laney_limits(events: ArrayLike, n: ArrayLike, *, L: float = 3.0) -> pd.DataF
 
 
 def _p_chart(events: ArrayLike, n: ArrayLike, L: float, spread: float) -> pd.DataFrame:
-    k, size = np.asarray(events, dtype=float), np.asarray(n, dtype=float)
-    if k.shape != size.shape or not ((size > 0) & (k >= 0) & (k <= size)).all():
-        raise ConfigError("p_limits: events and n; expected as many of both, n above 0 and events from 0 to n")
+    wanted = "as many events as n, numbers of one window each, n above 0 and events from 0 to n"
+    expect(is_number(L, above=0), "p_limits", "a number above 0", L=L)
+    try:
+        k, size = np.asarray(events, dtype=float), np.asarray(n, dtype=float)
+    except (TypeError, ValueError):
+        raise ConfigError(f"p_limits(events={quote(events)}, n={quote(n)}); expected {wanted}") from None
+    fine = k.ndim == 1 and len(k) and k.shape == size.shape and ((size > 0) & (k >= 0) & (k <= size)).all()
+    expect(bool(fine), "p_limits", wanted, events=events, n=n)
     share = k.sum() / size.sum()
     reach = L * spread * np.sqrt(share * (1 - share) / size)
     value, lower, upper = k / size, np.maximum(share - reach, 0), np.minimum(share + reach, 1)

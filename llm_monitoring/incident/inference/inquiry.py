@@ -126,7 +126,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     moved = rerouted(seen, roles.question, roles.service)
     away = {one.column for one in moved}
     seen = replace(seen, columns=tuple(name for name in seen.columns if name not in away))
-    asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, prior(seen, rate))
+    asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, rate)
     belief = asked.weighed()
     first, other = asked.two(belief) if belief.real >= NAMED / 2 else (asked.first(belief), None)
     shifts = [first]
@@ -188,13 +188,28 @@ class _Asked:
     prior: dict[str, float]
 
     @classmethod
-    def of(cls, log: Log, alert: Alert, seen: Observations, reviews: Any, branch: Rerouted | None, prior) -> _Asked:
+    def of(
+        cls, log: Log, alert: Alert, seen: Observations, reviews: Any, branch: Rerouted | None, rate: float
+    ) -> _Asked:
         causes = possible_causes(log, alert, seen)
         declared = [cause.declared for cause in causes if cause.declared is not None]
         slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
         ways = [arrivals(cause, seen) for cause in causes]
         grouping, times = Grouping.of(seen, slices), _times(alert, seen, causes)
-        return cls(log, alert, seen, causes, slices, grouping, ways, times, _ramps(alert, seen), reviews, branch, prior)
+        return cls(
+            log,
+            alert,
+            seen,
+            causes,
+            slices,
+            grouping,
+            ways,
+            times,
+            _ramps(alert, seen),
+            reviews,
+            branch,
+            prior(seen, causes, rate),
+        )
 
     def weighed(self, beside: np.ndarray | None = None) -> _Belief:
         """Belief in the causes, given another shift beside the one that is asked about."""

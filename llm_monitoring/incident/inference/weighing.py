@@ -23,15 +23,20 @@ STEP = pd.Timedelta("3h")
 RAMPS = 0.3  # of what nobody recorded comes bit by bit
 
 
-def prior(seen: Observations, incidents_per_month: float) -> dict[str, float]:
+def prior(seen: Observations, causes: list[Cause], incidents_per_month: float) -> dict[str, float]:
     """Prior of each kind of cause: no incident in the days of the log that are looked at, or one of three kinds.
 
     The rate of incidents over those days (a month at most), with the whole likelihood of the rows: nothing is divided by the
-    chance that the alert fired, so the alert counts once.
+    chance that the alert fired, so the alert counts once. What recorded changes could have done where there are none in reach
+    goes to what nobody recorded.
     """
     span = (seen.alert.fired_at - seen.frame["timestamp"].min()) / pd.Timedelta("1D")
     none = float(np.exp(-incidents_per_month * min(max(span, 1.0), LOOKED_AT) / MONTH))
-    return {"none": none, **{kind: share * (1 - none) for kind, share in HARM.items()}}
+    reached = sum(cause.weight for cause in causes if cause.recorded)
+    silent = HARM["silent"] + HARM["recorded"] * (1 - min(reached, 1.0))
+    judge = HARM["judge"] if seen.alert.judged else 0.0
+    harm = (1 - none) / (HARM["recorded"] * min(reached, 1.0) + silent + judge)
+    return {"none": none, "recorded": HARM["recorded"] * harm, "silent": silent * harm, "judge": judge * harm}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import pytest
 
 from llm_monitoring import incident, open_log
 from llm_monitoring.alerts.alert import read_alert
+from llm_monitoring.incident.inference.causes import possible_causes
 from llm_monitoring.incident.inference.comparison import corrected_for_alert, corrected_for_choice
 from llm_monitoring.incident.inference.observations import lineage, observe
 from llm_monitoring.incident.inference.slices import Slice
@@ -87,9 +88,17 @@ def test_a_change_no_larger_than_its_error_shrinks_and_a_sure_one_stays():
 
 def test_the_prior_of_chance_falls_with_the_rate_of_incidents_and_the_days_looked_at():
     seen = observe(make_world(days=16), read_alert(make_alert()))
-    assert prior(seen, 1.0)["none"] == pytest.approx(np.exp(-12 / 30.4), abs=0.01)
-    assert prior(seen, 4.0)["none"] == pytest.approx(np.exp(-48 / 30.4), abs=0.01)
-    assert sum(prior(seen, 1.0).values()) == pytest.approx(1)
+    assert prior(seen, [], 1.0)["none"] == pytest.approx(np.exp(-12 / 30.4), abs=0.01)
+    assert prior(seen, [], 4.0)["none"] == pytest.approx(np.exp(-48 / 30.4), abs=0.01)
+
+
+def test_where_nothing_was_recorded_what_nobody_recorded_is_the_likelier():
+    log = make_world(days=16, changes=[PROMPT])
+    seen = observe(log, read_alert(make_alert()))
+    causes = [cause for cause in possible_causes(log, seen.alert, seen) if cause.recorded]
+    alone, beside = prior(seen, [], 1.0), prior(seen, causes, 1.0)
+    assert alone["silent"] + alone["judge"] + alone["none"] == pytest.approx(1)
+    assert beside["silent"] < alone["silent"]
 
 
 def test_the_rate_of_the_plan_reaches_the_stages():

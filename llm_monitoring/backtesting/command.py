@@ -1,0 +1,78 @@
+"""What `llm-monitoring backtest` prints: the sentence, the tables, and where the page is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from llm_monitoring import addresses
+from llm_monitoring import wording as say
+from llm_monitoring.alerts.grouping import one_line
+from llm_monitoring.backtesting.page import write_page
+from llm_monitoring.backtesting.result import BacktestResult, injection_words
+from llm_monitoring.backtesting.run import backtest
+from llm_monitoring.errors import ConfigError, quote
+
+
+def backtest_log(
+    log: Any, source: str, plan: Any, incidents: str | None, inject: bool, grid: tuple[str, ...], out: str, seed: int
+) -> list[str]:
+    """Run a back-test and write its page.
+
+    Parameters
+    ----------
+    log : Log
+    source : str
+        What the log was opened from.
+    plan, incidents, inject, grid, out, seed
+        As the options of the command have them; `grid` holds texts such as ``rate=0.05,0.2``.
+
+    Returns
+    -------
+    list of str
+        The lines to print; the last one is the path of the page.
+    """
+    result = backtest(log, plan, incidents, inject or None, read_options(grid), seed)
+    path = write_page(result, out, addresses.masked(source))
+    return [*lines_of(result), str(path)]
+
+
+def read_options(grid: tuple[str, ...]) -> dict[str, list[float]] | None:
+    """``--grid`` as `backtest` takes it.
+
+    >>> read_options(("rate=0.05,0.2",))
+    {'rate': [0.05, 0.2]}
+    """
+    found: dict[str, list[float]] = {}
+    for text in grid:
+        name, sign, values = text.partition("=")
+        try:
+            found.setdefault(name.strip(), []).extend(float(value) for value in values.split(","))
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise ConfigError(
+                f"--grid {quote(text)}; expected numbers such as rate=0.05,0.2 or false_alarms_per_month=0.5,1"
+            )
+    return found or None
+
+
+def lines_of(result: BacktestResult) -> Iterator[str]:
+    """The sentence, then a line for each incident and for each fault that was planted."""
+    yield result.headline
+    for row in result.incidents[~result.incidents["injected"]].to_dict("records"):
+        told = f"found after {_hours(row['delay_hours'])}  [{row['alert_id']}]" if row["found"] else "missed"
+        yield f"incident {one_line(row['incident_id'])}  {told}"
+    for row in result.injections.to_dict("records"):
+        if not row["n"]:
+            yield f"{one_line(injection_words(row))}: not tried, {row['note']}"
+            continue
+        rate = (
+            f"{say.amount(row['found_rate'], 'share')} {say.span(row['low'], row['high'], 'share')} of {row['n']} cases"
+        )
+        late = "" if not row["found_rate"] else f", half of them within {_hours(row['median_delay_hours'])}"
+        yield f"{one_line(injection_words(row))}: seen in {rate}{late}"
+
+
+def _hours(hours: float) -> str:
+    return f"{say.number(hours)}{say.NBSP}h" if hours < 48 else f"{say.number(hours / 24, 1)}{say.NBSP}days"

@@ -1,0 +1,127 @@
+"""Latency and volume: the fixed limits of the infrastructure layer with a fault in their windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from llm_monitoring import windows
+from llm_monitoring.alerts import infrastructure
+from llm_monitoring.alerts.infrastructure import QUANTILES, stretches
+from llm_monitoring.backtesting.injection import Injection
+from llm_monitoring.backtesting.planting import touched_log
+from llm_monitoring.backtesting.replay import FOUND, Replay, Stretches, is_loud
+
+METRICS = {"latency": tuple(QUANTILES), "volume": ("request_count",)}
+
+
+@dataclass
+class _Windows:
+    """The windows of one feature: when they start, and per metric which are over the limit, clear of it, and judged."""
+
+    width: pd.Timedelta
+    starts: pd.DatetimeIndex
+    requests: np.ndarray
+    usual: np.ndarray
+    judged: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+class Limits:
+    """The windows of the infrastructure layer of a log, counted once, and again with a fault in them."""
+
+    def __init__(self, replay: Replay):
+        self.replay, self.plan = replay, replay.plan
+        self.limits = infrastructure._limits(replay.log, self.plan, replay.span)
+        self.counts = infrastructure._counts(replay.log, self.plan, self.limits)
+        self._quiet: dict[str, _Windows] = {}
+
+    def hit(self, injection: Injection, seed: int) -> pd.DataFrame:
+        """Counts of every window as if the fault were in it, of the features that it hits."""
+        inside = touched_log(self.replay.log, injection, seed)
+        whole = inside is self.replay.log
+        part = self.counts if whole else infrastructure._counts(inside, self.plan, self.limits)
+        keys = ["feature_id", "window_start"]
+        full = self.counts[self.counts["feature_id"].isin(part["feature_id"].unique())].set_index(keys)
+        if injection.what == "latency":
+            names = list(QUANTILES)
+            lower = {f"{name}_limit": self.limits[f"{name}_limit"] / injection.size for name in names}
+            moved = infrastructure._counts(inside, self.plan, self.limits.assign(**lower))
+        else:
+            names = ["requests"]
+            moved = part.assign(requests=_volume(part["requests"].to_numpy(), injection.size, seed))
+        change = moved.set_index(keys)[names] - part.set_index(keys)[names]
+        full[names] = full[names].astype(float) + change.reindex(full.index, fill_value=0)
+        return full.reset_index()
+
+    def loud(self, what: str, features: list[str]) -> dict[str, Stretches]:
+        """When a limit of each feature was passed without any fault being planted."""
+        found: dict[str, Stretches] = {}
+        for feature in features:
+            own = self._base(feature)
+            found[feature] = [
+                (own.starts[first], own.starts[last] + own.width)
+                for metric in METRICS[what]
+                if metric in own.judged
+                for first, _, last in stretches(*own.judged[metric], self.plan.infrastructure.for_windows)
+            ]
+        return found
+
+    def seen(
+        self, hit: pd.DataFrame, loud: dict[str, Stretches], starts: list[pd.Timestamp], injection: Injection
+    ) -> pd.DataFrame:
+        """When each limit fires if the fault begins at each of the starts; columns as `Replay.seen` has them."""
+        rows: list[tuple] = []
+        for feature, own in hit.groupby("feature_id", sort=True):
+            name = str(feature)
+            for number, metric, when in self._of_feature(name, own, loud[name], starts, injection):
+                rows.append((number, name, metric, when))
+        return pd.DataFrame(rows, columns=FOUND)
+
+    def _of_feature(self, feature: str, hit: pd.DataFrame, loud: Stretches, starts: list, injection: Injection):
+        quiet, needed = self._base(feature), self.plan.infrastructure.for_windows
+        early = self.counts[(self.counts["feature_id"] == feature)]
+        early = early[early["window_start"] < self.replay.span.split]  # what is usual stays what it was
+        late = hit[hit["window_start"] >= self.replay.span.split]
+        faulty = self._judged(feature, pd.concat([early, late], ignore_index=True))
+        for metric in METRICS[injection.what]:
+            if metric not in quiet.judged or metric not in faulty.judged:
+                continue
+            over, clear, seen = faulty.judged[metric]
+            if metric == "request_count":
+                over = over & ((faulty.requests > faulty.usual) == (injection.size > 1))
+            for number, start in enumerate(starts):
+                inside = (quiet.starts >= start) & (quiet.starts < start + pd.Timedelta(days=injection.days))
+                places = np.flatnonzero(inside)
+                if is_loud(loud, start, injection.days) or not len(places):
+                    continue
+                part = slice(max(places[0] - needed, 0), places[-1] + 1)
+                pairs = zip((over, clear, seen), quiet.judged[metric])
+                for _, fired, _ in stretches(*(np.where(inside, a, b)[part] for a, b in pairs), needed):
+                    yield number, metric, quiet.starts[part][fired] + quiet.width
+                    break
+
+    def _base(self, feature: str) -> _Windows:
+        if feature not in self._quiet:
+            self._quiet[feature] = self._judged(feature, self.counts[self.counts["feature_id"] == feature])
+        return self._quiet[feature]
+
+    def _judged(self, feature: str, counts: pd.DataFrame) -> _Windows:
+        span, limit = self.replay.span, dict(self.limits.loc[feature])
+        base = self.counts[self.counts["feature_id"] == feature]
+        width = infrastructure._width(base, self.plan, span)
+        table = infrastructure._merged(counts, width, span)
+        judged = {row[0]: row[1:] for row in infrastructure._judged(table, self.plan, span, limit)}
+        usual = table["usual"].to_numpy(float) if "usual" in table else np.full(len(table), np.nan)
+        starts = pd.DatetimeIndex(table["window_start"])
+        return _Windows(windows.width(width), starts, table["requests"].to_numpy(float), usual, judged)
+
+
+def _volume(requests: np.ndarray, factor: float, seed: int) -> np.ndarray:
+    """Requests of each window when their number is multiplied, at random as requests come."""
+    u = np.random.default_rng([seed, 12]).random(len(requests))
+    if factor < 1:
+        return stats.binom.ppf(u, requests, factor)
+    return requests + stats.poisson.ppf(u, (factor - 1) * requests)

@@ -1,0 +1,284 @@
+"""A log replayed under a plan: the alerts that would have been, and the charts to try faults on.
+
+An alert that has fired stays as it was, so one check of the whole log is the replay: cut at any moment, the log gives the
+alerts that had fired by then. A planted fault leaves the baseline alone, so the charts are fitted once; each trial goes
+on from the state that a chart had when the fault began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring.alerts.charting import PlanCharts, control_charts
+from llm_monitoring.alerts.checking import check
+from llm_monitoring.alerts.measurements import KEYS, SUMS, Span
+from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.charts.predictive import ControlChart
+from llm_monitoring.log import Log
+from llm_monitoring.measures import Measure
+
+Key = tuple[Any, Any]
+Stretches = list[tuple[pd.Timestamp, pd.Timestamp]]
+FOUND = ["trial", "feature_id", "metric", "fired_at"]
+DAY, HOUR, MONTH = pd.Timedelta("1D"), pd.Timedelta("1h"), pd.Timedelta("30D")
+
+
+@dataclass
+class Replay:
+    """A log, the alerts that a plan would have given on it, and the fitted charts behind them.
+
+    Attributes
+    ----------
+    log, plan, charted
+    alerts : DataFrame
+        What `check` gives.
+    """
+
+    log: Log
+    plan: Plan
+    charted: PlanCharts
+    alerts: pd.DataFrame
+    _watched: dict[Key, WatchedChart] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, log: Log, plan: Plan) -> Replay:
+        """One check of the whole log, its charts kept."""
+        return cls(log, plan, control_charts(log, plan), check(log, plan))
+
+    @property
+    def span(self) -> Span:
+        """Baseline and watched time."""
+        if self.charted.span is None:
+            raise ValueError("a log without requests has no time")
+        return self.charted.span
+
+    @property
+    def months(self) -> float:
+        """Months watched."""
+        return max((self.span.end - self.span.split) / MONTH, 0.0)
+
+    @property
+    def own(self) -> tuple[Measure, ...]:
+        """Measures of one's own that the log and the plan declare."""
+        return self.plan.own_measures(self.log)
+
+    def keys(self, metrics: tuple[str, ...], features: list[str] | None = None) -> list[Key]:
+        """The charts of some metrics, those by a second judge included, of some features or of all."""
+        return [
+            key
+            for key in self.charted.fitted
+            if str(key[1]).split("[")[0] in metrics and (features is None or key[0] in features)
+        ]
+
+    def loud(self, keys: list[Key]) -> dict[Key, Stretches]:
+        """For each chart when any chart of its feature alarmed without any fault being planted."""
+        by_feature: dict[Any, Stretches] = {}
+        for (feature, _), result in self.charted.results.items():
+            by_feature.setdefault(feature, []).extend((row.start, row.end) for row in result.alarms.itertuples())
+        return {key: by_feature.get(key[0], []) for key in keys}
+
+    def lasting(self, days: float) -> float:
+        """How long a fault lasts in a log: at most half of the time watched."""
+        half = (self.span.end - self.span.split) / HOUR // 2
+        return float(min(days, max(half, 1.0) / 24))
+
+    def seen(
+        self, base: pd.DataFrame, hit: pd.DataFrame, starts: list[pd.Timestamp], days: float, directions: dict[str, str]
+    ) -> pd.DataFrame:
+        """When each chart alarms if the fault begins at each of the starts.
+
+        Parameters
+        ----------
+        base, hit : DataFrame
+            Hourly sums (`TALLIES`) of the charts concerned, without the fault and with it from beginning to end.
+        starts : list of Timestamp
+            Whole hours.
+        days : float
+            How long the fault lasts.
+        directions : dict
+            Metric, without a judge's name -> the direction in which the fault moves it.
+
+        Returns
+        -------
+        DataFrame
+            `trial` (number of the start), `feature_id`, `metric`, `fired_at`: a row for each chart that alarmed.
+        """
+        without = dict(list(base.groupby(KEYS, sort=True)))
+        loud = self.loud(list(without))  # type: ignore[arg-type]
+        rows: list[tuple] = []
+        for key, own in hit.groupby(KEYS, sort=True):
+            if key not in self.charted.fitted or key not in without:
+                continue
+            chart = self.watched(key)  # type: ignore[arg-type]
+            hours = HourlySums.of(without[key], own)
+            direction = directions[str(key[1]).split("[")[0]]  # type: ignore[index]
+            for number, start in enumerate(starts):
+                if is_loud(loud[key], start, days):  # type: ignore[index]
+                    continue
+                fired = chart.first_alarm(hours, start, start + pd.Timedelta(days=days), direction)
+                if fired is not None:
+                    rows.append((number, *key, fired))  # type: ignore[misc]
+        return pd.DataFrame(rows, columns=FOUND)
+
+    def watched(self, key: Key) -> WatchedChart:
+        """A chart with its windows and its state before each of them."""
+        if key not in self._watched:
+            rows = self.charted.windows
+            own = rows[(rows["feature_id"] == key[0]) & (rows["metric"] == key[1])]
+            stages = [(self.charted.fitted[key], self.span.split)]
+            self._watched[key] = WatchedChart(own.reset_index(drop=True), stages)
+        return self._watched[key]
+
+
+class HourlySums:
+    """Sums of one chart hour by hour, with and without a fault: any span of hours is one difference."""
+
+    def __init__(self, first: pd.Timestamp, without: np.ndarray, within: np.ndarray):
+        self.first = first
+        self._ahead = [np.vstack([np.zeros(len(SUMS)), np.cumsum(sums, axis=0)]) for sums in (without, within)]
+
+    @classmethod
+    def of(cls, base: pd.DataFrame, hit: pd.DataFrame) -> HourlySums:
+        """From the rows of one chart in two tables of hourly sums."""
+        first = min(base["hour"].min(), hit["hour"].min())
+        last = max(base["hour"].max(), hit["hour"].max())
+        both = []
+        for table in (base, hit):
+            place = ((table["hour"] - first) // HOUR).to_numpy()
+            sums = np.zeros((int((last - first) // HOUR) + 1, len(SUMS)))
+            np.add.at(sums, place, table[SUMS].to_numpy(float))
+            both.append(sums)
+        return cls(first, *both)
+
+    def between(self, start: np.ndarray, end: np.ndarray, fault: bool) -> np.ndarray:
+        """The sums from each start to each end, in hours since the first."""
+        ahead = self._ahead[int(fault)]
+        low, high = (np.clip(each, 0, len(ahead) - 1) for each in (start, np.maximum(start, end)))
+        return ahead[high] - ahead[low]
+
+    def place(self, times: Any) -> Any:
+        """Times as hours since the first."""
+        return (
+            ((times - self.first) // HOUR).astype(int)
+            if hasattr(times, "astype")
+            else int((times - self.first) // HOUR)
+        )
+
+
+class WatchedChart:
+    """One chart over the windows of a log: its stages, and the state in which it stood before each window.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its windows, those of the baseline too: `window_start`, `window_end`, `value`, `n`, `sd`, `kind`, `known_at`.
+    stages : list of (ControlChart, Timestamp)
+        The fitted charts, each with the start of the first window that it judges.
+    """
+
+    def __init__(self, table: pd.DataFrame, stages: list[tuple[ControlChart, pd.Timestamp]]):
+        self.table = table
+        self.starts = pd.DatetimeIndex(table["window_start"])
+        self.width = table["window_end"].iloc[0] - table["window_start"].iloc[0]
+        self.positive = table["kind"].iloc[0] == "positive"
+        self._states: dict[int, tuple[ControlChart, dict[str, Any], int]] = {}
+        for number, (chart, begin) in enumerate(stages):
+            before = stages[number + 1][1] if number + 1 < len(stages) else None
+            self._remember(chart, begin, before)
+
+    def _remember(self, chart: ControlChart, begin: pd.Timestamp, before: pd.Timestamp | None) -> None:
+        inside = self.starts >= begin if before is None else (self.starts >= begin) & (self.starts < before)
+        places = np.flatnonzero(inside)
+        if not len(places):
+            return
+        stream = self.table.loc[places, ["window_start", "window_end", "value", "n", "sd"]]
+        read = chart._read(stream, chart._last)
+        state = chart._blank()
+        for place, position, value, n in zip(places, *(read[name].tolist() for name in ("position", "value", "n"))):
+            self._states[int(place)] = (chart, {**state, "seams": dict(state["seams"])}, position)
+            chart._step(state, None, position, value, n, [])
+
+    def first_alarm(
+        self, hours: HourlySums, start: pd.Timestamp, end: pd.Timestamp, direction: str
+    ) -> pd.Timestamp | None:
+        """When the chart first alarms in a direction, if the fault lasts from `start` to `end`; None where it does not."""
+        first = int(self.starts.searchsorted(start, side="right")) - 1
+        last = int(self.starts.searchsorted(end))
+        if first < 0 or first not in self._states or self.starts[first] + self.width <= start:
+            return None
+        value, n = self._mixed(hours, first, last, start, end)
+        chart, state, position = self._states[first]
+        state = {**state, "seams": dict(state["seams"])}
+        sign = 1 if direction == "up" else -1
+        for place in range(first, last):
+            if place in self._states and self._states[place][0] is not chart:
+                chart, state, position = self._states[place]  # fitted once more, to windows before the fault
+                state = {**state, "seams": dict(state["seams"])}
+            found = chart._step(state, None, position, value[place - first], n[place - first], [])
+            if found[4] and found[5] == sign:
+                return self.table["known_at"].iloc[place]
+            position += 1
+        return None
+
+    def _mixed(
+        self, hours: HourlySums, first: int, last: int, start: pd.Timestamp, end: pd.Timestamp
+    ) -> tuple[list[float], list[float]]:
+        """Value and n of the windows, with the fault in the hours that it lasts."""
+        opens = hours.place(self.starts[first:last])
+        closes = opens + int(self.width // HOUR)
+        begins, ends = (np.clip(hours.place(each), opens, closes) for each in (start, end))
+        sums = (
+            hours.between(opens, begins, False) + hours.between(begins, ends, True) + hours.between(ends, closes, False)
+        )
+        _, weight, weight2, total, _, _ = sums.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(weight > 0, total / weight, np.nan)
+            n = np.where(weight > 0, weight**2 / weight2, 0.0)
+        value = np.exp(mean) * self._scale(hours) if self.positive else mean
+        return value.tolist(), n.tolist()
+
+    def _scale(self, hours: HourlySums) -> float:
+        """What geometric means of this chart are multiplied by."""
+        known = np.flatnonzero(self.table["value"].notna().to_numpy())
+        opens = hours.place(self.starts[known])
+        sums = hours.between(opens, opens + int(self.width // HOUR), False)
+        return float(np.median(self.table["value"].to_numpy()[known] / np.exp(sums[:, 3] / sums[:, 1])))
+
+
+def quiet_starts(span: Span, days: float, loud: list[Stretches], n: int, seed: int) -> list[pd.Timestamp]:
+    """Whole hours at which a fault can begin and end before the log does, while half of the charts or more are quiet.
+
+    At most `n`, spread over the watched time and drawn within it by the seed; the same for every size of a fault.
+
+    >>> day = pd.Timestamp("2026-05-11", tz="UTC")
+    >>> found = quiet_starts(Span(day, day + 14 * DAY, day + 42 * DAY), 7, [[(day + 30 * DAY, day + 31 * DAY)]], 4, 0)
+    >>> len(found), any(day + 23 * DAY <= start <= day + 32 * DAY for start in found)
+    (4, False)
+    """
+    lasting = pd.Timedelta(days=days)
+    first, last = span.split.ceil("h"), (span.end - lasting).floor("h")
+    if last < first or not loud:
+        return []
+    hours = pd.date_range(first, last, freq="h")
+    quiet = np.zeros(len(hours))
+    for stretches in loud:
+        fine = np.ones(len(hours), dtype=bool)
+        for start, end in stretches:
+            fine &= ~((hours - DAY <= end) & (hours + lasting >= start))
+        quiet += fine
+    hours = hours[quiet >= len(loud) / 2]
+    if not len(hours):
+        return []
+    u = np.random.default_rng([seed, 11]).random(n)
+    places = np.unique(((np.arange(n) + u) / n * len(hours)).astype(int))
+    return [hours[place] for place in places]
+
+
+def is_loud(stretches: Stretches, start: pd.Timestamp, days: float) -> bool:
+    """Whether a chart alarmed by itself in the day before a fault, or while it lasts."""
+    end = start + pd.Timedelta(days=days)
+    return any(start - DAY <= last and end >= first for first, last in stretches)

@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import llm_monitoring as lm
+from tests.backtesting.logs import make
+
+SAMPLE = Path(__file__).parents[2] / "sample_data"
+
+
+@pytest.fixture(scope="module")
+def fallen():
+    """A log in which the quality of search falls by a point on 1 June."""
+    return make(3, fall=1.0, since="2026-06-01T00:00Z")
+
+
+def test_without_incidents_the_rate_is_an_upper_bound_and_says_so(fallen):
+    found = lm.backtest(fallen)
+    assert found.upper_bound
+    assert found.false_alarms_per_month_low < found.false_alarms_per_month < found.false_alarms_per_month_high
+    assert found.false_alarms_per_month == pytest.approx(len(found.alerts) / found.months)
+    assert "upper bound" in found.headline
+
+
+def test_an_incident_explains_its_alert(fallen):
+    happened = pd.DataFrame({"incident_id": ["INC-1", "INC-2"], "started_at": ["2026-06-01T00:00Z", "2026-05-27T00:00Z"],
+                             "ended_at": [None, "2026-05-28T00:00Z"], "feature_id": ["search", "other"]})  # fmt: skip
+    found = lm.backtest(fallen, incidents=happened)
+    rows = found.incidents.set_index("incident_id")
+    assert bool(rows.loc["INC-1", "found"])
+    assert 0 < rows.loc["INC-1", "delay_hours"] < 72
+    assert rows.loc["INC-1", "alert_id"] in set(found.alerts["alert_id"])
+    assert not rows.loc["INC-2", "found"]
+    assert not found.upper_bound
+    assert found.false_alarms_per_month == 0
+    assert "1 of 2 incidents found" in found.headline
+
+
+def test_the_alerts_are_those_of_check(fallen):
+    pd.testing.assert_frame_equal(lm.backtest(fallen).alerts, lm.check(fallen))
+
+
+def test_the_headline_names_rate_size_feature_and_what_more_would_cost(found):
+    words = found.headline.replace("\u00a0", " ")
+    assert words.startswith("At 25 % sampling a fall of 0.3 in search is seen in ")
+    assert "80 % would see" in words
+    assert "USD a month more" in words
+
+
+def test_the_result_survives_json_and_shows_itself(found):
+    data = json.loads(json.dumps(found.to_dict()))
+    assert data["headline"] == found.headline
+    assert len(data["injections"]) == len(found.injections)
+    assert "<b>At 25" in found._repr_html_()
+    assert found.to_frame().columns[:4].tolist() == ["what", "size", "where", "share"]
+
+
+@pytest.mark.parametrize("what", ["auto", "injections", "frontier"])
+def test_it_plots(found, what):
+    from matplotlib import pyplot as plt
+
+    assert found.plot(what=what).has_data()
+    plt.close("all")
+
+
+def test_a_log_without_requests_says_nothing(tables):
+    found = lm.backtest({"requests": tables["requests"].head(0)})
+    assert found.months == 0
+    assert found.alerts.empty
+    assert found.headline.startswith("nothing was watched")
+
+
+def test_a_log_that_ends_with_its_baseline_can_be_asked():
+    tables = make(0, days=5)
+    found = lm.backtest(tables, inject=[lm.Injection("cost", 2)])
+    assert found.headline
+
+
+@pytest.mark.parametrize(("grid", "words"), [
+    ({"rates": [0.1]}, "'rates' is no part of a grid; the nearest is 'rate'"),
+    ({"rate": [2]}, "expected shares above 0, at most 1"),
+    ([0.1], "expected a dict such as"),
+])  # fmt: skip
+def test_a_wrong_grid_is_refused(tables, grid, words):
+    with pytest.raises(lm.ConfigError, match=words):
+        lm.backtest(tables, grid=grid)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [None, *range(10)])
+def test_the_replay_equals_a_step_by_step_run_that_never_sees_the_future(seed):
+    fixed = ["alert_id", "metric", "feature_id", "fired_at", "window_start", "value", "expected", "low", "high", "direction",
+             "designed_false_alarms_per_month"]  # fmt: skip
+    fall = {"fall": 0.5, "since": "2026-06-01T00:00Z"} if seed is not None and seed % 2 else {}
+    log = lm.open_log(SAMPLE if seed is None else make(seed, **fall))
+    alerts = lm.backtest(log, grid={"rate": [0.2]}).alerts.sort_values(["fired_at", "alert_id"], ignore_index=True)
+    for moment in alerts["fired_at"].unique():
+        then = lm.check(log, until=moment).sort_values(["fired_at", "alert_id"], ignore_index=True)
+        known = alerts[alerts["fired_at"] <= moment].reset_index(drop=True)
+        pd.testing.assert_frame_equal(then[fixed], known[fixed])

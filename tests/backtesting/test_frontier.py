@@ -1,0 +1,62 @@
+import itertools
+
+import numpy as np
+import pytest
+
+import llm_monitoring as lm
+from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.backtesting.frontier import _features, at_rate
+from llm_monitoring.backtesting.replay import Replay
+
+
+@pytest.fixture(scope="module")
+def search(tables):
+    replay = Replay.of(lm.open_log(tables), Plan())
+    return replay, next(each for each in _features(replay, []) if each.feature == "search")
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5, 1.0])
+def test_another_rate_judges_that_share_of_the_requests(search, rate):
+    replay, judged = search
+    rows = at_rate(judged, rate, replay, seed=0)
+    assert len(rows) / judged.traffic.sum() == pytest.approx(rate, rel=0.06)
+
+
+def test_a_higher_rate_holds_what_a_lower_one_judges(search):
+    replay, judged = search
+    held = [set(at_rate(judged, rate, replay, seed=0)["request_id"]) for rate in (0.05, 0.1, judged.rate, 0.5, 0.9)]
+    assert all(small <= large for small, large in itertools.pairwise(held))
+
+
+def test_answers_that_nobody_judged_are_like_those_of_the_feature(search):
+    replay, judged = search
+    rows = at_rate(judged, 0.9, replay, seed=0)
+    drawn = rows[~rows["request_id"].isin(judged.rows["request_id"])]
+    assert drawn["score"].mean() == pytest.approx(judged.rows["score"].mean(), abs=0.06)
+    assert drawn["score"].std() == pytest.approx(judged.rows["score"].std(), abs=0.06)
+    by_day = drawn.groupby(drawn["hour"].dt.floor("D"))["score"].mean()
+    assert by_day.std() < 2 * drawn["score"].std() / np.sqrt(len(drawn) / len(by_day))  # no day effect in this log
+
+
+def test_more_judged_answers_see_more_at_a_higher_price(found):
+    table = found.frontier[(found.frontier["feature_id"] == "search") & (found.frontier["size"] == -0.3)]
+    assert table["rate"].tolist() == [0.1, 0.25, 0.8]
+    assert table["found_rate"].is_monotonic_increasing
+    assert table["smallest_seen"].iloc[1] < table["smallest_seen"].iloc[0]  # both in windows of a day
+    assert table["median_delay_hours"].iloc[2] < table["median_delay_hours"].iloc[1]
+    assert (np.diff(table["judge_cost_usd_per_month"]) > 0).all()
+    assert table["current"].tolist() == [False, True, False]
+
+
+def test_the_cost_is_that_of_the_log_s_own_judgements(found):
+    row = found.frontier[(found.frontier["feature_id"] == "search") & found.frontier["current"]].iloc[0]
+    assert row["judge_cost_usd_per_month"] == pytest.approx(0.002 * 0.25 * 240 * 30, rel=0.05)
+
+
+def test_the_sampling_plan_says_the_smallest_fall_of_each_feature(found):
+    table = found.sampling.to_frame()
+    assert set(table["feature_id"]) == {"search", "other"}
+    assert table[table["current"]]["rate"].tolist() == pytest.approx([0.25, 0.25], abs=0.02)
+    for _, own in table.groupby("feature_id"):
+        assert own["drop_chart"].is_monotonic_decreasing
+    assert found.sampling.headline.startswith("At today's rate the smallest fall")

@@ -1,0 +1,48 @@
+"""What is new between two looks."""
+
+import pandas as pd
+import pytest
+
+from llm_monitoring.watching.events import changes
+from tests.watching.logs import alert, as_known_at, at
+
+
+def look(rows, end, known, *, held=(), recent=None):
+    """The events of a look, and what is known after it."""
+    found = changes(as_known_at(rows, at(end)), known, log_end=at(end), held=set(held), recent=recent)
+    return [(e.alert_id, e.event) for c in found for e in c.events], known | {c.found_as: c.known for c in found}
+
+
+def test_nothing_new_is_no_change():
+    rows = [alert("a1", 5)]
+    events, known = look(rows, 6, {})
+    assert events == [("a1", "fired")]
+    assert look(rows, 7, known) == ([], known)
+
+
+def test_a_message_that_was_added_to_is_remembered_and_not_told():
+    _, known = look([alert("a1", 5)], 6, {})
+    events, known = look([alert("a1", 5, message="search: a1 rose; also b.")], 7, known)
+    assert events == []
+    assert next(iter(known.values())).row["message"] == "search: a1 rose; also b."
+
+
+def test_what_was_taken_as_known_recovers_in_silence_and_is_told_where_it_comes_back():
+    events, known = look([alert("a1", 5)], 100, {}, recent=pd.Timedelta("1D"))
+    assert events == []
+    events, known = look([alert("a1", 5, ended=101)], 102, known)
+    assert events == []
+    assert look([alert("a1", 5)], 110, known)[0] == [("a1", "reopened")]
+
+
+@pytest.mark.parametrize("ended", [None, 8])
+def test_a_silenced_alert_that_ends_meanwhile_is_never_told(ended):
+    events, known = look([alert("a1", 5, silenced="planned")], 6, {})
+    assert events == []
+    events, known = look([alert("a1", 5, ended=ended, silenced=None)], 9, known)
+    assert events == ([("a1", "fired")] if ended is None else [])
+
+
+def test_an_old_silenced_alert_is_not_told_when_its_silence_ends():
+    _, known = look([alert("a1", 5, silenced="planned")], 100, {}, recent=pd.Timedelta("1D"))
+    assert look([alert("a1", 5)], 101, known)[0] == []

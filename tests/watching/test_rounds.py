@@ -1,0 +1,284 @@
+"""A round tells what is new, once; it reads nothing of a quiet log, and loses nothing where a sink or the log fails."""
+
+import pandas as pd
+import pytest
+
+import llm_monitoring as lm
+from llm_monitoring.errors import ConfigError, LogError
+from llm_monitoring.watching import looking
+from llm_monitoring.watching.state import State
+from tests.watching.logs import alert, lines_of
+
+
+def watch(watched, **options):
+    return lm.watch(str(watched.log.folder), watched.plan, watched.state, **options)
+
+
+def told(watched):
+    return [(line["alert_id"], line["event"]) for line in lines_of(watched.told)]
+
+
+def test_the_first_round_tells_what_is_open_and_fired_within_a_day_of_the_log_and_takes_the_rest_as_known(watched):
+    watched.log.grow(100)
+    watched.alerts = [alert("old", 10), alert("over", 90, ended=95), alert("open", 90)]
+    found = watch(watched)
+    assert found["alert_id"].tolist() == ["open"]
+    assert found["event"].tolist() == ["fired"]
+    assert told(watched) == [("open", "fired")]
+    assert watch(watched).empty
+    assert told(watched) == [("open", "fired")]
+
+
+def test_the_first_round_reaches_back_as_far_as_the_plan_says(watched):
+    watched.plan["watch"] = {"first_round": "4d"}
+    watched.log.grow(100)
+    watched.alerts = [alert("old", 10)]
+    assert watch(watched)["alert_id"].tolist() == ["old"]
+
+
+def test_what_comes_later_is_told_however_long_ago_it_fired(watched):
+    watched.log.grow(100)
+    watch(watched)
+    watched.alerts = [alert("late", 20)]
+    watched.log.grow(101)
+    assert watch(watched)["alert_id"].tolist() == ["late"]
+
+
+def test_a_round_over_a_quiet_log_does_not_open_it(watched, monkeypatch):
+    watched.log.grow(100)
+    watch(watched)
+    monkeypatch.setattr(looking, "open_log", None)
+    assert watch(watched).empty
+    assert len(watched.checks) == 1
+
+
+def test_requests_within_an_open_window_wait_for_its_end_and_late_rows_do_not(watched):
+    watched.log.grow(100)
+    watch(watched)
+    with (watched.log.folder / "requests.jsonl").open("a") as file:
+        file.write(
+            '{"request_id": "x1", "timestamp": "2026-05-08T04:00:01Z", "feature_id": "search", "model_id": "m-1"}\n'
+        )
+    watch(watched)
+    assert len(watched.checks) == 1  # a second after the last row: no window has closed
+    with (watched.log.folder / "requests.jsonl").open("a") as file:
+        file.write(
+            '{"request_id": "x2", "timestamp": "2026-05-05T04:00:00Z", "feature_id": "search", "model_id": "m-1"}\n'
+        )
+    watch(watched)
+    assert len(watched.checks) == 2
+
+
+def test_late_judgements_are_looked_at_at_once(watched):
+    watched.log.grow(100)
+    watch(watched)
+    watched.log.judge(50, 99)
+    watched.alerts = [alert("late", 50)]
+    assert watch(watched)["alert_id"].tolist() == ["late"]
+
+
+def test_a_closed_window_of_minutes_is_looked_at_for_its_limits_alone(watched):
+    watched.log.grow(100)
+    watch(watched)
+    with (watched.log.folder / "requests.jsonl").open("a") as file:
+        file.write(
+            '{"request_id": "x1", "timestamp": "2026-05-08T04:10:00Z", "feature_id": "search", "model_id": "m-1"}\n'
+        )
+    watched.alerts = [
+        alert("chart", 100),
+        alert("burst", 100, layer="infrastructure", rule="limit", metric="error_rate"),
+    ]
+    assert watch(watched)["alert_id"].tolist() == ["burst"]
+    assert not watched.checks[-1].quality.enabled
+    watched.log.grow(101)
+    assert watch(watched)["alert_id"].tolist() == ["chart"]
+
+
+def test_recoveries_and_reopenings_are_told(watched):
+    watched.log.grow(10)
+    watch(watched)
+    watched.alerts = [alert("a1", 11, ended=15), alert("a2", 30, reopens="a1")]
+    for hours in (12, 20, 31):
+        watched.log.grow(hours)
+        watch(watched)
+    assert told(watched) == [("a1", "fired"), ("a1", "recovered"), ("a2", "reopened")]
+    assert lines_of(watched.told)[2]["reopens"] == "a1"
+    watched.alerts[0] = alert("a1", 11)  # goes on after all
+    watched.log.grow(40)
+    watch(watched)
+    assert told(watched)[3] == ("a1", "reopened")
+
+
+def test_what_fired_and_ended_between_two_rounds_is_told_with_its_recovery(watched):
+    watched.log.grow(10)
+    watch(watched)
+    watched.alerts = [alert("a1", 11, ended=15)]
+    watched.log.grow(50)
+    assert watch(watched)["event"].tolist() == ["fired", "recovered"]
+
+
+def test_an_alert_keeps_the_id_under_which_it_was_told(watched):
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    watch(watched)
+    watched.alerts = [alert("a1", 9, version="a1", ended=20) | {"alert_id": "renamed"}]
+    watched.log.grow(30)
+    watch(watched)
+    assert told(watched) == [("a1", "fired"), ("a1", "recovered")]
+
+
+def test_silenced_and_acknowledged_alerts_wait_and_are_told_where_they_are_open_after_it(watched):
+    watched.log.grow(10)
+    watched.alerts = [alert("quiet", 9, silenced="planned"), alert("acked", 9)]
+    state = State(watched.state)
+    with state.round():
+        state.acknowledge("acked", "2999-01-01T00:00:00Z")
+    assert watch(watched).empty
+    watched.alerts[0]["silenced"] = None
+    with state.round():
+        state.acknowledge("acked", "2020-01-01T00:00:00Z")
+    watched.log.grow(12)
+    assert watch(watched)["alert_id"].tolist() == ["acked", "quiet"]
+
+
+def test_an_acknowledged_alert_is_not_delivered_where_it_waits_for_a_sink(watched, tmp_path):
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    (tmp_path / "told.jsonl").mkdir()  # cannot be written
+    watch(watched)
+    state = State(watched.state)
+    with state.round():
+        state.acknowledge("a1", "2999-01-01T00:00:00Z")
+    (tmp_path / "told.jsonl").rmdir()
+    watch(watched)
+    assert told(watched) == []
+
+
+def test_each_sink_gets_the_layers_severities_and_features_that_it_asked_for(watched, tmp_path):
+    watched.log.grow(10)
+    watched.alerts = [
+        alert("cost", 9, layer="cost", metric="total_cost_usd"),
+        alert("bad", 9, severity="critical"),
+        alert("other", 9, feature_id="chat", severity="info"),
+        alert("all", 9, feature_id=None, severity="info"),
+    ]
+    wishes = {"layers": ["cost"]}, {"severity": "warning"}, {"features": ["chat"]}, {"severity": ["info"]}
+    watched.plan = {"sinks": [{"url": f"jsonl://{tmp_path}/{i}.jsonl", **wish} for i, wish in enumerate(wishes)]}
+    watch(watched)
+    got = [{line["alert_id"] for line in lines_of(tmp_path / f"{i}.jsonl")} for i in range(4)]
+    assert got == [{"cost"}, {"cost", "bad"}, {"other", "all"}, {"other", "all"}]
+
+
+def test_without_sinks_the_table_returned_is_the_telling(watched):
+    watched.plan = None
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    assert watch(watched)["alert_id"].tolist() == ["a1"]
+    assert watch(watched).empty
+    assert list(watch(watched).columns)[:4] == ["alert_id", "layer", "metric", "feature_id"]
+
+
+def test_a_sink_that_takes_the_place_of_another_gets_what_nobody_got(watched, tmp_path):
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    (tmp_path / "told.jsonl").mkdir()
+    assert watch(watched).attrs["waiting"] == 1
+    watched.plan = {"sinks": [{"url": f"jsonl://{tmp_path}/new.jsonl"}]}
+    watch(watched)
+    assert [line["alert_id"] for line in lines_of(tmp_path / "new.jsonl")] == ["a1"]
+
+
+def test_other_rules_of_the_plan_tell_no_old_alerts_anew(watched):
+    watched.log.grow(100)
+    watch(watched)
+    watched.plan["quality"] = {"false_alarms_per_month": 2.0}
+    watched.alerts = [alert("old", 10), alert("new", 99)]
+    assert watch(watched)["alert_id"].tolist() == ["new"]
+
+
+def test_a_log_that_cannot_be_read_is_an_error_and_what_is_owed_is_sent_all_the_same(watched, tmp_path, monkeypatch):
+    monkeypatch.setattr(looking, "PAUSE_S", 0)
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    watched.told.mkdir()
+    watch(watched)
+    watched.told.rmdir()
+    with (watched.log.folder / "requests.jsonl").open("a") as file:
+        file.write('{"request_id": \n')
+    with pytest.raises(LogError, match=r"requests.jsonl line 12"):
+        watch(watched)
+    assert told(watched) == [("a1", "fired")]
+
+
+def test_a_clock_that_went_back_and_a_log_that_ends_earlier_are_said(watched):
+    watched.log.grow(10)
+    watch(watched)
+    state = State(watched.state)
+    with state.round():
+        state.note("looked_at", "2999-01-01T00:00:00Z")
+        state.note("log_end", "2026-06-01T00:00:00Z")
+    watched.log.grow(12)
+    lines = watch(watched).attrs["lines"]
+    assert lines[0].startswith("the clock went back by ")
+    assert "the log ends earlier than it did" in lines[1]
+    assert "nothing new since" in lines[2]
+
+
+def test_a_log_in_memory_is_looked_at_each_time(watched):
+    frame = pd.DataFrame(
+        {
+            "request_id": ["r1"],
+            "timestamp": [pd.Timestamp("2026-05-04T09:00Z")],
+            "feature_id": "search",
+            "model_id": "m-1",
+        }
+    )
+    for _ in range(2):
+        lm.watch({"requests": frame}, watched.plan, watched.state)
+    assert len(watched.checks) == 2
+
+
+def test_an_open_log_is_opened_anew(watched):
+    watched.log.grow(10)
+    log = lm.open_log(str(watched.log.folder))
+    lm.watch(log, watched.plan, watched.state)
+    watched.log.grow(20)
+    watched.alerts = [alert("a1", 15)]
+    assert lm.watch(log, watched.plan, watched.state)["alert_id"].tolist() == ["a1"]
+
+
+def test_an_empty_log_is_no_fault(watched, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    pd.DataFrame(columns=["request_id", "timestamp", "feature_id", "model_id"]).to_csv(
+        folder / "requests.csv", index=False
+    )
+    found = lm.watch(str(folder), watched.plan, watched.state)
+    assert found.empty
+    assert found.attrs["lines"] == ["the log holds no request"]
+
+
+def test_a_file_that_is_no_state_is_named(watched, tmp_path):
+    watched.log.grow(1)
+    watched.state.write_text("no database, but a file of some length, so that SQLite looks at it")
+    with pytest.raises(ConfigError, match=r"watch.db': file is not a database. Name another file"):
+        watch(watched)
+
+
+def test_a_heartbeat_goes_out_after_rounds_that_read_the_log_only(watched, hook, monkeypatch):
+    monkeypatch.setattr(looking, "PAUSE_S", 0)
+    watched.log.grow(10)
+    beat = f"http://127.0.0.1:{hook.port}/ping/s3cret"
+    assert watch(watched, heartbeat=beat).attrs["lines"][1:] == []
+    watch(watched, heartbeat=beat)
+    assert hook.asked == ["/ping/s3cret"] * 2
+    hook.status = 503
+    assert (
+        watch(watched, heartbeat=beat).attrs["lines"][-1] == f"heartbeat: http://127.0.0.1:{hook.port}/*** answered 503"
+    )
+    (watched.log.folder / "requests.jsonl").write_text("{\n")
+    with pytest.raises(LogError):
+        watch(watched, heartbeat=beat)
+    assert len(hook.asked) == 3
+    with pytest.raises(ConfigError, match="expected an address that starts with http"):
+        watch(watched, heartbeat="ping.example.com")
