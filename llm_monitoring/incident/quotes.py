@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -100,7 +101,7 @@ def _nearest(good: pd.DataFrame, question: str) -> dict[str, Any] | None:
     return {**_quote(best), "why": ""}
 
 
-def _quote(row: dict[str, Any]) -> dict[str, Any]:
+def _quote(row: Mapping[Any, Any]) -> dict[str, Any]:
     texts = {name: redact(str(row[name])) for name in ("user_input", "system_output", "why")}
     return {"request_id": row["request_id"], "timestamp": row["timestamp"], **texts}
 

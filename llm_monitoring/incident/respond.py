@@ -330,12 +330,13 @@ def _acting(measures: list[dict[str, Any]], per_day: float) -> dict[str, Any]:
     latency, cost = found.get("latency_p50_ms"), found.get("avg_cost_per_request_usd")
     ms = None if latency is None else latency["before"] - latency["after"]
     usd = None if cost is None else 1000 * (cost["before"] - cost["after"])
-    costs, saves = [], []
+    costs: list[str] = []
+    saves: list[str] = []
     for row, more, times, unit, named in (
         (latency, ms, 1, "ms", "median latency"),
         (cost, usd, 1000, "usd", "cost per 1,000 requests"),
     ):
-        if row is None:
+        if row is None or more is None:
             continue
         now, then = (say.amount(times * row[side], unit) for side in ("after", "before"))
         if now != then:

@@ -79,9 +79,9 @@ class Standing:
             level = seen.level(late)
             known = (level.estimate, level.low, level.high)
         n = len(late) or int(alert.n or 0)
-        numbers = [None if one is None or not np.isfinite(one) else float(one) for one in known]
+        value, low, high = (None if one is None or not np.isfinite(one) else float(one) for one in known)
         course = [] if seen is None or not len(rows) else _course(seen, rows)
-        return cls(log, alert, seen, since, end, *numbers, n, limit_of(alert, plan), late, course)  # type: ignore[misc]
+        return cls(log, alert, seen, since, end, value, low, high, n, limit_of(alert, plan), late, course)
 
     @property
     def named(self) -> str:
@@ -252,14 +252,14 @@ class Standing:
     def _waiting(self) -> dict[str, Any]:
         days = max((self.until - self.since) / pd.Timedelta("1D"), 1.0)
         unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": None, "usd_per_day": None}
-        if self.value is None or self.alert.unit != "share" or not len(self.rows):
+        known = [one for one in (self.value, self.low, self.high) if one is not None]
+        if len(known) < 3 or self.alert.unit != "share" or not len(self.rows):
             return {**unknown, "text": "nothing more than before: the level stands"}
         per_day = self.n / days
-        share = [one if self.alert.direction == "up" else 1 - one for one in (self.value, self.low, self.high)]  # type: ignore[operator]
-        ends = sorted(per_day * one for one in share[1:])
-        text = f"about {say.number(per_day * share[0])} answers a day, as before ({say.number(ends[0])} to {say.number(ends[1])})"
-        told = {"affected_per_day": per_day * share[0], "low": ends[0], "high": ends[1], "requests_per_day": per_day}
-        return {**unknown, **told, "text": text}
+        bad, *ends = [per_day * (one if self.alert.direction == "up" else 1 - one) for one in known]
+        low, high = sorted(ends)
+        text = f"about {say.number(bad)} answers a day, as before ({say.number(low)} to {say.number(high)})"
+        return {**unknown, "affected_per_day": bad, "low": low, "high": high, "requests_per_day": per_day, "text": text}
 
     def _parts(self) -> tuple[list[dict[str, Any]], tuple[str, ...], dict[str, str]]:
         """Each value of each column beside the other answers of the same time, worst first; the columns, and those left out."""
