@@ -14,8 +14,6 @@ from llm_monitoring.schema import TABLES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from llm_monitoring.log import Log
-
 MOST = 12
 #: Of a table, the column whose values are worth a word.
 NAMED = {
@@ -64,11 +62,12 @@ class Overview:
             shown = [
                 f"{_short(row.feature_id)} {say.number(row.requests)}" for row in self.features.head(MOST).itertuples()
             ]
-            lines.append(f"  {len(self.features)} features: {_listed(shown, len(self.features))}")
+            word = "feature" if len(self.features) == 1 else "features"
+            lines.append(f"  {len(self.features)} {word}: {_listed(shown, len(self.features))}")
         for row in self.tables.itertuples():
             if row.table != "requests" or row.holds:
                 lines.append(f"  {row.table}: {say.number(row.rows)} rows" + (f", {row.holds}" if row.holds else ""))
-        return "\n".join(lines)
+        return "\n".join(lines).replace(say.NBSP, " ")
 
     def html(self) -> str:
         """The overview for a notebook, every text escaped."""
@@ -77,7 +76,7 @@ class Overview:
         )
 
 
-def overview(log: Log) -> Overview:
+def overview(log: Any) -> Overview:
     """Count what a log holds: one query for each table, nothing loaded.
 
     Examples
@@ -93,7 +92,7 @@ def overview(log: Log) -> Overview:
     return Overview(log.source, tables, _features(log))
 
 
-def _of_table(log: Log, name: str) -> tuple[str, int, Any, Any, str]:
+def _of_table(log: Any, name: str) -> tuple[str, int, Any, Any, str]:
     rows = log.table(name)
     found = engines.run(rows.group_by(value=rows[NAMED[name]]).aggregate(n=rows.count())).to_pandas()
     first, last = log.span(name)
@@ -106,7 +105,7 @@ def _of_table(log: Log, name: str) -> tuple[str, int, Any, Any, str]:
     return name, int(found["n"].sum()), first, last, holds
 
 
-def _features(log: Log) -> pd.DataFrame:
+def _features(log: Any) -> pd.DataFrame:
     import pandas as pd
 
     requests = log.table("requests")

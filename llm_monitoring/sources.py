@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
+UNFINISHED = ".import-unfinished"  # stands in a folder while an import replaces the log in it
 UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
 
 
@@ -206,6 +207,8 @@ def _unknown(value: Any) -> bool:
 def _text(value: Any) -> str | None:
     if _unknown(value):
         return None
+    if isinstance(value, bytes):
+        return _of_bytes(value)
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict | list | tuple):
@@ -214,6 +217,14 @@ def _text(value: Any) -> str | None:
         value = json.dumps(jsonable(value), ensure_ascii=False)
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
+
+
+def _of_bytes(value: bytes) -> str:
+    """The UTF-8 text that bytes are, else their hex digits, as files of Parquet are read."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
 
 
 def given(name: str, table: Any) -> RawTable:
@@ -308,6 +319,9 @@ def _files(path: Path, mend: bool, partition_time: str | None) -> Found:
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
         return str(path), {schema.name: _table(schema, (path,), path.name, mend, partition_time)}, path.parent
+    if (path / UNFINISHED).exists():
+        words = "an import was stopped while it replaced this log; import it again with --force"
+        raise LogError(Fault(str(path), expected=words))
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]

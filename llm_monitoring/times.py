@@ -100,11 +100,13 @@ def tidy(raw: ir.StringValue) -> ir.StringValue:
     return text.re_replace(r"([T ]\d{2}:\d{2})(Z|[+-]\d| |$)", r"\1:00\2")
 
 
-def kinds_of_text(text: ir.StringValue) -> tuple[ir.BooleanValue, ir.BooleanValue, ir.BooleanValue]:
-    """Where a tidy text names its zone, where it is a bare number, and where it is anything else."""
+def kinds_of_text(text: ir.StringValue) -> tuple[ir.BooleanValue, ...]:
+    """Where a tidy text names its zone, is a bare number, names no zone, and where it is no time (``infinity``, ``now``)."""
     zoned = text.re_search(_ZONED).fill_null(False)
     bare = text.re_search(_NUMBER).fill_null(False)
-    return zoned, bare, text.notnull() & (text != "") & ~zoned & ~bare
+    rest = text.notnull() & (text != "") & ~zoned & ~bare
+    dated = text.re_search(r"^\d{4}").fill_null(False)
+    return zoned, bare, rest & dated, rest & ~dated
 
 
 def named_zone(text: ir.StringValue) -> ir.StringValue:

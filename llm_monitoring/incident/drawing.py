@@ -25,6 +25,7 @@ from llm_monitoring.plotting import (
     axes,
     days,
     mark_change,
+    size_of,
 )
 from llm_monitoring.wording import amount, probability
 
@@ -124,9 +125,10 @@ def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = Fal
     names : (str, str)
         What the circle and the diamond are.
     """
-    gap, middle = (0.1, -0.2) if narrow else (0.17, 0.0)
     with axes(ax, size=(8.4, 0.6 + 0.62 * max(len(frame), 1))) as ax:
-        rows = frame.reset_index(drop=True)
+        narrow = narrow or size_of(ax)[0] < 400
+        gap, middle = (0.1, -0.2) if narrow else (0.17, 0.0)
+        rows = _that_fit(frame, ax, 30 if narrow else 24).reset_index(drop=True)
         low, high = _reach(rows, unit)
         for k, row in enumerate(rows.to_dict("records")):
             y = len(rows) - 1.0 - k
@@ -161,6 +163,7 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
     own = ax is None
     with axes(ax, size=(8.4, 0.75 * max(len(frame), 1))) as ax:
         width = 78 if own else int(ax.get_window_extent().width * 72 / ax.figure.dpi / 7)  # letters that fit on a line
+        frame = _that_fit(frame, ax, 36)
         share = _numbers(frame, "probability")
         leads = np.cumsum(share) - share < 0.9
         for k, row in enumerate(_rows(frame)):
@@ -236,9 +239,16 @@ def portfolio(frame: pd.DataFrame, ax=None, columns: int = 3):
     frame : DataFrame
         feature_id, metric, unit, window_start, value, center, lower, upper, alarm.
     """
+    own = ax is None
     with axes(ax, size=(8.4, 1.5 * -(-max(_charts(frame), 1) // columns))) as ax:
         ax.axis("off")
+        if own:
+            ax.figure.set_layout_engine("none")
+            ax.set_position((0.02, 0.06, 0.96, 0.92))
+        wide, tall = size_of(ax)
+        columns = min(columns, max(int(wide / 170), 1))
         groups = list(frame.groupby(["feature_id", "metric"], sort=False, dropna=False))
+        groups = groups[: max(int(tall / 60), 1) * columns]
         rows = -(-max(len(groups), 1) // columns)
         for k, ((feature, metric), one) in enumerate(groups):
             row, column = divmod(k, columns)
@@ -301,6 +311,14 @@ def cut(text: str, most: int) -> str:
     """
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def _that_fit(frame: pd.DataFrame, ax, points: float) -> pd.DataFrame:
+    """The first rows of a table, as many as axes of this height can hold; how many are left out stands above them."""
+    most = max(int(size_of(ax)[1] / points), 1)
+    if len(frame) > most:
+        ax.set_title(f"the first {most} of {len(frame)}", loc="right", fontsize=10, weight="normal", color=MUTE)
+    return frame.head(most)
 
 
 def _wrapped(text: str, width: int, lines: int) -> str:
