@@ -20,9 +20,6 @@ BAD, NEAREST = 2, 400
 WHY = {
     "refusal_rate": "refused",
     "truncation_rate": "cut off at the limit of tokens",
-    "abandonment_rate": "the session ends here",
-    "correction_rate": "the user corrected it",
-    "retry_rate": "the user asked again",
     "explicit_positive_rate": "thumb down",
 }
 

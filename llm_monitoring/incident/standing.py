@@ -94,7 +94,7 @@ class Standing:
         if self.value is None:
             return f"{self.named} stands above its limit; the log no longer holds the answers that it was read from"
         unit = self.alert.unit
-        ends = "" if self.low is None else f" {say.span(self.low, self.high, unit)}"
+        ends = "" if self.low is None else f" (95 % interval {say.span(self.low, self.high, unit)[1:-1]})"
         beside = "" if self.limit is None else f", the limit is {say.amount(self.limit, unit)}"
         return f"{self.named} is {say.amount(self.value, unit)}{ends} of {self.n:,}{beside}"
 
@@ -115,7 +115,7 @@ class Standing:
         return self.low > self.limit if self.alert.direction == "up" else self.high < self.limit
 
     def triage(self) -> dict[str, Any]:
-        reasons = [f"{_capital(self.sentence)}, 95 %." if self.low is not None else f"{_capital(self.sentence)}."]
+        reasons = [f"{_capital(self.sentence)}."]
         if self.alert.message:
             reasons.append(self.alert.message)
         if len(self.course) > 1:
@@ -270,7 +270,9 @@ class Standing:
         left = {
             name: "one value, or too many: not searched for a standing level"
             for name in names
-            if name not in (*columns, "model") and name not in NOT_SLICED
+            if name not in (*columns, "model")
+            and name not in NOT_SLICED
+            and not (name == "feature_id" and self.alert.feature_id)
         }
         pairs = list(self._pairs(columns))
         looks = max(len(pairs), 1)
