@@ -78,7 +78,7 @@ def explore(
     >>> print(explorer.code())                                                               # doctest: +SKIP
     """
     base = read_plan(plan)
-    given = {
+    given: dict[str, Any] = {
         "window": window or base.quality.window,
         "baseline": baseline,
         "until": until or None,
@@ -272,7 +272,7 @@ class Explorer(widgets.VBox):
         start, end = row["window_start"], row["window_end"]
         self._choices = replace(self._choices, point=start)
         meaning = self._measure(str(self._choices.metric))
-        count, rows = 0, []
+        count, rows = 0, list[dict[str, Any]]()
         if not meaning.total and meaning.of in ("requests", "judgements", "signals", "thumbs"):
             count, rows = answers_in(self._known(), meaning, self._choices.feature, start, end)
         order = "worst first" if meaning.worse else "largest first"
