@@ -241,7 +241,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     tell(opened.notices)
     for line in _alert_lines(alerts, as_json):
         click.echo(line)
-    sys.exit(1 if len(alerts) else 0)
+    sys.exit(1 if (alerts["kind"] != "better").any() else 0)  # what got better is nothing to act on
 
 
 def _with_scales(opening: dict[str, Any], plan: Any) -> dict[str, Any]:

@@ -133,8 +133,7 @@ def _text(asked: Asked) -> Read:
     import ibis
 
     column, raw = asked.column, asked.raw
-    listed = raw.type().is_array() and column.name in LISTED
-    value = raw.cast("array<string>").join(",") if listed else _plain_text(raw)
+    value = joined(raw) if asked.table == "changes" and column.name in LISTED else _plain_text(raw)
     read = Read(value, mended=_not_a_number(asked))
     if not column.nullable:
         empty = value.isnull() | (value == "")
@@ -150,6 +149,20 @@ def _text(asked: Asked) -> Read:
         other = value.notnull() & value.notin(column.choices)
         read.rules.append(Rule(column.name, other, value, column.expected))
     return read
+
+
+def joined(raw: ir.Value) -> ir.StringValue:
+    """Several values of a scope as one text with commas between them, whether they are a list, a JSON list or such a text."""
+    import ibis
+
+    if raw.type().is_array():
+        return raw.cast("array<string>").join(",").nullif("")
+    text = _plain_text(raw)
+    if not raw.type().is_string() or engines.name(raw) != "duckdb":
+        return text.nullif("")
+    written = ibis.ifelse(engines.is_json(text, "ARRAY"), text, ibis.null("string"))
+    values = written.cast("json").try_cast("array<string>")
+    return ibis.coalesce(values.join(","), text).nullif("")
 
 
 def _not_a_number(asked: Asked) -> list[Mended]:
@@ -335,7 +348,7 @@ def _flag(asked: Asked) -> Read:
     value = ibis.cases((text == "true", True), (text == "false", False))
     wrong = text.notnull() & text.notin(("true", "false", "") if kind.is_string() else ("true", "false"))
     as_text = stored.startswith('"') if kind.is_json() else text.notnull()
-    mended = [Mended(column.name, as_text, "text read as true or false")]
+    mended = [Mended(column.name, as_text & ~wrong, "text read as true or false")]
     return Read(value, [Rule(column.name, wrong, raw, column.expected)], mended)
 
 
@@ -347,7 +360,7 @@ def _json(asked: Asked) -> Read:
         return Read(engines.null("json"))
     value = raw if raw.type().is_string() else engines.json_text(raw)
     blank = value.strip() == ""
-    wrong = value.notnull() & ~blank & ~engines.is_json_object(value).fill_null(False)
+    wrong = value.notnull() & ~blank & ~engines.is_json(value).fill_null(False)
     mended = [Mended(asked.name, blank, "empty text read as unknown")]
     return Read(
         ibis.ifelse(blank, ibis.null("string"), value), [Rule(asked.name, wrong, value, asked.column.expected)], mended
@@ -370,6 +383,8 @@ def in_words(remedy: str, shown: str | None, kind: str) -> str:
         return "Write it with a decimal point, and without a separator of thousands"
     if kind == "number" and word.lower() in UNKNOWN:
         return "Leave the field empty where it is unknown"
+    if kind == "json" and word.startswith("{'"):
+        return "Write it as JSON, with json.dumps"
     if not remedy.startswith(UNIT):
         return remedy
     call, found = remedy.removeprefix(UNIT).strip(), _unit(shown)

@@ -352,15 +352,15 @@ def json_text(value: ir.Value):
     return value.cast("json").cast("string")
 
 
-def is_json_object(text: ir.StringValue):
-    """Whether a text holds a JSON object (on engines other than DuckDB: whether it looks like one)."""
+def is_json(text: ir.StringValue, kind: str = "OBJECT"):
+    """Whether a text holds a JSON object, or an ARRAY (on engines other than DuckDB: whether it looks like one)."""
     import ibis
 
     if name(text) != "duckdb":
-        return text.re_search(r"^\s*\{.*\}\s*$")
+        return text.re_search(r"^\s*\{.*\}\s*$" if kind == "OBJECT" else r"^\s*\[.*\]\s*$")
     valid = _builtin("json_valid", ("string",), "boolean")(text)
-    kind = _builtin("json_type", ("string",), "string")(text)
-    return ibis.ifelse(valid, kind == "OBJECT", False)
+    found = _builtin("json_type", ("string",), "string")(text)
+    return ibis.ifelse(valid, found == kind, False)
 
 
 def json_values_outside(text: ir.StringValue, low, high):
@@ -369,7 +369,7 @@ def json_values_outside(text: ir.StringValue, low, high):
 
     if name(text) != "duckdb":
         return None
-    safe = ibis.ifelse(is_json_object(text), text, ibis.null("string"))
+    safe = ibis.ifelse(is_json(text), text, ibis.null("string"))
     numbers = safe.cast("json").try_cast("map<string, float64>")
     values = numbers.values()
     unreadable = safe.notnull() & (numbers.isnull() | safe.re_search(r':\s*["\[{tf]'))

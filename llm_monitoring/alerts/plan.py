@@ -154,6 +154,14 @@ class SlicesPlan(_Section):
         return self
 
 
+class IncidentPlan(_Section):
+    """What the incident stages take for granted before they look."""
+
+    incidents_per_month: float = Field(
+        default=1.0, gt=0, description="how often something breaks; the stages weigh chance against it"
+    )
+
+
 class WatchPlan(_Section):
     """How often `watch` looks, and what it does beside telling. No key of it moves an alert."""
 
@@ -213,6 +221,7 @@ class Plan(_Section):
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
     slices: SlicesPlan = SlicesPlan()
+    incident: IncidentPlan = IncidentPlan()
     watch: WatchPlan = WatchPlan()
     sinks: list[SinkPlan] = Field(default=[], description="Where watch tells alerts, one table for each place.")
     measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")

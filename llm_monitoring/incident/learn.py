@@ -93,10 +93,9 @@ class LearnResult(Result):
         """How many of the cases somebody has read."""
         from llm_monitoring.incident import drawing
 
-        read = sum(bool(example["reviewed"]) for example in self.examples)
-        return drawing.progress(
-            read, len(self.examples), f"{read} of {len(self.examples)} cases shown were read by a person", ax
-        )
+        read, shown = sum(bool(example["reviewed"]) for example in self.examples), len(self.examples)
+        words = f"{read} of {shown} cases shown were read by a person" if shown else "no case to read"
+        return drawing.progress(read, shown, words, ax)
 
 
 def learn(

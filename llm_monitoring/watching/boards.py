@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.errors import LogError
 from llm_monitoring.watching.looking import Source
 from llm_monitoring.watching.outside import marks
 from llm_monitoring.watching.showing import Collector, MetricsPage
@@ -51,7 +52,10 @@ class Boards:
         shown = [board for board in self.all if isinstance(board, Collector) or board.server is not None]
         said = [f"{board.shown} is shown by a running watch only" for board in self.all if board not in shown]
         if shown and readable:
-            self._measure()
+            try:
+                self._measure()
+            except (LogError, OSError) as error:
+                said.append(f"the numbers stand as they were: {error}")
         for board in shown:
             wanted = board.wanted
             gauges = self._measured[1] if self._measured and board.takes("infrastructure") else []

@@ -24,7 +24,7 @@ from llm_monitoring.watching.events import FIRED, REOPENED, changes
 from llm_monitoring.watching.looking import LAYERS, Look, Source, look
 from llm_monitoring.watching.messages import Where
 from llm_monitoring.watching.sinks import Sink, sinks_of
-from llm_monitoring.watching.state import Event, State
+from llm_monitoring.watching.state import Event, Known, State
 from llm_monitoring.wording import lasting, moment
 
 CALLER = "caller"  # who gets the events of a plan without sinks
@@ -157,6 +157,8 @@ class Guard:
                 self.state.remember(change.found_as, change.known)
                 for event in change.events:
                     new += self._owe(event)
+                if not change.events:
+                    new += self._owe_worse(known.get(change.found_as), change.known)
             for name, value in seen.alerts.attrs["facts"].items():
                 self.state.note(name, value)
             if end is not None:
@@ -169,6 +171,15 @@ class Guard:
         self.state.owe(event, wanted)
         if self.plan.watch.report and event.row["layer"] == "quality" and event.event in (FIRED, REOPENED):
             self.state.want_page(event.alert_id)
+        return bool(wanted)
+
+    def _owe_worse(self, before: Known | None, now: Known) -> bool:
+        """Owe an alert that became more severe to sinks that it was not severe enough for until now."""
+        if before is None or not now.told or now.over or now.held or now.row.get("silenced"):
+            return False
+        wanted = [sink.key for sink in self.sinks if sink.wants(now.row) and not sink.wants(before.row)]
+        if wanted:
+            self.state.owe(Event(0, now.alert_id, FIRED, None, now.row, now.row["fired_at"]), wanted)
         return bool(wanted)
 
     def _tell(self) -> list[Event]:

@@ -76,7 +76,7 @@ class State:
         self._base: sqlite3.Connection | None = None
 
     @contextmanager
-    def round(self, wait_s: float = 60.0) -> Iterator[None]:
+    def round(self, wait_s: float = 600.0) -> Iterator[None]:
         """Keep other rounds off this file for the time of one.
 
         Raises
