@@ -165,6 +165,13 @@ def judged_view(judgements: ir.Table, requests: ir.Table | None = None, more: It
         The judgements' columns, `timestamp` and `more` from the request (which must be in `requests`), `__lm_failed`,
         `__lm_flagged` (1, 0 or null), `__lm_weight` (one over the inclusion probability) and `__lm_session`.
     """
+    return judged_rows(judgements, requests, more, latest=True)
+
+
+def judged_rows(
+    judgements: ir.Table, requests: ir.Table | None = None, more: Iterable[str] = (), latest: bool = False
+) -> ir.Table:
+    """Every judgement with the columns of `judged_view`; with `latest` only the one that counts of each request and judge."""
     import ibis
 
     unsaid = judgements["quality_score"].isnull().ifelse("failed", "ok")
@@ -177,7 +184,7 @@ def judged_view(judgements: ir.Table, requests: ir.Table | None = None, more: It
         __lm_weight=1 / judgements["inclusion_probability"].fill_null(1.0),
         __lm_judge=judgements["judge_model"].fill_null(""),
     )
-    rows = _latest(rows, ["request_id", "__lm_judge"])
+    rows = _latest(rows, ["request_id", "__lm_judge"]) if latest else rows
     if requests is None:
         return rows
     wanted = [name for name in dict.fromkeys(["timestamp", "feature_id", *more]) if name in requests.columns]
@@ -187,6 +194,36 @@ def judged_view(judgements: ir.Table, requests: ir.Table | None = None, more: It
     right = requests.select(__lm_id=requests["request_id"], **taken)
     left = rows.drop(*[name for name in wanted if name in rows.columns])
     return left.inner_join(right, left["request_id"] == right["__lm_id"]).drop("__lm_id")
+
+
+def succession(rows: ir.Table, keys: list[str]) -> ir.Table:
+    """The judgements that counted of each request for a time, by the rule of `judged_view` as it stood at each moment.
+
+    Returns
+    -------
+    Ibis table
+        The rows with `__lm_known` and `__lm_replaced` (microseconds since 1970; null where nothing came after it).
+    """
+    import ibis
+
+    known = ibis.greatest(engines.microseconds(rows["judged_at"]), engines.microseconds(rows["timestamp"]))
+    rows = rows.mutate(__lm_known=known)
+    so_far = ibis.window(group_by=keys, order_by=_earliest(rows), preceding=None, following=0)
+    rows = rows.mutate(__lm_succeeded=(1 - rows["__lm_failed"]).sum().over(so_far))
+    rows = rows.filter((rows["__lm_failed"] == 0) | (rows["__lm_succeeded"] == 0))
+    after = rows["__lm_known"].lead().over(ibis.window(group_by=keys, order_by=_earliest(rows)))
+    return rows.mutate(__lm_replaced=after)
+
+
+def _earliest(rows: ir.Table) -> list[Any]:
+    """The order in which judgements of one request came; of several at one moment the one that counts is the last."""
+    return [
+        rows["__lm_known"],
+        rows["__lm_failed"].desc(),
+        rows["judged_at"],
+        rows["rubric_version"].asc(nulls_first=True),
+        rows["quality_score"].asc(nulls_first=True),
+    ]
 
 
 def _latest(rows: ir.Table, keys: list[str]) -> ir.Table:

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -290,6 +290,27 @@ def precision(when: ir.TimestampValue) -> int:
     return 1 if name(when) in {*_MICROSECONDS, "snowflake", "postgres", "trino"} else 1_000_000
 
 
+def quantiles(value: ir.NumericValue, shares: Sequence[float]):
+    """Exact quantiles by linear interpolation, as a list."""
+    import ibis
+
+    engine = name(value)
+    if engine in ("duckdb", "postgres", "pyspark", "databricks"):
+        return value.quantile(list(shares))
+    return ibis.array([quantile(value, share) for share in shares])
+
+
+def quantile(value: ir.NumericValue, share: float):
+    """One exact quantile by linear interpolation; of a sorted list on engines that know sketches alone."""
+    engine = name(value)
+    if engine in ("duckdb", "postgres", "pyspark", "databricks", "snowflake"):
+        return value.quantile(share)
+    ordered = value.collect().sort() if engine == "clickhouse" else value.collect(order_by=value)
+    place = (value.count() - 1) * share
+    below, above = (ordered[end.cast("int64")] for end in (place.floor(), place.ceil()))
+    return below + (above - below) * (place - place.floor())
+
+
 def total(value: ir.NumericValue):
     """The sum of a column in whole billionths, so that it is the same in every order: a parallel sum of doubles is not.
 
@@ -388,10 +409,20 @@ def buckets(rows: ir.Table, column: str) -> ir.Table:
 
 def _sha256(text: ir.StringValue):
     """The SHA-256 of a text's UTF-8 bytes: in hex, on PostgreSQL as bytes."""
-    if name(text) != "postgres":
-        return text.hexdigest("sha256")
-    raw = _builtin("convert_to", ("string", "string"), "binary")(text, "UTF8")
-    return _builtin("sha256", ("binary",), "binary")(raw)
+    engine, digest = name(text), _builtin("sha256", ("binary",), "binary")
+    if engine == "postgres":
+        return digest(_builtin("convert_to", ("string", "string"), "binary")(text, "UTF8"))
+    if engine == "snowflake":
+        return _builtin("sha2", ("string", "int32"), "string")(text, 256)
+    if engine == "bigquery":
+        return _builtin("to_hex", ("binary",), "string")(_builtin("sha256", ("string",), "binary")(text))
+    if engine == "trino":
+        raw = digest(_builtin("to_utf8", ("string",), "binary")(text))
+        return _builtin("to_hex", ("binary",), "string")(raw).lower()
+    if engine == "clickhouse":
+        raw = _builtin("SHA256", ("string",), "binary")(text)
+        return _builtin("hex", ("binary",), "string")(raw).lower()
+    return text.hexdigest("sha256")
 
 
 def _four_bytes(digest: ir.BinaryValue, i: int):
@@ -407,9 +438,11 @@ def _eight_digits(digest: ir.StringValue, i: int):
 
     digits = digest.substr(8 * i, 8)
     engine = name(digits)
-    if engine == "duckdb":
+    if engine in ("duckdb", "bigquery"):
         return (ibis.literal("0x") + digits).cast("int64")
-    if engine == "pyspark":
+    if engine == "trino":
+        return _builtin("from_base", ("string", "int32"), "int64")(digits, 16)
+    if engine in ("pyspark", "databricks"):
         return _builtin("conv", ("string", "int32", "int32"), "string")(digits, 16, 10).cast("int64")
     alphabet = ibis.literal("0123456789abcdef")
     places = [alphabet.find(digits.substr(k, 1)).cast("int32").cast("int64") * 16 ** (7 - k) for k in range(8)]

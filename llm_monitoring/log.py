@@ -246,6 +246,13 @@ class Log:
         return min((cut.end for cut in self._cuts), default=None)
 
     @property
+    def whole(self) -> Log:
+        """The log as it was opened, whatever this one was cut to."""
+        log = copy.copy(self)
+        log._cuts, log._frames = (), {}
+        return log
+
+    @property
     def opening(self) -> dict[str, Any]:
         """What opens the same log again: ``source`` and the options given; empty for a cut, a database and tables in memory."""
         if self._cuts or self._overlaid or self._folder is None:

@@ -62,11 +62,12 @@ class Overview:
             shown = [
                 f"{_short(row.feature_id)} {say.number(row.requests)}" for row in self.features.head(MOST).itertuples()
             ]
-            lines.append(f"  {len(self.features)} features: {_listed(shown, len(self.features))}")
+            word = "feature" if len(self.features) == 1 else "features"
+            lines.append(f"  {len(self.features)} {word}: {_listed(shown, len(self.features))}")
         for row in self.tables.itertuples():
             if row.table != "requests" or row.holds:
                 lines.append(f"  {row.table}: {say.number(row.rows)} rows" + (f", {row.holds}" if row.holds else ""))
-        return "\n".join(lines)
+        return "\n".join(lines).replace(say.NBSP, " ")
 
     def html(self) -> str:
         """The overview for a notebook, every text escaped."""

@@ -86,7 +86,7 @@ def _steps(rows: ir.Table, abandoned_if: Any) -> ir.Table:
     """Each request of a session with the next one, and whether its answer was a bad one to end with."""
     import ibis
 
-    slowest = rows.group_by("feature_id").aggregate(__lm_p95=rows["latency_ms"].quantile([0.95]))
+    slowest = rows.group_by("feature_id").aggregate(__lm_p95=engines.quantiles(rows["latency_ms"], [0.95]))
     slowest = slowest.select(__lm_of="feature_id", __lm_p95=slowest["__lm_p95"][0])
     joined = rows.left_join(slowest, rows["feature_id"] == slowest["__lm_of"])
     failed = (joined["__lm_error"] == 1).fill_null(False)
@@ -463,7 +463,7 @@ def _by_session(rows: ir.Table, by: list[str]) -> ir.Table:
     counted = {
         "session_count": sessions.count(),
         "__lm_requests": sessions["__lm_n"].sum(),
-        "__lm_lengths": sessions["__lm_minutes"].quantile([0.5]),
+        "__lm_lengths": engines.quantiles(sessions["__lm_minutes"], [0.5]),
         "__lm_single": (sessions["__lm_n"] == 1).sum(),
         "__lm_retries": sessions["__lm_retry"].sum(),
         "__lm_left": sessions["__lm_abandoned"].sum(),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ibis.backends import BaseBackend
 
 HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
+UNFINISHED = ".import-unfinished"  # stands in a folder while an import replaces the log in it
 UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
 
 
@@ -320,6 +321,9 @@ def _files(path: Path, mend: bool, partition_time: str | None) -> Found:
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
         return str(path), {schema.name: _table(schema, (path,), path.name, mend, partition_time)}, path.parent
+    if (path / UNFINISHED).exists():
+        words = "an import was stopped while it replaced this log; import it again with --force"
+        raise LogError(Fault(str(path), expected=words))
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]

@@ -9,23 +9,14 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers, windows
+from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.measurements import (
-    ENDS,
-    FEWEST,
-    KEYS,
-    SEASON,
-    WIDTHS,
-    Span,
-    all_features,
-    choose_windows,
-    hourly,
-    span_of,
-    to_windows,
-)
+from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, WIDTHS, all_features, hourly, to_windows
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
-from llm_monitoring.alerts.weekly import count_tests
-from llm_monitoring.charts.portfolio import ChartPortfolio, PortfolioResult
+from llm_monitoring.alerts.runs import MONTH, Run, joined, make_runs, run_all
+from llm_monitoring.alerts.scopes import FEWEST, Span, span_of
+from llm_monitoring.alerts.weekly import tests_of
+from llm_monitoring.charts.portfolio import PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson
@@ -38,7 +29,10 @@ if TYPE_CHECKING:
 
     from llm_monitoring.charts.result import ChartResult
 
-MONTH = pd.Timedelta("30D")
+NO_WAIT, LOOKS = (
+    pd.Timedelta(0),
+    (DAY, 7 * DAY),
+)  # after its first look a window of which something came late is looked at again
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,17 +45,26 @@ class PlanCharts(PortfolioResult):
         Baseline and watched time; None for a log without requests.
     windows : DataFrame
         `feature_id`, `metric`, `kind`, `low`, `high`, `window` (1h, 6h, 1d), `window_start`, `window_end`, `value`, `n`, `sd`,
-        `known_at`: baseline and watched windows of every chart.
+        `known_at`, `plain`: baseline and watched windows of every chart, as they were first looked at.
     fitted : dict
-        (feature_id, metric) -> the fitted ControlChart.
+        (feature_id, metric) -> the ControlChart as fitted last.
     measures : dict
         metric -> what it means.
+    runs : list of Run
+        Each chart from its baseline to the last window.
+    shares : dict
+        Chart or test -> false alarms a month that it may give.
+    later : list of DataFrame
+        The windows as looked at again, a day and a week later, of charts of which something came late.
     """
 
     span: Span | None = None
     windows: pd.DataFrame = field(default_factory=pd.DataFrame)
     fitted: dict[tuple[Any, Any], ControlChart] = field(default_factory=dict)
     measures: dict[str, Measure] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    shares: dict[tuple, float] = field(default_factory=dict)
+    later: list[pd.DataFrame] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -72,14 +75,13 @@ class PlanCharts(PortfolioResult):
         `feature_id`, `metric`, `layer`, `window_start`, `window_end`, `value`, `n`, `center`, `lower`, `upper` (null in
         the baseline), `alarm` and `baseline` (whether the limits were taken from this window).
         """
-        parts = [self._charted(key) for key in self.results]
+        parts = [self._charted(run) for run in self.runs if run.key in self.results]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(FRAME)).astype(FRAME)
 
-    def _charted(self, key: tuple) -> pd.DataFrame:
-        own, split = self.windows, self.span.split  # type: ignore[union-attr]
-        own = own[(own["feature_id"] == key[0]) & (own["metric"] == key[1]) & (own["window_start"] < split)]
-        watched = self.results[key].windows
-        table = pd.concat([own.assign(baseline=True), watched.assign(baseline=False)], ignore_index=True)
+    def _charted(self, run: Run) -> pd.DataFrame:
+        key, watched = run.key, self.results[run.key].windows
+        before = run.windows[run.windows["window_start"] < run.begin]
+        table = pd.concat([before.assign(baseline=True), watched.assign(baseline=False)], ignore_index=True)
         named = table.assign(feature_id=key[0], metric=key[1], layer=self.measures[key[1]].layer)
         return named.assign(alarm=named["alarm"].astype("boolean").fillna(False).astype(bool))[list(FRAME)].astype(
             FRAME
@@ -95,8 +97,11 @@ class PlanCharts(PortfolioResult):
             if (feature is None or key[0] == feature) and (metric is None or key[1] == metric)
         }
         if self.results and not chosen:
+            for place, name, asked in ((0, "feature", feature), (1, "metric", metric)):
+                if asked is not None:
+                    one_of(name, asked, sorted({str(key[place]) for key in self.results}))
             raise ConfigError(
-                f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are"
+                f"no chart of feature={feature!r} with metric={metric!r}; see .to_frame() for those there are"
             )
         if len(chosen) == 1:
             return next(iter(chosen.values())).plot(ax)
@@ -145,80 +150,129 @@ def control_charts(log: LogLike, plan: Plan | Any = None, until: Any = None) -> 
     plan = read_plan(plan)
     log = open_with(log, plan)
     log = log if until is None else log.until(until)
-    span = span_of(log, plan, log.known_until)
+    span = span_of(log, plan)
     if span is None:
-        return _join([], pd.DataFrame(columns=[*KEYS, "reason"]), plan, None, pd.DataFrame(), 1)
-    table, own = measured(log, plan, span), plan.own_measures(log)
-    found = chart_windows(table, plan, span, others=count_tests(log, plan))
-    return replace(found, measures={name: measure(name, own) for name in table["metric"].unique()})
+        return _nothing(plan)
+    return charted(log, plan, span)
 
 
-def chart_windows(table: pd.DataFrame, plan: Plan, span: Span, others: int = 0) -> PlanCharts:
-    """Fit a chart to the baseline of every feature and metric, and judge the windows after it.
-
-    Each of C charts gets arl0 = C * windows per month / budget, whatever its window's width; `others` is the number of
-    tests that are no charts but share the budget.
-    """
-    before = table[table["window_start"] < span.split]
-    usable = before.loc[before["value"].notna()].groupby(KEYS).size()
-    known = table.drop_duplicates(KEYS)[KEYS].itertuples(index=False, name=None)
-    short = [key for key in known if usable.get(key, 0) < FEWEST]
-    reason = f"fewer than {FEWEST} windows with a value in the baseline"
-    aside = pd.DataFrame([(*key, reason) for key in short], columns=[*KEYS, "reason"])
-    kept = table[~pd.MultiIndex.from_frame(table[KEYS]).isin(short)] if short else table
-    total = kept.drop_duplicates(KEYS).shape[0] + others
-    parts = []
-    for width in WIDTHS:
-        mine = kept[kept["window"] == width]
-        if mine.empty:
-            continue
-        share = mine.drop_duplicates(KEYS).shape[0] / total * plan.quality.false_alarms_per_month
-        portfolio = ChartPortfolio(false_alarms_per_month=share, season=SEASON[width])
-        columns = [*KEYS, "kind", *ENDS, "window_start", "window_end", "value", "n", "sd"]
-        early, late = (
-            mine.loc[part, columns] for part in (mine["window_start"] < span.split, mine["window_start"] >= span.split)
-        )
-        portfolio.fit(early)
-        parts.append((portfolio, portfolio.monitor(late)))
-    return _join(parts, aside, plan, span, table, total)
-
-
-def _join(
-    parts: list, aside: pd.DataFrame, plan: Plan, span: Span | None, table: pd.DataFrame, total: int
-) -> PlanCharts:
-    skipped = [frame for frame in (aside, *(result.not_charted for _, result in parts)) if len(frame)]
+def _nothing(plan: Plan) -> PlanCharts:
     budget = plan.quality.false_alarms_per_month
+    return PlanCharts({}, pd.DataFrame(columns=[*KEYS, "reason"]), budget, 30 / budget)
+
+
+def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
+    """Every chart of a log, fitted and run; each is settled by its own baseline and its day of beginning alone."""
+    own = plan.own_measures(log)
+    tallies = hourly(log, charted_measures(log, plan), own, plan.baseline.days or scoping.FIRST)
+    measures = {name: measure(name, own) for name in tallies["metric"].unique()}
+    tests = tests_of(log, plan, span)
+    if tallies.empty:
+        return replace(_nothing(plan), span=span, shares=scoping.shares(tests, plan))
+    scopes = _scopes(log, plan, tallies, measures)
+    table = windows_of(tallies, scopes, span.end)
+    scopes["begin"] = scoping.begins(table, scopes, plan)
+    first = scoping.founders(tallies, plan, span.split)
+    begun = {key: (when, key in first) for key, when in scopes["begin"].items() if pd.notna(when) or key in first}
+    shares = scoping.shares(begun | tests, plan)
+    runs = make_runs(table, scopes, shares, span.end, again=not scoping.fixed(plan))
+    aside = run_all(runs, span.end)
+    known = [(*key, _too_few(line, span)) for key, line in scopes.iterrows() if key not in {run.key for run in runs}]
+    skipped = [*known, *((*key, reason) for key, reason in aside)]
+    budget, running = plan.quality.false_alarms_per_month, [run for run in runs if run.stages]
     return PlanCharts(
-        results={key: one for _, result in parts for key, one in sorted(result.results.items(), key=str)},
-        not_charted=pd.concat(skipped, ignore_index=True) if skipped else aside,
+        results={run.key: joined(run) for run in running},
+        not_charted=pd.DataFrame(skipped, columns=[*KEYS, "reason"]),
         false_alarms_per_month=budget,
-        arl0=max(total, 1) * 30 / budget,
+        arl0=max(len(running) + len(tests), 1) * 30 / budget,
         span=span,
         windows=table,
-        fitted={key: chart for portfolio, _ in parts for key, chart in portfolio.charts_.items()},
+        fitted={run.key: run.stages[-1][0] for run in running},
+        measures=measures,
+        runs=running,
+        shares=shares,
+        later=_later_looks(tallies, scopes, table, span.end),
     )
 
 
-def measured(log: Log, plan: Plan, span: Span) -> pd.DataFrame:
-    """The closed windows of every feature and metric of the cost and quality layers, each in the width it fills."""
-    own = plan.own_measures(log)
-    tallies = hourly(log, charted_measures(log, plan), own)
-    layers = {name: _layer(measure(name, own), plan) for name in tallies["metric"].unique()}
-    needs = {
-        name: plan.quality.answers_per_window if measure(name, own).judged else layer.requests_per_window
-        for name, layer in layers.items()
-    }
-    charts_ = pd.MultiIndex.from_frame(tallies[KEYS].drop_duplicates()).sort_values()
-    metric = charts_.get_level_values("metric")
-    chosen = choose_windows(tallies, span, pd.Series(metric.map(needs), index=charts_, dtype=float))
-    fixed = pd.Series([layers[m].window for m in metric], index=charts_, dtype=object)
-    chosen = fixed.where(fixed != "auto", chosen)
-    width = chosen.reindex(pd.MultiIndex.from_frame(tallies[KEYS])).to_numpy()
-    parts = [to_windows(tallies[width == w], w, span).assign(window=w) for w in WIDTHS if (width == w).any()]
-    columns = [*KEYS, "kind", *ENDS, "window", "window_start", "window_end", "value", "n", "sd", "known_at"]
+def _scopes(log: Log, plan: Plan, tallies: pd.DataFrame, measures: dict[str, Measure]) -> pd.DataFrame:
+    """By (feature_id, metric): `start`, `fit_end`, `window`, `settle`."""
+    of = {name: each.of for name, each in measures.items()}
+    found = scoping.baselines(scoping.first_values(tallies, of), plan)
+    metric = found.index.get_level_values("metric")
+    found["enough"] = [_enough(measures[name], plan) for name in metric]
+    fixed = pd.Series([_layer(measures[name], plan).window for name in metric], index=found.index, dtype=object)
+    found["window"] = fixed.where(fixed != "auto", scoping.widths(tallies, found))
+    found["settle"] = _settles(log, plan, found, of)
+    return found
+
+
+def _enough(each: Measure, plan: Plan) -> float:
+    return plan.quality.answers_per_window if each.judged else _layer(each, plan).requests_per_window
+
+
+def _settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> pd.Series:
+    """How long after its end a window is looked at: 0 for what is known with the request."""
+    asked = plan.quality.settle
+    if isinstance(asked, str):
+        waits = {"judgements": windows.width(asked), "signals": windows.width(asked)}
+    found = scoping.delays(log) if not isinstance(asked, str) else None
+    out = []
+    for (feature, metric), line in scopes.iterrows():  # type: ignore[misc]
+        table = "signals" if of[metric] == "thumbs" else of[metric]
+        if table not in ("judgements", "signals"):
+            out.append(pd.Timedelta(0))
+        elif found is None:
+            out.append(waits[table])
+        else:
+            out.append(
+                scoping.usual_delay(found, table, feature, line["start"], line["fit_end"], asked)  # type: ignore[arg-type]
+            )
+    return pd.Series(out, index=scopes.index, dtype="timedelta64[us]")
+
+
+def signal_delays(log: Log, plan: Plan, tallies: pd.DataFrame) -> dict[str, pd.Timedelta]:
+    """Per feature, how long after the end of a week its signals are waited for."""
+    first = tallies[tallies["metric"] == "abandonment_rate"].groupby(KEYS)["hour"].min()
+    scopes = scoping.baselines(first, plan)
+    return {key[0]: wait for key, wait in _settles(log, plan, scopes, {"abandonment_rate": "signals"}).items()}
+
+
+def windows_of(
+    tallies: pd.DataFrame, scopes: pd.DataFrame, end: pd.Timestamp, wait: pd.Timedelta = NO_WAIT
+) -> pd.DataFrame:
+    """The windows of every chart, each in its width, looked at `wait` after it has settled."""
+    width = scopes["window"].reindex(pd.MultiIndex.from_frame(tallies[KEYS])).to_numpy()
+    lines = scopes.reset_index()
+    parts = [
+        to_windows(tallies[width == w], w, lines[lines["window"] == w], end, wait).assign(window=w)
+        for w in WIDTHS
+        if (width == w).any()
+    ]
+    columns = [*KEYS, "kind", *ENDS, "window", "window_start", "window_end", "value", "n", "sd", "known_at", "plain",
+               "late"]  # fmt: skip
     full = [part for part in parts if len(part)]
     table = pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
     return table.sort_values([*KEYS, "window_start"], ignore_index=True)
+
+
+def _later_looks(tallies: pd.DataFrame, scopes: pd.DataFrame, table: pd.DataFrame, end: pd.Timestamp):
+    """The windows of charts of which something came between two looks, as they stood at the later one."""
+    found, before = [], pd.Timedelta(0)
+    for wait in LOOKS:
+        came = table[(table["late"] > before) & (table["late"] <= wait)] if len(table) else table
+        keys = pd.MultiIndex.from_frame(came[KEYS]).unique()
+        if len(keys):
+            mine = tallies[pd.MultiIndex.from_frame(tallies[KEYS]).isin(keys)]
+            found.append(windows_of(mine, scopes[scopes.index.isin(keys)], end, wait))
+    return found
+
+
+def _too_few(line: pd.Series, span: Span) -> str:
+    days = (span.end - line["start"]) / DAY
+    if pd.notna(line["begin"]) or days < scoping.FIRST:
+        return f"{max(days, 0):.0f} days of history"
+    return f"fewer than {FEWEST} windows with a value in the baseline"
 
 
 def _layer(each: Measure, plan: Plan):
@@ -236,36 +290,49 @@ def charted_measures(log: Log, plan: Plan) -> list[Measure]:
     return [*(measure(name) for name in dict.fromkeys([*cost, *quality])), *mine]
 
 
-def chart_events(charted: PlanCharts) -> list[Alert]:
+def chart_events(found: PlanCharts) -> list[Alert]:
     """What alarmed, each event as it was known when it fired: nothing in it uses a later window."""
     events: list[Alert] = []
-    for key, result in charted.results.items():
-        for alarm in result.alarms.itertuples():
-            events.append(_event(charted, key, alarm))
+    for run in found.runs:
+        events += _events(found, run, run.windows)
+    for table in found.later:
+        groups = dict(list(table.groupby(KEYS, sort=False)))
+        events += [event for run in found.runs if run.key in groups for event in _events(found, run, groups[run.key])]
     return events
 
 
-def _event(charted: PlanCharts, key: tuple, alarm: Any) -> Alert:
-    rows = charted.windows
-    own = rows[(rows["feature_id"] == key[0]) & (rows["metric"] == key[1])]
-    stream = own[(own["window_start"] >= charted.span.split) & (own["window_start"] <= alarm.first_window)]  # type: ignore[union-attr]
-    columns = ["window_start", "window_end", "value", "n", "sd"]
-    then = charted.fitted[key].monitor(stream[columns])
+def _events(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
+    """The alarms of a chart over its windows as they stood at one look."""
+    first = table is run.windows
+    looked = run if first else replace(run, windows=table.reset_index(drop=True))
+    events = []
+    for number, (chart, since, before) in enumerate(run.stages):
+        stream = looked.stream(since, before)
+        if stream.empty:
+            continue
+        alarms = (run.results[number] if first else chart.monitor(stream, at_once=True)).alarms
+        events += [_event(found, looked, chart, stream, alarm) for alarm in alarms.itertuples()]
+    return events
+
+
+def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFrame, alarm: Any) -> Alert:
+    then = chart.monitor(stream[stream["window_start"] <= alarm.first_window], at_once=True)
     first, center = then.alarms.iloc[-1], then.to_frame()["center"].iloc[-1]
-    since = stream[(stream["window_start"] >= first["change_start"]) & stream["value"].notna()]
-    value, low, high = _mean(since, own["kind"].iloc[0])
-    width = windows.width(own["window"].iloc[0])
+    rows = run.windows[run.windows["window_start"] <= alarm.first_window]
+    since = rows[(rows["window_start"] >= first["change_start"]) & rows["value"].notna()]
+    value, low, high = _mean(since, run.kind)
+    each = found.measures[run.key[1]]
     return Alert(
-        layer=charted.measures[key[1]].layer,
-        metric=key[1],
-        measure=charted.measures[key[1]],
+        layer=each.layer,
+        metric=run.key[1],
+        measure=each,
         rule="chart",
-        feature_id=key[0],
-        fired_at=stream["known_at"].iloc[-1],
-        window_start=stream["window_start"].iloc[-1],
+        feature_id=run.key[0],
+        fired_at=rows["known_at"].iloc[-1],
+        window_start=rows["window_start"].iloc[-1],
         began=first["change_start"],
         began_low=first["change_low"],
-        began_by=first["change_high"] + width,
+        began_by=first["change_high"] + windows.width(run.width),
         ended=alarm.end,
         value=value,
         expected=float(center),
@@ -273,7 +340,7 @@ def _event(charted: PlanCharts, key: tuple, alarm: Any) -> Alert:
         high=high,
         direction=alarm.direction,
         n=round(since["n"].sum()),
-        designed_false_alarms_per_month=MONTH / width / float(then.arl0),
+        designed_false_alarms_per_month=MONTH / windows.width(run.width) / run.arl0,
     )
 
 
@@ -330,68 +397,71 @@ def chart_of(
     if span is None:
         return None
     own = plan.own_measures(log)
-    found = _windows_of(log, measure(alert_metric, own), own, feature_id, span, window)
-    if found is None:
+    table = _windows_of(log, measure(alert_metric, own), own, feature_id, plan, span, window)
+    if table is None or table.empty:
         return None
-    table, kind = found
-    early, late = table[table["window_start"] < span.split], table[table["window_start"] >= span.split]
-    if early["value"].notna().sum() < FEWEST or late.empty:
+    start, fit_end = table["start"].iloc[0], table["fit_end"].iloc[0]
+    rate = false_alarms_per_month or plan.quality.false_alarms_per_month / max(len(charted(log, plan, span).shares), 1)
+    again = None if scoping.fixed(plan) else fit_end + (scoping.AGAIN - scoping.FIRST) * DAY
+    run = Run((feature_id, alert_metric), table[table["window_start"] >= start], window, fit_end, fit_end,
+              table["known_at"].iloc[0] - table["window_end"].iloc[0], rate, again)  # fmt: skip
+    if run.baseline(fit_end)["value"].notna().sum() < FEWEST or run.stream(fit_end, None).empty:
         return None
-    rate = false_alarms_per_month or plan.quality.false_alarms_per_month / charts_of_plan(log, plan, span)
-    arl0 = max(MONTH / windows.width(window) / rate, 1.01)
-    low, high = (float(early[end].iloc[0]) if end in early and early[end].notna().any() else None for end in ENDS)
-    try:
-        result = ControlChart(kind=kind, arl0=arl0, season=SEASON[window], low=low, high=high).fit(early).monitor(late)
-    except ConfigError:
-        return None
-    return _after_baseline(result, early)
+    run_all([run], span.end)
+    return _after_baseline(joined(run), run.baseline(fit_end)) if run.stages else None
 
 
 def _after_baseline(result: ChartResult, early: pd.DataFrame) -> ChartResult:
     """The result with the windows of the baseline in front of those watched, without limits and alarms."""
     shown = result.windows
-    before = early[["window_start", "window_end", "value", "n"]].assign(center=shown["center"].mean(), alarm=False)
+    before = early[["window_start", "window_end", "value", "n"]].assign(center=shown["center"].iloc[0], alarm=False)
     return replace(result, windows=pd.concat([before, shown], ignore_index=True)[shown.columns])
 
 
-def charts_of_plan(log: Log, plan: Plan, span: Span) -> int:
-    """How many charts and tests share the budget of a plan on a log."""
-    table = measured(log, plan, span)
-    before = table[(table["window_start"] < span.split) & table["value"].notna()]
-    return max(int((before.groupby(KEYS).size() >= FEWEST).sum()) + count_tests(log, plan), 1)
-
-
 def _windows_of(
-    log: Log, each: Measure, own: tuple[Measure, ...], feature: str | None, span: Span, window: str
-) -> tuple[pd.DataFrame, str] | None:
+    log: Log, each: Measure, own: tuple[Measure, ...], feature: str | None, plan: Plan, span: Span, window: str
+) -> pd.DataFrame | None:
+    """The windows of one metric of one feature, or of all together, with `start`, `fit_end` of the baseline."""
     if each.of not in ("requests", "judgements", "signals", "thumbs"):
         return None
-    if each.quantile is not None:
-        return _quantile_windows(log, each.name, feature, span, window), "positive"
-    if each.total:
-        return _sum_windows(log, each, feature, span, window)
-    tallies = hourly(log, [replace(each, name=each.name.split("[")[0])], own)
+    if each.quantile is not None or each.total:
+        table = (_quantile_windows if each.quantile is not None else _sum_windows)(log, each, feature, span, window)
+        return None if table.empty else _with_scope(table, plan)
+    tallies = hourly(log, [replace(each, name=each.name.split("[")[0])], own, plan.baseline.days or scoping.FIRST)
     mine = tallies[tallies["metric"] == each.name]
-    mine = all_features(mine) if feature is None else mine[mine["feature_id"] == feature]
-    return None if mine.empty else (to_windows(mine, window, span), mine["kind"].iloc[0])
+    mine = all_features(mine).assign(feature_id="") if feature is None else mine[mine["feature_id"] == feature]
+    if mine.empty:
+        return None
+    scopes = scoping.baselines(scoping.first_values(mine, {each.name: each.of}), plan).assign(window=window)
+    scopes["settle"] = _settles(log, plan, scopes, {each.name: each.of})
+    table = windows_of(mine, scopes, span.end)
+    return table.assign(start=scopes["start"].iloc[0], fit_end=scopes["fit_end"].iloc[0])
 
 
-def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, window: str):
+def _with_scope(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    scope = scoping.baselines(table["window_start"].iloc[:1], plan).iloc[0]
+    return table.assign(
+        known_at=table["window_end"], low=np.nan, high=np.nan, start=scope["start"], fit_end=scope["fit_end"]
+    )
+
+
+def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, window: str) -> pd.DataFrame:
     """Windows of a total: requests, or money spent."""
     kind = "count" if each.name == "request_count" else "positive"
-    table = window_metrics(log, window, ["feature_id"] if feature is not None else [], fill=True)
-    own = table if feature is None else table[table["feature_id"] == feature]
-    own = own[(own["window_start"] >= span.start) & (own["window_end"] <= span.end)]
+    own = _whole_windows(log, feature, span, window)
     value = own[each.name].astype(float)
     value = value if kind == "count" else value.where(value > 0)
-    out = own[["window_start", "window_end"]].assign(value=value, n=np.nan, sd=np.nan)
-    return out.reset_index(drop=True), kind
+    return own[["window_start", "window_end"]].assign(value=value, n=np.nan, sd=np.nan, kind=kind)
 
 
-def _quantile_windows(log: Log, metric: str, feature: str | None, span: Span, window: str) -> pd.DataFrame:
+def _whole_windows(log: Log, feature: str | None, span: Span, window: str) -> pd.DataFrame:
     table = window_metrics(log, window, ["feature_id"] if feature is not None else [], fill=True)
     own = table if feature is None else table[table["feature_id"] == feature]
-    own = own[(own["window_start"] >= span.start) & (own["window_end"] <= span.end)]
-    value = own[metric].where(own[metric] > 0)
-    out = own[["window_start", "window_end"]].assign(value=value, n=own["n_latency"].where(value.notna(), 0), sd=np.nan)
-    return out.reset_index(drop=True)
+    return own[(own["window_start"] >= span.start) & (own["window_end"] <= span.end)].reset_index(drop=True)
+
+
+def _quantile_windows(log: Log, each: Measure, feature: str | None, span: Span, window: str) -> pd.DataFrame:
+    own = _whole_windows(log, feature, span, window)
+    value = own[each.name].where(own[each.name] > 0)
+    n = own["n_latency"].where(value.notna(), 0)
+    return own[["window_start", "window_end"]].assign(value=value, n=n, sd=np.nan, kind="positive")

@@ -8,14 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from llm_monitoring import engines
 from llm_monitoring.alerts.alert import Alert, read_alert
-from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts
+from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts, signal_delays
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
-from llm_monitoring.alerts.measurements import hourly, span_of
+from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
+from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
@@ -62,21 +64,28 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
     log = open_with(log, plan)
     log.validate()
     log = log if until is None else log.until(until)
-    span = span_of(log, plan, log.known_until)
+    return with_charts(log, plan)[0]
+
+
+def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
+    """The alerts of an open log, and the charts behind them."""
+    found = control_charts(log, plan)
+    span = found.span
     if span is None:
-        return alerts_table([], plan)
-    charted = control_charts(log, plan)
-    total = round(charted.arl0 * plan.quality.false_alarms_per_month / 30)
-    share = plan.quality.false_alarms_per_month / total
-    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(charted)]
+        return alerts_table([], plan), found
+    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found)]
     if plan.quality.enabled:
-        leaving = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
-        events += abandonment_events(leaving, plan, span)
-        events += drift_events(log, plan, span, share) if plan.quality.query_drift else []
-        events += probe_events(log, share) if plan.quality.probes else []
+        events += _leaving(log, plan, span)
+        events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
+        events += probe_events(log, span, found.shares) if plan.quality.probes else []
     table = alerts_table(events, plan, span.end)
-    table.attrs |= {"charts": total, "false_alarms_per_month": plan.quality.false_alarms_per_month}
-    return table
+    table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}
+    return table, found
+
+
+def _leaving(log: Log, plan: Plan, span: Span) -> list[Alert]:
+    tallies = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
+    return abandonment_events(tallies, plan, span, signal_delays(log, plan, tallies))
 
 
 def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, plan: Plan | Any = None) -> Alert:
@@ -89,9 +98,13 @@ def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, pla
     ConfigError
         The log has no alert of this id, or the row cannot be read; see `read_alert`.
     """
+    if not isinstance(log, Log):
+        raise ConfigError(f"log: {quote(log)}; expected what open_log gives, such as lm.open_log('sample_data')")
     plan = read_plan(plan)
     if not isinstance(alert, str):
-        return read_alert(alert, plan.own_measures(log))
+        read = read_alert(alert, plan.own_measures(log))
+        _check_feature(log, read.feature_id)
+        return read
     found = checked(log, plan)
     mine = found[found["alert_id"] == alert]
     if mine.empty:
@@ -99,6 +112,18 @@ def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, pla
         listed = ", ".join(repr(each) for each in near) or "none"
         raise ConfigError(f"alert {quote(alert)}: the log has no such alert; it has {listed}")
     return read_alert(mine.iloc[0], plan.own_measures(log))
+
+
+def _check_feature(log: Log, feature: str | None) -> None:
+    """Refuse a feature of which the log holds no request: a stage would have nothing to compare."""
+    requests = log.table("requests")
+    if feature is None or engines.run(requests.filter(requests["feature_id"] == feature).limit(1)).num_rows:
+        return
+    one_of(
+        "alert feature_id",
+        feature,
+        sorted(engines.run(requests.select("feature_id").distinct())["feature_id"].to_pylist()),
+    )
 
 
 def checked(log: Log, plan: Plan) -> pd.DataFrame:
@@ -109,12 +134,12 @@ def checked(log: Log, plan: Plan) -> pd.DataFrame:
     return log.checked[key]
 
 
-def detectable(charted: PlanCharts) -> str:
+def detectable(found: PlanCharts) -> str:
     """How many charts watched how long, and which fall of quality they would have seen: for a log without alerts.
 
     Parameters
     ----------
-    charted : PlanCharts
+    found : PlanCharts
         As `control_charts` gives it.
 
     Returns
@@ -122,15 +147,15 @@ def detectable(charted: PlanCharts) -> str:
     str
         One sentence.
     """
-    if charted.span is None:
+    if found.span is None:
         return "No chart: the log holds no request."
-    days = (charted.span.end - charted.span.split) / pd.Timedelta("1D")
+    days = (found.span.end - found.span.split) / pd.Timedelta("1D")
     falls = {
         feature: result.detectable
-        for (feature, metric), result in charted.results.items()
+        for (feature, metric), result in found.results.items()
         if metric == "mean_quality" and result.detectable is not None
     }
-    sizes = f"{number(len(charted.results))}{NBSP}charts over {number(max(days, 0))}{NBSP}days after the baseline"
+    sizes = f"{number(len(found.results))}{NBSP}charts over {number(max(days, 0))}{NBSP}days after the baseline"
     if not falls:
         return f"{sizes}; no judged answers are charted, so nothing is said about quality."
     best, worst = min(falls, key=falls.__getitem__), max(falls, key=falls.__getitem__)

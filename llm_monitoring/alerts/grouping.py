@@ -41,32 +41,33 @@ def severity(event: Alert, plan: Plan) -> str:
     return "critical" if change >= limit else "warning"
 
 
-def alerts_table(events: Iterable[Alert], plan: Plan, log_end: pd.Timestamp | None = None) -> pd.DataFrame:
+def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None = None) -> pd.DataFrame:
     """One row per cause and feature: the most telling metric, the others named in its message.
 
     Parameters
     ----------
     events : iterable of Alert
     plan : Plan
-    log_end : Timestamp, optional
-        How far the log reaches, to tell what is over.
+    end : Timestamp, optional
+        The last moment known: what is told later is left out, and what is over by then has ended.
 
     Returns
     -------
     DataFrame
         The columns of `COLUMNS`, most severe first, then earliest. `attrs["ended"]` says of each id when it ended, None
-        where it is still open at `log_end`.
+        where it is still open at `end`.
     """
-    groups = same_cause(events, plan.quality.same_cause_days)
-    rows = [{name: getattr(row, name) for name in COLUMNS} for row in (_row(group, plan) for group in groups)]
-    ended = [_ended(group, log_end) for group in groups]
+    groups = same_cause(events, plan.quality.same_cause_days, end)
+    told = _distinct_ids([_row(group, plan) for group in groups])
+    rows = [{name: getattr(row, name) for name in COLUMNS} for row in told]
+    ended = [_ended(group, end) for group in groups]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: TEXT if kind == "str" else kind for name, kind in COLUMNS.items()})
     order = table.assign(
         severity=table["severity"].map({name: rank for rank, name in enumerate(SEVERITIES)}),
         feature_id=table["feature_id"].fillna(""),
     ).sort_values(["severity", "fired_at", "feature_id", "metric"], kind="stable")
-    table = _distinct_ids(table.loc[order.index].reset_index(drop=True))
+    table = table.loc[order.index].reset_index(drop=True)
     table.attrs["ended"] = {name: ended[at] for name, at in zip(table["alert_id"], order.index)}
     return table
 
@@ -76,24 +77,30 @@ def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
     ends = []
     for alert in group:
         charted = alert.rule == "chart" or (alert.rule == "limit" and alert.layer == "infrastructure")
-        if log_end is None or not charted or alert.ended + 2 * (alert.fired_at - alert.window_start) > log_end:
+        if log_end is None or alert.window_start is None or not charted:
+            return None
+        if alert.ended + 2 * (alert.fired_at - alert.window_start) > log_end:
             return None
         ends.append(alert.ended)
     return iso(max(ends))
 
 
-def same_cause(events: Iterable[Alert], days: float) -> list[list[Alert]]:
+def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = None) -> list[list[Alert]]:
     """Events grouped by cause: of one feature, and begun at the same time as far as the data can tell.
 
     Infrastructure keeps to itself, charts of cost and quality go together. Two events are of one cause where the
     intervals of their beginnings come within `days` of each other; or where they are the same metric in the same
-    direction, the later one fired within `days` of the end of the earlier.
+    direction, the later one fired within `days` of the end of the earlier. Events are taken in the order in which they
+    fire, so that later ones never change a group but by joining it. What got better is told `days` later: by then it is
+    known whether something got worse beside it, and then it is no alert of its own.
     """
     near = pd.Timedelta(days=days)
     groups: list[list[Alert]] = []
-    for event in sorted(events, key=lambda e: (e.fired_at, e.feature_id or "", e.metric, e.direction)):
+    told = [event if event.harmful else replace(event, fired_at=event.fired_at + near) for event in events]
+    told = [event for event in told if end is None or event.fired_at <= end]
+    for event in sorted(told, key=lambda e: (e.fired_at, *_telling(e), e.feature_id or "")):
         home = next((group for group in groups if any(_same(event, other, near) for other in group)), None)
-        if home is None:
+        if home is None or (event.harmful and not home[0].harmful):
             groups.append([event])
         else:
             home.append(event)
@@ -125,7 +132,8 @@ def _telling(event: Alert) -> tuple:
 
 
 def _row(group: list[Alert], plan: Plan) -> Alert:
-    first = min(group, key=_telling)
+    """The alert of a group: that which fired first, of several at that moment the most telling."""
+    first = group[0]
     harmful = [alert for alert in group if alert.harmful]
     worst = min((severity(alert, plan) for alert in group), key=SEVERITIES.index)
     others = {(a.metric, a.direction): f"{a.measure.words} {a.direction}" for a in group}
@@ -172,9 +180,11 @@ def _safe(text: str | None) -> str:
     return f"{plain}.{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
-def _distinct_ids(table: pd.DataFrame) -> pd.DataFrame:
-    twice = table["alert_id"].duplicated(keep=False)
-    table.loc[twice, "alert_id"] += table["fired_at"][twice].dt.strftime("-%H%M")
-    again = table.groupby("alert_id").cumcount()
-    table.loc[again > 0, "alert_id"] += "-" + (again[again > 0] + 1).astype(str)
-    return table
+def _distinct_ids(rows: list[Alert]) -> list[Alert]:
+    """Rows in the order in which they fired; of two with one name the later is number 2."""
+    seen: dict[str, int] = {}
+    out = []
+    for row in rows:
+        seen[str(row.alert_id)] = number_ = seen.get(str(row.alert_id), 0) + 1
+        out.append(row if number_ == 1 else replace(row, alert_id=f"{row.alert_id}-{number_}"))
+    return out

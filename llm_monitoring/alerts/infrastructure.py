@@ -7,6 +7,7 @@ count for volume. So one error of two requests never alarms.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,8 @@ from scipy import stats
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
-from llm_monitoring.alerts.measurements import Span
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.scopes import Span, baselines
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, amount, moment, number, span
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 QUANTILES = {"latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
 MONTH = pd.Timedelta("30D")
-WEEK = pd.Timedelta("7D")
+WEEK, DAY = pd.Timedelta("7D"), pd.Timedelta("1D")
 
 
 def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
@@ -47,18 +48,39 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
     """
     if not plan.infrastructure.enabled:
         return []
-    limits = _limits(log, plan, span_)
+    scopes = _scopes(log, plan)
+    limits = _limits(log, plan, scopes)
     counts = _counts(log, plan, limits)
     events: list[Alert] = []
     for feature, own in counts.groupby("feature_id", sort=True):
-        width = _width(own, plan, span_)
-        table = _merged(own, width, span_)
-        limit = dict(limits.loc[str(feature)])
-        for metric, over, clear, seen in _judged(table, plan, span_, limit):
-            for first, fired, last in stretches(over, clear, seen, plan.infrastructure.for_windows):
-                rows = table.iloc[first : fired + 1]
-                events.append(_event(log, plan, str(feature), metric, rows, table.iloc[last], limit, width))
+        start, fit_end = scopes.loc[feature]
+        first_day = start + DAY
+        early = Stage(start, fit_end, _width(own, plan, start, first_day), first_day)
+        later = Stage(fit_end, None, _width(own, plan, start, fit_end), fit_end)
+        for stage in (early, later):
+            table = _merged(own, stage, start, span_)
+            limit = dict(limits.loc[str(feature)])
+            for metric, over, clear, seen in _judged(table, plan, stage, limit):
+                for first, fired, last in stretches(over, clear, seen, plan.infrastructure.for_windows):
+                    events.append(_event(log, plan, str(feature), metric, table, (first, fired, last), limit, stage))
     return events
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Windows of one width: until the baseline is over those of the first day, then those that the baseline fills."""
+
+    since: pd.Timestamp
+    before: pd.Timestamp | None
+    width: str
+    known: pd.Timestamp
+
+
+def _scopes(log: Log, plan: Plan) -> pd.DataFrame:
+    """By feature the first day and the end of its baseline."""
+    rows = log.table("requests")
+    found = engines.run(rows.group_by("feature_id").aggregate(first=rows["timestamp"].min())).to_pandas()
+    return baselines(found.set_index("feature_id")["first"], plan)
 
 
 def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int) -> list[tuple[int, int, int]]:
@@ -91,15 +113,21 @@ def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int
     return [*found, (first, fired, last)] if fired >= 0 else found
 
 
-def _limits(log: Log, plan: Plan, span_: Span) -> pd.DataFrame:
+def _limits(log: Log, plan: Plan, scopes: pd.DataFrame) -> pd.DataFrame:
     """Per feature: usual error rate and latency of the baseline, and the limits on latency; NaN where not known."""
+    import ibis
+    import pyarrow as pa
+
     rows = answers.view_of(log, "requests")
-    before = rows.filter(rows.timestamp >= span_.start, rows.timestamp < span_.split)
-    asked = {metric: before.latency_ms.quantile(share) for metric, share in QUANTILES.items()}
+    micro = scopes.apply(lambda column: column.map(lambda at: at.value // 1000)).reset_index()
+    joined = rows.join(ibis.memtable(pa.Table.from_pandas(micro, preserve_index=False)), "feature_id")
+    at = engines.microseconds(joined["timestamp"])
+    before = joined.filter(at >= joined["start"], at < joined["fit_end"])
+    asked = {metric: engines.quantile(before.latency_ms, share) for metric, share in QUANTILES.items()}
     usual = engines.run(
         before.group_by("feature_id").aggregate(error_rate=before["__lm_error"].cast("float64").mean(), **asked)
     ).to_pandas()
-    features = engines.run(rows.select("feature_id").distinct()).to_pandas()
+    features = scopes.reset_index()[["feature_id"]]
     table = features.merge(usual, how="left", on="feature_id").set_index("feature_id").astype(float)
     settings = plan.infrastructure
     for metric in QUANTILES:
@@ -132,39 +160,42 @@ def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _width(own: pd.DataFrame, plan: Plan, span_: Span) -> str:
+def _width(own: pd.DataFrame, plan: Plan, start: pd.Timestamp, end: pd.Timestamp) -> str:
     """The plan's window, or the shortest of 1 h, 6 h, 1 d above it that most often holds enough requests."""
-    before = own[(own["window_start"] >= span_.start) & (own["window_start"] < span_.split)]
+    before = own[(own["window_start"] >= start) & (own["window_start"] < end)]
     shortest = plan.infrastructure.window
     choices = [shortest, *(w for w in ("1h", "6h", "1d") if windows.width(w) > windows.width(shortest))]
     for width in choices[:-1]:
         filled = before.groupby(windows.floor(before["window_start"], width))["requests"].sum()
         enough = (filled >= plan.infrastructure.min_requests).sum()
-        if enough > 0.5 * ((span_.split - span_.start) / windows.width(width)):
+        if enough > 0.5 * ((end - start) / windows.width(width)):
             return width
     return choices[-1]
 
 
-def _merged(own: pd.DataFrame, width: str, span_: Span) -> pd.DataFrame:
-    """The counts of all closed windows of one feature, empty ones included."""
-    step = windows.width(width)
+def _merged(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: Span) -> pd.DataFrame:
+    """The counts of all closed windows of one feature from its start to the stage's end, empty ones included."""
+    step = windows.width(stage.width)
     numbers = ["requests", "known", "errors", "timed", *QUANTILES]
-    table = own.groupby(windows.floor(own["window_start"], width))[numbers].sum()
-    first = max(table.index.min(), span_.start) if len(table) else span_.start
-    last = windows.floor(pd.Series([span_.end]), width).iloc[0] - step
+    table = own.groupby(windows.floor(own["window_start"], stage.width))[numbers].sum()
+    first = windows.floor(pd.Series([start]), stage.width).iloc[0]
+    end = span_.asked if stage.before is None else min(span_.asked, stage.before)
+    last = windows.floor(pd.Series([end]), stage.width).iloc[0] - step
     table = table.reindex(pd.date_range(first, last, freq=step), fill_value=0)
     return table.rename_axis("window_start").reset_index()
 
 
-def _judged(table: pd.DataFrame, plan: Plan, span_: Span, limit: dict):
+def _judged(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict):
     """Per metric: which windows are over the limit, which are clearly under it, and which can be judged."""
     settings = plan.infrastructure
     tail, ease = (1 - settings.level) / 2, 1 - settings.hysteresis
-    watched = (table["window_start"] >= span_.split).to_numpy()
+    watched = (table["window_start"] >= stage.since).to_numpy()
     n, k = table["known"].to_numpy(), table["errors"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
-        seen = n >= settings.min_requests
+        seen = (n >= settings.min_requests) & watched
         yield "error_rate", seen & (_tail(k, n, settings.error_rate) < tail), k / n < ease * settings.error_rate, seen
+        if stage.before is not None:
+            return
         n = table["timed"].to_numpy()
         seen = (n >= settings.min_requests) & watched
         for metric, share in QUANTILES.items():
@@ -209,13 +240,22 @@ def usual_volume(table: pd.DataFrame, watched: np.ndarray, tail: float) -> tuple
 
 
 def _event(
-    log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, last: pd.Series, limit: dict, width: str
+    log: Log,
+    plan: Plan,
+    feature: str,
+    metric: str,
+    table: pd.DataFrame,
+    found: tuple[int, int, int],
+    limit: dict,
+    stage: Stage,
 ) -> Alert:
-    step = windows.width(width)
+    step, rows = windows.width(stage.width), table.iloc[found[0] : found[1] + 1]
     start, end = rows["window_start"].iloc[0], rows["window_start"].iloc[-1] + step
     settings = plan.infrastructure
-    found, threshold, expected = _level(log, plan, feature, metric, rows, limit, (start, end))
-    value, low, high, n = found
+    if stage.before is not None:  # nothing is usual yet but what came before
+        limit = limit | {"error_rate": _rate_before(table.iloc[: found[0]])}
+    level, threshold, expected = _level(log, plan, feature, metric, rows, limit, (start, end))
+    value, low, high, n = level
     direction = "down" if metric == "request_count" and value < expected else "up"
     unit, named = measure(metric).shown_in, measure(metric).words
     words = (
@@ -225,12 +265,17 @@ def _event(
     tail = (1 - settings.level) / 2
     standing = np.isfinite(expected) and not (value < threshold) and expected >= threshold
     return Alert(
-        metric, end, direction, feature, rows["window_start"].iloc[-1], layer="infrastructure", value=value,
-        expected=expected, low=low, high=high, n=n, rule="limit", limit=threshold, words=words,
+        metric, max(end, stage.known), direction, feature, rows["window_start"].iloc[-1], layer="infrastructure",
+        value=value, expected=expected, low=low, high=high, n=n, rule="limit", limit=threshold, words=words,
         kind="standing" if standing else "change", began=start, began_low=start, began_by=end,
-        ended=last["window_start"] + step,
+        ended=table["window_start"].iloc[found[2]] + step,
         designed_false_alarms_per_month=tail**settings.for_windows * (MONTH / step),
     )  # fmt: skip
+
+
+def _rate_before(table: pd.DataFrame) -> float:
+    known = table["known"].sum()
+    return float(table["errors"].sum() / known) if known else float("nan")
 
 
 def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, limit: dict, when: tuple):

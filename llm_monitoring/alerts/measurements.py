@@ -1,6 +1,8 @@
-"""What is charted: hourly sums per feature and metric, added up to the window that a feature's traffic fills.
+"""What is charted: hourly sums per feature and metric, with the moment from which each was known, added up to windows.
 
-Sums add up where means do not: `n`, `total`, `squares` of an hour give mean and sd of six hours or of a day.
+Sums add up where means do not: `n`, `total`, `squares` of an hour give mean and sd of six hours or of a day. A judgement
+or a signal that comes after its hour is a row of its own with its own `known`; one that replaces an earlier one is two:
+the earlier one taken away, the newer one added. So a window can be told as it stood at any moment, whatever came later.
 
 Cost and tokens are skewed: the mean of twenty requests is anything but normal, and a chart of it alarms for one long
 answer. So their sums are of logarithms, and a window's value is the geometric mean, scaled so that the baseline's is
@@ -10,15 +12,15 @@ its plain mean: a change of all requests by some factor shows as that factor.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers, engines, windows
-from llm_monitoring.alerts.plan import Plan
-from llm_monitoring.measures import Measure, of_judge
+from llm_monitoring.alerts.judges import with_series
+from llm_monitoring.log import as_table
+from llm_monitoring.measures import BUILT_IN, Measure, of_judge
 from llm_monitoring.schema import scale_ends
 
 if TYPE_CHECKING:
@@ -30,70 +32,36 @@ WIDTHS = ("1h", "6h", "1d")
 SEASON = {"1h": 24, "6h": 4, "1d": 7}
 SUMS = ["n", "weight", "weight2", "total", "squares", "plain"]
 ENDS = ["low", "high"]  # of the judge's scale, of mean scores
-TALLIES = ["feature_id", "metric", "kind", *ENDS, "hour", *SUMS, "last"]
-CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
 KEYS = ["feature_id", "metric"]
-FEWEST = 7
-DAY = pd.Timedelta("1D")
-
-
-@dataclass(frozen=True)
-class Span:
-    """The log's time: the baseline from `start` to `split`, what is watched from there to `end`."""
-
-    start: pd.Timestamp
-    split: pd.Timestamp
-    end: pd.Timestamp
-
-
-def span_of(log: Log, plan: Plan, until: pd.Timestamp | None = None) -> Span | None:
-    """Baseline and watched time of a log; None where it has no request.
-
-    The baseline is the first half of the log in whole weeks, two at least and four at most; of a log below three
-    weeks two thirds in whole days. `end` is the last request, or `until`: a window that ends later is still open.
-    """
-    times = log.table("requests").timestamp
-    found = engines.run(log.table("requests").aggregate(first=times.min(), last=times.max())).to_pandas()
-    first, last = (pd.to_datetime(found[name], utc=True).iloc[0] for name in ("first", "last"))
-    if pd.isna(first):
-        return None
-    start = pd.Timestamp(plan.baseline.start).tz_convert("UTC") if plan.baseline.start else first.floor("D")
-    end = max(last, until) if until is not None else last
-    return Span(start, _split(start, end, plan), end)
-
-
-def _split(start: pd.Timestamp, end: pd.Timestamp, plan: Plan) -> pd.Timestamp:
-    if plan.baseline.days:
-        return start + plan.baseline.days * DAY
-    if plan.baseline.end:
-        return pd.Timestamp(plan.baseline.end).tz_convert("UTC")
-    days = -(-(end - start) // DAY)
-    if days >= 21:
-        return start + DAY * min(max(7 * (days // 14), 14), 28)
-    if days > 2:
-        return start + DAY * min(max(round(days * 2 / 3), 7), days - 1)
-    return (start + (end - start) * 2 / 3).floor("h")
+TALLIES = [*KEYS, "kind", *ENDS, "hour", "known", *SUMS]
+CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
+HOUR, DAY, STEP = pd.Timedelta("1h"), pd.Timedelta("1D"), pd.Timedelta("5min")
+TIME = "datetime64[us, UTC]"
 
 
 def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
-    """Hourly sums as the long table; `weight`, `weight2`, `squares`, `last` are filled where they are not given."""
+    """Hourly sums as the long table; what is not given is filled: `known` with the hour's end."""
     filled = frame.assign(metric=metric, kind=kind)
-    given = [name for name in SUMS if name in filled]
-    filled[given] = filled[given].astype(float)
     filled = filled.assign(**{end: np.nan for end in ENDS if end not in filled})
     for name, plain in (("weight", "n"), ("weight2", "n"), ("squares", "total"), ("plain", "total")):
         if name not in filled:
             filled[name] = filled[plain]
-    if "last" not in filled:
-        filled["last"] = pd.NaT
-    filled["last"] = pd.to_datetime(filled["last"], utc=True).astype("datetime64[us, UTC]")
-    filled["hour"] = pd.to_datetime(filled["hour"], utc=True).astype("datetime64[us, UTC]")
+    filled["hour"] = pd.to_datetime(filled["hour"], utc=True).astype(TIME)
+    end = filled["hour"] + HOUR
+    filled["known"] = end if "known" not in filled else pd.to_datetime(filled["known"], utc=True).astype(TIME)
+    filled["known"] = filled["known"].where(filled["known"] >= end, end)
     numbers = [*ENDS, *SUMS]
-    filled[numbers] = filled[numbers].astype(float)
-    return filled.loc[filled["n"] > 0, TALLIES]
+    filled[numbers] = filled[numbers].astype(float).fillna(dict.fromkeys(SUMS, 0.0))
+    return filled.loc[(filled[SUMS] != 0).any(axis=1), TALLIES]
 
 
-def hourly(log: Log, wanted: Iterable[Measure], own: Iterable[Measure] = ()) -> pd.DataFrame:
+def no_tallies() -> pd.DataFrame:
+    """The table of hourly sums without a row."""
+    kinds = dict.fromkeys([*ENDS, *SUMS], "float64") | dict.fromkeys(["hour", "known"], TIME)
+    return pd.DataFrame(columns=TALLIES).astype(kinds)
+
+
+def hourly(log: Log, wanted: Iterable[Measure], own: Iterable[Measure] = (), days: int = 14) -> pd.DataFrame:
     """Hourly sums of measures per feature, worked out by the engine: one query for each table behind them.
 
     Parameters
@@ -103,6 +71,8 @@ def hourly(log: Log, wanted: Iterable[Measure], own: Iterable[Measure] = ()) -> 
         Judged ones are given for every judge (`measures.of_judge`).
     own : iterable of Measure
         Those of `wanted` that are the user's.
+    days : int
+        Days from the first judgement of a feature in which its first judge is chosen.
 
     Returns
     -------
@@ -112,41 +82,127 @@ def hourly(log: Log, wanted: Iterable[Measure], own: Iterable[Measure] = ()) -> 
     groups: dict[str, list[Measure]] = {}
     for each in wanted:
         groups.setdefault(each.of, []).append(each)
-    parts = [part for of, several in groups.items() for part in _of_table(log, of, several, own)]
+    parts: list[pd.DataFrame] = []
+    if "requests" in groups:
+        parts += _of_requests(log, groups["requests"], own)
+    if "judgements" in groups and log.has("judgements"):
+        parts += _of_judgements(log, groups["judgements"], days)
+    if "signals" in groups and log.has("signals"):
+        parts += _of_signals(log, groups["signals"])
+    if "thumbs" in groups and log.has("signals"):
+        parts += _of_thumbs(log, groups["thumbs"])
     full = [part for part in parts if len(part)]
     return pd.concat(full, ignore_index=True) if full else no_tallies()
 
 
-def no_tallies() -> pd.DataFrame:
-    """The table of hourly sums without a row."""
-    kinds = dict.fromkeys([*ENDS, *SUMS], "float64") | dict.fromkeys(["hour", "last"], "datetime64[us, UTC]")
-    return pd.DataFrame(columns=TALLIES).astype(kinds)
-
-
-def _of_table(log: Log, of: str, several: list[Measure], own: Iterable[Measure]) -> Iterator[pd.DataFrame]:
-    if (of == "judgements" and not log.has("judgements")) or (of in ("signals", "thumbs") and not log.has("signals")):
-        return
-    view = answers.view_of(log, of, own)
-    by = ["feature_id", "__lm_series"] if of == "judgements" else ["feature_id"]
-    rows, keys = windows.keyed(view, "timestamp", "1h", by)
-    last = {"judgements": "judged_at", "signals": "__lm_last", "thumbs": "__lm_last"}.get(of)
-    sums: dict[str, Any] = {"__lm_last_known": rows[last].max()} if last else {}
-    sums |= {"__lm_scale": rows["scale"].max()} if of == "judgements" else {}  # a series has one
+def _of_requests(log: Log, several: list[Measure], own: Iterable[Measure]) -> Iterator[pd.DataFrame]:
+    rows, keys = windows.keyed(answers.view_of(log, "requests", own), "timestamp", "1h", ["feature_id"])
+    sums: dict[str, Any] = {}
     for i, each in enumerate(several):
         sums |= {f"__lm_{i}_{name}": value for name, value in _sums(rows, each).items()}
-    found = by_hour(engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas(), by)
-    found = found.sort_values([*by, "hour"], ignore_index=True)
+    found = _by_hour(engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas(), ["feature_id"])
     for i, each in enumerate(several):
-        names = {f"__lm_{i}_{name}": name for name in SUMS}
-        series = found["__lm_series"] if of == "judgements" else [""]
-        for judge in sorted(set(series)):
-            part = found if of != "judgements" else found[found["__lm_series"] == judge]
-            table = part.rename(columns={**names, "__lm_last_known": "last"})
-            if of == "judgements" and each.kind == "mean":
-                table[ENDS] = [scale_ends(scale) for scale in table["__lm_scale"]]
-            if of == "signals" and not (table["total"].fillna(0) > 0).any():
-                continue
-            yield tally(table, of_judge(each.name, judge), CHARTED.get(each.kind, each.kind))
+        table = found.rename(columns={f"__lm_{i}_{name}": name for name in SUMS})
+        yield tally(table[["feature_id", "hour", *SUMS]], each.name, CHARTED.get(each.kind, each.kind))
+
+
+def _of_judgements(log: Log, several: list[Measure], days: int) -> Iterator[pd.DataFrame]:
+    rows = answers.judged_rows(as_table(log, "judgements").rows, as_table(log, "requests").rows)
+    rows = answers.succession(with_series(rows, days), ["request_id", "__lm_series"])
+    by = ["feature_id", "__lm_series"]
+    rows, keys = windows.keyed(_stepped(rows), "timestamp", "1h", by)
+    sums: dict[str, Any] = {"__lm_scale": rows["scale"].max()}  # a series has one
+    for i, each in enumerate(several):
+        sums |= {f"__lm_{i}_{name}": value for name, value in _sums(rows, each).items()}
+    grouped = rows.group_by([*keys, "__lm_known", "__lm_replaced"]).aggregate(**sums)
+    found = _by_hour(engines.run(grouped).to_pandas(), by).sort_values([*by, "hour"], ignore_index=True)
+    found = _signed(found, [f"__lm_{i}_{name}" for i in range(len(several)) for name in SUMS])
+    for judge, part in found.groupby("__lm_series", sort=True):
+        ends = pd.DataFrame([scale_ends(scale) for scale in part["__lm_scale"]], columns=ENDS, index=part.index)
+        for i, each in enumerate(several):
+            table = part.rename(columns={f"__lm_{i}_{name}": name for name in SUMS})
+            table = table[["feature_id", "hour", "known", *SUMS]]
+            table = table.join(ends) if each.kind == "mean" else table
+            yield tally(table, of_judge(each.name, str(judge)), CHARTED.get(each.kind, each.kind))
+
+
+def _of_signals(log: Log, several: list[Measure]) -> Iterator[pd.DataFrame]:
+    """Of every request whether it has a signal: no at first, yes from the signal on."""
+    rows = as_table(log, "requests").rows
+    keyed, keys = windows.keyed(rows, "timestamp", "1h", ["feature_id"])
+    asked = _by_hour(engines.run(keyed.group_by(keys).aggregate(n=keyed.count())).to_pandas(), ["feature_id"])
+    sent = _sent(log, rows, ["__lm_type"], [each.column for each in several])
+    first = sent.group_by(["feature_id", "timestamp", "request_id", "__lm_type"]).aggregate(
+        __lm_known=sent["__lm_known"].min()
+    )
+    first, keys = windows.keyed(_stepped(first), "timestamp", "1h", ["feature_id", "__lm_type"])
+    counted = first.group_by([*keys, "__lm_known"]).aggregate(total=first.count())
+    found = _signed(_by_hour(engines.run(counted).to_pandas(), ["feature_id", "__lm_type"]), ["total"])
+    for each in several:
+        mine = found[found["__lm_type"] == each.column].sort_values(["feature_id", "hour", "known"])
+        if len(mine):
+            marks = mine[["feature_id", "hour", "known", "total"]].assign(n=0.0)
+            yield tally(pd.concat([asked[["feature_id", "hour", "n"]].assign(total=0.0), marks]), each.name, each.kind)
+
+
+def _of_thumbs(log: Log, several: list[Measure]) -> Iterator[pd.DataFrame]:
+    """Of several thumbs of a request the latest counts; of two at one moment the one down."""
+    import ibis
+
+    sent = _sent(log, as_table(log, "requests").rows, ["__lm_type"], ["thumbs_up", "thumbs_down"])
+    up = (sent["__lm_type"] == "thumbs_up").ifelse(1, 0)
+    sent = sent.mutate(__lm_up=up)
+    order = ibis.window(group_by="request_id", order_by=[sent["__lm_known"], sent["__lm_up"].desc()])
+    sent = sent.mutate(__lm_replaced=sent["__lm_known"].lead().over(order))
+    rows, keys = windows.keyed(_stepped(sent), "timestamp", "1h", ["feature_id"])
+    grouped = rows.group_by([*keys, "__lm_known", "__lm_replaced"]).aggregate(
+        n=rows.count(), total=rows["__lm_up"].sum()
+    )
+    found = _signed(_by_hour(engines.run(grouped).to_pandas(), ["feature_id"]), ["n", "total"])
+    for each in several:
+        yield tally(found[["feature_id", "hour", "known", "n", "total"]], each.name, each.kind)
+
+
+def _sent(log: Log, requests: ir.Table, more: list[str], kinds: list) -> ir.Table:
+    """Signals of some kinds with the request that they are of, and when both were known."""
+    import ibis
+
+    signals = as_table(log, "signals").rows
+    signals = signals.filter(signals["signal_type"].isin([str(kind) for kind in kinds]))
+    left = signals.select(__lm_of="request_id", __lm_at="timestamp", __lm_type="signal_type")
+    right = requests.select("request_id", "feature_id", "timestamp")
+    rows = left.inner_join(right, left["__lm_of"] == right["request_id"])
+    known = ibis.greatest(engines.microseconds(rows["__lm_at"]), engines.microseconds(rows["timestamp"]))
+    return rows.mutate(__lm_known=known).select("feature_id", "timestamp", "request_id", "__lm_known", *more)
+
+
+def _stepped(rows: ir.Table) -> ir.Table:
+    """`__lm_known` and `__lm_replaced` as numbers of steps since the anchor, rounded up; the request's own hour counts as one."""
+    import ibis
+
+    anchor, step = int(windows.ANCHOR.timestamp()) * 1_000_000, STEP.value // 1000
+    hours = engines.whole_parts(engines.microseconds(rows["timestamp"]) - anchor, HOUR.value // 1000)
+    end = (hours + 1) * (HOUR // STEP)
+    for name in ("__lm_known", "__lm_replaced"):
+        if name in rows.columns:
+            steps = engines.whole_parts(rows[name] - anchor + (step - 1), step)
+            rows = rows.mutate(
+                **{name: ibis.ifelse(rows[name].isnull(), ibis.null("int64"), ibis.greatest(steps, end))}
+            )
+    return rows
+
+
+def _signed(found: pd.DataFrame, sums: list[str]) -> pd.DataFrame:
+    """The cells with `known` in place of steps: added where they were known, taken away where they were replaced."""
+    start, step = windows.ANCHOR.as_unit("us"), STEP.as_unit("us")
+    added = found.assign(known=start + pd.to_timedelta(found["__lm_known"].astype("int64") * step))
+    if "__lm_replaced" not in found:
+        return added
+    gone = found[found["__lm_replaced"].notna() & (found["__lm_replaced"] != found["__lm_known"])]
+    never = found["__lm_replaced"].notna() & (found["__lm_replaced"] == found["__lm_known"])
+    taken = gone.assign(known=start + pd.to_timedelta(gone["__lm_replaced"].astype("int64") * step))
+    taken[sums] = -taken[sums]
+    return pd.concat([added[~never], taken], ignore_index=True)
 
 
 def _sums(rows: ir.Table, each: Measure) -> dict[str, Any]:
@@ -157,95 +213,84 @@ def _sums(rows: ir.Table, each: Measure) -> dict[str, Any]:
     plain = value
     if each.kind == "positive":
         value = ibis.ifelse(value > 0, value, ibis.null("float64")).ln()
-    known = {"n": value.count()}
-    if not each.judged:
-        sums = {
-            "weight": value.count(),
-            "weight2": value.count(),
-            "total": value.sum(),
-            "squares": (value * value).sum(),
-        }
-        return known | sums | {"plain": plain.sum()}
-    weight = ibis.ifelse(value.notnull(), rows["__lm_weight"], ibis.null("float64"))
-    sums = {"weight": weight.sum(), "weight2": (weight * weight).sum(), "total": (weight * value).sum()}
-    return known | sums | {"squares": (weight * value * value).sum(), "plain": (weight * value).sum()}
+    n = value.count()
+    if each.judged:
+        weight = ibis.ifelse(value.notnull(), rows["__lm_weight"], ibis.null("float64"))
+        sums = {"weight": _fixed(weight), "weight2": _fixed(weight * weight, 6), "total": _fixed(weight * value)}
+        return {"n": n} | sums | {"squares": _fixed(weight * value * value, 6), "plain": _fixed(weight * value)}
+    known = {"n": n, "weight": value.count(), "weight2": value.count()}
+    if each.kind == "positive":
+        digits = 9 if each.unit == "usd" else 6
+        return known | {"total": _fixed(value), "squares": _fixed(value * value, 6), "plain": _fixed(plain, digits)}
+    if each.name in BUILT_IN:
+        return known | {"total": _fixed(value), "squares": _fixed(value * value), "plain": _fixed(value)}
+    return known | {"total": value.sum(), "squares": (value * value).sum(), "plain": value.sum()}
 
 
-def by_hour(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def _fixed(value: ir.Value, digits: int = 9):
+    """A sum over whole numbers of the last digit kept: the same in whatever order an engine adds."""
+    return (value * 10.0**digits).round().cast("int64").sum().cast("float64") / 10.0**digits
+
+
+def _by_hour(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Hourly cells of a query with `hour` in place of the number of the window."""
-    return (
-        windows.labelled(found, "1h", by)
-        .rename(columns={"window_start": "hour"})
-        .drop(columns=["window_end", windows.WINDOW])
-    )
+    labelled = windows.labelled(found, "1h", by).rename(columns={"window_start": "hour"})
+    return labelled.drop(columns=["window_end", windows.WINDOW])
 
 
-def choose_windows(tallies: pd.DataFrame, span: Span, enough: pd.Series) -> pd.Series:
-    """Per chart the shortest of 1 h, 6 h, 1 d whose windows hold enough on most occasions of the baseline, else 1 d.
+def to_windows(tallies: pd.DataFrame, window: str, scopes: pd.DataFrame, end: pd.Timestamp, wait: pd.Timedelta):
+    """Windows of charts from their hourly sums, each as it stood when it was looked at; empty ones between have n 0.
 
     Parameters
     ----------
     tallies : DataFrame
-    span : Span
-    enough : Series
-        Answers that a window of a chart needs, by (feature_id, metric).
-
-    Returns
-    -------
-    Series
-        Width by (feature_id, metric).
-
-    >>> times = pd.date_range("2026-05-11", periods=240, freq="6h", tz="UTC")
-    >>> hours = pd.DataFrame({"feature_id": "search", "metric": "mean_quality", "hour": times, "n": 30})
-    >>> enough = pd.Series(20, pd.MultiIndex.from_tuples([("search", "mean_quality")], names=KEYS))
-    >>> choose_windows(hours, Span(times[0], times[-1], times[-1]), enough).tolist()
-    ['6h']
-    """
-    before = tallies[(tallies["hour"] >= span.start) & (tallies["hour"] < span.split)]
-    chosen = pd.Series(WIDTHS[-1], index=enough.index)
-    for window in reversed(WIDTHS[:-1]):
-        start = windows.floor(before["hour"], window)
-        held = before.assign(start=start).groupby([*KEYS, "start"], sort=False)["n"].sum().reset_index()
-        held["full"] = held["n"].to_numpy() >= enough.reindex(pd.MultiIndex.from_frame(held[KEYS])).to_numpy()
-        often = held.groupby(KEYS)["full"].sum().reindex(enough.index, fill_value=0)
-        chosen[often > 0.5 * ((span.split - span.start) / windows.width(window))] = window
-    return chosen
-
-
-def to_windows(tallies: pd.DataFrame, window: str, span: Span) -> pd.DataFrame:
-    """Closed windows of charts from their hourly sums; empty ones between are rows with n 0.
+    window : str
+        Width of the windows.
+    scopes : DataFrame
+        Per chart `feature_id`, `metric`, `start`, `fit_end` (of its baseline) and `settle` (how long after a window's
+        end it is looked at).
+    end : Timestamp
+        Windows that are looked at later are left out.
+    wait : Timedelta
+        Added to `settle`: a later look.
 
     Returns
     -------
     DataFrame
         `feature_id`, `metric`, `kind`, `low`, `high` (ends of the judge's scale, null where there is none),
-        `window_start`, `window_end`, `value`, `n` (answers), `sd` (within the window),
-        `known_at` (the window's end, or the last judgement in it where that came later).
+        `window_start`, `window_end`, `value`, `n` (answers), `sd` (within the window), `known_at` (when it was looked at),
+        `plain` (mean as paid), and `late` (how long after that the next of it came; NaT where all had come).
     """
     width = windows.width(window)
-    rows = tallies.assign(window_start=windows.floor(tallies["hour"], window))
-    rows["chart"] = rows.groupby(KEYS, dropna=False, sort=True).ngroup()
+    scopes = scopes.sort_values(KEYS, ignore_index=True).rename_axis("chart").reset_index()
+    rows = tallies.merge(scopes[[*KEYS, "chart", "start", "fit_end", "settle"]], on=KEYS)
     names = rows.drop_duplicates("chart").set_index("chart")[[*KEYS, "kind", *ENDS]]
-    scale = _scale(rows, span)
-    rows = rows[(rows["window_start"] >= span.start) & (rows["window_start"] <= span.end - width)]
-    sums = rows.groupby(["chart", "window_start"])
-    table = sums[SUMS].sum().join(sums["last"].max()).reset_index()
-    table = _every_window(table, width).merge(table, how="left", on=["chart", "window_start"])
+    rows["window_start"] = windows.floor(rows["hour"], window)
+    look = rows["window_start"] + width + rows["settle"] + wait
+    rows = rows[(rows["window_start"] >= rows["start"]) & (look <= end)].assign(look=look)
+    behind = rows["known"] > rows["look"]
+    late = (rows["known"] - rows["look"])[behind].groupby([rows["chart"], rows["window_start"]]).min()
+    seen = rows[~behind]
+    scale = _scale(seen)
+    table = seen.groupby(["chart", "window_start"])[SUMS].sum().reset_index()
+    table = _every_window(table, scopes, width).merge(table, how="left", on=["chart", "window_start"])
     known = table["weight"] > 0
     value = table["total"] / table["weight"].where(known)
     n = (table["weight"] ** 2 / table["weight2"].where(known)).fillna(0.0)
     spread = (table["squares"] / table["weight"].where(known) - value**2).clip(lower=0) * n / (n - 1).where(n > 1)
-    end = table["window_start"] + width
-    last = table["last"].dt.as_unit("us").fillna(pd.Timestamp(0, tz="UTC"))
+    closed = table["window_start"] + width
     out = names.loc[table["chart"]].reset_index(drop=True)
-    out = out.assign(window_start=table["window_start"], window_end=end, value=value, n=n, sd=np.sqrt(spread))
-    positive = (out["kind"] == "positive").to_numpy()
+    out = out.assign(window_start=table["window_start"], window_end=closed, value=value, n=n, sd=np.sqrt(spread))
+    positive = (out["kind"] == "positive").to_numpy() & known.to_numpy()
     out.loc[positive, "value"] = np.exp(value[positive]) * table["chart"].map(scale)[positive]
     out.loc[positive, "sd"] *= out.loc[positive, "value"]
-    return out.assign(known_at=last.where(last > end, end))
+    settle = table["chart"].map(scopes.set_index("chart")["settle"])
+    plain = table["plain"] / table["weight"].where(known)
+    cells = pd.MultiIndex.from_frame(table[["chart", "window_start"]])
+    return out.assign(known_at=closed + settle + wait, plain=plain, late=late.reindex(cells).to_numpy())
 
 
-def _every_window(table: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:
+def _every_window(table: pd.DataFrame, scopes: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:
     """Chart and start of each window from a chart's first to its last."""
     ends = table.groupby("chart")["window_start"].agg(["min", "max"])
     seconds = (ends["max"] - ends["min"]).dt.total_seconds().to_numpy()
@@ -257,19 +302,18 @@ def _every_window(table: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:
     return grid.astype({"window_start": table["window_start"].dtype})
 
 
-def _scale(rows: pd.DataFrame, span: Span) -> pd.Series:
+def _scale(rows: pd.DataFrame) -> pd.Series:
     """Per chart of kind "positive": plain over geometric mean of the baseline (of everything where there is none)."""
     positive = rows[rows["kind"] == "positive"]
     whole = positive.groupby("chart")[["n", "total", "plain"]].sum()
-    before = positive[positive["hour"] < span.split].groupby("chart")[["n", "total", "plain"]].sum()
+    before = positive[positive["hour"] < positive["fit_end"]].groupby("chart")[["n", "total", "plain"]].sum()
     sums = before.reindex(whole.index).fillna(whole)
     return sums["plain"] / sums["n"] / np.exp(sums["total"] / sums["n"])
 
 
 def all_features(tallies: pd.DataFrame) -> pd.DataFrame:
     """The sums of every feature together, feature_id null."""
-    grouped = tallies.groupby(["metric", "kind", "hour"], as_index=False)
-    whole = grouped[SUMS].sum().assign(last=grouped["last"].max()["last"].to_numpy(), feature_id=None)
+    whole = tallies.groupby(["metric", "kind", "hour", "known"], as_index=False)[SUMS].sum().assign(feature_id=None)
     for end in ENDS:  # known where all features have the same
         one = tallies.groupby("metric")[end].agg(lambda several: several.iloc[0] if several.nunique() == 1 else np.nan)
         whole[end] = whole["metric"].map(one).astype(float)

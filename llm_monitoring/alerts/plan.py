@@ -45,12 +45,12 @@ class _Section(BaseModel):
 
 
 class BaselinePlan(_Section):
-    """What counts as normal: the first part of the log."""
+    """What counts as normal: the first weeks of each feature. It is frozen: later days never move it."""
 
     days: int | None = Field(
-        default=None, ge=1, description="length; by default half the log in whole weeks, two to four"
+        default=None, ge=1, description="length; by default charts begin after 14 days and are fitted once more at 28"
     )
-    start: datetime | None = Field(default=None, description="first moment; by default the log's first day")
+    start: datetime | None = Field(default=None, description="first moment; by default each feature's first day")
     end: datetime | None = Field(default=None, description="last moment, if `days` is not given")
 
     @field_validator("start", "end")
@@ -103,7 +103,11 @@ class QualityPlan(_Section):
     false_alarms_per_month: float = Field(
         default=1.0, gt=0, description="over all charts and tests of the plan together"
     )
+    reserve: float = Field(default=0.2, ge=0, lt=1, description="share of it that is kept for charts which begin later")
     window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
+    settle: str | float = Field(
+        default=0.95, description="wait after a window for its judgements: a share of the baseline's, or a time (2h)"
+    )
     answers_per_window: int = Field(
         default=20, ge=1, description="judged answers that auto calls enough, on most occasions"
     )
@@ -126,6 +130,15 @@ class QualityPlan(_Section):
         default=2.0, ge=0, description="changes of one feature so near to each other are one alert"
     )
 
+    @field_validator("settle")
+    @classmethod
+    def _settles(cls, settle: str | float) -> str | float:
+        if isinstance(settle, str):
+            width(settle)
+        elif not 0 < settle < 1:
+            raise ValueError("expected a share above 0 and below 1, or a time such as '2h'")
+        return settle
+
 
 class SlicesPlan(_Section):
     """What each column of the log is of: only a moved mix of questions explains an alert away."""
@@ -139,6 +152,14 @@ class SlicesPlan(_Section):
         if both:
             raise ValueError(f"expected each column in one list; {both[0]!r} is in both")
         return self
+
+
+class IncidentPlan(_Section):
+    """What the incident stages take for granted before they look."""
+
+    incidents_per_month: float = Field(
+        default=1.0, gt=0, description="how often something breaks; the stages weigh chance against it"
+    )
 
 
 class WatchPlan(_Section):
@@ -200,6 +221,7 @@ class Plan(_Section):
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
     slices: SlicesPlan = SlicesPlan()
+    incident: IncidentPlan = IncidentPlan()
     watch: WatchPlan = WatchPlan()
     sinks: list[SinkPlan] = Field(default=[], description="Where watch tells alerts, one table for each place.")
     measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")
@@ -300,8 +322,8 @@ def plan_text(plan: Plan) -> str:
     for name, section in Plan.model_fields.items():
         value = getattr(plan, name)
         if isinstance(value, dict | list):
-            written = _tables if isinstance(value, dict) else _listed
-            lines += [f"# {section.description}", *(written(name, value) if value else EXAMPLES[name]), ""]
+            written = _tables(name, value) if isinstance(value, dict) else _listed(name, value)
+            lines += [f"# {section.description}", *(written if value else EXAMPLES[name]), ""]
             continue
         lines += [f"# {type(value).__doc__}", f"[{name}]"]
         for key, field in type(value).model_fields.items():

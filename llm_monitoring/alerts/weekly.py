@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import engines
+from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
-from llm_monitoring.alerts.measurements import Span
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.intervals import wilson
 from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
 
@@ -25,20 +26,31 @@ MONTH = pd.Timedelta("30D")
 REFERENCE, CURRENT = 800, 200  # texts of the baseline and of a week that a drift test looks at
 
 
-def count_tests(log: Log, plan: Plan) -> int:
-    """Tests that share the budget with the charts: one per feature with texts, one per model with probes."""
-    features = len(_features_with_texts(log)) if plan.quality.enabled and plan.quality.query_drift else 0
-    models = log.probe_results["model_id"].nunique() if plan.quality.enabled and plan.quality.probes else 0
-    return features + models
+def tests_of(log: Log, plan: Plan, span_: Span) -> dict[tuple, tuple[pd.Timestamp, bool]]:
+    """Tests that share the budget with the charts: one per feature with texts, one per model with probes.
+
+    Each with the moment at which it begins, and whether it was there when the first charts began.
+    """
+    found: dict[tuple, tuple[pd.Timestamp, bool]] = {}
+    if plan.quality.enabled and plan.quality.query_drift:
+        for feature, line in _asked_since(log, plan).iterrows():
+            found[feature, "query_drift"] = (line["fit_end"], line["first"] < span_.split)
+    if plan.quality.enabled and plan.quality.probes and log.has("probe_results"):
+        first = log.probe_results.groupby("model_id")["run_at"].min()
+        for model, at in first.items():
+            found[model, "probe_pass_rate"] = (at.floor("D"), at < span_.split)
+    return found
 
 
-def weeks(span_: Span, start: pd.Timestamp) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-    """Whole weeks from `start` that are over at the log's end."""
-    count = int((span_.end - start) // WEEK)
+def weeks(start: pd.Timestamp, end: pd.Timestamp) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """Whole weeks from `start` that are over at `end`."""
+    count = int((end - start) // WEEK)
     return [(start + i * WEEK, start + (i + 1) * WEEK) for i in range(count)]
 
 
-def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[Alert]:
+def abandonment_events(
+    tallies: pd.DataFrame, plan: Plan, span_: Span, settles: dict[str, pd.Timedelta] | None = None
+) -> list[Alert]:
     """Features whose users leave: the lower 95 % end of a week's abandonment rate is above the plan's share.
 
     Parameters
@@ -47,35 +59,37 @@ def abandonment_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[A
         Hourly sums of ``abandonment_rate`` and ``explicit_positive_rate``.
     plan : Plan
     span_ : Span
-        Weeks count from its start; a log below a week is one.
+    settles : dict, optional
+        Per feature, how long after its end a week is looked at.
 
     Returns
     -------
     list of Alert
-        One per feature and run of such weeks, whether or not anybody pressed a thumb.
+        One per feature and run of such weeks, counted from the feature's first day, whether or not anybody pressed a thumb.
     """
     limit = plan.quality.abandonment_above
-    periods = weeks(span_, span_.start) or [(span_.start, span_.end)]
     events: list[Alert] = []
     for feature, own in tallies.groupby("feature_id", sort=True):
         left, thumbs = (own[own["metric"] == name] for name in ("abandonment_rate", "explicit_positive_rate"))
+        if left.empty:
+            continue
         before: Alert | None = None
-        for start, end in periods:
-            inside = left[(left["hour"] >= start) & (left["hour"] < end)]
+        wait = (settles or {}).get(str(feature), pd.Timedelta(0))
+        for start, end in weeks(left["hour"].min().floor("D"), span_.end - wait):
+            inside = left[(left["hour"] >= start) & (left["hour"] < end) & (left["known"] <= end + wait)]
             n, k = inside["n"].sum(), inside["total"].sum()
             low, high = wilson(k, n)
             if not low > limit:
                 before = None
                 continue
             if before is None:
-                pressed = thumbs[(thumbs["hour"] >= start) & (thumbs["hour"] < end)]
+                pressed = thumbs[(thumbs["hour"] >= start) & (thumbs["hour"] < end) & (thumbs["known"] <= end + wait)]
                 words = _leaving(str(feature), k / n, (float(low), float(high)), int(n), pressed)
-                known = max(end, inside["last"].max()) if inside["last"].notna().any() else end
                 before = Alert(
-                    "abandonment_rate", known, "up", str(feature), start, layer="quality", value=float(k / n),
+                    "abandonment_rate", end + wait, "up", str(feature), start, layer="quality", value=float(k / n),
                     expected=limit, low=float(low), high=float(high), n=int(n), rule="limit", kind="standing",
                     limit=limit, words=words, began=start, began_low=start, began_by=end, ended=end,
-                    designed_false_alarms_per_month=0.025 * MONTH / max(end - start, WEEK),
+                    designed_false_alarms_per_month=0.025 * MONTH / WEEK,
                 )  # fmt: skip
                 events.append(before)
     return events
@@ -92,18 +106,20 @@ def _leaving(feature: str, rate: float, ends: tuple[float, float], n: int, thumb
     )
 
 
-def drift_events(log: Log, plan: Plan, span_: Span, share: float) -> list[Alert]:
+def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) -> list[Alert]:
     """Features whose questions changed: each whole week after the baseline is tested against the baseline.
 
-    `share` is the number of false alarms a month that each feature's tests may give. Where a quick test of 199
+    `shares` has the number of false alarms a month that each feature's tests may give. Where a quick test of 199
     permutations leaves no doubt that nothing changed, the long one is not made.
     """
     events = []
-    alpha = min(share * WEEK / MONTH, 0.05)
-    asked = _texts(log, span_)
+    since = _asked_since(log, plan)
+    asked = _texts(log, since, span_)
     for feature, own in asked.groupby("feature_id", sort=True):
+        share = shares[feature, "query_drift"]
+        alpha = min(share * WEEK / MONTH, 0.05)
         reference, event = own[own["period"] < 0], None
-        for period, (start, end) in enumerate(weeks(span_, span_.split)):
+        for period, (start, end) in enumerate(weeks(since.at[feature, "fit_end"], span_.end)):
             current = own[own["period"] == period]
             found = _drift(reference, current, alpha) if len(reference) and len(current) else None
             if found is None:
@@ -133,29 +149,41 @@ def _drift(reference: pd.DataFrame, current: pd.DataFrame, alpha: float) -> tupl
     return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
 
 
-def _features_with_texts(log: Log) -> list[str]:
+def _asked_since(log: Log, plan: Plan) -> pd.DataFrame:
+    """By feature with texts: `first` text, `start` and `fit_end` of its baseline."""
     rows = log.table("requests")
-    counted = rows.group_by("feature_id").aggregate(texts=rows.user_input.count())
-    found = engines.run(counted).to_pandas()
-    return sorted(found.loc[found["texts"] > 0, "feature_id"])
+    rows = rows.filter(rows["user_input"].notnull())
+    found = engines.run(rows.group_by("feature_id").aggregate(first=rows["timestamp"].min())).to_pandas()
+    first = pd.to_datetime(found.set_index("feature_id")["first"], utc=True).sort_index()
+    return scoping.baselines(first, plan).assign(first=first)
 
 
-def _texts(log: Log, span_: Span) -> pd.DataFrame:
+def _texts(log: Log, since: pd.DataFrame, span_: Span) -> pd.DataFrame:
     """Questions of every feature's baseline (`period` -1) and whole weeks (0, 1, ...), by one query.
 
     Of each as many at most as a test looks at, spread evenly over the time, the same ones each time.
     """
     import ibis
+    import pyarrow as pa
 
-    periods = weeks(span_, span_.split)
-    if not periods:
+    since = since[since["fit_end"] + WEEK <= span_.end]
+    if since.empty:
         return pd.DataFrame(columns=["feature_id", "period", "request_id", "session_id", "timestamp", "user_input"])
+    count = ((span_.end - since["fit_end"]) // WEEK).astype(int)
+    lines = {
+        "feature_id": since.index.tolist(),
+        **{f"__lm_{name}": [at.value // 1000 for at in since[name]] for name in ("start", "fit_end")},
+        "__lm_last": [int((end + weeks_ * WEEK).value // 1000) for end, weeks_ in zip(since["fit_end"], count)],
+    }
     rows: ir.Table = log.table("requests")
-    rows = rows.filter(rows.timestamp >= span_.start, rows.timestamp < periods[-1][1], rows.user_input.notnull())
+    rows = rows.filter(rows.user_input.notnull())
     rows = rows.select("feature_id", "request_id", "session_id", "timestamp", "user_input")
-    since = engines.microseconds(rows["timestamp"]) - span_.split.value // 1000
-    week = engines.whole_parts(ibis.greatest(since, 0), WEEK.value // 1000)
-    rows = rows.mutate(period=ibis.ifelse(since < 0, -1, week))
+    rows = rows.join(ibis.memtable(pa.table(lines)), "feature_id")
+    at = engines.microseconds(rows["timestamp"])
+    rows = rows.filter(at >= rows["__lm_start"], at < rows["__lm_last"])
+    after = engines.microseconds(rows["timestamp"]) - rows["__lm_fit_end"]
+    week = engines.whole_parts(ibis.greatest(after, 0), WEEK.value // 1000)
+    rows = rows.mutate(period=ibis.ifelse(after < 0, -1, week)).drop("__lm_start", "__lm_fit_end", "__lm_last")
     group = ["feature_id", "period"]
     ranked = rows.mutate(
         __lm_rank=ibis.row_number().over(ibis.window(group_by=group, order_by=["timestamp", "request_id"])),
@@ -167,51 +195,42 @@ def _texts(log: Log, span_: Span) -> pd.DataFrame:
     return engines.run(chosen.order_by("feature_id", "timestamp", "request_id")).to_pandas()
 
 
-def probe_events(log: Log, share: float) -> list[Alert]:
+def probe_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Alert]:
     """Models whose probes pass less or more often than in all earlier runs: exact tests, paired by probe.
 
-    A run is a day. `share` is the number of false alarms a month that each model's runs may give.
+    A run is a day, told when the day is over. `shares` has the number of false alarms a month of each model's runs; each
+    run may spend what its distance from the run before it is worth.
     """
-    from llm_monitoring.probes.comparison import compare_probes
+    from llm_monitoring.probes.daily import pass_rates
 
-    events = []
+    events: list[Alert] = []
+    if not log.has("probe_results"):
+        return events
     results = log.probe_results
-    for model, own in results.groupby("model_id", sort=True):
-        run = own["run_at"].dt.floor("D")
-        days = sorted(run.unique())
-        event = None
-        alpha = _alpha_of_runs(days, share)
-        for day in days[1:]:
-            earlier, newest = run < day, run == day
-            if not set(own.loc[earlier, "probe_id"]) & set(own.loc[newest, "probe_id"]):
-                continue
-            found = compare_probes(own, earlier, newest, alpha=alpha / 2)
-            if found.verdict != "changed":
+    first = results.groupby("model_id")["run_at"].min().dt.floor("D")
+    for model, runs in pass_rates(results, until=span_.end).groupby("model_id", sort=True):
+        before, event = first[model], None
+        share = shares[model, "probe_pass_rate"]
+        for run in runs.sort_values("window_start").itertuples():
+            alpha = float(np.clip(share * ((run.window_start - before) / MONTH), 1e-6, 0.05))
+            before = run.window_start
+            if run.p_value is None or not run.p_value <= alpha:
                 event = None
             elif event is None:
-                event = _probe_event(str(model), found, own.loc[newest, "run_at"], share)
+                event = _probe_event(str(model), run, share)
                 events.append(event)
     return events
 
 
-def _alpha_of_runs(days: list, share: float) -> float:
-    between = (days[-1] - days[0]) / max(len(days) - 1, 1)
-    return float(np.clip(share * between / MONTH, 1e-6, 0.05))
-
-
-def _probe_event(model: str, found, run_at: pd.Series, share: float) -> Alert:
-    table = found.to_frame()
-    before = table["passed_before"].sum() / table["n_before"].sum()
-    now = table["passed_after"].sum() / table["n_after"].sum()
-    low, high = wilson(table["passed_after"].sum(), table["n_after"].sum())
-    lost = f"; lost: {', '.join(one_line(name, 30) for name in found.lost[:3])}" if found.lost else ""
+def _probe_event(model: str, run, share: float) -> Alert:
+    lost = f"; lost: {', '.join(one_line(name, 30) for name in run.lost[:3])}" if len(run.lost) else ""
     words = (
-        f"{one_line(model)}: {amount(now, 'share')} of {number(found.n_after)}{NBSP}probe results pass in the run of "
-        f"{moment(run_at.min())}, {amount(before, 'share')} of {number(found.n_before)} did before{lost}"
+        f"{one_line(model)}: {amount(run.value, 'share')} of {number(run.n)}{NBSP}probe results pass in the run of "
+        f"{moment(run.window_start)}, {amount(run.expected, 'share')} of {number(run.n_before)} did before{lost}"
     )
-    first, last = run_at.min(), run_at.max()
     return Alert(
-        "probe_pass_rate", last, "down" if now < before else "up", None, first, layer="quality", value=float(now),
-        expected=float(before), low=float(low), high=float(high), n=found.n_after, rule="test", words=words,
-        began=first, began_low=first, began_by=last, ended=last, designed_false_alarms_per_month=share,
+        "probe_pass_rate", run.window_end, "down" if run.value < run.expected else "up", None, run.window_start,
+        layer="quality", value=run.value, expected=run.expected, low=run.low, high=run.high, n=run.n, rule="test",
+        words=words, began=run.window_start, began_low=run.window_start, began_by=run.window_end, ended=run.window_end,
+        designed_false_alarms_per_month=share,
     )  # fmt: skip

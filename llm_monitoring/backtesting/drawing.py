@@ -30,14 +30,14 @@ def injections(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False
         seen = rate >= 0.8
         ax.plot(rate[seen], at[seen], "o", ms=8, color=plotting.GREEN, clip_on=False, zorder=4)
         ax.plot(rate[~seen], at[~seen], "D", ms=7, color=plotting.VERMILION, clip_on=False, zorder=4)
-        names = [_cut(injection_words(row), 26 if narrow else 44) for row in tried.to_dict("records")]
+        names = [_cut(injection_words(row), 40 if narrow else 44) for row in tried.to_dict("records")]
         if narrow:  # names stand over their line
             ax.set_yticks([])
             for place, name in zip(at, names):
                 ax.text(0, place + 0.28, name, va="bottom", ha="left", color=plotting.INK)
         else:
             ax.set_yticks(at, names)
-            ax.tick_params(axis="y", labelcolor=plotting.INK)
+            ax.tick_params(axis="y", labelcolor=plotting.INK, pad=10)
         for place, row in zip(at, tried.itertuples()):
             words = "never" if not row.found_rate else _delay(row.median_delay_hours)
             ax.annotate(words, (1, place), (10, 0), textcoords="offset points", va="center", annotation_clip=False)

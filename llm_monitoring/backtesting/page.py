@@ -49,14 +49,15 @@ def tell(result: BacktestResult, source: str = "") -> dict[str, Any]:
     """The page as texts: headline, facts and sections; nothing is escaped here."""
     sections = [_faults(result), _rates(result), _plan(result), _incidents(result), _alerts(result)]
     real = result.incidents[~result.incidents["injected"]]
+    told = result.said
     missed = bool(len(real)) and not real["found"].astype(bool).all()
     return {
         "title": f"Back-test of {source or 'a log'}",
         "eyebrow": f"Back-test{f' of {source}' if source else ''}",
-        "verdict": "Incidents missed:" if missed else "What it can see:",
+        "verdict": "What it sees:",
         "tone": "bad" if missed else "good",
-        "headline": result.headline,
-        "lede": "",
+        "headline": f"{told[0]}.",
+        "lede": " ".join(f"{part[:1].upper()}{part[1:]}." for part in told[1:]),
         "answers": [],
         "facts": _facts(result, real),
         "sections": [section for section in sections if section],
@@ -68,7 +69,7 @@ def _facts(result: BacktestResult, real: pd.DataFrame) -> list[dict[str, str]]:
     ends = f"{_number(result.false_alarms_per_month_low)} to {_number(result.false_alarms_per_month_high)}"
     note = f"95 %: {ends}" + ("; an upper bound, no incidents were given" if result.upper_bound else "")
     facts = [
-        ("Watched", f"{say.number(30 * result.months)} days", f"{len(result.alerts)} alerts would have been sent"),
+        ("Watched", f"{say.number(30 * result.months)} days", f"alerts that would have been: {len(result.alerts)}"),
         ("Alarms nobody can explain", f"{_number(result.false_alarms_per_month)} a month", note),
         (
             "Asked for",
@@ -145,7 +146,8 @@ def _rates(result: BacktestResult) -> dict[str, Any] | None:
         "answers a day",
         "judge, a month",
     ]
-    rows, hit = [], []
+    rows: list[list[str]] = []
+    hit: list[int] = []
     for row in table.to_dict("records"):
         hit += [len(rows)] if row["current"] else []
         seen = (
@@ -236,8 +238,8 @@ def _figures(result: BacktestResult) -> dict[str, Any]:
     )
     rates = drawing.typical_rows(result.frontier)
     told = "; ".join(
-        f"{row.feature_id} at {100 * row.rate:.3g} %: {say.amount(row.found_rate, 'share')}"
-        for row in rates.itertuples()
+        f"{row['feature_id']} at {100 * row['rate']:.3g} %: {say.amount(row['found_rate'], 'share')}"
+        for row in rates.to_dict("records")
     )
     high = 70 + 26 * len(tried)
     return {

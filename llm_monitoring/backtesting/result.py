@@ -69,8 +69,13 @@ class BacktestResult(Result):
     @property
     def headline(self) -> str:
         """What the current rate sees of a typical fall, what a higher one would, the incidents, and the false alarms."""
+        return f"{_capital('; '.join(self.said))}."
+
+    @property
+    def said(self) -> list[str]:
+        """The parts of the headline."""
         parts = [self._of_faults(), self._of_incidents(), self._of_alarms()]
-        return "; ".join(part for part in parts if part) + "."
+        return [part for part in parts if part]
 
     def _of_faults(self) -> str:
         return self._of_rates() if len(self.frontier) else self._of_injections()

@@ -18,7 +18,7 @@ from llm_monitoring.charts.arguments import is_number
 from llm_monitoring.charts.run_length import ewma_arl, ewma_limit
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log
-from llm_monitoring.plotting import BLUE, axes
+from llm_monitoring.plotting import BLUE, axes, size_of
 from llm_monitoring.results import Result
 from llm_monitoring.windows import width
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SamplingPlan(Result):
     """What each sampling rate buys.
 
@@ -108,6 +108,10 @@ class SamplingPlan(Result):
             else:
                 ax.plot(self.table["rate"], self.table["drop_chart"], "o-", color=BLUE)
             ax.set_xscale("log")
+            low, high = self.table["rate"].min(), self.table["rate"].max()
+            ticks = [rate for rate in RATES if 0.9 * low <= rate <= 1.1 * high][:: 1 if size_of(ax)[0] > 400 else 2]
+            ax.set_xticks(ticks, [f"{100 * rate:g} %" for rate in ticks])
+            ax.set_xticks([], minor=True)
             ax.set(
                 xlabel="share of requests judged",
                 ylabel="score points",

@@ -1,11 +1,14 @@
-"""The statistic of the predictive chart, one window at a time: plain numbers, so that its state survives JSON.
+"""The statistic of the predictive chart: one window at a time in plain numbers, so that its state survives JSON, or all at once.
 
-Batch and stream both go through `advance`; `calibration.simulate` is the same rule over many streams at once.
+`advance` and `run` are the same rule; `calibration.simulate` is it over many streams at once.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
+from scipy.signal import lfilter
 
 from llm_monitoring.charts.calibration import CAP, allowance
 from llm_monitoring.charts.posterior import Yardstick
@@ -108,3 +111,67 @@ def _learn(state: State, yardstick: Yardstick, error: float, share: float, inver
         square = min((error - last) ** 2, CAP * expected)
         state["waiting"] = [precision / shared * (square - sampled), precision]
     state["before"] = [error, share, inverse_n]
+
+
+def run(
+    yardstick: Yardstick,
+    lambdas: tuple[float, ...],
+    places: int,
+    at: np.ndarray,
+    place: np.ndarray,
+    error: np.ndarray,
+    n: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`advance` over all windows of a stream from a blank state, without seams.
+
+    Parameters
+    ----------
+    at : array
+        Steps of each window since the first one; missing windows are left out of all arrays.
+    place : array
+        Of each window in the season.
+    error, n : array
+
+    Returns
+    -------
+    tuple of array (lambda, window)
+        sum, weight and scale.
+    """
+    weight = 1 / yardstick.variance(n)
+    share = 1 / n if yardstick.per_answer else np.ones(len(n))
+    between = _all_between(yardstick, error, share, 1 / n)
+    ratio = yardstick.center_ratio(between)
+    at = at - at[0]
+    grid = np.zeros((places + 1, at[-1] + 1))
+    found = []
+    for lambda_, wider in zip(lambdas, allowance(lambdas)):
+        keep, gain = 1 - lambda_, lambda_ * weight
+        grid[:] = 0
+        grid[place, at] = gain
+        grid[places, at] = gain * error
+        decayed = lfilter([1.0], [1.0, -keep], grid)[:, at]
+        own, sums = decayed[:places], decayed[places]
+        squares = np.zeros((2, at[-1] + 1))
+        squares[:, at] = gain * gain * share, gain * gain * (yardstick.sampling / n)
+        shared, sampled = lfilter([1.0], [1.0, -keep * keep], squares)[:, at]
+        reach = own.sum(axis=0)
+        middle = yardstick.center * reach * reach
+        if yardstick.place:
+            middle = middle + yardstick.place * (own * own).sum(axis=0)
+        found.append((sums, reach, wider * np.sqrt(between * shared + sampled + ratio * middle)))
+    sums, reach, scale = (np.array(part) for part in zip(*found))
+    return sums, reach, scale
+
+
+def _all_between(yardstick: Yardstick, error: np.ndarray, share: np.ndarray, inverse_n: np.ndarray) -> np.ndarray:
+    """`_between` before each window: from the baseline and the pairs of windows that ended two windows ago or earlier."""
+    sampled, shared = yardstick.sampling * (inverse_n[1:] + inverse_n[:-1]), share[1:] + share[:-1]
+    expected = yardstick.between * shared + sampled
+    precision = shared**2 / (3 * expected**2)
+    square = np.minimum(np.diff(error) ** 2, CAP * expected)
+    total = np.cumsum(precision / shared * (square - sampled))
+    known = min(2, len(error))
+    total = np.r_[np.zeros(known), total[: len(error) - known]]
+    trusted = np.r_[np.zeros(known), np.cumsum(precision)[: len(error) - known]]
+    found = (yardstick.trust * yardstick.between + total) / (yardstick.trust + trusted)
+    return np.maximum(found, yardstick.floor)

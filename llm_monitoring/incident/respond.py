@@ -182,7 +182,8 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
 
 def _better(log: Log, alert: Alert, inquiry: Inquiry, group: Slice) -> RespondResult:
     """An improvement: nothing to do, and nothing that waiting costs."""
-    because = f"{say.metric_words(alert.metric)} of {group.label} got better: there is nothing to do."
+    who = alert.of if inquiry.chance_of("none", "mix", "judge") > 0.5 else group.label
+    because = f"{say.metric_words(alert.metric)} of {who} got better: there is nothing to do."
     unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": None, "usd_per_day": None}
     nothing = {"text": "Nothing.", "latency_ms": None, "usd_per_1000": None}
     state = untested("It got better: there is nothing to recover from.") | {"test": "none: nothing got worse"}

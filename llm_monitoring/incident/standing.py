@@ -16,6 +16,7 @@ from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
 from llm_monitoring.incident.inference.observations import NOT_SLICED, Observations, observe
 from llm_monitoring.incident.inference.slices import Slice, outside
+from llm_monitoring.incident.quotes import quotes_of
 from llm_monitoring.incident.recovery import untested
 
 if TYPE_CHECKING:
@@ -240,6 +241,10 @@ class Standing:
 
     def open_points(self) -> list[str]:
         return []
+
+    def quotes(self) -> dict[str, Any]:
+        """Two answers of the period that are what the level counts, beside one that is not."""
+        return quotes_of(self.log, self.alert, self.rows, self.rows) if len(self.rows) else {}
 
     def _limit_words(self) -> str:
         return "" if self.limit is None else f" of {say.amount(self.limit, self.alert.unit)}"

@@ -12,8 +12,9 @@ from scipy import stats
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.courses import width_of
 from llm_monitoring.incident.inference.causes import Cause, whole
-from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.comparison import compare, corrected_for_alert
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import Reviewed, weigh_reviews
 from llm_monitoring.incident.inference.separating import separating_step
@@ -24,7 +25,7 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-REAL, FALSE = 0.5, 0.2
+REAL, FALSE = 0.6, 0.2
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
@@ -39,7 +40,8 @@ class TriageResult(Result):
     probability_real : float
         Probability that answers got worse: not chance, not other questions, not the judge.
     change : dict
-        estimate, low, high (95 %), before and after with intervals, n_before, n_after: the feature that alerted.
+        estimate, low, high (95 %), corrected for the alert having been chosen; before and after as they are, with
+        intervals, n_before, n_after: the feature that alerted, up to a fix.
     reviewed, deserved : int
         Flagged answers of the period that somebody read, and those found bad.
     precision : dict
@@ -139,7 +141,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
-    0.5 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
+    0.6 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
     "precision as before" and "all extra flags undeserved" at 5 % error each [1]_, with Robbins' interval.
 
     References
@@ -165,11 +167,9 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     verdict = (
         "inconclusive" if asked else "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
     )
-    change = compare(while_harmed(log, inquiry), whole(inquiry.seen), inquiry.since)
-    change = {
-        "estimate": change["change"],
-        **{k: v for k, v in change.items() if k not in ("where", "label", "change")},
-    }
+    seen = compare(while_harmed(log, inquiry), whole(inquiry.seen), inquiry.since, until=inquiry.until)
+    change = {k: v for k, v in seen.items() if k not in ("where", "label", "change", "low", "high")}
+    change |= corrected_for_alert(inquiry.seen, seen)
     if alert.kind == "better":
         real = _moved(change, alert)
         verdict = "real" if real >= 0.975 else "inconclusive"
@@ -238,11 +238,14 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
 
 
 def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
-    """Windows of the alert's control chart as rows, empty where no chart can be fitted."""
+    """Windows of the alert's control chart as rows, as wide as the alert's; empty where no chart can be fitted."""
     from llm_monitoring.alerts.charting import chart_of
 
     rate = alert.designed_false_alarms_per_month or USUAL_RATE
-    chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
+    width = width_of(alert) if alert.rule in (None, "chart") else "1d"
+    chart = chart_of(log, alert.metric, alert.feature_id, window=width, false_alarms_per_month=rate)
+    if chart is None and width != "1d":
+        chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
     if chart is None:
         return []
     columns = ["window_start", "window_end", "value", "n", "center", "lower", "upper", "alarm"]

@@ -6,15 +6,16 @@ from scipy import stats
 
 import llm_monitoring as lm
 from llm_monitoring.alerts.infrastructure import infrastructure_events, stretches
-from llm_monitoring.alerts.measurements import span_of
 from llm_monitoring.alerts.plan import read_plan
+from llm_monitoring.alerts.scopes import span_of
 from tests.builders import START, make_requests
 
 HOUR = pd.Timedelta("1h")
 
 
-def events(requests: pd.DataFrame, **plan):
-    log, plan = lm.open_log({"requests": requests}), read_plan({"infrastructure": plan})
+def events(requests: pd.DataFrame, days: int = 2, **plan):
+    log = lm.open_log({"requests": requests})
+    plan = read_plan({"infrastructure": plan, "baseline": {"days": days}})
     return infrastructure_events(log, plan, span_of(log, plan))
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 import llm_monitoring as lm
-from llm_monitoring.alerts.measurements import hourly, span_of
+from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.scopes import span_of
 from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
 from llm_monitoring.measures import measure
 from tests.builders import START, make_probe_results, make_requests, make_signals
@@ -54,7 +55,8 @@ def test_duplicate_signals_do_not_push_the_rate_up():
         != []
     )
     tallies = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
-    assert (tallies["total"] <= tallies["n"]).all()
+    hours = tallies.groupby(["metric", "hour"])[["n", "total"]].sum()
+    assert (hours["total"] <= hours["n"]).all()
 
 
 def questions(changed: bool) -> lm.Log:
@@ -73,18 +75,18 @@ def questions(changed: bool) -> lm.Log:
 
 def test_questions_that_changed_are_one_event():
     log = questions(changed=True)
-    (event,) = drift_events(log, Plan(), span_of(log, Plan()), share=0.1)
+    (event,) = drift_events(log, Plan(), span_of(log, Plan()), {("search", "query_drift"): 0.1})
     assert (event.metric, event.feature_id, event.fired_at) == ("query_drift", "search", START + 3 * WEEK)
 
 
 def test_questions_of_the_same_kind_are_none():
     log = questions(changed=False)
-    assert drift_events(log, Plan(), span_of(log, Plan()), share=0.1) == []
+    assert drift_events(log, Plan(), span_of(log, Plan()), {("search", "query_drift"): 0.1}) == []
 
 
 def test_a_log_without_texts_is_not_tested():
     log = lm.open_log({"requests": make_requests(600, every="1h", user_input=None)})
-    assert drift_events(log, Plan(), span_of(log, Plan()), share=0.1) == []
+    assert drift_events(log, Plan(), span_of(log, Plan()), {("search", "query_drift"): 0.1}) == []
 
 
 def probe_log(lost: int) -> lm.Log:
@@ -93,14 +95,18 @@ def probe_log(lost: int) -> lm.Log:
                            passed=[i >= (lost if k == 3 else 0) for i in range(20)])
         for k in range(4)
     ]  # fmt: skip
-    return lm.open_log({"requests": make_requests(10), "probe_results": pd.concat(runs)})
+    return lm.open_log({"requests": make_requests(30, every="1D"), "probe_results": pd.concat(runs)})
+
+
+def probes_of(log: lm.Log) -> list:
+    return probe_events(log, span_of(log, Plan()), {("model-a-2026-01-01", "probe_pass_rate"): 0.1})
 
 
 def test_a_run_that_lost_probes_is_an_event_with_the_lost_ones_named():
-    (event,) = probe_events(probe_log(lost=10), share=0.1)
+    (event,) = probes_of(probe_log(lost=10))
     assert (event.metric, event.feature_id, event.direction, event.value) == ("probe_pass_rate", None, "down", 0.5)
     assert "lost: p0, p1" in event.words
 
 
 def test_runs_that_all_pass_are_none():
-    assert probe_events(probe_log(lost=0), share=0.1) == []
+    assert probes_of(probe_log(lost=0)) == []

@@ -21,7 +21,7 @@ def rows(log):
 
 
 def test_sums_of_judged_answers_are_those_of_check(log, rows):
-    order = ["metric", "feature_id", "hour"]
+    order = ["metric", "feature_id", "hour", "known"]
     ours = judged_sums(rows, METRICS).sort_values(order, ignore_index=True)
     theirs = hourly(log, [measure(name) for name in METRICS]).sort_values(order, ignore_index=True)
     pd.testing.assert_frame_equal(ours, theirs, check_dtype=False)
@@ -69,7 +69,7 @@ def test_a_pass_fail_judge_fails_the_share_of_the_size():
 
 def test_refusals_rise_by_the_added_share(log):
     wanted = [measure("refusal_rate")]
-    before, after = hourly(log, wanted), planted(log, lm.Injection("refusal", 0.05), wanted, seed=0)
+    before, after = hourly(log, wanted), planted(log, hourly(log, wanted), lm.Injection("refusal", 0.05), seed=0)
     assert after["total"].sum() / after["n"].sum() - before["total"].sum() / before["n"].sum() == pytest.approx(
         0.05, abs=0.005
     )
@@ -77,10 +77,11 @@ def test_refusals_rise_by_the_added_share(log):
 
 def test_cost_is_multiplied_in_the_slice_alone(log):
     wanted = [measure("avg_cost_per_request_usd")]
-    before = hourly(log, wanted).groupby("feature_id")["plain"].sum()
-    hit = planted(log, lm.Injection("cost", 1.5, {"feature_id": "search"}), wanted, seed=0)
+    base = hourly(log, wanted)
+    before = base.groupby("feature_id")["plain"].sum()
+    hit = planted(log, base, lm.Injection("cost", 1.5, {"feature_id": "search"}), seed=0)
     after = hit.groupby("feature_id")["plain"].sum()
     assert after["search"] == pytest.approx(1.5 * before["search"])
     assert "other" not in after
-    half = planted(log, lm.Injection("cost", 1.5, {"feature_id": "search"}, share=0.5), wanted, seed=0)
+    half = planted(log, base, lm.Injection("cost", 1.5, {"feature_id": "search"}, share=0.5), seed=0)
     assert half["plain"].sum() == pytest.approx(1.25 * before["search"], rel=0.02)

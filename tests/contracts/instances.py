@@ -143,7 +143,16 @@ def promoted():
     )
 
 
+def backtested():
+    times = pd.date_range("2026-05-04", periods=35 * 48, freq="30min", tz="UTC")
+    requests = pd.DataFrame({"timestamp": times, "feature_id": "search", "model_id": "m-1"})
+    requests["request_id"] = [f"r{i}" for i in range(len(times))]
+    requests["cost_usd"] = [0.002 + 0.0001 * (i % 7) for i in range(len(times))]
+    return lm.backtest({"requests": requests}, inject=[lm.Injection("cost", 2)])
+
+
 RESULTS: dict[str, Callable[[], Any]] = {
+    "BacktestResult": backtested,
     "ChartResult": lambda: lm.EWMAChart().fit(BASELINE).monitor(STREAM),
     "PortfolioResult": lambda: lm.ChartPortfolio().fit(long_form(BASELINE)).monitor(long_form(STREAM, "2026-05-18")),
     "BaselineCheck": lambda: lm.check_baseline(BASELINE),

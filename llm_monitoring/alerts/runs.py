@@ -1,0 +1,172 @@
+"""One chart's life: fitted after its baseline, fitted once more at four weeks if nothing alarmed, charted window by window.
+
+What is said of a window rests on windows before it alone, so a longer log only adds to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from llm_monitoring import windows
+from llm_monitoring.alerts.measurements import ENDS, KEYS, SEASON
+from llm_monitoring.alerts.scopes import AGAIN, FIRST
+from llm_monitoring.charts.portfolio import set_limits
+from llm_monitoring.charts.predictive import ControlChart
+from llm_monitoring.charts.result import ChartResult
+from llm_monitoring.errors import ConfigError
+
+COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
+MONTH, DAY = pd.Timedelta("30D"), pd.Timedelta("1D")
+FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
+MOST_FITTED = 4_000
+
+
+@dataclass
+class Run:
+    """One chart: its windows, when it begins, its share of the budget; then what was fitted and what it saw.
+
+    `stages` lists each fitted chart with the first window that it judges and the one it no longer does.
+    """
+
+    key: tuple[Any, Any]
+    windows: pd.DataFrame
+    width: str
+    begin: pd.Timestamp
+    fit_end: pd.Timestamp
+    settle: pd.Timedelta
+    share: float
+    again: pd.Timestamp | None = None
+    stages: list[tuple[ControlChart, pd.Timestamp, pd.Timestamp | None]] = field(default_factory=list)
+    results: list[ChartResult] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        return str(self.windows["kind"].iloc[0])
+
+    @property
+    def arl0(self) -> float:
+        """Windows between two false alarms."""
+        return max(float(MONTH / windows.width(self.width)) / self.share, 1.01)
+
+    def baseline(self, before: pd.Timestamp) -> pd.DataFrame:
+        """The windows that the limits are taken from."""
+        return self.windows.loc[self.windows["window_start"] < before, COLUMNS]
+
+    def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
+        """The windows from one moment to another."""
+        start = self.windows["window_start"]
+        inside = start >= since if before is None else (start >= since) & (start < before)
+        return self.windows.loc[inside, COLUMNS]
+
+    def chart(self) -> ControlChart:
+        """A chart of the kind and rate of this one, not fitted yet."""
+        ends = {end: self.windows[end].iloc[0] for end in ENDS}
+        given = {end: float(value) for end, value in ends.items() if pd.notna(value)}
+        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width], **given)  # type: ignore[arg-type]
+
+
+def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any], str]]:
+    """Fit and run all charts as far as `end`; those that cannot be fitted are given back with the reason."""
+    runs = list(runs)
+    aside: list[tuple[tuple[Any, Any], str]] = []
+    for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
+        again = None if run.again is None or run.again <= run.begin else run.again
+        run.stages = [(chart, run.begin, again)]
+        run.results = [chart.monitor(run.stream(run.begin, again), at_once=True)]
+    waiting = [
+        run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
+    ]
+    quiet = [run for run in waiting if run.results[0].alarms.empty]
+    fitted = {id(run): chart for run, chart in _fitted([(run, run.again) for run in quiet], [])}
+    for run in waiting:
+        first, begin, again = run.stages[0]
+        chart = fitted.get(id(run))
+        if chart is None:  # it has alarmed before: it goes on as it is
+            run.stages = [(first, begin, None)]
+            run.results = [first.monitor(run.stream(begin, None), at_once=True)]
+        else:
+            run.stages.append((chart, again, None))
+            run.results.append(chart.monitor(run.stream(again, None), at_once=True))
+    return aside
+
+
+def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, ControlChart]]:
+    """Charts fitted to the windows before a moment; those of one metric that learn at the same time learn from each other."""
+    groups: dict[tuple, list[tuple[Run, pd.DataFrame]]] = {}
+    for run, before in asked:
+        first = run.windows["window_start"].iloc[0].floor("D")
+        together = (run.key[1], run.kind, run.width, first, before, run.begin, run.settle)
+        groups.setdefault(together, []).append((run, run.baseline(before)))
+    found = []
+    for several in groups.values():
+        for run, _ in several:
+            chart = _together(several)[run.key]
+            if isinstance(chart, str):
+                aside.append((run.key, chart))
+            else:
+                found.append((run, chart))
+    return found
+
+
+def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
+    """Charts of one metric by key, fitted, or why not; the same baselines are fitted once in a process."""
+    told = hashlib.sha256()
+    for run, baseline in several:
+        chart = run.chart()
+        told.update(repr((run.key, chart.kind, chart.arl0, chart.season, chart.low, chart.high)).encode())
+        for column in COLUMNS:
+            told.update(baseline[column].to_numpy().tobytes())
+    key = told.digest()
+    if key not in FITTED:
+        if len(FITTED) >= MOST_FITTED:
+            FITTED.clear()
+        FITTED[key] = _fit(several)
+    return FITTED[key]
+
+
+def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
+    charts: dict[tuple[Any, Any], ControlChart | str] = {}
+    for run, baseline in several:
+        try:
+            charts[run.key] = run.chart().read(baseline)
+        except ConfigError as error:
+            charts[run.key] = str(error)
+    set_limits({key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)})
+    return charts
+
+
+def joined(run: Run) -> ChartResult:
+    """The result of the last stage with the windows and alarms of all of them."""
+    last = run.results[-1]
+    if len(run.results) == 1:
+        return last
+    parts = [result.windows for result in run.results if len(result.windows)]
+    alarms = [result.alarms for result in run.results if len(result.alarms)]
+    return replace(
+        last,
+        windows=pd.concat(parts, ignore_index=True) if parts else last.windows,
+        alarms=pd.concat(alarms, ignore_index=True) if alarms else last.alarms,
+    )
+
+
+def make_runs(
+    table: pd.DataFrame, scopes: pd.DataFrame, share: dict[tuple, float], end: pd.Timestamp, again: bool
+) -> list[Run]:
+    """The charts that have begun by `end`, from their windows and what was settled of them."""
+    runs = []
+    for key, own in table.groupby(KEYS, sort=True):
+        line = scopes.loc[key]
+        if pd.isna(line["begin"]) or line["begin"] + line["settle"] > end:
+            continue
+        fit_end = line["fit_end"] if not again else line["begin"]
+        more = line["fit_end"] + (AGAIN - FIRST) * DAY if again else None
+        runs.append(
+            Run(key, own.reset_index(drop=True), line["window"], line["begin"], fit_end, line["settle"], share[key],
+                more)
+        )  # fmt: skip
+    return runs
