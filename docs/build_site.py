@@ -54,7 +54,10 @@ STAGES = ("triage", "scope", "isolate", "respond", "learn")
 REPORTS = {
     "incident": ("A fall of quality in one slice, and the prompt that did it", {"alert": "support"}),
     "standing": ("A level that is too high and did not move", {"alert": "summary"}),
-    "quiet": ("Nothing alerted, and what would have been seen", {"until": "2026-05-09T00:00Z"}),
+    "quiet": (
+        "Nothing alerted, and what would have been seen",
+        {"until": "2026-05-17T12:00Z", "plan": {"quality": {"abandonment_above": 0.6}}},
+    ),
 }
 #: What Sphinx, numpydoc and furo write, and what a screen reader, a keyboard and people need.
 MENDED = {
@@ -164,9 +167,12 @@ def make_gallery() -> None:
         if "alert" in options:
             options["alert"] = alerts.loc[alerts["feature_id"] == options["alert"], "alert_id"].iloc[0]
         done = lm.report(log, out=STAGED / "made", force=True, progress=False, **options)
+        if done.failure:
+            raise SystemExit(f"gallery, {name}: {done.failure}")
         shutil.copytree(done.folder, place / name)
+        for path in (place / name, *(place / name).rglob("*")):  # a report is private, the site is not
+            path.chmod(0o755 if path.is_dir() else 0o644)
         lines.append(f'- <a href="{name}/index.html">{words}</a>: {html.escape(done.headline)}')
-    lines.append(f'- <a href="{name}.html">{words}</a>: {html.escape(done.headline)}')
     lines.append(
         '- <a href="explore.html">The first notebook, executed</a>: what a log holds, alerts, explorer, signals, drift'
     )
