@@ -21,8 +21,19 @@ ROOT = Path(__file__).parents[1]
 STAGED, TREES, SITE = ROOT / "build" / "site-pages", ROOT / "build" / "site-trees", ROOT / "site"
 PAGES = {
     "Tutorial": ["readme", "tutorial"],
-    "How to": ["notebooks", "review", "report", "alerts", "judging", "probes", "importers", "injection"],
-    "Reference": ["log", "metrics", "cli", "reference/index"],
+    "How to": [
+        "notebooks",
+        "review",
+        "report",
+        "alerts",
+        "watch",
+        "backtest",
+        "judging",
+        "probes",
+        "importers",
+        "injection",
+    ],
+    "Reference": ["log", "engines", "metrics", "cli", "reference/index"],
     "Explanation": ["incident", "charts", "drift", "raters", "architecture"],
     "Gallery": ["gallery/index"],
 }
@@ -153,9 +164,9 @@ def make_gallery() -> None:
         if "alert" in options:
             options["alert"] = alerts.loc[alerts["feature_id"] == options["alert"], "alert_id"].iloc[0]
         done = lm.report(log, out=STAGED / "made", force=True, progress=False, **options)
-        (SITE / "gallery").mkdir(parents=True, exist_ok=True)
-        shutil.copy(done.path, place / f"{name}.html")
-        lines.append(f'- <a href="{name}.html">{words}</a>: {html.escape(done.headline)}')
+        shutil.copytree(done.folder, place / name)
+        lines.append(f'- <a href="{name}/index.html">{words}</a>: {html.escape(done.headline)}')
+    lines.append(f'- <a href="{name}.html">{words}</a>: {html.escape(done.headline)}')
     lines.append(
         '- <a href="explore.html">The first notebook, executed</a>: what a log holds, alerts, explorer, signals, drift'
     )
@@ -202,8 +213,8 @@ def build() -> list[str]:
         for wrong, right in MENDED.items():
             text = re.sub(wrong, right, text)
         page.write_text(text, "utf-8")
-    for page in (STAGED / "gallery").glob("*.html"):
-        shutil.copy(page, SITE / "gallery" / page.name)
+    if (STAGED / "gallery").exists():
+        shutil.copytree(STAGED / "gallery", SITE / "gallery", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
     (SITE / "llms.txt").write_text(llms_text(), "utf-8")
     return told.getvalue().splitlines()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, times
 from llm_monitoring.errors import Fault, LogError
@@ -262,7 +262,7 @@ def _every_row(column: Column, raw: ir.Value) -> list[Rule]:
     return [Rule(column.name, missing, raw, "expected a time in every row")]
 
 
-def _of_clock(asked: Asked, raw: ir.Value, naive: ir.TimestampValue, tz) -> Read:
+def _of_clock(asked: Asked, raw: ir.Value, naive: ir.TimestampValue, tz: Any) -> Read:
     """Clock times of a zone: those that never were are faults, those that were twice are read with a notice."""
     read = Read(engines.instant(naive, tz))
     never, twice = (rule(read.value, naive, tz) for rule in (times.skipped, times.doubled))
