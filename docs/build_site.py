@@ -56,7 +56,7 @@ REPORTS = {
     "standing": ("A level that is too high and did not move", {"alert": "summary"}),
     "quiet": (
         "Nothing alerted, and what would have been seen",
-        {"until": "2026-05-17T12:00Z", "plan": {"quality": {"abandonment_above": 0.6}}},
+        {"until": "2026-05-17T12:00Z", "plan": {"baseline": {"days": 7}, "quality": {"abandonment_above": 0.6}}},
     ),
 }
 #: What Sphinx, numpydoc and furo write, and what a screen reader, a keyboard and people need.
