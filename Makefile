@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := chromium fonts-liberation postgresql default-jre-headless
+DEBIAN := chromium fonts-liberation postgresql default-jre-headless prometheus
 
-.PHONY: help report test test-fast test-long test-lowest test-newest check docs bench clean
+.PHONY: help report test test-fast test-long test-lowest test-newest check docs docs-site bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -43,12 +43,15 @@ docs: $(VENV)/.dev ## write the generated pages again: command line, public name
 	$(BIN)/python docs/api_page.py
 	$(BIN)/python docs/module_map.py
 
+docs-site: $(VENV)/.dev ## build the documentation site into site/, with a gallery of reports; nothing is fetched
+	$(BIN)/python docs/build_site.py
+
 bench: $(VENV)/.dev ## run the benchmarks, one after the other
 	@for script in benchmarks/*.py benchmarks/*/run.py; do [ -f "$$script" ] || continue; \
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean: ## remove the environment, caches and reports
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest reports build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest reports build site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
@@ -65,7 +68,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-# Debian packages that the tests use: a browser with its fonts, PostgreSQL and Java for the engines. Elsewhere, or
+# Debian packages that the tests use: a browser with its fonts, PostgreSQL and Java for the engines, Prometheus. Elsewhere, or
 # without the right to install, tests that miss one say so and are skipped.
 $(VENV)/.debian: | $(BIN)/python
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
@@ -74,6 +77,7 @@ $(VENV)/.debian: | $(BIN)/python
 	  dpkg -s fonts-liberation >/dev/null 2>&1 || missing="$$missing fonts-liberation"; \
 	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	  command -v java >/dev/null || missing="$$missing default-jre-headless"; \
+	  command -v promtool >/dev/null || missing="$$missing prometheus"; \
 	  if [ -n "$$missing" ]; then \
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; fi; \

@@ -15,6 +15,9 @@ import numpy as np
 import pandas as pd
 
 import llm_monitoring as lm
+from llm_monitoring.alerts.plan import read_plan
+from llm_monitoring.backtesting.replay import Replay
+from llm_monitoring.backtesting.run import false_alarms
 from tests.backtesting.logs import make
 
 PLAN = {"quality": {"metrics": ["mean_quality", "flagged_rate", "refusal_rate"], "query_drift": False, "probes": False},
@@ -62,14 +65,12 @@ def alike(logs: int, fall: float) -> None:
 def alarms(logs: int, budget: float, days: int) -> None:
     """Alarms that the first half of the logs predicts for the second half, and those that came."""
     rates, months, counts = [], [], []
+    plan = read_plan({**PLAN, "quality": {**PLAN["quality"], "false_alarms_per_month": budget}})
     for seed in range(logs):
-        found = lm.backtest(
-            make(3000 + seed, days=days, features=2, a_day=120, rate=0.3),
-            {**PLAN, "quality": {**PLAN["quality"], "false_alarms_per_month": budget}}, grid={"rate": [0.3]},
-        )  # fmt: skip
-        rates.append(found.false_alarms_per_month)
-        months.append(found.months)
-        counts.append(round(found.false_alarms_per_month * found.months))
+        replay = Replay.of(lm.open_log(make(3000 + seed, days=days, features=2, a_day=120, rate=0.3)), plan)
+        rates.append(false_alarms(replay, pd.Series(False, index=replay.alerts.index))[0])
+        months.append(replay.months)
+        counts.append(round(rates[-1] * months[-1]))
         print(seed, counts[-1], f"{months[-1]:.2f}", flush=True)
     first, second = slice(0, None, 2), slice(1, None, 2)
     predicted = np.average(rates[first], weights=months[first]) * sum(months[second])
@@ -85,7 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("--logs", type=int, default=12)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--fall", type=float, default=0.4)
-    parser.add_argument("--budget", type=float, default=6.0)
+    parser.add_argument("--budget", type=float, default=8.0)
     parser.add_argument("--days", type=int, default=70)
     chosen = parser.parse_args()
     if chosen.large:

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from llm_monitoring import __version__
+from llm_monitoring import __version__, disk
 from llm_monitoring.disk import UNSUPPORTED
 from llm_monitoring.errors import ConfigError, LogError
 
@@ -88,6 +88,27 @@ OPENING = (
 PLAN = click.option("--plan", metavar="FILE", help="A plan, as init writes one. Default: the built-in plan.")
 
 
+def _read_mode(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Say which mode new files get; a mode that the owner could not work with is refused."""
+    if value is None:
+        return
+    mode = int(value, 8) if re.fullmatch(r"0?[0-7]{3}", value) else 0
+    if mode & 0o600 != 0o600 or mode & 0o111:
+        expected = "expected an octal mode of files that their owner may read and write, such as 0640"
+        raise click.BadParameter(f"{value!r}; {expected}")
+    disk.say_mode(mode)
+    context.call_on_close(lambda: disk.say_mode(None))
+
+
+MODE = click.option(
+    "--mode",
+    metavar="OCTAL",
+    callback=_read_mode,
+    expose_value=False,
+    help="Mode of new files, such as 0640. Default: 0600, or 0660 in a folder that is open to a group.",
+)
+
+
 def opens_log(required: bool = True) -> Callable:
     """Give a command the argument LOG, and the options of `open_log` that were named, as a dict."""
 
@@ -149,6 +170,7 @@ def main() -> None:
 )
 @click.option("--because", metavar="TEXT", help="Why it is closed all the same.")
 @click.option("--verify", metavar="FOLDER", help="Run the incident in FOLDER again and say whether all is the same.")
+@MODE
 def report(
     log: str | None, opening: dict[str, Any], verify: str | None, close_by: str | None, because: str | None, **options
 ) -> None:
@@ -219,7 +241,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     tell(opened.notices)
     for line in _alert_lines(alerts, as_json):
         click.echo(line)
-    sys.exit(1 if len(alerts) else 0)
+    sys.exit(1 if (alerts["kind"] != "better").any() else 0)  # what got better is nothing to act on
 
 
 def _with_scales(opening: dict[str, Any], plan: Any) -> dict[str, Any]:
@@ -312,6 +334,7 @@ def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> 
 @click.option("--redact", is_flag=True, help="Take personal data out of the judge's copy.")
 @click.option("--retry-failed", is_flag=True, help="Ask again about items that failed for a reason that passes.")
 @click.option("--dry-run", is_flag=True, help="How many answers, what they would cost, what they could detect.")
+@MODE
 def judge(log: str, opening: dict[str, Any], **options) -> None:
     """Judge a sample of LOG; stop it at any moment and call it again.
 
@@ -355,6 +378,7 @@ def judge(log: str, opening: dict[str, Any], **options) -> None:
 @click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for one answer.")
 @click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Calls at a time.")
+@MODE
 def probe(log: str, **options) -> None:
     """Ask a model the probes of a suite, keep the answers in a log, and say whether the model changed.
 
@@ -429,6 +453,7 @@ def _finish(lines: Iterable[str], code: int) -> None:
 )
 @click.option("--timestamp", metavar="TIME", help="When the requests of a batch were made, without its batch object.")
 @click.option("--force", is_flag=True, help="Write over a log that stands there.")
+@MODE
 def import_(format: str, source: tuple[str, ...], out: str, force: bool, **options: Any) -> None:
     """Make a log of another tool's files, and say what was guessed.
 
@@ -453,6 +478,7 @@ def import_(format: str, source: tuple[str, ...], out: str, force: bool, **optio
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
 @click.option("--out", metavar="FILE", default="reviews.jsonl", show_default=True, help="Where the verdicts are kept.")
 @PLAN
+@MODE
 def review(log: str, opening: dict[str, Any], alert: str | None, until: str | None, out: str, plan: str | None) -> None:
     """Say how to read flagged answers of LOG, and how many verdicts stand in the file."""
     import shlex
@@ -489,7 +515,9 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
 @main.command(epilog=example("llm-monitoring watch my_log --plan monitoring.toml --state watch.db --once"))
 @opens_log()
 @PLAN
-@click.option("--state", metavar="FILE", required=True, help="What is known and what is owed: made where it is absent.")
+@click.option(
+    "--state", metavar="FILE", default="watch.db", show_default=True, help="What is known and owed; made where absent."
+)
 @click.option("--once", is_flag=True, help="One round, for cron.")
 @click.option("--heartbeat", metavar="URL", help="Asked for after each round that has read LOG: a dead man's switch.")
 @click.option("--test-sinks", is_flag=True, help="Send one message to each sink of the plan, and look at nothing.")
@@ -505,6 +533,26 @@ def watch(log: str, opening: dict[str, Any], **options) -> None:
     from llm_monitoring.watching.command import watch_log
 
     sys.exit(watch_log(log, opening, **options, say=click.echo, warn=functools.partial(click.echo, err=True)))
+
+
+@main.command(epilog=example("llm-monitoring export prometheus my_log --plan monitoring.toml --out prometheus"))
+@click.argument("format", type=click.Choice(["prometheus"]))
+@opens_log()
+@PLAN
+@click.option("--out", metavar="DIR", required=True, help="Folder of the files.")
+def export(log: str, opening: dict[str, Any], format: str, plan: str | None, out: str) -> None:
+    """Write the infrastructure layer of a plan for another tool.
+
+    FORMAT is prometheus: rules.yml, which promtool accepts, and dashboard.json for Grafana. Both read the numbers that
+    watch shows where the plan has a sink such as prometheus://127.0.0.1:9464.
+    """
+    import llm_monitoring as lm
+    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.watching.prometheus import export_prometheus
+
+    watched = read_plan(plan)
+    for path in export_prometheus(lm.open_log(log, **_with_scales(opening, watched)), watched, out):
+        click.echo(path)
 
 
 @main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))
@@ -534,6 +582,7 @@ def init(folder: str, log: str | None, tz: str | None, force: bool) -> None:
 @main.command(epilog=example("llm-monitoring demo --open"))
 @click.option("--out", metavar="DIR", default="demo", show_default=True, help="Folder of the report.")
 @click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
+@MODE
 def demo(out: str, show: bool) -> None:
     """Run the five stages on the log of a made-up shop that comes with the package, and print the path of the page.
 

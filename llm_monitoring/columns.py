@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, times
 from llm_monitoring.errors import Fault, LogError
@@ -123,27 +123,50 @@ def _plain_text(raw: ir.Value) -> ir.StringValue:
     if kind.is_struct() or kind.is_map() or kind.is_array():
         return engines.json_text(raw)
     if kind.is_floating():
-        whole = (raw == raw.floor()) & (raw.abs() < 2**53)
-        number = ibis.ifelse(whole, raw, ibis.null(kind)).cast("int64").cast("string")
+        small = ibis.ifelse(raw.abs() < 2**53, raw, ibis.null(kind))
+        number = ibis.ifelse(small == small.floor(), small, ibis.null(kind)).cast("int64").cast("string")
         return ibis.ifelse(raw.isnan(), ibis.null("string"), ibis.coalesce(number, raw.cast("string")))
     return raw.cast("string")
 
 
 def _text(asked: Asked) -> Read:
+    import ibis
+
     column, raw = asked.column, asked.raw
-    listed = raw.type().is_array() and column.name in LISTED
-    value = raw.cast("array<string>").join(",") if listed else _plain_text(raw)
+    scope = asked.table == "changes" and column.name in LISTED
+    value = joined(raw) if scope else _plain_text(raw)
     read = Read(value, mended=_not_a_number(asked))
-    if column.name == "finish_reason":
-        return read
+    if scope:
+        empty = raw.notnull() & value.isnull()
+        read.mended.append(Mended(column.name, empty, "nothing in a list or a text read as all"))
     if not column.nullable:
         empty = value.isnull() | (value == "")
         expected = f"expected a {'text' if not column.choices else 'value'} in every row"
         read.rules.append(Rule(column.name, empty, value, expected))
+    if column.choices and column.nullable:
+        blank = value.strip() == ""
+        read.mended.append(Mended(column.name, blank, "empty text read as unknown"))
+        read.value = value = ibis.ifelse(blank, ibis.null("string"), value)
+    if column.name == "finish_reason":
+        return read
     if column.choices:
         other = value.notnull() & value.notin(column.choices)
         read.rules.append(Rule(column.name, other, value, column.expected))
     return read
+
+
+def joined(raw: ir.Value) -> ir.StringValue:
+    """Several values of a scope as one text with commas between them, whether they are a list, a JSON list or such a text."""
+    import ibis
+
+    if raw.type().is_array():
+        return raw.cast("array<string>").join(",").nullif("")
+    text = _plain_text(raw)
+    if not raw.type().is_string() or engines.name(raw) != "duckdb":
+        return text.nullif("")
+    written = ibis.ifelse(engines.is_json(text, "ARRAY"), text, ibis.null("string"))
+    values = written.cast("json").try_cast("array<string>")
+    return ibis.coalesce(values.join(","), text).nullif("")
 
 
 def _not_a_number(asked: Asked) -> list[Mended]:
@@ -162,6 +185,8 @@ def _error(asked: Asked) -> Read:
     text = _plain_text(raw)
     word = text.strip().lower()
     none, some = word.isin(NO_ERROR), word.isin(SOME_ERROR)
+    if raw.type().is_struct():  # of which some writers make one with nothing in it where there is none
+        none = none | word.re_search(r'^[{]("[^"]*":null,?)*[}]$')
     value = ibis.cases((none, ibis.null("string")), (some, "error"), else_=text)
     words = "flags in place of a message"
     return Read(value, mended=[Mended(asked.name, none | some, words), *_not_a_number(asked)])
@@ -241,7 +266,7 @@ def _every_row(column: Column, raw: ir.Value) -> list[Rule]:
     return [Rule(column.name, missing, raw, "expected a time in every row")]
 
 
-def _of_clock(asked: Asked, raw: ir.Value, naive: ir.TimestampValue, tz) -> Read:
+def _of_clock(asked: Asked, raw: ir.Value, naive: ir.TimestampValue, tz: Any) -> Read:
     """Clock times of a zone: those that never were are faults, those that were twice are read with a notice."""
     read = Read(engines.instant(naive, tz))
     never, twice = (rule(read.value, naive, tz) for rule in (times.skipped, times.doubled))
@@ -259,7 +284,7 @@ def _time_of_text(asked: Asked, raw: ir.StringValue) -> Read:
 
     name, options = asked.name, asked.options
     text = times.tidy(raw)
-    zoned, bare, plain = times.kinds_of_text(text)
+    zoned, bare, plain, other = times.kinds_of_text(text)
     value, naive = engines.parse(text, "timestamp('UTC')"), engines.parse(text, "timestamp")
     read = Read(value)
     branches = [(zoned, value)]
@@ -277,7 +302,9 @@ def _time_of_text(asked: Asked, raw: ir.StringValue) -> Read:
     else:
         read.rules.append(Rule(name, bare, raw, "is a bare number", f"{UNIT} {asked.call}"))
     read.value = ibis.cases(*branches)
-    unread = (zoned & read.value.isnull()) | (plain & naive.isnull())
+    if asked.column.nullable:
+        read.mended.append(Mended(name, text == "", "empty text read as unknown"))
+    unread = (zoned & read.value.isnull()) | (plain & naive.isnull()) | other
     read.rules.append(Rule(name, unread, raw, "expected a time such as 2026-05-12T09:31:07Z"))
     _named_zones(asked, raw, text, read)
     return read
@@ -327,7 +354,7 @@ def _flag(asked: Asked) -> Read:
     value = ibis.cases((text == "true", True), (text == "false", False))
     wrong = text.notnull() & text.notin(("true", "false", "") if kind.is_string() else ("true", "false"))
     as_text = stored.startswith('"') if kind.is_json() else text.notnull()
-    mended = [Mended(column.name, as_text, "text read as true or false")]
+    mended = [Mended(column.name, as_text & ~wrong, "text read as true or false")]
     return Read(value, [Rule(column.name, wrong, raw, column.expected)], mended)
 
 
@@ -339,7 +366,7 @@ def _json(asked: Asked) -> Read:
         return Read(engines.null("json"))
     value = raw if raw.type().is_string() else engines.json_text(raw)
     blank = value.strip() == ""
-    wrong = value.notnull() & ~blank & ~engines.is_json_object(value).fill_null(False)
+    wrong = value.notnull() & ~blank & ~engines.is_json(value).fill_null(False)
     mended = [Mended(asked.name, blank, "empty text read as unknown")]
     return Read(
         ibis.ifelse(blank, ibis.null("string"), value), [Rule(asked.name, wrong, value, asked.column.expected)], mended
@@ -362,6 +389,8 @@ def in_words(remedy: str, shown: str | None, kind: str) -> str:
         return "Write it with a decimal point, and without a separator of thousands"
     if kind == "number" and word.lower() in UNKNOWN:
         return "Leave the field empty where it is unknown"
+    if kind == "json" and word.startswith("{'"):
+        return "Write it as JSON, with json.dumps"
     if not remedy.startswith(UNIT):
         return remedy
     call, found = remedy.removeprefix(UNIT).strip(), _unit(shown)

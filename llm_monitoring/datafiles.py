@@ -195,6 +195,8 @@ def _of_arrow(schema: Table, file: Path, name: str, kind: Any) -> str | None:
         )
         remedy = "Write it as float64" if wide else "Write it as a number"
         raise LogError(Fault(schema.name, file.name, column=name, expected=expected, remedy=remedy))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return f"coalesce(try(decode({_name(name)})), lower(hex({_name(name)})))"
     if not lasting:
         return None
     per_ms = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}[kind.unit]

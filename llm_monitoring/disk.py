@@ -14,6 +14,33 @@ from pathlib import Path
 UNSUPPORTED = "llm_monitoring does not support Microsoft Windows: run it on Linux or macOS, or inside WSL"
 
 
+_said: int | None = None
+
+
+def say_mode(mode: int | None) -> None:
+    """The mode of every new file of this process from now on, whatever its folder; None: as the folder is open.
+
+    Folders get the same, and may be entered by whoever may read in them.
+    """
+    global _said
+    _said = mode
+
+
+def file_mode(shared: bool) -> int:
+    """The mode of a new file: as it was said, or private, or open to the group of its folder."""
+    return _said if _said is not None else 0o660 if shared else 0o600
+
+
+def folder_mode(shared: bool) -> int:
+    """The mode of a new folder.
+
+    >>> oct(folder_mode(shared=False)), oct(folder_mode(shared=True))
+    ('0o700', '0o770')
+    """
+    mode = file_mode(shared)
+    return mode | 0o700 | (mode & 0o444) >> 2
+
+
 def is_shared(folder: str | os.PathLike) -> bool:
     """Whether a folder is open to a group: its group may write in it, and the rest of the world may not.
 
@@ -35,12 +62,12 @@ def is_shared(folder: str | os.PathLike) -> bool:
 
 
 def make_folder(path: str | os.PathLike) -> Path:
-    """Make a folder and its parents, 0700 each, or 0770 where they lie in a folder that is open to a group."""
+    """Make a folder and its parents, 0700 each, or 0770 where they lie in a folder that is open to a group, or as `say_mode` said."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     missing = [each for each in (path, *path.parents) if not each.exists()]
-    mode = 0o770 if is_shared(path) else 0o700
+    mode = folder_mode(is_shared(path))
     path.mkdir(parents=True, exist_ok=True)
     for each in missing:
         each.chmod(mode | (each.stat().st_mode & stat.S_ISGID))
@@ -48,11 +75,11 @@ def make_folder(path: str | os.PathLike) -> Path:
 
 
 def make_private(folder: str | os.PathLike, shared: bool) -> None:
-    """Give a folder and all that is in it the modes of new files: 0700 and 0600, or 0770 and 0660 for a group."""
+    """Give a folder and all that is in it the modes of new files: 0700 and 0600, or 0770 and 0660 for a group, or as said."""
     for each in (Path(folder), *Path(folder).rglob("*")):
         if each.is_symlink():
             continue
-        mode = (0o770 if shared else 0o700) if each.is_dir() else (0o660 if shared else 0o600)
+        mode = folder_mode(shared) if each.is_dir() else file_mode(shared)
         each.chmod(mode | (each.stat().st_mode & stat.S_ISGID if each.is_dir() else 0))
 
 
@@ -73,8 +100,7 @@ def open_private(path: str | os.PathLike, flags: int) -> int:
             if os.path.lexists(path) and not os.path.exists(path):
                 raise  # a link that leads nowhere
             continue  # another process was faster
-        if is_shared(Path(path).parent):
-            os.fchmod(file, 0o660)
+        os.fchmod(file, file_mode(is_shared(Path(path).parent)))
         return file
 
 
@@ -149,8 +175,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target  # a pipe or a device is written as it is
         return
-    new = 0o660 if is_shared(target.parent) else 0o600
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else new
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else file_mode(is_shared(target.parent))
     file, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(file)
     part = Path(name)
@@ -160,6 +185,19 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def holding(folder: str | os.PathLike, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a folder; False where another process has it and `wait` is off."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        lock(file, wait)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(file)
 
 
 def lock(file: int, wait: bool = True) -> None:

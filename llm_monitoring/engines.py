@@ -11,7 +11,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,10 +150,17 @@ def _sources(expr) -> list[Loaded]:
 
 
 def _broken_file(error: Exception) -> Exception:
-    """What is wrong with the text file that an error of DuckDB names, or the error itself."""
+    """What is wrong with the text file that an error of DuckDB names, or with a value; else the error itself."""
+    import duckdb
+
     match = re.search(r'in file "([^"\n]+)"', str(error)) or re.search(r"^\s*file = (.+)$", str(error), re.MULTILINE)
     if not match or not Path(match[1]).is_file():
-        return error
+        if not isinstance(
+            error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException
+        ):
+            return error
+        words = f"holds a value that the engine cannot read ({str(error).splitlines()[0]})"
+        return LogError(Fault("log", expected=words))
     path = Path(match[1])
     kind = "csv" if ".csv" in path.suffixes else "jsonl"
     found = textfiles.faults(path, kind, path.name.split(".")[0])
@@ -283,6 +290,27 @@ def precision(when: ir.TimestampValue) -> int:
     return 1 if name(when) in {*_MICROSECONDS, "snowflake", "postgres", "trino"} else 1_000_000
 
 
+def quantiles(value: ir.NumericValue, shares: Sequence[float]):
+    """Exact quantiles by linear interpolation, as a list."""
+    import ibis
+
+    engine = name(value)
+    if engine in ("duckdb", "postgres", "pyspark", "databricks"):
+        return value.quantile(list(shares))
+    return ibis.array([quantile(value, share) for share in shares])
+
+
+def quantile(value: ir.NumericValue, share: float):
+    """One exact quantile by linear interpolation; of a sorted list on engines that know sketches alone."""
+    engine = name(value)
+    if engine in ("duckdb", "postgres", "pyspark", "databricks", "snowflake"):
+        return value.quantile(share)
+    ordered = value.collect().sort() if engine == "clickhouse" else value.collect(order_by=value)
+    place = (value.count() - 1) * share
+    below, above = (ordered[end.cast("int64")] for end in (place.floor(), place.ceil()))
+    return below + (above - below) * (place - place.floor())
+
+
 def total(value: ir.NumericValue):
     """The sum of a column in whole billionths, so that it is the same in every order: a parallel sum of doubles is not.
 
@@ -324,15 +352,15 @@ def json_text(value: ir.Value):
     return value.cast("json").cast("string")
 
 
-def is_json_object(text: ir.StringValue):
-    """Whether a text holds a JSON object (on engines other than DuckDB: whether it looks like one)."""
+def is_json(text: ir.StringValue, kind: str = "OBJECT"):
+    """Whether a text holds a JSON object, or an ARRAY (on engines other than DuckDB: whether it looks like one)."""
     import ibis
 
     if name(text) != "duckdb":
-        return text.re_search(r"^\s*\{.*\}\s*$")
+        return text.re_search(r"^\s*\{.*\}\s*$" if kind == "OBJECT" else r"^\s*\[.*\]\s*$")
     valid = _builtin("json_valid", ("string",), "boolean")(text)
-    kind = _builtin("json_type", ("string",), "string")(text)
-    return ibis.ifelse(valid, kind == "OBJECT", False)
+    found = _builtin("json_type", ("string",), "string")(text)
+    return ibis.ifelse(valid, found == kind, False)
 
 
 def json_values_outside(text: ir.StringValue, low, high):
@@ -341,7 +369,7 @@ def json_values_outside(text: ir.StringValue, low, high):
 
     if name(text) != "duckdb":
         return None
-    safe = ibis.ifelse(is_json_object(text), text, ibis.null("string"))
+    safe = ibis.ifelse(is_json(text), text, ibis.null("string"))
     numbers = safe.cast("json").try_cast("map<string, float64>")
     values = numbers.values()
     unreadable = safe.notnull() & (numbers.isnull() | safe.re_search(r':\s*["\[{tf]'))
@@ -381,10 +409,20 @@ def buckets(rows: ir.Table, column: str) -> ir.Table:
 
 def _sha256(text: ir.StringValue):
     """The SHA-256 of a text's UTF-8 bytes: in hex, on PostgreSQL as bytes."""
-    if name(text) != "postgres":
-        return text.hexdigest("sha256")
-    raw = _builtin("convert_to", ("string", "string"), "binary")(text, "UTF8")
-    return _builtin("sha256", ("binary",), "binary")(raw)
+    engine, digest = name(text), _builtin("sha256", ("binary",), "binary")
+    if engine == "postgres":
+        return digest(_builtin("convert_to", ("string", "string"), "binary")(text, "UTF8"))
+    if engine == "snowflake":
+        return _builtin("sha2", ("string", "int32"), "string")(text, 256)
+    if engine == "bigquery":
+        return _builtin("to_hex", ("binary",), "string")(_builtin("sha256", ("string",), "binary")(text))
+    if engine == "trino":
+        raw = digest(_builtin("to_utf8", ("string",), "binary")(text))
+        return _builtin("to_hex", ("binary",), "string")(raw).lower()
+    if engine == "clickhouse":
+        raw = _builtin("SHA256", ("string",), "binary")(text)
+        return _builtin("hex", ("binary",), "string")(raw).lower()
+    return text.hexdigest("sha256")
 
 
 def _four_bytes(digest: ir.BinaryValue, i: int):
@@ -400,9 +438,11 @@ def _eight_digits(digest: ir.StringValue, i: int):
 
     digits = digest.substr(8 * i, 8)
     engine = name(digits)
-    if engine == "duckdb":
+    if engine in ("duckdb", "bigquery"):
         return (ibis.literal("0x") + digits).cast("int64")
-    if engine == "pyspark":
+    if engine == "trino":
+        return _builtin("from_base", ("string", "int32"), "int64")(digits, 16)
+    if engine in ("pyspark", "databricks"):
         return _builtin("conv", ("string", "int32", "int32"), "string")(digits, 16, 10).cast("int64")
     alphabet = ibis.literal("0123456789abcdef")
     places = [alphabet.find(digits.substr(k, 1)).cast("int32").cast("int64") * 16 ** (7 - k) for k in range(8)]

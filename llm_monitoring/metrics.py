@@ -123,7 +123,7 @@ def columns(by: Sequence[str] | str | None, results: Sequence[str] = ()) -> list
     return listed
 
 
-def _own(requests, measures: Sequence[str | Measure]) -> list[Measure]:
+def _own(requests: TableLike, measures: Sequence[str | Measure]) -> list[Measure]:
     """The measures asked for: declared with the log, or given as they are."""
     known = {each.name: each for each in requests.measures} if isinstance(requests, Log) else {}
     given = [measures] if isinstance(measures, str | Measure) else list(measures)
@@ -137,7 +137,9 @@ def _aggregates(rows: ir.Table, quantiles: str, own: Sequence[Measure], ends: bo
     latency, shares = rows["latency_ms"], list(LATENCIES.values())
     found = {
         "request_count": rows.count(),
-        "__lm_latencies": latency.quantile(shares) if quantiles == "exact" else latency.approx_quantile(shares),
+        "__lm_latencies": engines.quantiles(latency, shares)
+        if quantiles == "exact"
+        else latency.approx_quantile(shares),
         "n_latency": latency.count(),
         "__lm_wrong": rows.count(where=rows[FLAG]),
     }
@@ -150,7 +152,7 @@ def _aggregates(rows: ir.Table, quantiles: str, own: Sequence[Measure], ends: bo
         value = rows[f"__lm_own_{each.name}"]
         found |= {f"__lm_{each.name}": engines.total(value), f"__lm_{each.name}2": engines.total(value * value)}
         found |= {f"{each.name}_n": value.count()}
-        found |= {f"__lm_{each.name}_q": value.quantile([0.5, 0.95])} if each.kind == "positive" else {}
+        found |= {f"__lm_{each.name}_q": engines.quantiles(value, [0.5, 0.95])} if each.kind == "positive" else {}
     return found | ({windows.FIRST: rows["timestamp"].min(), windows.LAST: rows["timestamp"].max()} if ends else {})
 
 

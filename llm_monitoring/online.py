@@ -249,6 +249,15 @@ class QualityControlChart:
         self.sd: float | None = None
         self._mean = self._squares = 0.0
 
+    def __repr__(self) -> str:
+        asked = f"QualityControlChart(alpha={self.alpha:g}, k={self.k:g}, warmup_n={self.warmup_n})"
+        if self.center is None or self.ewma is None:
+            return f"{asked}: warming up, {self.n} of {self.warmup_n} values"
+        reach = self.k * self._ewma_sd
+        outside = abs(self.ewma - self.center) > reach
+        limits = f"limits {self.center - reach:.3g} to {self.center + reach:.3g}"
+        return f"{asked}: {'alarm' if outside else 'no alarm'}, ewma {self.ewma:.3g} after {self.n} values, {limits}"
+
     def update(self, value: float | None) -> dict[str, Any]:
         """Take one value; None and NaN (a failed judgement) change nothing.
 

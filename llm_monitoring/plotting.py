@@ -61,8 +61,8 @@ STYLE: Any = {
 
 
 @contextmanager
-def axes(ax=None, size=(8.4, 3.2)):
-    """The axes given, or new ones in the house style; global settings stay as they were.
+def axes(ax=None, size=(8.4, 3.2), filled: bool = False):
+    """The axes given, or new ones in the house style (`filled`: over the whole figure); global settings stay as they were.
 
     Used as ``with axes(ax) as ax:`` by every ``plot`` method, which then returns `ax`.
     """
@@ -71,9 +71,30 @@ def axes(ax=None, size=(8.4, 3.2)):
     plt.draw_if_interactive()  # chooses the backend: chosen within the context, its settings would end with it
     with plt.rc_context(STYLE):
         if ax is None:
-            figure, ax = plt.subplots(figsize=size, layout="constrained")
+            figure, ax = plt.subplots(figsize=size, layout="none" if filled else "constrained")
+            if filled:
+                ax.set_position((0.02, 0.04, 0.96, 0.94))
             figure.set_facecolor("white")
         yield ax
+        wrap_words(ax)
+
+
+def size_of(ax) -> tuple[float, float]:
+    """Width and height of the axes in points: 72 are an inch."""
+    extent = ax.get_window_extent()
+    return extent.width * 72 / ax.figure.dpi, extent.height * 72 / ax.figure.dpi
+
+
+def wrap_words(ax) -> None:
+    """Break title and label of the x axis into lines that the figure can hold."""
+    import textwrap
+
+    room = ax.figure.get_size_inches()[0] * 72
+    for text, share in ((ax.title, 0.72), (ax._left_title, 0.72), (ax.xaxis.label, 0.78)):  # the rest is for the y axis
+        words = text.get_text()
+        letters = max(int(share * room / (0.58 * text.get_fontsize())), 12)
+        if len(words) > letters:
+            text.set_text("\n".join(textwrap.wrap(words.replace("\n", " "), letters)))
 
 
 def percent(ax, axis: str = "y"):
@@ -84,13 +105,19 @@ def percent(ax, axis: str = "y"):
 
 
 def days(ax, span, most: int = 8):
-    """Dates on the x axis as ``12 May``, or with hours where the whole span (a Timedelta) is under three days."""
+    """Dates on the x axis as ``12 May``, or with hours where the whole span (a Timedelta) is under three days; as many as fit."""
     from matplotlib import dates
     from matplotlib.ticker import MultipleLocator
 
     wide = span.total_seconds() / 86400
     steps = [hours / 24 for hours in (1, 2, 3, 6, 12)] + [1, 2, 4, 7, 14, 28, 91, 182, 364]
-    step = next((step for step in steps if wide / step <= most and (step >= 1 or wide <= 3)), wide / 2)
+    room = {
+        False: min(most, int(size_of(ax)[0] / 48)),
+        True: min(most, int(size_of(ax)[0] / 86)),
+    }  # of hours: long labels
+    step = next(
+        (step for step in steps if wide / step <= max(room[step < 1], 2) and (step >= 1 or wide <= 3)), wide / 2
+    )
     ax.xaxis.set_major_locator(MultipleLocator(step))
     ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b" if step >= 1 else "%-d %b %H:%M"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import answers, engines, frames, windows
 from llm_monitoring.errors import ConfigError
@@ -82,11 +82,11 @@ def derive_signals(
     return frames.ordered(frame, SIGNALS)
 
 
-def _steps(rows: ir.Table, abandoned_if) -> ir.Table:
+def _steps(rows: ir.Table, abandoned_if: Any) -> ir.Table:
     """Each request of a session with the next one, and whether its answer was a bad one to end with."""
     import ibis
 
-    slowest = rows.group_by("feature_id").aggregate(__lm_p95=rows["latency_ms"].quantile([0.95]))
+    slowest = rows.group_by("feature_id").aggregate(__lm_p95=engines.quantiles(rows["latency_ms"], [0.95]))
     slowest = slowest.select(__lm_of="feature_id", __lm_p95=slowest["__lm_p95"][0])
     joined = rows.left_join(slowest, rows["feature_id"] == slowest["__lm_of"])
     failed = (joined["__lm_error"] == 1).fill_null(False)
@@ -176,7 +176,7 @@ def _alike(texts: pd.Series, later: pd.Series) -> np.ndarray:
     return found
 
 
-def _known_until(requests, rows: ir.Table) -> int:
+def _known_until(requests: Any, rows: ir.Table) -> int:
     """The last moment that the requests tell of: a session that is younger than the longest pause may go on."""
     at = engines.microseconds(rows.filter(rows["session_id"].notnull())["timestamp"])
     last = engines.run(at.max().name("last").as_table()).to_pylist()[0]["last"] or 0
@@ -184,7 +184,7 @@ def _known_until(requests, rows: ir.Table) -> int:
     return last if cut is None else max(last, cut.value // 1000)
 
 
-def _logged(signals) -> pd.Series:
+def _logged(signals: Any) -> pd.Series:
     rows = as_table(signals, "signals").rows
     kept = rows.filter(rows["signal_type"].isin(["retry", "follow_up", "abandoned"])).select("request_id").distinct()
     return engines.run(kept).to_pandas()["request_id"]
@@ -284,7 +284,7 @@ SHARES = (
 WARNINGS = ("survivorship_bias_risk", "abandonment_risk")
 
 
-def _cells(signals, requests, window: str | None, by: list[str]) -> pd.DataFrame:
+def _cells(signals: Any, requests: Any, window: str | None, by: list[str]) -> pd.DataFrame:
     """Counts of requests and signals for every window, group and stratum, by one query."""
     signal_door = as_table(signals, "signals", check={"request_id", "signal_type", "timestamp"})
     marks = answers.signals_view(signal_door.rows)
@@ -435,7 +435,7 @@ def session_metrics(
     return _session_shares(frame.sort_values(by, ignore_index=True) if by else frame, by)
 
 
-def _marks(requests, signals) -> ir.Table:
+def _marks(requests: Any, signals: Any) -> ir.Table:
     """Retries and abandonments by request: as logged, or derived where no row of the log has that type."""
     import pandas as pd
 
@@ -463,7 +463,7 @@ def _by_session(rows: ir.Table, by: list[str]) -> ir.Table:
     counted = {
         "session_count": sessions.count(),
         "__lm_requests": sessions["__lm_n"].sum(),
-        "__lm_lengths": sessions["__lm_minutes"].quantile([0.5]),
+        "__lm_lengths": engines.quantiles(sessions["__lm_minutes"], [0.5]),
         "__lm_single": (sessions["__lm_n"] == 1).sum(),
         "__lm_retries": sessions["__lm_retry"].sum(),
         "__lm_left": sessions["__lm_abandoned"].sum(),

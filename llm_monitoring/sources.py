@@ -24,8 +24,11 @@ from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
+    import pyarrow as pa
+    from ibis.backends import BaseBackend
 
 HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
+UNFINISHED = ".import-unfinished"  # stands in a folder while an import replaces the log in it
 UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
 
 
@@ -177,7 +180,7 @@ def frame_table(frame: pd.DataFrame) -> ir.Table:
     return engines.in_memory(pa.table(arrays))
 
 
-def _array(column: pd.Series, name: str):
+def _array(column: pd.Series, name: str) -> pa.Array:
     import pandas as pd
     import pyarrow as pa
 
@@ -206,6 +209,8 @@ def _unknown(value: Any) -> bool:
 def _text(value: Any) -> str | None:
     if _unknown(value):
         return None
+    if isinstance(value, bytes):
+        return _of_bytes(value)
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict | list | tuple):
@@ -214,6 +219,14 @@ def _text(value: Any) -> str | None:
         value = json.dumps(jsonable(value), ensure_ascii=False)
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
+
+
+def _of_bytes(value: bytes) -> str:
+    """The UTF-8 text that bytes are, else their hex digits, as files of Parquet are read."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
 
 
 def given(name: str, table: Any) -> RawTable:
@@ -264,7 +277,7 @@ def _known(name: str) -> Table:
     raise LogError(Fault(str(name), expected=f"expected a table named one of {', '.join(TABLES)}"))
 
 
-def _connected(url: str):
+def _connected(url: str) -> BaseBackend:
     import ibis
 
     url = addresses.whole(url)
@@ -277,7 +290,7 @@ def _connected(url: str):
     raise LogError(Fault(addresses.place(url), expected=expected))
 
 
-def _database(connection, label: str) -> Found:
+def _database(connection: BaseBackend, label: str) -> Found:
     there = set(connection.list_tables())
     found = {name: _stored(schema, _moments(connection, name)) for name, schema in TABLES.items() if name in there}
     if not found:
@@ -285,7 +298,7 @@ def _database(connection, label: str) -> Found:
     return label, found, None
 
 
-def _moments(connection, name: str) -> ir.Table:
+def _moments(connection: BaseBackend, name: str) -> ir.Table:
     """The stored table; Spark's times are labelled as moments where they are (Ibis calls both kinds naive)."""
     rows = connection.table(name)
     if connection.name != "pyspark":
@@ -308,6 +321,9 @@ def _files(path: Path, mend: bool, partition_time: str | None) -> Found:
         name = path.name.split(".")[0]
         schema = TABLES.get(name, TABLES["requests"])
         return str(path), {schema.name: _table(schema, (path,), path.name, mend, partition_time)}, path.parent
+    if (path / UNFINISHED).exists():
+        words = "an import was stopped while it replaced this log; import it again with --force"
+        raise LogError(Fault(str(path), expected=words))
     found = {}
     for name, schema in TABLES.items():
         places = [place for place in sorted(path.iterdir()) if place.name.split(".")[0] == name and _holds_rows(place)]

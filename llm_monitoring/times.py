@@ -100,11 +100,13 @@ def tidy(raw: ir.StringValue) -> ir.StringValue:
     return text.re_replace(r"([T ]\d{2}:\d{2})(Z|[+-]\d| |$)", r"\1:00\2")
 
 
-def kinds_of_text(text: ir.StringValue) -> tuple[ir.BooleanValue, ir.BooleanValue, ir.BooleanValue]:
-    """Where a tidy text names its zone, where it is a bare number, and where it is anything else."""
+def kinds_of_text(text: ir.StringValue) -> tuple[ir.BooleanValue, ...]:
+    """Where a tidy text names its zone, is a bare number, names no zone, and where it is no time (``infinity``, ``now``)."""
     zoned = text.re_search(_ZONED).fill_null(False)
     bare = text.re_search(_NUMBER).fill_null(False)
-    return zoned, bare, text.notnull() & (text != "") & ~zoned & ~bare
+    rest = text.notnull() & (text != "") & ~zoned & ~bare
+    dated = text.re_search(r"^\d{4}").fill_null(False)
+    return zoned, bare, rest & dated, rest & ~dated
 
 
 def named_zone(text: ir.StringValue) -> ir.StringValue:
@@ -112,13 +114,13 @@ def named_zone(text: ir.StringValue) -> ir.StringValue:
     return text.re_extract(r" ([A-Za-z_]+(/[A-Za-z0-9_+-]+)+)$", 1).nullif("")
 
 
-def skipped(value: ir.TimestampValue, naive: ir.TimestampValue, tz) -> ir.BooleanValue | None:
+def skipped(value: ir.TimestampValue, naive: ir.TimestampValue, tz: Any) -> ir.BooleanValue | None:
     """Where a clock time never was: the clocks went forward over it."""
     shown = engines.clock(value, tz)
     return None if shown is None else (shown != naive).fill_null(False)
 
 
-def doubled(value: ir.TimestampValue, naive: ir.TimestampValue, tz) -> ir.BooleanValue | None:
+def doubled(value: ir.TimestampValue, naive: ir.TimestampValue, tz: Any) -> ir.BooleanValue | None:
     """Where a clock time was twice: the clocks went back over it."""
     import ibis
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from llm_monitoring import engines, scales
-from llm_monitoring.columns import Asked, Mended, Options, Read, Rule, as_number, in_words, read
+from llm_monitoring.columns import Asked, Mended, Options, Read, Rule, as_number, in_words, joined, read
 from llm_monitoring.errors import SHOWN, Fault, LogError
 from llm_monitoring.schema import FILE, FINISH_REASON_MAP, FINISH_REASONS, FLAG, RESERVED, ROW, Table
 from llm_monitoring.sources import RawTable
@@ -225,6 +225,13 @@ def clean(
     if raw.schema.name == "judgements":
         scales.judge(found, present, options.scales)
     values = {name: each.value for name, each in found.items()}
+    if raw.schema.name == "changes":  # any column of theirs may be a scope of several values
+        own = [
+            name
+            for name in present
+            if name not in values and (rows[name].type().is_string() or rows[name].type().is_array())
+        ]
+        values |= {name: joined(rows[name]) for name in sorted(own, key=rows.columns.index)}
     rules = tuple(rule for each in found.values() for rule in each.rules)
     mended = tuple(item for each in found.values() for item in each.mended)
     shown = _clean(rows, values)

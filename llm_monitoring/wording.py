@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,6 +139,27 @@ def day(when) -> str:
     return f"{at.day}{NBSP}{at:%B}"
 
 
+MARKS = str.maketrans(
+    {"<": "\u2039", ">": "\u203a", "`": "\u02cb", "*": "\u2217", "~": "\u223c", "|": "\u00a6", "[": "(", "]": ")"}
+)
+UNSEEN = re.compile("[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
+
+
+def harmless(text: str) -> str:
+    """A text on one line that a chat or a ticket shows as it is: no mention, no link, no Markdown, no HTML, no entity.
+
+    Marks that would act are replaced by look-alikes; an `@`, a `://` or a `&` is parted from what follows by a space
+    that nobody sees.
+
+    >>> harmless("<b>@channel</b> *now* [here](https://x.test)\\n# top").replace("\\u2060", "|")
+    '\u2039b\u203a@|channel\u2039/b\u203a \u2217now\u2217 (here)(https:|//x.test) # top'
+    """
+    line = " ".join(UNSEEN.sub(" ", str(text)).split(" ")).translate(MARKS)
+    line = re.sub(r"[@&](?=\S)|:(?=//)|(?<=www)(?=\.)", lambda match: match[0] + "\u2060", line)
+    line = re.sub(r"(?<!\w)_|_(?!\w)", "\u02cd", line)
+    return re.sub(r"^(\s*)([#+=-]|!(?=\())", "\\1\u2060\\2", line)
+
+
 def lasting(start, end) -> str:
     """The time from start to end in the unit that people would use: minutes, hours, from three days on days.
 
@@ -163,11 +185,17 @@ def recovery_time(recovery: Mapping[str, Any]) -> str:
         return "recovered" if recovery["recovered"] else "not recovered so far"
     if not recovery.get("days") or recovery.get("by") is None:
         return "no recovery test yet"
-    days = math.ceil(recovery["days"])
-    long = "a day" if days == 1 else f"{number(days)}{NBSP}days"
+    long, quick = (_days(recovery.get(name)) for name in ("days", "days_if_all_judged"))
+    quicker = f" ({quick} if every answer is judged)" if quick else ""
     if recovery.get("fix") is None:
-        return f"recovery shown about {long} after a fix, by {day(recovery['by'])} if fixed now"
-    return f"recovery shown about {long} after the fix, by {day(recovery['by'])}"
+        return f"recovery shown about {long} after a fix{quicker}, by {day(recovery['by'])} if fixed now"
+    return f"recovery shown about {long} after the fix{quicker}, by {day(recovery['by'])}"
+
+
+def _days(days: float | None) -> str:
+    if days is None:
+        return ""
+    return "a day" if days <= 1 else f"{number(math.ceil(days))}{NBSP}days"
 
 
 def metric_words(metric: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 import llm_monitoring as lm
 from llm_monitoring import times
-from tests.builders import START, make_judgements, make_log, make_requests, make_reviews
+from tests.builders import START, make_changes, make_judgements, make_log, make_requests, make_reviews
 
 
 def judged(frame: pd.DataFrame, **options) -> pd.DataFrame:
@@ -191,3 +191,71 @@ def test_what_was_set_aside_of_a_log_that_was_mended_is_removed(tmp_path):
     make_requests(2).to_csv(tmp_path / "requests.csv", index=False)
     assert lm.open_log(tmp_path, on_error="quarantine").set_aside == {}
     assert not (tmp_path / "quarantine" / "requests.jsonl").exists()
+
+
+def as_lines(frame: pd.DataFrame, path) -> None:
+    frame.to_json(path, orient="records", lines=True, date_format="iso")
+
+
+@pytest.mark.parametrize("kind", ["frame", "jsonl", "parquet"])
+def test_the_scope_of_a_change_may_be_a_list_in_every_form(kind, tmp_path):
+    lists = [["search", "chat"], ["search"], [], None]
+    changes = make_changes(4, feature_id=lists).assign(tenant=lists)
+    if kind == "jsonl":
+        as_lines(changes, tmp_path / "changes.jsonl")
+    elif kind == "parquet":
+        changes.to_parquet(tmp_path / "changes.parquet")
+    found = lm.open_log({"changes": changes} if kind == "frame" else tmp_path).changes
+    for name in ("feature_id", "tenant"):
+        assert [None if pd.isna(text) else text for text in found[name]] == ["search,chat", "search", None, None]
+
+
+def test_a_scope_that_only_looks_like_a_list_stays_what_it_is():
+    changes = make_changes(3, feature_id=["[beta] chat", "[x]", "a, b"])
+    assert lm.open_log({"changes": changes}).changes["feature_id"].tolist() == ["[beta] chat", "[x]", "a, b"]
+
+
+def test_words_that_an_engine_takes_for_times_are_no_times():
+    requests = make_requests(4).assign(timestamp=["2026-05-11T09:00Z", "infinity", "now", "epoch"])
+    for options in ({}, {"tz": "UTC"}):
+        lines = faults_of({"requests": requests}, **options)
+        assert [line.split(";")[0] for line in lines] == [
+            f"requests row {row}, timestamp: '{word}'" for row, word in [(1, "infinity"), (2, "now"), (3, "epoch")]
+        ]
+        assert all("expected a time such as" in line for line in lines)
+
+
+@pytest.mark.parametrize("none", [{}, [], {"code": None, "message": None}])
+def test_an_object_with_nothing_in_it_is_no_error(none, tmp_path):
+    requests = make_requests(2).assign(error=[none, {"code": "timeout", "message": None} if none else "timeout"])
+    if isinstance(none, dict) and none:
+        requests.to_parquet(tmp_path / "requests.parquet")
+    else:
+        as_lines(requests, tmp_path / "requests.jsonl")
+    assert lm.window_metrics(lm.open_log(tmp_path), None, by=[])["error_rate"].tolist() == [0.5]
+
+
+def test_ids_are_texts_whatever_type_they_are_stored_in(tmp_path):
+    requests = make_requests(3)
+    for ids, right in (
+        ([1.5, 2.0, 1e300], ["1.5", "2", "1e+300"]),
+        ([b"q1", b"\xc3\xa4", b"\xff\x00"], ["q1", "ä", "ff00"]),
+    ):
+        frame = requests.assign(request_id=ids)
+        frame.to_parquet(tmp_path / "requests.parquet")
+        for source in (frame, tmp_path / "requests.parquet"):
+            assert sorted(lm.open_log(source).requests["request_id"]) == sorted(right)
+
+
+def test_an_empty_finish_reason_is_unknown_with_a_notice():
+    log = lm.open_log(make_requests(2, finish_reason=["", "stop"]))
+    assert log.requests["finish_reason"].isna().tolist() == [True, False]
+    assert "requests, finish_reason: empty text read as unknown: '' as unknown (1)" in log.notices
+
+
+def test_a_flag_that_is_refused_is_not_told_as_read_and_objects_of_python_are_no_json(tmp_path):
+    make_judgements(1).assign(flagged="maybe").to_csv(tmp_path / "judgements.csv", index=False)
+    lines = faults_of(tmp_path)
+    assert lines[0].endswith("expected a JSON object, or null where unknown. Write it as JSON, with json.dumps")
+    log = lm.open_log(tmp_path, on_error="quarantine")
+    assert not [notice for notice in log.notices if "maybe" in notice]

@@ -105,8 +105,11 @@ class PlanCharts(PortfolioResult):
             if (feature is None or key[0] == feature) and (metric is None or key[1] == metric)
         }
         if self.results and not chosen:
+            for place, name, asked in ((0, "feature", feature), (1, "metric", metric)):
+                if asked is not None:
+                    one_of(name, asked, sorted({str(key[place]) for key in self.results}))
             raise ConfigError(
-                f"no chart of feature={feature!r}, metric={metric!r}; see .to_frame() for those there are"
+                f"no chart of feature={feature!r} with metric={metric!r}; see .to_frame() for those there are"
             )
         if len(chosen) == 1:
             return next(iter(chosen.values())).plot(ax)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from llm_monitoring import engines
 from llm_monitoring.alerts.alert import Alert, read_alert
 from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts, signal_delays
 from llm_monitoring.alerts.grouping import alerts_table
@@ -17,7 +18,7 @@ from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.alerts.unwatched import limit_events, not_watched
 from llm_monitoring.alerts.weekly import abandonment_events, distance_events, drift_events, probe_events
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, number
@@ -103,9 +104,13 @@ def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, pla
     ConfigError
         The log has no alert of this id, or the row cannot be read; see `read_alert`.
     """
+    if not isinstance(log, Log):
+        raise ConfigError(f"log: {quote(log)}; expected what open_log gives, such as lm.open_log('sample_data')")
     plan = read_plan(plan)
     if not isinstance(alert, str):
-        return read_alert(alert, plan.own_measures(log))
+        read = read_alert(alert, plan.own_measures(log))
+        _check_feature(log, read.feature_id)
+        return read
     found = checked(log, plan)
     mine = found[found["alert_id"] == alert]
     if mine.empty:
@@ -115,11 +120,25 @@ def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, pla
     return read_alert(mine.iloc[0], plan.own_measures(log))
 
 
+def _check_feature(log: Log, feature: str | None) -> None:
+    """Refuse a feature of which the log holds no request: a stage would have nothing to compare."""
+    requests = log.table("requests")
+    if feature is None or engines.run(requests.filter(requests["feature_id"] == feature).limit(1)).num_rows:
+        return
+    one_of(
+        "alert feature_id",
+        feature,
+        sorted(engines.run(requests.select("feature_id").distinct())["feature_id"].to_pylist()),
+    )
+
+
 def checked(log: Log, plan: Plan) -> pd.DataFrame:
     """What `check` finds, looked for once for each log and plan."""
     key = plan.model_dump_json()
     if key not in log.checked:
-        log.checked[key] = check(log, plan)
+        opened = open_with(log, plan)
+        opened.validate()
+        log.checked[key], log.charted[key] = with_charts(opened, plan)
     return log.checked[key]
 
 

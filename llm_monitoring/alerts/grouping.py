@@ -90,7 +90,9 @@ def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
     ends = []
     for alert in group:
         charted = alert.rule == "chart" or (alert.rule == "limit" and alert.layer == "infrastructure")
-        if log_end is None or not charted or alert.ended + 2 * (alert.fired_at - alert.window_start) > log_end:
+        if log_end is None or alert.window_start is None or not charted:
+            return None
+        if alert.ended + 2 * (alert.fired_at - alert.window_start) > log_end:
             return None
         ends.append(alert.ended)
     return iso(max(ends))

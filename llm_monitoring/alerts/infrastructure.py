@@ -123,7 +123,7 @@ def _limits(log: Log, plan: Plan, scopes: pd.DataFrame) -> pd.DataFrame:
     joined = rows.join(ibis.memtable(pa.Table.from_pandas(micro, preserve_index=False)), "feature_id")
     at = engines.microseconds(joined["timestamp"])
     before = joined.filter(at >= joined["start"], at < joined["fit_end"])
-    asked = {metric: before.latency_ms.quantile(share) for metric, share in QUANTILES.items()}
+    asked = {metric: engines.quantile(before.latency_ms, share) for metric, share in QUANTILES.items()}
     usual = engines.run(
         before.group_by("feature_id").aggregate(error_rate=before["__lm_error"].cast("float64").mean(), **asked)
     ).to_pandas()

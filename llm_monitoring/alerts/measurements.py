@@ -95,15 +95,6 @@ def hourly(log: Log, wanted: Iterable[Measure], own: Iterable[Measure] = (), day
     return pd.concat(full, ignore_index=True) if full else no_tallies()
 
 
-def settled(tallies: pd.DataFrame) -> pd.DataFrame:
-    """One row per chart and hour, with all that came of it."""
-    keys = [*KEYS, "kind", *ENDS, "hour"]
-    whole = tallies.groupby(keys, sort=False, dropna=False, as_index=False).agg(
-        {**dict.fromkeys(SUMS, "sum"), "known": "max"}
-    )
-    return whole[TALLIES]
-
-
 def _of_requests(log: Log, several: list[Measure], own: Iterable[Measure]) -> Iterator[pd.DataFrame]:
     rows, keys = windows.keyed(answers.view_of(log, "requests", own), "timestamp", "1h", ["feature_id"])
     sums: dict[str, Any] = {}

@@ -171,6 +171,14 @@ class SlicesPlan(_Section):
         return self
 
 
+class IncidentPlan(_Section):
+    """What the incident stages take for granted before they look."""
+
+    incidents_per_month: float = Field(
+        default=1.0, gt=0, description="how often something breaks; the stages weigh chance against it"
+    )
+
+
 class WatchPlan(_Section):
     """How often `watch` looks, and what it does beside telling. No key of it moves an alert."""
 
@@ -253,6 +261,7 @@ class Plan(_Section):
     cost: CostPlan = CostPlan()
     quality: QualityPlan = QualityPlan()
     slices: SlicesPlan = SlicesPlan()
+    incident: IncidentPlan = IncidentPlan()
     watch: WatchPlan = WatchPlan()
     sinks: list[SinkPlan] = Field(default=[], description="Where watch tells alerts, one table for each place.")
     silence: list[SilencePlan] = Field(
@@ -374,8 +383,8 @@ def plan_text(plan: Plan) -> str:
     for name, section in Plan.model_fields.items():
         value = getattr(plan, name)
         if isinstance(value, dict | list):
-            written = _tables if isinstance(value, dict) else _listed
-            lines += [f"# {section.description}", *(written(name, value) if value else EXAMPLES[name]), ""]
+            written = _tables(name, value) if isinstance(value, dict) else _listed(name, value)
+            lines += [f"# {section.description}", *(written if value else EXAMPLES[name]), ""]
             continue
         lines += [f"# {type(value).__doc__}", f"[{name}]"]
         for key, field in type(value).model_fields.items():

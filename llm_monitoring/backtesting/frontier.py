@@ -15,18 +15,19 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import engines, windows
-from llm_monitoring.alerts.measurements import SEASON, WIDTHS
+from llm_monitoring.alerts.measurements import KEYS, to_windows
+from llm_monitoring.alerts.runs import Run, run_all
+from llm_monitoring.alerts.scopes import widths
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.planting import judged_answers, judged_sums, uniform, worse
 from llm_monitoring.backtesting.replay import HourlySums, Replay, WatchedChart, quiet_starts
 from llm_monitoring.charts.arguments import is_number
-from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.intervals import wilson
 
 RATES, LIMITS = "rate", "false_alarms_per_month"
 MOST_FEATURES, TIMES, FALL = 5, (0.5, 1.0, 2.0, 4.0), -0.2
-FRONTIER = {
+FRONTIER: dict[str, Any] = {
     **dict.fromkeys(["feature_id", "metric", "what"], object),
     **dict.fromkeys(["size", "rate", "false_alarms_per_month"], "float64"),
     "current": bool,
@@ -110,7 +111,7 @@ def frontier(
     rows: list[dict[str, Any]] = []
     for judged in _features(replay, injections):
         rates = grid[RATES] or sorted({min(judged.rate * times, 1.0) for times in TIMES})
-        own = judged.rate if grid[RATES] is None else min(rates, key=lambda r, at=judged.rate: abs(r - at))
+        own = judged.rate if grid[RATES] is None else min((abs(rate - judged.rate), rate) for rate in rates)[1]
         for rate in rates:
             answers = at_rate(judged, rate, replay, seed)
             for limit in grid[LIMITS] or [replay.plan.quality.false_alarms_per_month]:
@@ -187,7 +188,9 @@ def _drawn(judged: Judged, rate: float, replay: Replay, seed: int) -> pd.DataFra
     chance = (rate - judged.rate) / max(1 - judged.rate, 1e-9)
     hours = hours[uniform(hours["request_id"], seed, "drawn") < chance].reset_index(drop=True)
     value = "score" if judged.metric == "mean_quality" else "flagged"
-    pool = rows[(rows["hour"] < replay.span.split) & rows[value].notna()]
+    pool = rows[rows[value].notna()]
+    fitted = replay.run_of((judged.feature, judged.metric)).fit_end
+    pool = pool[pool["hour"] < fitted] if (pool["hour"] < fitted).any() else pool
     shifts = _day_levels(rows, value, float(pool[value].mean()), float(pool[value].var()), hours["hour"], seed)
     score, u = pool[value].to_numpy(float), uniform(hours["request_id"], seed, "picked")
     place = np.zeros(len(hours), dtype=int)
@@ -241,30 +244,28 @@ def _tried(
     replay: Replay, judged: Judged, answers: pd.DataFrame, rate: float, limit: float, injections: list[Injection],
     seed: int, trials: int, cost: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    base = judged_sums(answers, [judged.metric])
-    window = _width(base, replay)
-    charts = max(replay.charted.arl0 * replay.charted.false_alarms_per_month / 30, 1.0)
-    watched = _chart(base, window, replay, limit / charts)
+    base, key = judged_sums(answers, [judged.metric]), (judged.feature, judged.metric)
+    run = _charted(base, replay, key, limit) if len(base) else None
+    watched = WatchedChart(run) if run is not None and run.stages else None
     shared = {
         "feature_id": judged.feature, "metric": judged.metric, "rate": rate, "false_alarms_per_month": limit,
-        "window": window, "judged_per_day": rate * judged.a_day, "current": False,
-        "smallest_seen": np.nan if watched is None else watched[1],
+        "window": None if run is None else run.width, "judged_per_day": rate * judged.a_day, "current": False,
+        "smallest_seen": np.nan if watched is None else watched.smallest_seen,
         "judge_cost_usd_per_month": cost * rate * judged.a_day * 30,
     }  # fmt: skip
-    key = (judged.feature, judged.metric)
     loud = replay.loud([key])[key]
     rows = []
     for injection in injections:
         rows.append(shared | {"what": injection.what, "size": float(injection.size), "n": 0, "found_rate": np.nan})
-        if watched is None:
+        if run is None or watched is None:
             continue
         lasts = replay.lasting(injection.days)
-        starts = quiet_starts(replay.span, lasts, [loud], trials, seed)
+        starts = quiet_starts(replay.run_of(key).begin, replay.span.end, lasts, [loud], trials, seed)
         hit = judged_sums(worse(answers, injection, seed), [judged.metric])
-        hours, chart = HourlySums.of(base, hit), watched[0]
+        hours = HourlySums.of(base, hit, run)
         down = injection.what == "quality" and injection.size < 0 and judged.metric == "mean_quality"
         lasting = pd.Timedelta(days=lasts)
-        fired = [chart.first_alarm(hours, at, at + lasting, "down" if down else "up") for at in starts]
+        fired = [watched.first_alarm(hours, at, at + lasting, "down" if down else "up") for at in starts]
         delays = [(when - at) / HOUR for at, when in zip(starts, fired) if when is not None]
         rows[-1] |= counted(len(starts), delays, lasts, replay)
     return rows
@@ -288,48 +289,14 @@ def counted(n: int, delays: list[float], days: float, replay: Replay) -> dict[st
     }  # fmt: skip
 
 
-def _width(base: pd.DataFrame, replay: Replay) -> str:
-    """The shortest of 1 h, 6 h, 1 d whose windows hold enough judged answers on most occasions, as the plan says."""
-    settings, span = replay.plan.quality, replay.span
-    if settings.window != "auto":
-        return settings.window
-    before = base[(base["hour"] >= span.start) & (base["hour"] < span.split)]
-    for width in WIDTHS[:-1]:
-        held = before.groupby(windows.floor(before["hour"], width))["n"].sum()
-        if (held >= settings.answers_per_window).sum() > 0.5 * ((span.split - span.start) / windows.width(width)):
-            return width
-    return WIDTHS[-1]
-
-
-def _chart(base: pd.DataFrame, window: str, replay: Replay, share: float) -> tuple[WatchedChart, float] | None:
-    """A chart fitted to the baseline at a share of the budget, and the smallest change it sees; None without enough windows."""
-    span = replay.span
-    table = _windows(base, window, span)
-    arl0 = max(MONTH / windows.width(window) / share, 1.01)
-    kind = base["kind"].iloc[0]
-    ends = {end: float(base[end].iloc[0]) for end in ("low", "high") if base[end].notna().any()}
-    columns = ["window_start", "window_end", "value", "n", "sd"]
-    try:
-        chart = ControlChart(kind=kind, arl0=arl0, season=SEASON[window], **ends)  # type: ignore[arg-type]
-        chart.fit(table.loc[table["window_start"] < span.split, columns])
-    except ConfigError:
-        return None
-    return WatchedChart(table, [(chart, span.split)]), float(chart.detectable_)
-
-
-def _windows(base: pd.DataFrame, window: str, span: Any) -> pd.DataFrame:
-    """The closed windows of one chart of judged answers from its hourly sums."""
-    width = windows.width(window)
-    starts = windows.floor(base["hour"], window)
-    sums = base.groupby(starts)[["weight", "weight2", "total", "squares"]].sum()
-    every = pd.date_range(sums.index.min(), sums.index.max(), freq=width)
-    every = every[(every >= span.start) & (every <= span.end - width)]
-    sums = sums.reindex(every)
-    known = sums["weight"] > 0
-    value = (sums["total"] / sums["weight"]).where(known)
-    n = (sums["weight"] ** 2 / sums["weight2"]).where(known).fillna(0.0)
-    spread = (sums["squares"] / sums["weight"] - value**2).clip(lower=0) * n / (n - 1).where(n > 1)
-    return pd.DataFrame({
-        "window_start": every, "window_end": every + width, "value": value.to_numpy(), "n": n.to_numpy(),
-        "sd": np.sqrt(spread).to_numpy(), "kind": base["kind"].iloc[0], "known_at": every + width,
-    })  # fmt: skip
+def _charted(base: pd.DataFrame, replay: Replay, key: tuple[str, str], limit: float) -> Run:
+    """The chart of a feature as the plan would fit it to other judged answers, at another budget of false alarms."""
+    real, settings = replay.run_of(key), replay.plan.quality
+    scope = {"start": replay.span.start, "fit_end": real.fit_end, "enough": settings.answers_per_window}
+    scopes = pd.DataFrame(scope | {"settle": real.settle}, pd.MultiIndex.from_tuples([key], names=KEYS))
+    window = settings.window if settings.window != "auto" else widths(base, scopes).iloc[0]
+    table = to_windows(base, window, scopes.reset_index(), replay.span.end, pd.Timedelta(0))
+    share = real.share * limit / settings.false_alarms_per_month
+    run = Run(key, table, window, real.begin, real.fit_end, real.settle, share, real.again)
+    run_all([run], replay.span.end)
+    return run

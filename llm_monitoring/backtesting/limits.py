@@ -10,7 +10,7 @@ from scipy import stats
 
 from llm_monitoring import windows
 from llm_monitoring.alerts import infrastructure
-from llm_monitoring.alerts.infrastructure import QUANTILES, stretches
+from llm_monitoring.alerts.infrastructure import QUANTILES, Stage, stretches
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.planting import touched_log
 from llm_monitoring.backtesting.replay import FOUND, Replay, Stretches, is_loud
@@ -83,10 +83,9 @@ class Limits:
 
     def _of_feature(self, feature: str, hit: pd.DataFrame, loud: Stretches, starts: list, injection: Injection):
         quiet, needed = self._base(feature), self.plan.infrastructure.for_windows
-        early = self.counts[(self.counts["feature_id"] == feature)]
-        fit_end = self.scopes.at[feature, "fit_end"]
-        early = early[early["window_start"] < fit_end]  # what is usual stays what it was
-        late = hit[hit["window_start"] >= fit_end]
+        fitted = self.scopes.loc[feature, "fit_end"]
+        early = self.counts[(self.counts["feature_id"] == feature) & (self.counts["window_start"] < fitted)]
+        late = hit[hit["window_start"] >= fitted]  # what is usual stays what it was
         faulty = self._judged(feature, pd.concat([early, late], ignore_index=True))
         for metric in METRICS[injection.what]:
             if metric not in quiet.judged or metric not in faulty.judged:
@@ -101,7 +100,8 @@ class Limits:
                     continue
                 part = slice(max(places[0] - needed, 0), places[-1] + 1)
                 pairs = zip((over, clear, seen), quiet.judged[metric])
-                for _, fired, _ in stretches(*(np.where(inside, a, b)[part] for a, b in pairs), needed):
+                over_, clear_, seen_ = (np.where(inside, a, b)[part] for a, b in pairs)
+                for _, fired, _ in stretches(over_, clear_, seen_, needed):
                     yield number, metric, quiet.starts[part][fired] + quiet.width
                     break
 
@@ -111,15 +111,15 @@ class Limits:
         return self._quiet[feature]
 
     def _judged(self, feature: str, counts: pd.DataFrame) -> _Windows:
-        limit, (start, fit_end) = dict(self.limits.loc[feature]), self.scopes.loc[feature, ["start", "fit_end"]]
+        start, fitted = (self.scopes[name][feature] for name in ("start", "fit_end"))
         base = self.counts[self.counts["feature_id"] == feature]
-        width = infrastructure._width(base, self.plan, start, fit_end)
-        stage = infrastructure.Stage(fit_end, None, width, fit_end)
+        stage = Stage(fitted, None, infrastructure._width(base, self.plan, start, fitted), fitted)
         table = infrastructure._merged(counts, stage, start, self.replay.span)
+        limit = dict(self.limits.loc[feature])
         judged = {row[0]: row[1:] for row in infrastructure._judged(table, self.plan, stage, limit)}
         usual = table["usual"].to_numpy(float) if "usual" in table else np.full(len(table), np.nan)
         starts = pd.DatetimeIndex(table["window_start"])
-        return _Windows(windows.width(width), starts, table["requests"].to_numpy(float), usual, judged)
+        return _Windows(windows.width(stage.width), starts, table["requests"].to_numpy(float), usual, judged)
 
 
 def _volume(requests: np.ndarray, factor: float, seed: int) -> np.ndarray:

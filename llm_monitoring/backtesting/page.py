@@ -146,7 +146,8 @@ def _rates(result: BacktestResult) -> dict[str, Any] | None:
         "answers a day",
         "judge, a month",
     ]
-    rows, hit = [], []
+    rows: list[list[str]] = []
+    hit: list[int] = []
     for row in table.to_dict("records"):
         hit += [len(rows)] if row["current"] else []
         seen = (
@@ -237,8 +238,8 @@ def _figures(result: BacktestResult) -> dict[str, Any]:
     )
     rates = drawing.typical_rows(result.frontier)
     told = "; ".join(
-        f"{row.feature_id} at {100 * row.rate:.3g} %: {say.amount(row.found_rate, 'share')}"
-        for row in rates.itertuples()
+        f"{row['feature_id']} at {100 * row['rate']:.3g} %: {say.amount(row['found_rate'], 'share')}"
+        for row in rates.to_dict("records")
     )
     high = 70 + 26 * len(tried)
     return {

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import optimize, stats
 
 from llm_monitoring import answers, engines, windows
-from llm_monitoring.alerts.measurements import CHARTED, TALLIES, hourly, no_tallies, settled, tally
+from llm_monitoring.alerts.measurements import CHARTED, STEP, SUMS, TALLIES, hourly, no_tallies, tally
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log, open_log
@@ -34,8 +34,9 @@ METRICS = {
     "cost": ("avg_cost_per_request_usd",),
     "pass_fail": ("flagged_rate",),
 }
-HOUR = ["feature_id", "__lm_series", "hour"]
-SUMMED = ["n", "total", "squares", "plain", "weight", "weight2"]
+HOUR = ["feature_id", "__lm_series", "hour", "known"]
+CELL = ["feature_id", "metric", "kind", "low", "high"]
+HOUR_LONG = pd.Timedelta("1h")
 
 
 def touched_log(log: Log, injection: Injection, seed: int) -> Log:
@@ -89,34 +90,32 @@ def planted(
         `TALLIES` of the features that it hits.
     """
     inside = touched_log(log, injection, seed)
-    wanted = [measure(name, own) for name in METRICS[injection.what]]
-    part = base if inside is log else settled(hourly(inside, wanted, own))
+    part = base if inside is log else hourly(inside, [measure(name, own) for name in METRICS[injection.what]], own)
     if part.empty:
         return no_tallies()
-    moved = _times(part, injection.size) if injection.what == "cost" else _more(part, injection.size, seed)
-    keys = ["feature_id", "metric", "hour"]
-    full = base[base["feature_id"].isin(part["feature_id"].unique())].set_index(keys)
-    change = (moved.set_index(keys)[SUMMED] - part.set_index(keys)[SUMMED]).reindex(full.index, fill_value=0.0)
-    full[SUMMED] += change
-    return full.reset_index()[TALLIES]
+    cells = part.groupby([*CELL, "hour"], as_index=False, dropna=False)[SUMS].sum()
+    added = _times(cells, injection.size) if injection.what == "cost" else _more(cells, injection.size, seed)
+    rows = cells[[*CELL, "hour"]].assign(known=cells["hour"] + HOUR_LONG, **added)
+    full = base[base["feature_id"].isin(part["feature_id"].unique())]
+    return pd.concat([full, rows[TALLIES].astype(full.dtypes.to_dict())], ignore_index=True)
 
 
-def _times(part: pd.DataFrame, factor: float) -> pd.DataFrame:
-    """Sums of logarithms after every amount was multiplied."""
+def _times(cells: pd.DataFrame, factor: float) -> dict[str, Any]:
+    """What the sums of logarithms gain where every amount is multiplied."""
     log = np.log(factor)
-    total = part["total"] + part["n"] * log
-    squares = part["squares"] + 2 * log * part["total"] + part["n"] * log**2
-    return part.assign(total=total, squares=squares, plain=part["plain"] * factor)
+    squares = 2 * log * cells["total"] + cells["n"] * log**2
+    none = dict.fromkeys(["n", "weight", "weight2"], 0.0)
+    return {**none, "total": cells["n"] * log, "squares": squares, "plain": cells["plain"] * (factor - 1)}
 
 
-def _more(part: pd.DataFrame, size: float, seed: int) -> pd.DataFrame:
-    """Sums of a share after so many more answers, drawn at random, have the mark."""
-    rate = part["total"].sum() / part["n"].sum()
+def _more(cells: pd.DataFrame, size: float, seed: int) -> dict[str, Any]:
+    """What the sums of a share gain where so many more answers, drawn at random, have the mark."""
+    rate = cells["total"].sum() / cells["n"].sum()
     chance = min(size / max(1 - rate, 1e-9), 1.0)
-    free = (part["n"] - part["total"]).round().to_numpy()
-    u = uniform(part["feature_id"] + "|" + part["hour"].astype("int64").astype(str), seed, "more")
+    free = (cells["n"] - cells["total"]).clip(lower=0).round().to_numpy()
+    u = uniform(cells["feature_id"] + "|" + cells["hour"].astype("int64").astype(str), seed, "more")
     added = stats.binom.ppf(u, free, chance)  # the same u for every size: a larger fault holds a smaller one
-    return part.assign(**{name: part[name] + added for name in ("total", "squares", "plain")})
+    return {**dict.fromkeys(["n", "weight", "weight2"], 0.0), **dict.fromkeys(["total", "squares", "plain"], added)}
 
 
 def uniform(names: pd.Series, seed: int, purpose: str) -> np.ndarray:
@@ -158,7 +157,8 @@ def judged_sums(rows: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     metrics : list of str
         mean_quality, flagged_rate, failed_rate and means of dimensions, without a judge's name.
     """
-    last = pd.to_datetime(rows["judged_at"], utc=True).groupby([rows[name] for name in HOUR]).max().rename("known")
+    known = pd.to_datetime(rows["judged_at"], utc=True).dt.ceil(STEP)
+    rows = rows.assign(known=known.where(known > rows["hour"] + HOUR_LONG, rows["hour"] + HOUR_LONG))
     parts = []
     for name in metrics:
         value = _value_of(rows, name)
@@ -167,7 +167,7 @@ def judged_sums(rows: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
             n=value.notna().astype(float), weight=weight, weight2=weight**2, total=weight * value,
             squares=weight * value**2, plain=weight * value,
         )  # fmt: skip
-        cells = sums.groupby(HOUR, sort=True).sum().join(last).reset_index()
+        cells = sums.groupby(HOUR, sort=True).sum().reset_index()
         each = measure(name)
         for judge, own in cells.groupby("__lm_series", sort=True):
             ends = {}

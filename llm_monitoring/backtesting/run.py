@@ -87,7 +87,7 @@ def backtest(
     if happened is not None:
         rows, explained = matched(happened, replay.alerts, replay.own)
     injections, trials = Trials(replay, seed).run(planted)
-    rate, low, high = _false_alarms(replay, explained)
+    rate, low, high = false_alarms(replay, explained)
     return BacktestResult(
         incidents=_joined([rows, trials]),
         injections=injections,
@@ -103,7 +103,7 @@ def backtest(
     )
 
 
-def _false_alarms(replay: Replay, explained: pd.Series) -> tuple[float, float, float]:
+def false_alarms(replay: Replay, explained: pd.Series) -> tuple[float, float, float]:
     """Alerts a month that fired after the baseline and that no incident explains, with the exact Poisson interval."""
     counted = ~explained & (replay.alerts["fired_at"] >= replay.span.split)
     k, months = int(counted.sum()), replay.months

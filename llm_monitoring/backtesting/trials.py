@@ -10,6 +10,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines
 from llm_monitoring.alerts.grouping import _safe
+from llm_monitoring.alerts.measurements import KEYS
 from llm_monitoring.backtesting.frontier import counted
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.limits import METRICS as LIMITED
@@ -19,7 +20,7 @@ from llm_monitoring.backtesting.replay import HOUR, MONTH, Replay, quiet_starts
 
 TRIALS = 20
 JUDGED = ("quality", "pass_fail")
-INJECTIONS = {
+INJECTIONS: dict[str, Any] = {
     "what": object,
     "size": "float64",
     "where": object,
@@ -28,7 +29,7 @@ INJECTIONS = {
     **dict.fromkeys(["found_rate", "low", "high", "median_delay_hours", "judge_cost_usd_per_month"], "float64"),
     "note": object,
 }
-INCIDENTS = {
+INCIDENTS: dict[str, Any] = {
     "incident_id": object,
     "found": "boolean",
     "delay_hours": "float64",
@@ -85,11 +86,13 @@ class Trials:
         features = sorted(rows.loc[changed, "feature_id"].unique())
         metrics = self._metrics(rows, scores=injection.what == "quality")
         keys = self.replay.keys(tuple(metrics), features)
-        both = [judged_sums(table[table["feature_id"].isin(features)], list(metrics)) for table in (rows, hit)]
+        base, worse_base = (
+            judged_sums(table[table["feature_id"].isin(features)], list(metrics)) for table in (rows, hit)
+        )
         falls = injection.what == "pass_fail" or injection.size < 0 or rows["score"].isna().all()
         down, up = ("down", "up") if falls else ("up", "down")
         directions = {name: up if name == "flagged_rate" else down for name in metrics}
-        return self._seen(injection, keys, *both, directions)
+        return self._seen(injection, keys, base, worse_base, directions)
 
     def _metrics(self, rows: pd.DataFrame, scores: bool) -> tuple[str, ...]:
         if not scores or rows["score"].isna().all():
@@ -102,9 +105,10 @@ class Trials:
     ):
         if not keys:
             return [], pd.DataFrame(), "no chart watches it"
-        starts = self._starts(injection, list(self.replay.loud(keys).values()))
-        pairs = [table[pd.MultiIndex.from_frame(table[["feature_id", "metric"]]).isin(keys)] for table in (base, hit)]
-        found = self.replay.seen(*pairs, starts, injection.days, directions)
+        since = min(self.replay.run_of(key).begin for key in keys)
+        starts = self._starts(injection, list(self.replay.loud(keys).values()), since)
+        own, own_hit = (table[pd.MultiIndex.from_frame(table[KEYS]).isin(keys)] for table in (base, hit))
+        found = self.replay.seen(own, own_hit, starts, injection.days, directions)
         return starts, found, None if starts else _no_room(injection)
 
     def _operation(self, injection: Injection):
@@ -112,13 +116,15 @@ class Trials:
             return [], pd.DataFrame(), "the infrastructure layer is off"
         self._limits = self._limits or Limits(self.replay)
         hit = self._limits.hit(injection, self.seed)
-        loud = self._limits.loud(injection.what, sorted(hit["feature_id"].unique()))
-        starts = self._starts(injection, list(loud.values()))
+        features = sorted(hit["feature_id"].unique())
+        loud = self._limits.loud(injection.what, features)
+        starts = self._starts(injection, list(loud.values()), self._limits.scopes.loc[features, "fit_end"].min())
         found = self._limits.seen(hit, loud, starts, injection)
         return starts, found, None if starts else _no_room(injection)
 
-    def _starts(self, injection: Injection, loud: list) -> list[pd.Timestamp]:
-        return quiet_starts(self.replay.span, injection.days, loud, TRIALS, self.seed)
+    def _starts(self, injection: Injection, loud: list, since: pd.Timestamp) -> list[pd.Timestamp]:
+        """When the fault begins: not before the first of its charts does."""
+        return quiet_starts(since, self.replay.span.end, injection.days, loud, TRIALS, self.seed)
 
     def _row(self, injection: Injection, own: list[dict[str, Any]], note: str | None) -> dict[str, Any]:
         delays = [row["delay_hours"] for row in own if row["found"]]
@@ -149,7 +155,7 @@ def _incidents(
     number: int, injection: Injection, starts: list[pd.Timestamp], found: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A row for each time that a fault was planted, with the first alert that tells of it, named as `check` names one."""
-    first: dict[int, Any] = {}
+    first: dict[Any, Any] = {}
     if len(found):
         order = found.sort_values(["fired_at", "feature_id", "metric"], kind="stable")
         first = {row.trial: row for row in order.drop_duplicates("trial").itertuples()}

@@ -18,17 +18,18 @@ from llm_monitoring.charts.arguments import is_number
 from llm_monitoring.charts.run_length import ewma_arl, ewma_limit
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log
-from llm_monitoring.plotting import BLUE, axes
+from llm_monitoring.plotting import BLUE, axes, size_of
 from llm_monitoring.results import Result
 from llm_monitoring.windows import width
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SamplingPlan(Result):
     """What each sampling rate buys.
 
@@ -95,7 +96,7 @@ class SamplingPlan(Result):
         """
         return self.table.copy()
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Smallest fall seen within seven windows, by rate."""
         with axes(ax) as ax:
             if "feature_id" in self.table:
@@ -107,6 +108,10 @@ class SamplingPlan(Result):
             else:
                 ax.plot(self.table["rate"], self.table["drop_chart"], "o-", color=BLUE)
             ax.set_xscale("log")
+            low, high = self.table["rate"].min(), self.table["rate"].max()
+            ticks = [rate for rate in RATES if 0.9 * low <= rate <= 1.1 * high][:: 1 if size_of(ax)[0] > 400 else 2]
+            ax.set_xticks(ticks, [f"{100 * rate:g} %" for rate in ticks])
+            ax.set_xticks([], minor=True)
             ax.set(
                 xlabel="share of requests judged",
                 ylabel="score points",

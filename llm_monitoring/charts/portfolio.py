@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import plotting
+from llm_monitoring import plotting, wording
 from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.measurements import holds_times, read_times, spacing
 from llm_monitoring.charts.posterior import GRID, DayEffect
 from llm_monitoring.charts.predictive import DIRECTIONS, FEWEST, ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
 from llm_monitoring.errors import ConfigError, one_of, quote
-from llm_monitoring.results import Result, jsonable
+from llm_monitoring.measures import is_known, measure
+from llm_monitoring.results import Result, jsonable, table_html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 NAME = "ChartPortfolio"
 MONTH = pd.Timedelta(days=30)
 KEYS = ["feature_id", "metric"]
+SIDES: Any = ("left", "right")
 
 
 @dataclass
@@ -266,25 +269,42 @@ class PortfolioResult(Result):
             ],
         }
 
-    def plot(self, ax: Axes | None = None, *, columns: int = 3, most: int = 24) -> Axes:
-        """Small multiples, the charts with alarms first, each on its own scale.
+    def _repr_html_(self) -> str:
+        """The charts, one row each, first what a person should look at first."""
+        table = self.ranked().drop(columns=["strength"])
+        return f"<p><b>{escape(self.headline)}</b></p>{table_html(table, most=20)}"
+
+    def plot(self, ax: Axes | None = None, *, columns: int | None = None, most: int = 24) -> Axes:
+        """Small multiples, the charts with alarms first, each on its own scale; a line says how many are left out.
 
         Parameters
         ----------
         ax : Axes, optional
-        columns, most : int
-            Charts side by side, and charts drawn at most.
+        columns : int, optional
+            Charts side by side; by default as many as the axes are wide enough for.
+        most : int
+            Charts drawn at most.
         """
         order = sorted(self.results, key=lambda key: (self.results[key].alarms.empty, str(key)))[:most]
-        rows = max(-(-len(order) // columns), 1)
-        with plotting.axes(ax, size=(8.4, 1.5 * rows)) as ax:
+        height = 1.6 * max(-(-len(order) // (columns or 3)), 1) + 0.3
+        with plotting.axes(ax, size=(8.4, height), filled=True) as ax:
             ax.axis("off")
+            width, tall = plotting.size_of(ax)
+            columns = columns or max(int(width / 170), 1)
+            order = order[: max(int(tall / 75), 1) * columns]
+            rows = max(-(-len(order) // columns), 1)
             for number, key in enumerate(order):
                 row, column = divmod(number, columns)
-                width, height = 1 / columns, 1 / rows
-                place = (column * width + 0.012, 1 - (row + 1) * height + 0.2 * height, width - 0.03, height * 0.5)
-                _panel(ax.inset_axes(place), key, self.results[key])
+                w, h = 1 / columns, 0.94 / rows
+                place = (column * w + 0.012, 1 - (row + 1) * h + 0.22 * h, w - 0.04, h * 0.46)
+                _panel(ax.inset_axes(place), key, self.results[key], int(width / columns / 6.6))
+            ax.text(0, 0, self._left_out(len(order)), va="bottom", color=plotting.MUTE, fontsize=10)
         return ax
+
+    def _left_out(self, drawn: int) -> str:
+        total, without = len(self.results), len(self.not_charted)
+        words = f"{drawn} of {total} charts, those with alarms first" if drawn < total else f"all {total} charts"
+        return f"{words}; {without} without a chart, see .not_charted" if without else words
 
 
 def _standing(key: tuple[Any, Any], result: ChartResult) -> tuple:
@@ -329,23 +349,44 @@ def _day_effects(
     return learned
 
 
-def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult) -> None:
+def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult, letters: int) -> None:
     frame = result.windows
-    at = frame["window"]
+    timed = "window_start" in frame
+    at = frame["window_start"] if timed else frame["window"]
     loud = frame["alarm"].to_numpy(dtype=bool)
     ax.fill_between(at, frame["lower"], frame["upper"], color=plotting.BAND, lw=0)
     ax.plot(at, frame["center"], color=plotting.MUTE, lw=0.8)
-    ax.plot(at, frame["value"], color=plotting.BLUE, lw=1.3)
-    ax.plot(at[loud], frame["value"][loud], "D", ms=6, color=plotting.VERMILION, zorder=4, clip_on=False)
-    words = (
-        f"{key[1]}: {frame['value'].iloc[-1]:.3g}" + ("  alarm" if loud.any() else "") if len(frame) else str(key[1])
-    )
-    ax.set_title(str(key[0]), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=18)
-    colour = plotting.VERMILION if loud.any() else plotting.MUTE
-    ax.text(0, 1.05, words, transform=ax.transAxes, color=colour, va="bottom", fontsize=11)
-    ax.set_xticks([])
+    ax.plot(at, frame["value"], color=plotting.BLUE, lw=1.2)
+    ax.plot(at[loud], frame["value"][loud], "D", ms=5, mfc=plotting.VERMILION, mec=plotting.PAPER, clip_on=False)
+    name = "all features" if key[0] is None or key[0] != key[0] else str(key[0])
+    weight, colour = ("bold", plotting.VERMILION) if loud.any() else ("normal", plotting.MUTE)
+    ax.set_title(_cut(name, letters), loc="left", fontsize=12, weight=weight, pad=18)
+    words = _cut(f"{'alarm, ' if loud.any() else ''}{_in_words(str(key[1]), frame)}", letters + 2)
+    ax.text(0, 1.05, words, transform=ax.transAxes, color=colour, va="bottom", fontsize=10.5)
     ax.set_yticks([])
     ax.grid(False)
+    ax.set_xticks([at.iloc[0], at.iloc[-1]] if len(at) > 1 else [])
+    if len(at) > 1:
+        ax.set_xticklabels(
+            [f"{one.day} {one:%b}" if timed else f"{one:g}" for one in (at.iloc[0], at.iloc[-1])], fontsize=10
+        )
+        for tick, side in zip(ax.get_xticklabels(), SIDES, strict=True):
+            tick.set_horizontalalignment(side)
+
+
+def _in_words(metric: str, frame: pd.DataFrame) -> str:
+    """The metric with its last value, in its unit."""
+    known = frame["value"].dropna()
+    words = wording.metric_words(metric)
+    if known.empty:
+        return words
+    unit = measure(metric).shown_in if is_known(metric) else "count"
+    return f"{words}: {wording.amount(float(known.iloc[-1]), unit)}"
+
+
+def _cut(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: max(most - 1, 1)].rstrip() + "…"
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def ewma_arl(
 ) -> float:
     """Average run length of an EWMA chart, in windows, from the first window on (zero state).
 
-    z_t = (1 - lambda_) z_{t-1} + lambda_ x_t with x_t normal, mean `shift`, sd 1. Alarm: |z_t| > L sd(z).
+    ``z_t = (1 - lambda_) z_{t-1} + lambda_ x_t`` with x_t normal, mean `shift`, sd 1. Alarm: ``|z_t| > L sd(z)``.
 
     Parameters
     ----------

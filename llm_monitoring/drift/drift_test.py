@@ -66,7 +66,7 @@ class DriftTest:
     (True, 0.0033)
     """
 
-    reference: Any
+    reference: Any = field(repr=False)
     embedder: Embedder | str | None = None
     method: str = "panel"
     alpha: float = 0.05

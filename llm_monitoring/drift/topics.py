@@ -13,7 +13,7 @@ from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.two_sample import NEAR, cluster_scores
 from llm_monitoring.intervals import newcombe
 
-NEW_FROM = 0.16  # how far from the reference a topic is new, not known; see _new_or_grew
+NEW_FROM = 0.21  # how far from the reference a topic is new, not known; see _apartness
 FEWEST_OF_TOPIC = 4  # current queries that make a topic
 
 
@@ -70,14 +70,20 @@ def _strangeness(comparison: Comparison) -> np.ndarray:
     rows, reference = comparison.pool.unit[current], comparison.pool.unit[~current]
     usual = third_nearest(reference, reference, 1)
     strange = np.full(len(current), np.nan)
+    least = _least(usual)
     found = []
     for i in range(0, len(rows), 1_000):
         apart = np.sqrt(np.maximum(2 - 2 * rows[i : i + 1_000] @ reference.T, 0))
         near = np.argpartition(apart, min(2, apart.shape[1] - 1), axis=1)[:, :3]
         here = np.take_along_axis(apart, near, axis=1).max(axis=1)
-        found.append((here + 1e-3) / (usual[near].mean(axis=1) + 1e-3))  # equal texts are 0 apart on both sides
+        found.append((here + least) / (usual[near].mean(axis=1) + least))
     strange[current] = np.concatenate(found)
     return strange
+
+
+def _least(usual: np.ndarray) -> float:
+    """What is added to both sides of a ratio of distances, so that equal texts, which are 0 apart, say little."""
+    return 0.1 * float(usual.mean()) + 1e-3
 
 
 def _grown(comparison: Comparison, growth: np.ndarray, strange: np.ndarray) -> list[Topic]:
@@ -90,22 +96,28 @@ def _grown(comparison: Comparison, growth: np.ndarray, strange: np.ndarray) -> l
         after = member[current[member]]
         if len(after) >= FEWEST_OF_TOPIC:
             after = after[np.argsort(-growth[after], kind="stable")]
-            topics.append(Topic(_new_or_grew(comparison, strange, after), after, member[~current[member]]))
+            before = member[~current[member]]
+            topics.append(Topic(_new_or_grew(comparison, strange, after, before), after, before))
     return topics
 
 
-def _new_or_grew(comparison: Comparison, strange: np.ndarray, after: np.ndarray) -> str:
-    """`new` where the topic's queries lie apart from the reference, by two spacings: the reference's and their own.
+def _new_or_grew(comparison: Comparison, strange: np.ndarray, after: np.ndarray, before: np.ndarray) -> str:
+    return "new" if _apartness(comparison, strange, after, before) >= NEW_FROM else "grew"
+
+
+def _apartness(comparison: Comparison, strange: np.ndarray, after: np.ndarray, before: np.ndarray) -> float:
+    """How far a topic's queries lie apart from the reference, by two spacings: the reference's and their own.
 
     The logarithms of both ratios (mean strangeness; third nearest of the reference over third nearest of the topic) are
-    added and held against a cut that was set on two corpora, each fitted without the other (docs/drift.md).
+    added, with a tenth of that of the topic's rows now and before (docs/drift.md says how the cut was set).
     """
     unit, current = comparison.pool.unit, comparison.current[comparison.pool.kept]
-    own = unit[after]
-    to_reference = np.median(third_nearest(own, unit[~current], 0))
+    own, reference = unit[after], unit[~current]
+    to_reference = np.median(third_nearest(own, reference, 0))
     to_each_other = np.median(third_nearest(own, own, 1))
-    apart = np.log(strange[after].mean()) + np.log((to_reference + 1e-3) / (to_each_other + 1e-3))
-    return "new" if apart >= NEW_FROM else "grew"
+    least = _least(third_nearest(reference, reference, 1))
+    apart = np.log([strange[after].mean(), (to_reference + least) / (to_each_other + least)])
+    return float(apart.clip(-1, 1).sum() + 0.1 * np.log((len(after) + 0.5) / (len(before) + 0.5)))
 
 
 def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
@@ -135,7 +147,7 @@ def _clusters(comparison: Comparison, strange: np.ndarray, found: list[Topic]) -
         if score[0, number] < least:
             topics.append(Topic("shrank", after, before))
         elif len(after) >= FEWEST_OF_TOPIC and np.isin(after, covered).mean() < 0.5:
-            topics.append(Topic(_new_or_grew(comparison, strange, after), after, before))
+            topics.append(Topic(_new_or_grew(comparison, strange, after, before), after, before))
     return topics
 
 

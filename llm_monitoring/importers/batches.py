@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring import times
 from llm_monitoring.importers.completions import tokens
 from llm_monitoring.importers.documents import Document, documents
 from llm_monitoring.importers.draft import Draft
@@ -103,10 +103,7 @@ def _records(place: str, value: Any) -> Iterator[Document]:
 def _created(batch: Batch, timestamp: Any, draft: Draft) -> datetime | None:
     """When the requests of a batch were made: as the caller says, else when the batch was created."""
     if timestamp is not None:
-        when = moment(timestamp, draft, "timestamp")
-        if when is None:
-            raise ConfigError(f"timestamp={quote(timestamp)}; expected a time, such as {TIMES}")
-        return when
+        return times.moment(timestamp, "timestamp").to_pydatetime()
     if not batch.objects:
         return None
     draft.guess("timestamp is created_at of the batch object: a batch does not say when each request ran")

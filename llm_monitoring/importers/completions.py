@@ -55,7 +55,18 @@ def completion(body: Any) -> dict[str, Any]:
         return _streamed([mapping(each) for each in chunks])
     if isinstance(found, list):
         found = {"messages": found[-1:]}
+    if isinstance(found, str) and found:
+        return {
+            "model_id": None,
+            "finish_reason": None,
+            "error": None,
+            "system_fingerprint": None,
+            **usage([]),
+            "system_output": found,
+        }
     body = mapping(found)
+    if _is_chunk(body):
+        return _streamed([body])
     fault = body.get("error")
     if fault:
         return {"model_id": body.get("model"), "finish_reason": "error", "error": error_text(fault)}

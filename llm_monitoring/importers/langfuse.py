@@ -156,9 +156,10 @@ def _row(record: Mapping[str, Any], trace: Mapping[str, Any], draft: Draft) -> d
         draft.guess(
             "latency_ms is endTime minus startTime: the latency field is in seconds or milliseconds, by version"
         )
-    usage = mapping(record.get("usageDetails")) or _old_usage(mapping(record.get("usage")))
+    usage = mapping(record.get("usageDetails")) or _old_usage(mapping(record.get("usage"))) or _usage_columns(record)
     said = completion(record.get("output"))
-    given, written = _tokens(usage, draft) if usage else tokens(said, draft)
+    counted = any(map(number, usage.values())) or not (number(said.get("given")) or number(said.get("written")))
+    given, written = _tokens(usage, draft) if usage and counted else tokens(said, draft)
     about = {
         **mapping(trace.get("metadata")),
         **mapping(mapping(record.get("metadata")).get("attributes")),
@@ -220,6 +221,13 @@ def _tokens(usage: Mapping[str, Any], draft: Draft) -> tuple[float | None, float
 def _old_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     names = (("input", "promptTokens"), ("output", "completionTokens"), ("total", "totalTokens"))
     found = {new: first(usage, new, old) for new, old in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _usage_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of an observation that a table holds in columns of their own."""
+    names = (("input", "inputTokens", "promptTokens"), ("output", "outputTokens", "completionTokens"))
+    found = {new: first(record, *old) for new, *old in (*names, ("total", "totalTokens"))}
     return {name: value for name, value in found.items() if value is not None}
 
 

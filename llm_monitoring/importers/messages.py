@@ -14,6 +14,7 @@ from llm_monitoring.importers.values import first, mapping, parsed
 
 USERS = ("user", "human", "HumanMessage", "HumanMessageChunk")
 TEXT_KEYS = ("text", "content", "value", "output_text", "refusal", "input")
+TOOL_CALLS = ("tool_use", "tool_call", "tool-call", "function_call")
 LISTS = ("messages", "choices", "prompt", "input", "contents", "args")
 
 
@@ -80,12 +81,7 @@ def _words(value: Any) -> str | None:
         return str(value)
     if "kwargs" in value:
         return _words(value["kwargs"])
-    if isinstance(value.get("function"), Mapping) or value.get("type") in (
-        "tool_use",
-        "tool_call",
-        "tool-call",
-        "function_call",
-    ):
+    if isinstance(value.get("function"), Mapping) or "toolName" in value or value.get("type") in TOOL_CALLS:
         return _call(value)
     if value.get("type") in ("thinking", "redacted_thinking", "reasoning"):
         return None

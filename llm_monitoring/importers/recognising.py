@@ -9,6 +9,12 @@ from llm_monitoring.importers.values import parsed
 
 #: How much of a source is looked at.
 VALUES, OBJECTS, DEPTH = 50, 2_000, 12
+#: What is known by its fields and not read, with what to do about it.
+UNREAD = {
+    "Jaeger's JSON, which is not read: export the traces as OTLP JSON": {"operationName", "spanID"},
+    "Zipkin's JSON, which is not read: export the traces as OTLP JSON": {"traceId", "duration", "tags"},
+    "metrics of OpenTelemetry, which hold no single call: give the traces": {"resourceMetrics"},
+}
 
 
 def looks_like(values: Iterable[Any]) -> dict[str, int]:
@@ -65,6 +71,7 @@ def _formats(record: Mapping[str, Any]) -> Iterator[str]:
         yield "anthropic_batch"
     if {"request_id", "timestamp", "feature_id", "model_id"} <= names:
         yield "log"
+    yield from (told for told, marks in UNREAD.items() if marks <= names)
 
 
 def advice(format: str, values: Iterable[Any], given: str) -> str:
@@ -74,5 +81,8 @@ def advice(format: str, values: Iterable[Any], given: str) -> str:
         return ""
     if found[0] == "log":
         return f". It looks like a log that needs no import: lm.open_log({given})"
+    if found[0] in UNREAD:
+        return f". It looks like {found[0]}"
+    found = [name for name in found if name not in UNREAD]
     calls = " or ".join(f"lm.importers.{name}({given})" for name in found[:2] if name != "log")
     return f". It looks like {' or '.join(name for name in found[:2] if name != 'log')}: {calls}"

@@ -12,9 +12,11 @@ from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.values import first, mapping, moment, number, parsed, text
 
 #: OTLP's wrappers, from outside to inside. Some exporters leave the outer ones away: one resource, or one scope, a line.
-WRAPPERS = dict.fromkeys(("resourceSpans", "resource_spans", "scopeSpans", "scope_spans", "instrumentationLibrarySpans", "spans"), "span")  # fmt: skip
+WRAPPERS = dict.fromkeys(("resourceSpans", "resource_spans", "batches", "scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans", "spans"), "span")  # fmt: skip
 WRAPPERS |= dict.fromkeys(("resourceLogs", "resource_logs", "scopeLogs", "scope_logs", "logRecords", "log_records"), "record")  # fmt: skip
 NOT_SPANS = ("resourceSpans", "resourceLogs", "resourceMetrics", "resource_metrics", "scopeMetrics")
+AROUND = ("data", "trace", "traces", "result")  # what the APIs of tracing stores put around an export
+TYPED = ("stringValue", "doubleValue", "boolValue", "bytesValue", "string_value", "double_value", "bool_value", "bytes_value")  # fmt: skip
 STARTS = ("startTimeUnixNano", "start_time_unix_nano", "startTime", "start_time")
 
 
@@ -103,11 +105,16 @@ def _containers(place: str, value: Any) -> Iterator[tuple[str, str, Any, Mapping
         found = [(WRAPPERS[name], item) for name in wrapped for item in _unwrapped(value[name], WRAPPERS[name], about)]
         for number, (kind, (item, service)) in enumerate(found):
             yield f"{place} {kind} {number}", kind if isinstance(item, Mapping) else "", item, service
-    elif isinstance(value.get("data"), list):
-        yield from _containers(place, value["data"])
+    elif (inner := next((value[name] for name in AROUND if _holds_spans(value.get(name))), None)) is not None:
+        yield from _containers(place, inner)
     elif not any(name in value for name in NOT_SPANS):
         bare = "body" in value and not any(name in value for name in STARTS)
         yield place, "record" if bare else "span", value, about
+
+
+def _holds_spans(value: Any) -> bool:
+    """Whether a value is a list of spans, or an export, inside something else."""
+    return isinstance(value, list) or (isinstance(value, Mapping) and any(name in value for name in WRAPPERS))
 
 
 def _unwrapped(items: list[Any], kind: str, about: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
@@ -141,16 +148,14 @@ def unpack(attributes: Any) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    if "intValue" in value:
-        whole = number(value["intValue"])
-        return None if whole is None else int(whole) if abs(whole) < 2**53 else int(value["intValue"])
-    if "arrayValue" in value:
-        return [_value(item) for item in _list(mapping(value["arrayValue"]).get("values"))]
-    if "kvlistValue" in value:
-        return unpack(mapping(value["kvlistValue"]).get("values"))
-    return next(
-        (value[name] for name in ("stringValue", "doubleValue", "boolValue", "bytesValue") if name in value), None
-    )
+    if (given := first(value, "intValue", "int_value")) is not None:
+        whole = number(given)
+        return None if whole is None else int(whole) if abs(whole) < 2**53 else int(given)
+    if (listed := first(value, "arrayValue", "array_value")) is not None:
+        return [_value(item) for item in _list(mapping(listed).get("values"))]
+    if (pairs := first(value, "kvlistValue", "kvlist_value")) is not None:
+        return unpack(mapping(pairs).get("values"))
+    return next((value[name] for name in TYPED if name in value), None)
 
 
 def _span(place: str, raw: Mapping[str, Any], resource: Mapping[str, Any], draft: Draft) -> Span:

@@ -25,6 +25,7 @@ from llm_monitoring.plotting import (
     axes,
     days,
     mark_change,
+    size_of,
 )
 from llm_monitoring.wording import amount, probability
 
@@ -84,17 +85,50 @@ def control_chart(
         return ax
 
 
-def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = False):
+def standing_level(frame: pd.DataFrame, ax=None, unit: str = "share", limit: float | None = None, narrow: bool = False):
+    """A level over time with its interval, beside its limit; nothing is marked as before or since.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        window_start, window_end, value, low, high, n.
+    limit : float, optional
+    """
+    with axes(ax) as ax:
+        start, end = moments(frame["window_start"]), moments(frame["window_end"])
+        at = start + (end - start) / 2
+        value, low, high = (_numbers(frame, name) for name in ("value", "low", "high"))
+        ax.vlines(at, low, high, color=VERMILION, lw=1.6)
+        ax.plot(at, value, "D", color=VERMILION, ms=6, mec=PAPER, mew=0.8, zorder=3)
+        seen = np.concatenate([value, low, high, [] if limit is None else [limit]])
+        seen = seen[np.isfinite(seen)]
+        room = 0.2 * (seen.max() - seen.min()) or 0.1 * abs(seen.max()) or 1.0
+        ax.set_ylim(max(0.0, seen.min() - room) if unit == "score" else 0, seen.max() + room)
+        _say_unit(ax, "y", unit, 4)
+        pad = (end[-1] - start[0]) * 0.03
+        ax.set_xlim(start[0] - pad, end[-1] + pad)
+        if limit is not None:
+            ax.axhline(limit, color=INK, lw=1, ls=(0, (4, 3)))
+            words = f"limit {amount(limit, unit)}"
+            ax.annotate(words, (end[-1], limit), (0, 4), textcoords="offset points", ha="right", va="bottom", color=INK)
+        _counts_below(ax, at, end - start, _numbers(frame, "n"), narrow)
+        return ax
+
+
+def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = False, names=("before", "since")):
     """Each slice before (circle) and since (diamond), with intervals, its verdict and n.
 
     Parameters
     ----------
     frame : DataFrame
         label, verdict, before, before_low, before_high, after, after_low, after_high, n_before, n_after; best first.
+    names : (str, str)
+        What the circle and the diamond are.
     """
-    gap, middle = (0.1, -0.2) if narrow else (0.17, 0.0)
     with axes(ax, size=(8.4, 0.6 + 0.62 * max(len(frame), 1))) as ax:
-        rows = frame.reset_index(drop=True)
+        narrow = narrow or size_of(ax)[0] < 400
+        gap, middle = (0.1, -0.2) if narrow else (0.17, 0.0)
+        rows = _that_fit(frame, ax, 30 if narrow else 24).reset_index(drop=True)
         low, high = _reach(rows, unit)
         for k, row in enumerate(rows.to_dict("records")):
             y = len(rows) - 1.0 - k
@@ -106,7 +140,7 @@ def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = Fal
             _estimate(ax, row, "after", y + middle - gap, colour, "D", sure, hollow=not sure)
             _row_words(ax, row, y, gap, sure, narrow)
         if len(rows):
-            _name_marks(ax, rows.iloc[0], len(rows) - 1.0 + middle, gap, low, high)
+            _name_marks(ax, rows.iloc[0], len(rows) - 1.0 + middle, gap, low, high, names)
         ax.set_ylim(-0.55, max(len(rows), 1) - 0.45)
         ax.set_xlim(low, high)
         ax.set_yticks([])
@@ -129,6 +163,7 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
     own = ax is None
     with axes(ax, size=(8.4, 0.75 * max(len(frame), 1))) as ax:
         width = 78 if own else int(ax.get_window_extent().width * 72 / ax.figure.dpi / 7)  # letters that fit on a line
+        frame = _that_fit(frame, ax, 36)
         share = _numbers(frame, "probability")
         leads = np.cumsum(share) - share < 0.9
         for k, row in enumerate(_rows(frame)):
@@ -138,10 +173,13 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
                 y, share[k], height=0.16, lw=0, edgecolor=PAPER, color=BLUE if leads[k] else MUTE,
                 hatch=None if row["recorded"] else "////",
             )  # fmt: skip
-            ax.text(0, y + 0.13, cut(cause_words(row), width - 8), va="bottom", weight=weight)
+            lines = 2 if narrow else 1
+            ax.text(
+                0, y + 0.13, _wrapped(cause_words(row), width - 8, lines), va="bottom", weight=weight, linespacing=1.15
+            )
             ax.text(1, y + 0.13, probability(share[k]), va="bottom", ha="right", weight=weight)
             evidence = next(iter(row.get("evidence") or []), "")
-            ax.text(0, y - 0.13, cut(evidence, width + 4), va="top", color=MUTE)
+            ax.text(0, y - 0.13, _wrapped(evidence, width + 2, lines + 1), va="top", color=MUTE, linespacing=1.15)
         ax.set_xlim(0, 1)
         ax.set_ylim(-0.5, max(len(frame), 1) - 0.5)
         ax.axis("off")
@@ -201,9 +239,12 @@ def portfolio(frame: pd.DataFrame, ax=None, columns: int = 3):
     frame : DataFrame
         feature_id, metric, unit, window_start, value, center, lower, upper, alarm.
     """
-    with axes(ax, size=(8.4, 1.5 * -(-max(_charts(frame), 1) // columns))) as ax:
+    with axes(ax, size=(8.4, 1.5 * -(-max(_charts(frame), 1) // columns)), filled=True) as ax:
         ax.axis("off")
+        wide, tall = size_of(ax)
+        columns = min(columns, max(int(wide / 170), 1))
         groups = list(frame.groupby(["feature_id", "metric"], sort=False, dropna=False))
+        groups = groups[: max(int(tall / 60), 1) * columns]
         rows = -(-max(len(groups), 1) // columns)
         for k, ((feature, metric), one) in enumerate(groups):
             row, column = divmod(k, columns)
@@ -266,6 +307,19 @@ def cut(text: str, most: int) -> str:
     """
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def _that_fit(frame: pd.DataFrame, ax, points: float) -> pd.DataFrame:
+    """The first rows of a table, as many as axes of this height can hold; how many are left out stands above them."""
+    most = max(int(size_of(ax)[1] / points), 1)
+    if len(frame) > most:
+        ax.set_title(f"the first {most} of {len(frame)}", loc="right", fontsize=10, weight="normal", color=MUTE)
+    return frame.head(most)
+
+
+def _wrapped(text: str, width: int, lines: int) -> str:
+    """The text on as many lines at most, the last one cut."""
+    return "\n".join(textwrap.wrap(" ".join(str(text).split()), width, max_lines=lines, placeholder="…"))
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -339,15 +393,19 @@ def _call_outs(ax, at, value, n, alarm, unit: str, changes: list[np.datetime64])
             14 + max((gap for gap in (_pixels(ax, when, at[i]) for when in changes) if 0 < gap < 80), default=0) * left
         )
         ax.annotate(
-            f"alarm: {amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (-away if left else away, 0),
+            f"alarm: {amount(value[i], unit)}{_n_below(n[i])}", (at[i], value[i]), (-away if left else away, 0),
             textcoords="offset points", ha="right" if left else "left", va="center", color=VERMILION, weight="bold",
         )  # fmt: skip
     for i in still[-1:]:
         under = value[i] > sum(ax.get_ylim()) / 2
         ax.annotate(
-            f"so far\n{amount(value[i], unit)}\nn = {n[i]:,.0f}", (at[i], value[i]), (0, -11 if under else 11),
+            f"so far\n{amount(value[i], unit)}{_n_below(n[i])}", (at[i], value[i]), (0, -11 if under else 11),
             textcoords="offset points", ha="center", va="top" if under else "bottom", color=MUTE,
         )  # fmt: skip
+
+
+def _n_below(n: float) -> str:
+    return f"\nn = {n:,.0f}" if np.isfinite(n) else ""
 
 
 def _pixels(ax, first: np.datetime64, second: np.datetime64) -> float:
@@ -404,7 +462,7 @@ def _estimate(ax, row: Mapping, side: str, y: float, colour, marker: str, firm: 
 
 
 def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool) -> None:
-    n = f"n {row['n_before']:,} → {row['n_after']:,}"
+    n = f"n {row['n_before'] or 0:,.0f} → {row['n_after'] or 0:,.0f}"
     weight, tone = "bold" if sure else "normal", TONE.get(row["verdict"], MUTE if narrow else INK)
     where = ax.get_yaxis_transform()
     if narrow:
@@ -417,11 +475,11 @@ def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool)
     ax.text(1.03, y - gap, n, transform=where, va="center", color=MUTE)
 
 
-def _name_marks(ax, row, y: float, gap: float, low: float, high: float) -> None:
+def _name_marks(ax, row, y: float, gap: float, low: float, high: float, names: tuple[str, str]) -> None:
     """Say beside the first row's marks which is which, on the side that has room."""
     for side, words, level, colour in (
-        ("before", "before", y + gap, BLUE),
-        ("after", "since", y - gap, TONE.get(row["verdict"], MUTE)),
+        ("before", names[0], y + gap, BLUE),
+        ("after", names[1], y - gap, TONE.get(row["verdict"], MUTE)),
     ):
         ends = [row[k] for k in (side, f"{side}_low", f"{side}_high") if row[k] is not None and np.isfinite(row[k])]
         if not ends:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import Cause, in_scope
 from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
-from llm_monitoring.incident.kinds import NOTHING, road_of, what_it_was
+from llm_monitoring.incident.kinds import NOTHING, of_improvement, road_of, what_it_was
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -33,12 +34,16 @@ class IsolateResult(Result):
     ranking : list of dict
         cause, kind, description, at (when it went live), probability, recorded, evidence; best first, summing to 1.
     onset : dict
-        at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone.
+        at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone; shape:
+        step or ramp, of which the start is the beginning.
     verdict : str
         A cause (probability 0.8 or more), ``no recorded change fits`` (something unrecorded, from 0.5 on where the
         judge is no candidate), ``cannot tell apart``, or ``nothing to explain`` where a level stands or got better.
     candidates : list of str
         The smallest set of causes that holds 0.9.
+    shifts : list of dict
+        cause, at, low, high, size (in the metric's unit), shape, length_days: the shift of the likeliest cause, and a
+        second one where the evidence asks for two; by time.
     answers : list of dict
         timestamp and bad, of the slice that was hit, around the start: for the time line.
     summary : str
@@ -55,6 +60,7 @@ class IsolateResult(Result):
     answers: list[dict[str, Any]]
     what_would_change_this: list[str]
     next: str
+    shifts: list[dict[str, Any]] = field(default_factory=list)
     summary: str = ""
 
     @property
@@ -106,10 +112,10 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     Notes
     -----
     Belief = prior x Bayes factor, summed over the slices that a cause can have hit and the times it can have begun.
-    Recorded changes share a prior of 0.35 (those older than eight days count 0.15 of a recent one), something
-    unrecorded has 0.08, the judge 0.07, nothing 0.50. A
-    recorded change starts when its version is first seen, else at its logged time, and hit those answers that carry its
-    version; a scope that nobody wrote down may be any slice. Probes, users and people who read answers speak beside the
+    The prior of nothing is exp(- incidents), by `[incident] incidents_per_month` of the plan over the days of the log (a month
+    at most); of the rest recorded changes share 0.7, something unrecorded has 0.2, the judge 0.1. A recorded change starts when
+    its version is first seen, else at its logged time, and hit those answers that carry its version or one after it; a scope
+    that nobody wrote down may be any slice. Probes, users and people who read answers speak beside the
     metric (`incident.inference.witnesses`). Nearness in time to the alert counts for nothing.
 
     Examples
@@ -126,16 +132,17 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
         return IsolateResult(**jsonable({"metric": alert.metric, **road.isolate()}))
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
+    better = alert.kind == "better"
+    inquiry = of_improvement(inquiry) if better else inquiry
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
-    better = alert.kind == "better"
     verdict = NOTHING if better else _verdict(ranking, candidates)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
     return IsolateResult(
         **jsonable(
             {
                 "ranking": ranking,
-                "onset": inquiry.onset,
+                "onset": _onset(inquiry),
                 "verdict": verdict,
                 "candidates": candidates,
                 "metric": alert.metric,
@@ -144,10 +151,36 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
                 "answers": _answers(inquiry),
                 "what_would_change_this": [what_it_was(inquiry)] if better else _what_would_change(inquiry, verdict),
                 "next": "Nothing to do." if better else _next(verdict),
+                "shifts": [_shift(inquiry, one) for one in inquiry.found],
                 "summary": _better_summary(ranking, inquiry) if better else "",
             }
         )
     )
+
+
+def _onset(inquiry: Inquiry) -> dict[str, Any]:
+    first = inquiry.found[0] if inquiry.found else None
+    if first is None or first.shape == "step":
+        return {**inquiry.onset, "shape": "step"}
+    return {"at": first.at, "low": first.low, "high": first.high, "shape": "ramp"}
+
+
+def _shift(inquiry: Inquiry, one: Shift) -> dict[str, Any]:
+    """A shift as people read it: its size in the metric's unit, a cost or a latency from its level before."""
+    seen = inquiry.seen
+    size: float | None = seen.sign * one.size * seen.step
+    if seen.scale == "log":
+        before = seen.frame[(one.dose == 0) & (seen.frame["timestamp"] < one.at).to_numpy()]
+        size = seen.level(before).estimate * (np.exp(seen.sign * one.size) - 1) if len(before) else None
+    return {
+        "cause": one.cause,
+        "at": one.at,
+        "low": one.low,
+        "high": one.high,
+        "size": size,
+        "shape": one.shape,
+        "length_days": one.length_days,
+    }
 
 
 def _better_summary(ranking: list[dict], inquiry: Inquiry) -> str:

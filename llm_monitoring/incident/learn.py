@@ -18,7 +18,8 @@ from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import read_reviews
 from llm_monitoring.incident.kinds import road_of
-from llm_monitoring.incident.recovery import recovery
+from llm_monitoring.incident.quotes import quotes_of
+from llm_monitoring.incident.recovery import recovery, while_harmed
 from llm_monitoring.incident.suites import FORMATS, MOST_OF_ONE, Distinct, append_cases, template_of, write_cases
 from llm_monitoring.judging.redaction import redact
 from llm_monitoring.results import Result, jsonable
@@ -54,6 +55,8 @@ class LearnResult(Result):
         Rule (EMAIL, PHONE, CARD, IBAN, KEY) -> places where it took personal data out of the cases.
     left_out : list of dict
         template, found, kept: questions that differ only in numbers, names or quoted parts, of which 20 are kept.
+    quotes : dict
+        bad (two answers of the incident) and good (one of before, to a question like theirs), to show beside each other.
     summary : str
         The headline of an alert that leaves no case.
     """
@@ -68,6 +71,7 @@ class LearnResult(Result):
     override: dict[str, str] | None = None
     redacted: dict[str, int] = field(default_factory=dict)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    quotes: dict[str, Any] = field(default_factory=lambda: {"bad": [], "good": None})
     summary: str = ""
 
     @property
@@ -89,10 +93,9 @@ class LearnResult(Result):
         """How many of the cases somebody has read."""
         from llm_monitoring.incident import drawing
 
-        read = sum(bool(example["reviewed"]) for example in self.examples)
-        return drawing.progress(
-            read, len(self.examples), f"{read} of {len(self.examples)} cases shown were read by a person", ax
-        )
+        read, shown = sum(bool(example["reviewed"]) for example in self.examples), len(self.examples)
+        words = f"{read} of {shown} cases shown were read by a person" if shown else "no case to read"
+        return drawing.progress(read, shown, words, ax)
 
 
 def learn(
@@ -161,7 +164,8 @@ def learn(
     road = road_of(log, alert, plan)
     folder = disk.make_folder(Path(out))
     if road is not None or alert.kind == "better":
-        return _without_cases(alert, [] if road is None else road.open_points(), folder, formats, override)
+        quotes = {} if road is None else road.quotes()
+        return _without_cases(alert, [] if road is None else road.open_points(), folder, formats, override, quotes)
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
     taken: Counter[str] = Counter()
@@ -187,9 +191,17 @@ def learn(
                 "redacted": {rule: count for rule, count in sorted(taken.items()) if count > 0},
                 "override": _recorded(override),
                 "left_out": left_out,
+                "quotes": _quotes(log, alert, inquiry, reviews),
             }
         )
     )
+
+
+def _quotes(log: Log, alert: Alert, inquiry: Inquiry, reviews: Any) -> dict[str, Any]:
+    rows = while_harmed(log, inquiry).frame
+    rows = rows[inquiry.slice.mask(rows)]
+    late = rows["timestamp"] >= inquiry.since
+    return quotes_of(log, alert, rows[late], rows[~late], reviews)
 
 
 def _recorded(override: Mapping[str, str] | None) -> dict[str, str] | None:
@@ -197,7 +209,12 @@ def _recorded(override: Mapping[str, str] | None) -> dict[str, str] | None:
 
 
 def _without_cases(
-    alert: Alert, points: list[str], folder: Path, formats: Sequence[str], override: Mapping[str, str] | None
+    alert: Alert,
+    points: list[str],
+    folder: Path,
+    formats: Sequence[str],
+    override: Mapping[str, str] | None,
+    quotes: dict[str, Any],
 ) -> LearnResult:
     """A standing level, an improvement, or a metric that no answer has: no answer failed that could become a case."""
     for name in dict.fromkeys(["jsonl", *formats]):
@@ -219,6 +236,7 @@ def _without_cases(
         examples=[],
         next=why,
         override=_recorded(override),
+        quotes=jsonable(quotes) or {"bad": [], "good": None},
         summary=f"no eval case; {'closed' if closed else 'open'}: {why}",
     )
 

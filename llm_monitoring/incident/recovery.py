@@ -70,7 +70,8 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     dict
         test (in words), needed_n (answers after which a full recovery is shown with probability 0.8; None where the
         past is too short for any number), expected_n (on average), days and by (how long that takes at this traffic, and
-        by when: from the fix, or from the end of the log where there is none yet), margin, n (answers since the fix that
+        by when: from the fix, or from the end of the log where there is none yet), days_if_all_judged (where that is
+        quicker), margin, n (answers since the fix that
         count), left_out (those of another judge or rubric), recovered (True, False or None: not decided), because, change with
         low and high (95 % at any number of looks), decided_at and fix (change_id, at).
 
@@ -110,10 +111,12 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     }
     now = seen.requests["timestamp"].max()
     days = None if needed is None else needed / per_day
-    state |= {"days": days, "by": None if days is None else (at if at is not None else now) + pd.Timedelta(days=days)}
-    since_fix = left_out if at is None else left_out[left_out["timestamp"] >= at]
     asked = _per_day(seen.requests[group.mask(seen.requests) & (seen.requests["timestamp"] >= inquiry.since)])
-    state |= {"test": _test_words(seen, group, base, scale, state, per_day, asked), "left_out": len(since_fix)}
+    quicker = days is not None and seen.alert.judged and asked > 1.5 * per_day
+    state |= {"days": days, "by": None if days is None else (at if at is not None else now) + pd.Timedelta(days=days)}
+    state["days_if_all_judged"] = needed / asked if quicker and needed is not None else None
+    since_fix = left_out if at is None else left_out[left_out["timestamp"] >= at]
+    state |= {"test": _test_words(seen, group, base, scale, state), "left_out": len(since_fix)}
     if fix is None:
         because = f"No change that reaches {group.label} is recorded after the alert: nothing to test yet."
         return {**untested(because), **state}
@@ -363,9 +366,7 @@ def _live(row: dict[str, Any], requests: pd.DataFrame, inquiry: Inquiry) -> pd.T
     return other.min() if bad.any() and len(other) else at
 
 
-def _test_words(
-    seen: Observations, group: Slice, base: Baseline, scale: str, state: dict[str, Any], per_day: float, asked: float
-) -> str:
+def _test_words(seen: Observations, group: Slice, base: Baseline, scale: str, state: dict[str, Any]) -> str:
     metric = say.metric_words(seen.alert.metric)
     of = f"{metric} of {group.label}"
     if seen.alert.metric.startswith("latency_p"):
@@ -383,8 +384,8 @@ def _test_words(
         return words
     start = "from the fix" if state["fix"] is not None else "if it is fixed now"
     plan = f" A full recovery is shown after about {_days_words(state['days'])} at this traffic, by {say.day(state['by'])} {start}"
-    if asked > 1.5 * per_day:
-        plan += f"; after {_days_words(state['needed_n'] / asked)} if every answer is judged"
+    if state["days_if_all_judged"] is not None:
+        plan += f"; after {_days_words(state['days_if_all_judged'])} if every answer is judged"
     return f"{words}{plan} (in 8 of 10 cases)."
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import whole
-from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.comparison import compare, corrected_for_choice
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.roles import Rerouted
 from llm_monitoring.incident.inference.slices import ALL, Band, Slice
-from llm_monitoring.incident.kinds import road_of
+from llm_monitoring.incident.kinds import of_improvement, road_of
 from llm_monitoring.incident.recovery import while_harmed
 from llm_monitoring.results import Result, jsonable
 
@@ -110,7 +110,16 @@ class ScopeResult(Result):
 
         known = [s["label"] for s in self.slices[:1]]
         shown = [*self.slices[:1], *(s for s in self.leaves if s["label"] not in known)][:MOST_LEAVES]
+        if any("others" in row for row in shown):
+            frame = pd.DataFrame([beside_others(row) for row in shown], columns=[*SLICE_FIELDS])
+            return drawing.slices(frame, ax, self.unit, narrow=narrow, names=("the others", "here"))
         return drawing.slices(pd.DataFrame(shown, columns=[*SLICE_FIELDS]), ax, self.unit, narrow=narrow)
+
+
+def beside_others(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a standing alert as the figure takes it: the other answers of the same time in the place of before."""
+    names = {"before": "others", "before_low": "others_low", "before_high": "others_high"}
+    return {**row, **{side: row.get(other) for side, other in names.items()}, "n_before": row.get("n_others") or 0}
 
 
 def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
@@ -134,7 +143,9 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
 
     Notes
     -----
-    Readings of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``.
+    Readings of the other slices are held to 0.05 over all slices shown; below 20 answers they are ``too few to tell``. The
+    change of a slice that was chosen among others is corrected for having been chosen (drawn towards its siblings, with the
+    interval of that); levels before and since are as they are. After a fix that is seen in the answers nothing is counted.
 
     Examples
     --------
@@ -151,15 +162,17 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
         return ScopeResult(**jsonable({**about, **road.scope()}))
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
-    if alert.kind == "change":
-        inquiry = replace(inquiry, seen=while_harmed(log, inquiry))
+    better = alert.kind == "better"
+    inquiry = of_improvement(inquiry) if better else replace(inquiry, seen=while_harmed(log, inquiry))
     leaves = _leaves(inquiry)
-    rows = [_row(inquiry, found, len(leaves)) for found in _shown(inquiry)]
+    rows = [_row(inquiry, found, len(leaves), among=True) for found in _shown(inquiry)]
     if inquiry.branch is not None and _kind(inquiry) != "none":
         rows.insert(0, _of_branch(inquiry, inquiry.branch, len(leaves)))
     way = "better" if alert.kind == "better" else "worse"
     also = [leaf for leaf in leaves if leaf["verdict"] == way and leaf["label"] not in {r["label"] for r in rows}]
     kind = _kind(inquiry)
+    if alert.kind == "better" and rows[0]["verdict"] == "better":
+        kind = "all" if inquiry.slice == ALL else "slice"
     return ScopeResult(
         **jsonable(
             {
@@ -167,7 +180,7 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
                 "metric": alert.metric,
                 "unit": alert.unit,
                 "since": inquiry.since,
-                "until": log.requests["timestamp"].max(),
+                "until": log.span("requests")[1],
                 "slices": [*rows, *also],
                 "leaves": leaves,
                 "mix_effect": inquiry.mix.mix_effect,
@@ -197,16 +210,19 @@ def _shown(inquiry: Inquiry, most: int = 4, least: float = 0.02) -> list[Slice]:
     return [inquiry.slice, *(s for s in runners if s != inquiry.slice)]
 
 
-def _row(inquiry: Inquiry, found: Slice, looks: int) -> dict[str, Any]:
+def _row(inquiry: Inquiry, found: Slice, looks: int, among: bool = False) -> dict[str, Any]:
+    """One slice before and since; its change is corrected where it was chosen `among` others."""
     i = inquiry.shifts.slices.index(found) if found in inquiry.shifts.slices else None
-    row = compare(inquiry.seen, found, inquiry.since, max(looks, 1))
-    total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)
+    row = compare(inquiry.seen, found, inquiry.since, max(looks, 1), inquiry.until)
+    total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since, until=inquiry.until)
     excess = total["change"] * total["n_after"]
     share = row["change"] * _rows_of_feature(inquiry, found) / excess if excess else None
     probability = None if i is None else float(inquiry.slice_probability[i])
     if found == inquiry.finer.slice:
         probability = 1 - inquiry.chance_of("none", "mix", "judge")
-    return {**row, "share_of_change": share, "probability": probability}
+    narrow = among and found not in (ALL, whole(inquiry.seen))
+    chosen = corrected_for_choice(inquiry.seen, found, inquiry.since, inquiry.until) if narrow else None
+    return {**row, **(chosen or {}), "share_of_change": share, "probability": probability}
 
 
 def _of_branch(inquiry: Inquiry, branch: Rerouted, looks: int) -> dict[str, Any]:
@@ -214,7 +230,7 @@ def _of_branch(inquiry: Inquiry, branch: Rerouted, looks: int) -> dict[str, Any]
     assert inquiry.branch is not None
     group = whole(inquiry.seen) if inquiry.slice == ALL else inquiry.slice
     row = _row(inquiry, branch.within(group), looks)
-    total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since)["change"]
+    total = compare(inquiry.seen, whole(inquiry.seen), inquiry.since, until=inquiry.until)["change"]
     share = branch.mix_effect / total if total else None
     return {**row, "share_of_change": share, "probability": 1 - inquiry.chance_of("none", "mix", "judge")}
 
@@ -223,6 +239,8 @@ def _rows_of_feature(inquiry: Inquiry, found: Slice) -> int:
     """Answers since, in the slice and in the feature that alerted: what the slice adds to the feature's change."""
     frame = inquiry.seen.frame
     late = (frame["timestamp"] >= inquiry.since).to_numpy()
+    if inquiry.until is not None:
+        late = late & (frame["timestamp"] < inquiry.until).to_numpy()
     return int((found.mask(frame) & whole(inquiry.seen).mask(frame) & late).sum())
 
 

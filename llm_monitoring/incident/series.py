@@ -132,7 +132,7 @@ class Series:
             "verdict": verdict,
             "probability_real": p,
             "since": self.since,
-            "change": c,
+            "change": {**c, "per": self.course.per},
             "reasons": reasons,
             "next": self._after_triage(verdict),
             "chart": self.course.chart(),
@@ -172,7 +172,7 @@ class Series:
         return {
             "kind": kind,
             "since": self.since,
-            "until": self.log.requests["timestamp"].max(),
+            "until": self.log.span("requests")[1],
             "slices": shown,
             "leaves": leaves,
             "reasons": reasons or [f"{_capital(self.sentence)}."],
@@ -288,6 +288,10 @@ class Series:
         if self.better or self.ended is not None or self._action()[0] == "none":
             return []
         return [str(self._recovery()["because"])]
+
+    def quotes(self) -> dict[str, Any]:
+        """No single answer shows it."""
+        return {}
 
     def _action(self) -> tuple[str, str | None, str]:
         if self.better:

@@ -108,4 +108,4 @@ def _cost(box: Box, lines: Sequence[float], taken: Sequence[Box], width: float) 
         if box.bottom < other.top and other.bottom < box.top
     )
     crossed = sum(box.start < line < box.end for line in lines)
-    return 8 * outside + 8 * covered + 25 * crossed + 4 * (4 - box.top) + (box.side == "right")
+    return 8 * outside + 8 * covered + 60 * crossed + 4 * (4 - box.top) + (box.side == "right")

@@ -12,19 +12,20 @@ from scipy import stats
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.courses import width_of
 from llm_monitoring.incident.inference.causes import Cause, whole
-from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.comparison import compare, corrected_for_alert
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import Reviewed, weigh_reviews
 from llm_monitoring.incident.inference.separating import separating_step
-from llm_monitoring.incident.kinds import road_of, what_it_was
+from llm_monitoring.incident.kinds import of_improvement, road_of, what_it_was
 from llm_monitoring.incident.recovery import while_harmed
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-REAL, FALSE = 0.5, 0.2
+REAL, FALSE = 0.6, 0.2
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
@@ -39,7 +40,8 @@ class TriageResult(Result):
     probability_real : float
         Probability that answers got worse: not chance, not other questions, not the judge.
     change : dict
-        estimate, low, high (95 %), before and after with intervals, n_before, n_after: the feature that alerted.
+        estimate, low, high (95 %), corrected for the alert having been chosen; before and after as they are, with
+        intervals, n_before, n_after: the feature that alerted, up to a fix.
     reviewed, deserved : int
         Flagged answers of the period that somebody read, and those found bad.
     precision : dict
@@ -139,7 +141,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
-    0.5 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
+    0.6 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
     "precision as before" and "all extra flags undeserved" at 5 % error each [1]_, with Robbins' interval.
 
     References
@@ -158,6 +160,8 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     inquiry = None if alert.kind == "standing" else inquire(log, alert, reviews, plan)
     if inquiry is None or alert.kind == "standing":
         return TriageResult(**jsonable(_by_road(log, alert, plan)))
+    if alert.kind == "better":
+        inquiry = of_improvement(inquiry)
     read = weigh_reviews(log, alert, inquiry.since, reviews)
     hit = 1 - inquiry.chance_of("none", "mix", "judge")
     real = hit * read.deserved_probability
@@ -165,11 +169,9 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     verdict = (
         "inconclusive" if asked else "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
     )
-    change = compare(while_harmed(log, inquiry), whole(inquiry.seen), inquiry.since)
-    change = {
-        "estimate": change["change"],
-        **{k: v for k, v in change.items() if k not in ("where", "label", "change")},
-    }
+    seen = compare(while_harmed(log, inquiry), whole(inquiry.seen), inquiry.since, until=inquiry.until)
+    change = {k: v for k, v in seen.items() if k not in ("where", "label", "change", "low", "high")}
+    change |= corrected_for_alert(inquiry.seen, seen)
     if alert.kind == "better":
         real = _moved(change, alert)
         verdict = "real" if real >= 0.975 else "inconclusive"
@@ -231,18 +233,21 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
         "kind": alert.kind,
         "fired_at": alert.fired_at,
         "since": since,
-        "until": log.requests["timestamp"].max(),
+        "until": log.span("requests")[1],
         "message": alert.message,
         "designed_false_alarms_per_month": alert.designed_false_alarms_per_month,
     }
 
 
 def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
-    """Windows of the alert's control chart as rows, empty where no chart can be fitted."""
+    """Windows of the alert's control chart as rows, as wide as the alert's; empty where no chart can be fitted."""
     from llm_monitoring.alerts.charting import chart_of
 
     rate = alert.designed_false_alarms_per_month or USUAL_RATE
-    chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
+    width = width_of(alert) if alert.rule in (None, "chart") else "1d"
+    chart = chart_of(log, alert.metric, alert.feature_id, window=width, false_alarms_per_month=rate)
+    if chart is None and width != "1d":
+        chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
     if chart is None:
         return []
     columns = ["window_start", "window_end", "value", "n", "center", "lower", "upper", "alarm"]
@@ -263,7 +268,7 @@ def _reasons(alert: Alert, inquiry: Inquiry, change: dict, read: Reviewed) -> li
     )
     reasons = [moved, chance]
     if alert.kind == "better":
-        return [moved, chance, what_it_was(inquiry)]
+        return [moved, what_it_was(inquiry)]
     if any(cause.kind == "judge" for cause in inquiry.causes):
         judge = say.probability(inquiry.chance_of("judge"))
         reasons.append(f"A judge that changed would have moved every feature alike: probability {judge}.")

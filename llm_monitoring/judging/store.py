@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.judging.asking import Outcome, judgement
 from llm_monitoring.judging.client import Item
@@ -113,8 +114,12 @@ class Store:
         self.run_id = run_id or uuid.uuid4().hex
         self._lock = threading.RLock()  # one connection: a thread's transaction is its own until it ends
         self._prompt: tuple[Any, str] | None = None
+        self._signs: dict[
+            str, tuple[float, float]
+        ] = {}  # of other runs: the last sign of life, and when it was first met
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            disk.make_folder(self.path.parent)
+            os.close(disk.open_private(self.path, os.O_RDWR | os.O_CREAT))  # SQLite's own files beside it get its mode
             self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.OperationalError) as error:
             raise ConfigError(f"{self.path}: {error}; expected the name of a file that may be written") from None
@@ -193,9 +198,27 @@ class Store:
         runs = self._read(
             "select run_id, host, pid, seen, ended from run where run_id in (select distinct run_id from claim)"
         )
-        dead = [run_id for run_id, *signs in runs if run_id != self.run_id and not _alive(*signs)]
+        dead = [run_id for run_id, *signs in runs if run_id != self.run_id and not self._alive(run_id, *signs)]
         with self.writing():
             self.db.executemany("delete from claim where run_id = ?", [(run_id,) for run_id in dead])
+
+    def _alive(self, run_id: str, host: str, pid: int, seen: float, ended: float | None) -> bool:
+        """Whether a run goes on. A sign of life from after now (a clock went back) counts for as long as it changes."""
+        now = time.monotonic()
+        if self._signs.get(run_id, (None, 0.0))[0] != seen:
+            self._signs[run_id] = (seen, now)
+        silent = max(time.time() - seen, now - self._signs[run_id][1])
+        if ended is not None or silent > DEAD_AFTER:
+            return False
+        if host != socket.gethostname():
+            return True
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
 
     # what is to be done
 
@@ -399,29 +422,16 @@ def export(path: str | Path, out: str | Path) -> Path:
     target = Path(out)
     if target.suffix != ".jsonl":
         frame["dimensions"] = [json.dumps(dimensions) for dimensions in frame["dimensions"]]
-    if target.suffix == ".parquet":
-        frame.to_parquet(target, index=False)
-    elif target.suffix == ".jsonl":
-        frame.to_json(target, orient="records", lines=True, date_format="iso", date_unit="us")
-    elif target.suffix == ".csv":
-        frame.to_csv(target, index=False)
-    else:
+    if target.suffix not in (".parquet", ".jsonl", ".csv"):
         raise ConfigError(f"{out}: expected a name that ends in .parquet, .jsonl or .csv")
+    with disk.replacing(target) as part:
+        if target.suffix == ".parquet":
+            frame.to_parquet(part, index=False)
+        elif target.suffix == ".jsonl":
+            frame.to_json(part, orient="records", lines=True, date_format="iso", date_unit="us")
+        else:
+            frame.to_csv(part, index=False)
     return target
-
-
-def _alive(host: str, pid: int, seen: float, ended: float | None) -> bool:
-    if ended is not None or time.time() - seen > DEAD_AFTER:
-        return False
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _input_hash(item: Item) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.judging.client import Judge
 from llm_monitoring.probes.comparison import ProbeComparison, compare_probes
@@ -145,7 +147,7 @@ def _place_of_run(folder: Path) -> Path:
         raise ConfigError(
             f"{place}: nothing can be added to a {place.suffix} file. Move it into a folder {TABLE}/, or name another --log"
         )
-    place.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(place.parent)
     return place
 
 
@@ -153,11 +155,14 @@ def _keep(run: pd.DataFrame, place: Path) -> Path:
     """Add the run to the file, in one write at its end."""
     table = run.drop(columns=["repeat"]).astype(object)
     text = "".join(json.dumps(row) + "\n" for row in jsonable(table.where(table.notna(), None)))
-    with place.open("ab+") as file:
-        if file.seek(0, 2):
-            file.seek(-1, 2)
-            text = text if file.read(1) == b"\n" else "\n" + text
-        file.write(text.encode())
+    file = disk.open_private(place, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    try:
+        disk.lock(file)
+        size = os.fstat(file).st_size
+        torn = size and os.pread(file, 1, size - 1) != b"\n"
+        disk.append(file, ("\n" * bool(torn) + text).encode(), sync=True)
+    finally:
+        os.close(file)
     return place
 
 

@@ -111,7 +111,7 @@ def unpinned_models(log_or_files: Any) -> pd.DataFrame:
     DataFrame
         One row per id and place: `model_id`, `status` (alias or unknown), `provider`, `pinned_form` (what the provider
         reported behind the alias where the log's probe results tell, else a pinned id by the rules, else null), `why`,
-        `source`, `as_of` (when the rule was read), `found_in` (table, or file:line), `n` (rows, or times in the line). Empty
+        `source`, `as_of` (when the rule was read), `found_in` (table, or ``file:line``), `n` (rows, or times in the line). Empty
         where all are pinned. `attrs["seen"]` is the number of different model ids, pinned ones too.
 
     Raises

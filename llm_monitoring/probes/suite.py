@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
+from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.probes.checks import check_of, parameters_of
 from llm_monitoring.probes.probe import ModelBehaviorProbe
@@ -89,8 +90,8 @@ def write_probes(probes: Iterable[ModelBehaviorProbe], path: str | Path) -> None
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
         text = yaml.safe_dump({"probes": rows}, sort_keys=False, allow_unicode=True, width=120)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    disk.make_folder(path.parent)
+    disk.write(path, text)
 
 
 def _probes(placed: Iterable[tuple[str, object]], name: str) -> list[ModelBehaviorProbe]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llm_monitoring.reporting.quiet import QuietResult
 
 LAYERS = ("quality", "cost", "infrastructure")
+KINDS = ("change", "standing", "better")
 SEVERITIES = ("critical", "warning", "info")
 
 
@@ -144,7 +145,7 @@ def open_case(
     """
     when = read_time("until", until)
     watched = read_plan(plan or kept_plan(out))
-    opened = read_log(log, when, watched)
+    opened = _opened(log, when, watched)
     known = _known(out)
     chosen, others = (known["alert"], known["other_alerts"]) if known and not alert else choose(opened, alert, watched)
     name = incident_id(
@@ -156,10 +157,41 @@ def open_case(
     )
     folder = Path(out) if out else Path("reports") / f"{name}-draft"
     verdicts = read_reviews(opened, reviews, when)
-    return Case(opened.with_reviews(verdicts), chosen, others, verdicts, folder, name, watched)
+    return Case(_with_verdicts(opened, verdicts), chosen, others, verdicts, folder, name, watched)
 
 
 PLAN = "monitoring.toml"
+_LAST: dict[str, tuple[str, Any]] = {}  # the log opened last in this process, and with the verdicts that it had
+
+
+def _opened(log: Any, when: pd.Timestamp | None, plan: Plan) -> Log:
+    """The log; files that did not change since they were opened last in this process are not read again.
+
+    So five notebooks in one kernel share one Log, and with it what was found about it.
+    """
+    key = _state_of(find_log(log), when, plan)
+    if key is None:
+        return read_log(log, when, plan)
+    if _LAST.get("log", ("", None))[0] != key:
+        _LAST["log"] = key, read_log(log, when, plan)
+    return _LAST["log"][1]
+
+
+def _state_of(log: Any, when: pd.Timestamp | None, plan: Plan) -> str | None:
+    """What the files of a log look like from outside; None where it is no path."""
+    if not isinstance(log, str | Path) or "://" in str(log) or not Path(log).exists():
+        return None
+    place = Path(log)
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    stats = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+    return repr((str(place.resolve()), stats, when, plan.model_dump_json()))
+
+
+def _with_verdicts(log: Log, verdicts: pd.DataFrame) -> Log:
+    key = repr((id(log), verdicts.to_json(date_format="iso")))
+    if _LAST.get("verdicts", ("", None))[0] != key:
+        _LAST["verdicts"] = key, log.with_reviews(verdicts)
+    return _LAST["verdicts"][1]
 
 
 def kept_plan(folder: Any) -> Path | None:
@@ -216,10 +248,10 @@ def choose(
 
 
 def rank(row: Mapping[str, Any]) -> tuple:
-    """Quality first, then cost, then infrastructure; the most severe, then the earliest."""
+    """A change first, then what stands, then what got better; quality, cost, infrastructure; the most severe, the earliest."""
     order = [
-        names.index(row[key]) if row[key] in names else len(names)
-        for key, names in (("layer", LAYERS), ("severity", SEVERITIES))
+        names.index(row[key]) if row.get(key) in names else len(names)
+        for key, names in (("kind", KINDS), ("layer", LAYERS), ("severity", SEVERITIES))
     ]
     return (*order, row["fired_at"], row["alert_id"])
 

@@ -9,12 +9,13 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.incident import drawing
+from llm_monitoring.incident.scope import beside_others
 from llm_monitoring.incident.time_line import timeline
 from llm_monitoring.intervals import wilson
 from llm_monitoring.plotting import svg
 from llm_monitoring.reporting.outcome import answers_of, started
 
-MOST_SLICES, MOST_CAUSES = 12, 6
+MOST_SLICES, MOST_CAUSES = 8, 4
 WIDE, NARROW = 840, 352
 
 
@@ -50,17 +51,33 @@ def _both(
 def _chart(results: Mapping[str, Any]) -> str:
     triage = results["triage"]
     frame = pd.DataFrame(triage["chart"])
+    if triage.get("kind") == "standing":
+        return _standing(triage, frame)
     changes = _named_changes(results, frame)
     loud = [row for row in triage["chart"] if row["alarm"]]
     of = triage["feature_id"] or "all features"
     words = f"{len(frame)} windows, {len(loud)} outside the limits"
     if loud:
         first = loud[0]
-        words += f"; first {say.moment(first['window_start'])}: {say.amount(first['value'], triage['unit'])}, n {first['n']:,}"
+        words += f"; first {say.moment(first['window_start'])}: {say.amount(first['value'], triage['unit'])}"
+        words += f", n {first['n']:,.0f}" if first["n"] is not None else ""
     return _both(
         lambda ax, slim: drawing.control_chart(frame, ax, triage["unit"], changes=changes, narrow=slim),
         "chart", f"Control chart of {say.metric_words(triage['metric'])} in {of}", f"{words}.",
         (320, 330), (56, 14, 10, 92), (48, 14, 8, 96),
+    )  # fmt: skip
+
+
+def _standing(triage: Mapping[str, Any], frame: pd.DataFrame) -> str:
+    unit, limit = triage["unit"], triage.get("limit")
+    of = triage["feature_id"] or "all features"
+    words = "; ".join(
+        f"{say.day(row['window_start'])}: {say.amount(row['value'], unit)}, n {row['n']:,}" for row in triage["chart"]
+    )
+    return _both(
+        lambda ax, slim: drawing.standing_level(frame, ax, unit, limit, narrow=slim),
+        "chart", f"{say.metric_words(triage['metric'])} in {of} over the log", f"{words}.",
+        (300, 310), (56, 14, 10, 92), (48, 14, 8, 96),
     )  # fmt: skip
 
 
@@ -86,7 +103,7 @@ def _time(results: Mapping[str, Any]) -> str:
     ).replace("\n", " ")
     return _both(
         lambda ax, slim: timeline(answers, events, ax, narrow=slim),
-        "time", f"Time line: {answers_of(isolate['where'])}", f"{words}.", (240, 280), (2, 8, 2, 30), (2, 8, 2, 44),
+        "time", f"Time line: {answers_of(isolate['where'])}", f"{words}.", (240, 300), (2, 8, 24, 30), (2, 8, 24, 44),
     )  # fmt: skip
 
 
@@ -119,13 +136,17 @@ def _events(results: Mapping[str, Any]) -> pd.DataFrame:
 def _who(results: Mapping[str, Any]) -> str:
     scope = results["scope"]
     rows = shown_slices(scope)
+    apart = any("others" in row for row in rows)
+    if apart:
+        rows = [beside_others(row) for row in rows if row.get("others") is not None]
+    names = ("the others", "here") if apart else ("before", "since")
     words = "; ".join(
         f"{row['label']}: {say.amount(row['before'], scope['unit'])} to {say.amount(row['after'], scope['unit'])}, {row['verdict']}"
         for row in rows
     )
     high = len(rows)
     return _both(
-        lambda ax, slim: drawing.slices(pd.DataFrame(rows), ax, scope["unit"], narrow=slim),
+        lambda ax, slim: drawing.slices(pd.DataFrame(rows), ax, scope["unit"], slim, names),
         "who", f"{say.metric_words(scope['metric'])} before and since, by slice", f"{words}.",
         (30 + 58 * high, 32 + 82 * high), (196, 4, 128, 28), (4, 4, 8, 28),
     )  # fmt: skip
@@ -145,7 +166,7 @@ def _why(results: Mapping[str, Any]) -> str:
     return _both(
         lambda ax, slim: drawing.causes(pd.DataFrame(rows), ax, narrow=slim),
         "why", "Probability of each possible cause", f"{words}.",
-        (75 * len(rows), 75 * len(rows)), (0, 2, 0, 2), (0, 2, 0, 2),
+        (82 * len(rows), 116 * len(rows)), (0, 2, 0, 2), (0, 2, 0, 2),
     )  # fmt: skip
 
 

@@ -20,10 +20,29 @@ SENTENCES = {
     "mean_quality": "{who} score {after} of 5 since {since}; before, {before}",
 }
 PLAIN = "{metric} of {who} is {after} since {since}; before, {before}"
-TONES = {"false_positive": "before", "judge": "before", "inconclusive": "mute", "quiet": "good", "recovered": "good"}
+LEVELS = {
+    "flagged_rate": "{after} of {who} are flagged",
+    "error_rate": "{after} of {who} fail",
+    "refusal_rate": "{after} of {who} are refused",
+    "truncation_rate": "{after} of {who} are cut off",
+    "abandonment_rate": "{after} of {who} are followed by people leaving",
+    "mean_quality": "{who} score {after} of 5",
+}
+PLAIN_LEVEL = "{metric} of {who} is {after}"
+TONES = {
+    "false_positive": "before",
+    "judge": "before",
+    "inconclusive": "mute",
+    "standing": "now",
+    "quiet": "good",
+    "better": "good",
+    "recovered": "good",
+}
 CHIPS = {
     "failed": "Not finished:",
     "quiet": "No alert:",
+    "standing": "Standing:",
+    "better": "Better:",
     "recovered": "Recovered:",
     "judge": "False positive:",
     "false_positive": "False positive:",
@@ -37,7 +56,7 @@ COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 
 def outcome_of(results: Mapping[str, Any]) -> str:
-    """Which story it is: failed, quiet, recovered, judge, false_positive, inconclusive, mix, tie, unrecorded or real.
+    """Which story it is: failed, quiet, standing, better, recovered, judge, false_positive, inconclusive, mix, tie, unrecorded or real.
 
     Parameters
     ----------
@@ -53,9 +72,11 @@ def outcome_of(results: Mapping[str, Any]) -> str:
     if results["incident"]["alert"] is None:
         return "quiet"
     triage, scope, isolate, respond = (results[stage] for stage in STAGES[:4])
+    if triage.get("kind", "change") != "change":
+        return triage["kind"]
     if isolate["verdict"] == "judge":
         return "judge"
-    if scope["kind"] == "mix" or isolate["verdict"] == "mix":
+    if scope["kind"] == "mix" or (isolate["verdict"] == "mix" and scope["mix_effect"] is not None):
         return "mix"
     if triage["verdict"] != "real":
         return triage["verdict"]
@@ -98,21 +119,33 @@ def answers_of(where: Mapping[str, Any]) -> str:
 def level_sentence(results: Mapping[str, Any]) -> str:
     """Who, which measure, now, before, since when: the sentence of an incident that is real."""
     triage, scope = results["triage"], results.get("scope") or {}
-    rows = scope.get("slices") or []
+    rows = (scope.get("slices") or []) if triage.get("kind") != "standing" else []
     if rows and scope["kind"] in ("slice", "all"):
         level, who = rows[0], answers_of(rows[0]["where"])
     else:
         level = triage["change"]
         who = answers_of({"feature_id": triage["feature_id"]} if triage["feature_id"] else {})
     unit, metric = triage["unit"], triage["metric"]
+    per = triage["change"].get("per") or ""
+    if level["after"] is None:
+        return triage["reasons"][0]
     words = {
         "who": who,
         "metric": say.metric_words(metric),
-        "after": whole(level["after"], unit),
-        "before": whole(level["before"], unit),
-        "since": say.day(started(results)),
+        "after": whole(level["after"], unit) + per,
+        "before": whole(level["before"], unit) + per,
+        "since": _since(results),
     }
+    if level["before"] is None:
+        return LEVELS.get(metric, PLAIN_LEVEL).format(**words) + "."
     return SENTENCES.get(metric, PLAIN).format(**words) + "."
+
+
+def _since(results: Mapping[str, Any]) -> str:
+    """Since when it was harmed; until the fix, where there is one."""
+    fix = ((results.get("respond") or {}).get("recovery") or {}).get("fix")
+    start = say.day(started(results))
+    return f"{start}, until the fix of {say.day(fix['at'])}" if fix else start
 
 
 def whole(value: float | None, unit: str) -> str:
@@ -202,7 +235,9 @@ def _quiet(results: Mapping[str, Any]) -> str:
     if not quiet["charts"]:
         return "the log is too short or too thin to fit a chart, so a fall would not have been seen."
     told = f"{count_words(quiet['charts'], 'chart')}, {count_words(quiet['days'], 'day')}, nothing outside the limits"
-    return f"{told}; {quiet['words']}." if quiet["words"] else f"{told}."
+    return (
+        f"{told}; {quiet['words'] or 'no judged answers are charted, so a fall of quality would not have been seen'}."
+    )
 
 
 def _recovered(results: Mapping[str, Any]) -> str:
@@ -222,6 +257,8 @@ def _false_positive(results: Mapping[str, Any]) -> str:
     triage = results["triage"]
     change, unit, flags = triage["change"], triage["unit"], triage["metric"] == "flagged_rate"
     rose = "rose" if triage["direction"] == "up" else "fell"
+    if change["before"] is None or change["after"] is None:
+        return triage["reasons"][0]
     what = f"flags in {_feature(triage)}" if flags else f"{say.metric_words(triage['metric'])} of {_feature(triage)}"
     moved = f"{what} {rose} from {whole(change['before'], unit)} to {whole(change['after'], unit)} by {say.day(triage['fired_at'])}"
     if triage["reviewed"]:
@@ -234,7 +271,7 @@ def _inconclusive(results: Mapping[str, Any]) -> str:
     triage = results["triage"]
     change, unit = triage["change"], triage["unit"]
     if change["low"] is None:
-        return f"{say.metric_words(triage['metric'])} of {_feature(triage)} cannot be compared answer by answer."
+        return triage["reasons"][0]
     up = triage["direction"] == "up"
     least, most = (change["low"], change["high"]) if up else (-change["high"], -change["low"])
     ends = [say.amount(max(0.0, end), unit) for end in (least, most)]
@@ -247,13 +284,19 @@ def _inconclusive(results: Mapping[str, Any]) -> str:
     )
 
 
+def _standing(results: Mapping[str, Any]) -> str:
+    limit, unit = results["triage"].get("limit"), results["triage"]["unit"]
+    told = level_sentence(results).rstrip(".")
+    return f"{told} (limit {whole(limit, unit)})." if limit is not None else f"{told}."
+
+
 def _mix(results: Mapping[str, Any]) -> str:
     scope = results["scope"]
     grown = grown_most(scope)
     worse = [row for row in scope["leaves"] if row["verdict"] == "worse"]
     last = "no slice got worse" if not worse else f"{listed([row['label'] for row in worse])} got worse too"
     if grown is None:
-        return f"{last}."
+        return f"{last}." if scope["leaves"] else scope["reasons"][0]
     row, before, after = grown
     return f"{row['label']} went from {whole(before, 'share')} to {whole(after, 'share')} of the answers seen; {last}."
 
@@ -294,6 +337,8 @@ def listed(words: list[str]) -> str:
 _REST = {
     "failed": _failed,
     "quiet": _quiet,
+    "standing": _standing,
+    "better": level_sentence,
     "recovered": _recovered,
     "judge": _judge,
     "false_positive": _false_positive,

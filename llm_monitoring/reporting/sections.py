@@ -10,6 +10,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting import stages
 from llm_monitoring.reporting.blocks import Block, action, bar, bullets, command, figure, heading, table, text
+from llm_monitoring.reporting.figures import MOST_SLICES
 from llm_monitoring.reporting.moments import PAGE
 from llm_monitoring.reporting.outcome import (
     STAGES,
@@ -24,7 +25,15 @@ from llm_monitoring.reporting.outcome import (
 
 MOST_PROBES = 20
 VERDICTS = {"real": "real", "false_positive": "false positive", "inconclusive": "inconclusive"}
-UNITS = {"share": "% of answers", "score": "scores of 1 to 5", "ms": "time", "usd": "USD", "count": "count"}
+UNITS = {
+    "share": "% of answers",
+    "score": "scores of 1 to 5",
+    "ms": "time",
+    "usd": "USD",
+    "count": "count",
+    "requests": "requests",
+    "p": "p-value",
+}
 
 
 def all_of(story: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -34,8 +43,12 @@ def all_of(story: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
         made = [_quiet(results["triage"])]
     else:
         made = [_stopped(results), _time(results), _real(results), _whom(results)]
-        made += [_probes(results), _why(story, results), _do(results)]
-        made += [_known(results["incident"]), stages.folded(results)]
+        made += [
+            _probes(results) if story != "standing" else None,
+            _why(story, results) if story != "standing" else None,
+            _do(results),
+        ]
+        made += [_known(results["incident"]) if story != "standing" else None, stages.folded(results)]
     made += [_other_alerts(results["incident"]), _assumptions(story, results), _again(results["incident"])]
     return [section for section in made if section is not None]
 
@@ -78,6 +91,13 @@ def _real(results: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     words = {"real": "Yes.", "false_positive": "No.", "inconclusive": "Not decided."}[triage["verdict"]]
     blocks: list[Block] = []
+    if triage.get("kind") == "standing":
+        if triage["chart"]:
+            blocks.append(_level_figure(triage))
+        blocks.append(bullets(triage["reasons"]))
+        return _section(
+            "real", "The level", "How high does it stand?", f"{capital(triage['summary'].split(': ', 1)[-1])}.", blocks
+        )
     if triage["chart"]:
         blocks.append(_chart_figure(triage))
     blocks.append(bullets(triage["reasons"]))
@@ -92,12 +112,25 @@ def _chart_figure(triage: Mapping[str, Any]) -> Block:
         told.append(f"Expected {say.amount(rows[-1]['center'], triage['unit'])}.")
     told.append("Band: the limits of chance, widened for the error of the baseline.")
     if rate is not None:
-        told.append(f"By design this chart alarms for nothing {say.number(rate, 2)} times a month.")
+        told.append(f"Expected false alarms of this chart: {say.number(rate, 2)} a month.")
     if any(row["alarm"] is None for row in triage["chart"]):
         told.append("Open diamond: the window is not over, so it is not charted.")
     of = f" in {triage['feature_id']}" if triage["feature_id"] else ""
     title = f"{capital(say.metric_words(triage['metric']))}{of}"
-    return figure("chart", title, f"{UNITS[triage['unit']]}, one point a window", " ".join(told))
+    return figure("chart", title, f"{unit_words(triage['unit'])}, one point a window", " ".join(told))
+
+
+def _level_figure(triage: Mapping[str, Any]) -> Block:
+    every = triage["chart"][0].get("every") or "window"
+    of = f" in {triage['feature_id']}" if triage["feature_id"] else ""
+    caption = f"Each mark one {every}, its line the 95 % interval. The dashed line is the limit. Below: the number of answers."
+    title = f"{capital(say.metric_words(triage['metric']))}{of}"
+    return figure("chart", title, f"{unit_words(triage['unit'])}, over the whole log", caption)
+
+
+def unit_words(unit: str) -> str:
+    """What a number is counted in, as it stands beside a figure's title."""
+    return UNITS.get(unit, unit)
 
 
 def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -111,16 +144,51 @@ def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
         "mix": "Nobody gets worse answers than before: other questions came.",
         "none": f"No slice can be named. {other_slices(scope)}",
     }[scope["kind"]]
-    blocks = []
-    if scope["slices"] or scope["leaves"]:
+    blocks: list[Block] = []
+    if scope["slices"] and "others" in scope["slices"][0]:
+        return _section(
+            "who",
+            "Where it is highest",
+            "Where is it highest?",
+            scope["reasons"][0],
+            [*_apart_figure(scope), *_looked(scope)],
+        )
+    rows = [*scope["slices"], *scope["leaves"]]
+    if any(row["before"] is not None for row in rows) and scope["kind"] != "mix":
         start = say.moment(scope["since"])
         caption = (
             f"Circle: before {start}. Diamond: since then; hollow with a broken line where the data do not decide. "
             "Fewer than 20 answers since: too few to tell."
         )
+        left = len({row["label"] for row in rows}) - MOST_SLICES
+        caption += f" {count_words(left, 'more part')} of the traffic stand in stage 2." if left > 0 else ""
         title = f"{capital(say.metric_words(scope['metric']))} by slice"
-        blocks.append(figure("who", title, f"{UNITS[scope['unit']]}, 95 % intervals, n before → since", caption))
-    return _section("who", "Whom it hits", "Whom does it hit?", answer.strip(), blocks)
+        blocks.append(figure("who", title, f"{unit_words(scope['unit'])}, 95 % intervals, n before → since", caption))
+    blocks += _looked(scope)
+    title = "Who gets better answers?" if results["triage"].get("kind") == "better" else "Whom does it hit?"
+    return _section("who", "Whom it hits", title, answer.strip(), blocks)
+
+
+def _apart_figure(scope: Mapping[str, Any]) -> list[Block]:
+    if not any(row.get("others") is not None for row in [*scope["slices"], *scope["leaves"]]):
+        return []
+    caption = "Diamond: this part of the traffic. Circle: all other answers of the same time. Fewer than 20 answers: too few to tell."
+    title = f"{capital(say.metric_words(scope['metric']))} by part of the traffic"
+    return [figure("who", title, f"{unit_words(scope['unit'])}, 95 % intervals, n others → here", caption)]
+
+
+def _looked(scope: Mapping[str, Any]) -> list[Block]:
+    """Which columns were searched for slices, and which were not, with the reason."""
+    looked, left = scope.get("looked_at") or [], scope.get("not_looked_at") or {}
+    told = []
+    if looked:
+        told.append(f"Looked at: {', '.join(looked)}.")
+    if left:
+        reasons: dict[str, list[str]] = {}
+        for column, why in left.items():
+            reasons.setdefault(why, []).append(column)
+        told.append(f"Not looked at: {'; '.join(f'{listed(columns)} ({why})' for why, columns in reasons.items())}.")
+    return [text(" ".join(told), quiet=True)] if told else []
 
 
 def _probes(results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -138,11 +206,13 @@ def _probes(results: Mapping[str, Any]) -> dict[str, Any] | None:
         ]
         for row in probes[:MOST_PROBES]
     ]
-    told = {name: [row["label"] for row in probes if row["verdict"] == name] for name in ("passes less", "passes more")}
-    counted = [
-        f"{len(labels)} of {count_words(len(probes), 'check')} {verb}" for verb, labels in told.items() if labels
-    ]
-    less = counted or [f"None of {count_words(len(probes), 'check')} passes more or less than before"]
+    said = {
+        "passes less": ("is passed less often", "are passed less often"),
+        "passes more": ("is passed more often", "are passed more often"),
+    }
+    told = {name: sum(row["verdict"] == name for row in probes) for name in said}
+    counted = [f"{n} of {count_words(len(probes), 'check')} {said[name][n > 1]}" for name, n in told.items() if n]
+    less = counted or [f"None of {count_words(len(probes), 'check')} is passed more or less often than before"]
     caption = f"Share passed, before and since {say.moment(results['scope']['since'])}; changes paired by probe, 95 %"
     left = f" The {MOST_PROBES} largest losses are shown." if len(probes) > MOST_PROBES else ""
     hit = [i for i, row in enumerate(probes[:MOST_PROBES]) if row["verdict"] == "passes less"]
@@ -154,6 +224,8 @@ def _probes(results: Mapping[str, Any]) -> dict[str, Any] | None:
 def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
     isolate = results.get("isolate")
     if not isolate or not isolate["ranking"]:
+        return None
+    if story == "better" and not isolate["ranking"][0]["recorded"]:
         return None
     first = isolate["ranking"][0]
     blocks: list[Block] = []
@@ -169,39 +241,42 @@ def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
     caption = "Hatched: not in the change log. Probabilities add up to 1 over the causes considered."
     blocks.append(figure("why", "Possible causes", "probability", caption))
     for row in isolate["ranking"]:
-        if row["cause"] in isolate["candidates"] and row["evidence"]:
+        if story != "better" and row["cause"] in isolate["candidates"] and row["evidence"]:
             blocks += [heading(f"Evidence: {cause_name(row, short=True)}"), bullets(row["evidence"])]
     wrong = isolate["what_would_change_this"]
-    if wrong:
+    if wrong and story != "better":
         blocks.append(text(" ".join(wrong), lead="What would make this wrong:"))
     p = f"{say.likely(first['probability'])} ({say.probability(first['probability'])})"
     answer = {
         "tie": f"Open between {listed([f'{c}' for c in isolate['candidates']])}.",
         "unrecorded": f"Something that is not in the change log, {p}.",
+        "better": f"Nothing to explain; nearest to the improvement: {cause_name(first, short=True)}, {p}.",
         "judge": f"The judge, {p}.",
         "mix": f"Other questions, {p}.",
     }.get(story, f"{capital(cause_name(first, short=True))}, {p}.")
-    return _section("why", "What did it", "What did it?", answer, blocks)
+    title = "What may have done it?" if story == "better" else "What did it?"
+    return _section("why", "What did it", title, answer, blocks)
 
 
 def _do(results: Mapping[str, Any]) -> dict[str, Any] | None:
     respond = results.get("respond")
     if not respond:
         return None
-    blocks: list[Block] = [action(f"{action_words(respond)}."), text(respond["because"])]
+    blocks: list[Block] = [action(f"{action_words(respond)}."), text(capital(respond["because"]))]
     if respond["options"]:
         rows = [[o["do"], o["costs"], o["gains"], o["undo"]] for o in respond["options"]]
         blocks.append(table(["If you", "it costs", "it gains", "undo"], rows, hit=(0,)))
     recovery = respond["recovery"]
-    if recovery["test"]:
+    if recovery["test"] and (results["triage"].get("kind") != "better"):
         blocks += [heading("Recovery test"), text(recovery["test"])]
-        if recovery["needed_n"]:
-            done = recovery["n"] or 0
-            blocks.append(bar(done, recovery["needed_n"], recovery_count(respond)))
+        if recovery["needed_n"] and recovery.get("fix") is not None:
+            blocks.append(bar(recovery["n"] or 0, recovery["needed_n"], f"{capital(say.recovery_time(recovery))}."))
         if recovery["because"]:
             blocks.append(text(recovery["because"], quiet=True))
-    if respond["wrong_if"]:
-        blocks.append(text(" ".join(respond["wrong_if"]), lead="This advice is wrong if:"))
+    told = (results.get("isolate") or {}).get("what_would_change_this") or []
+    wrong = [one for one in respond["wrong_if"] if one not in told]
+    if wrong:
+        blocks.append(text(" ".join(wrong), lead="What would make this advice wrong:"))
     return _section("do", "What to do", "What to do", "", blocks)
 
 
@@ -215,12 +290,12 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
         [
             say.moment(row["at"]),
             "an earlier page" if row["what"] == PAGE and i != this else row["what"],
-            row["label"] or "unknown",
+            row["label"] or "all answers",
             f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'])} of {row['n']:,}"
             if row["value"] is not None
-            else "unknown",
+            else "not yet measured",
             f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
-            f"{named(row['cause'])}, {say.probability(row['probability'])}" if row["cause"] else "unknown",
+            f"{named(row['cause'])}, {say.probability(row['probability'])}" if row["cause"] else "none named",
         ]
         for i, row in enumerate(moments)
     ]
@@ -258,7 +333,7 @@ def _quiet(quiet: Mapping[str, Any]) -> dict[str, Any]:
     )
     blocks: list[Block] = []
     if quiet["portfolio"]:
-        blocks.append(figure("portfolio", "All quality charts", "one point a window", caption))
+        blocks.append(figure("portfolio", "All charts", "one point a window", caption))
     answer = "No chart left its limits." if quiet["charts"] else "The log holds too little for a chart."
     return _section("charts", "Charts", "What was watched", answer, blocks)
 
@@ -269,13 +344,17 @@ def _assumptions(story: str, results: Mapping[str, Any]) -> dict[str, Any]:
         "A failed judgement counts as missing, never as a score.",
         "Answers of one session may resemble each other; intervals take them as single answers unless a caption says otherwise.",
     ]
-    if story != "quiet":
+    if story not in ("quiet", "standing"):
         told.append(
             "Alarms pick extreme windows: the level since the start includes the window that fired, and may be nearer to the old level later."
         )
         told.append(
             "Probabilities of causes rest on equal priors of the recorded changes in reach, and on this log alone."
         )
+    if results.get("triage", {}).get("change") and results["triage"]["unit"] == "share":
+        told.append("Points are percentage points: from 4 % to 71 % is +67 points.")
+    if results.get("triage", {}).get("change") and results["triage"]["unit"] == "score":
+        told.append("Points are points of the judge's scale, as the scores themselves are.")
     told += [str(notice) for notice in results["incident"].get("notices", [])]
     return _section("assume", "Assumptions", "Assumptions", "", [bullets(told)])
 
@@ -313,7 +392,7 @@ def _call(given: Mapping[str, Any]) -> str:
 
 def review_words(triage: Mapping[str, Any]) -> str:
     """What people read, in one sentence, with its interval."""
-    if not triage["reviewed"] and not say.is_judged(triage["metric"]):
+    if triage.get("kind", "change") != "change" or (not triage["reviewed"] and not say.is_judged(triage["metric"])):
         return triage["reasons"][0] if triage["reasons"] else ""
     if not triage["reviewed"]:
         return "Nobody has read a flagged answer of this period yet."
@@ -322,7 +401,12 @@ def review_words(triage: Mapping[str, Any]) -> str:
     told = f"{triage['deserved']} of {triage['reviewed']} flags read in review {was} deserved"
     if p["low"] is None:
         return f"{told}."
-    return f"{told} (95 %: {say.number(100 * p['low'])} to {say.number(100 * p['high'])} %)."
+    ends = f"{say.number(100 * p['low'])} to {say.number(100 * p['high'])} %"
+    return f"{told} (95 % interval {ends}{_why_wide(triage['reviewed'])})."
+
+
+def _why_wide(n: int) -> str:
+    return f", wide because only {n} were read" if n < 40 else ""
 
 
 def other_slices(scope: Mapping[str, Any]) -> str:
@@ -343,18 +427,10 @@ def other_slices(scope: Mapping[str, Any]) -> str:
     return f"{capital('; '.join(told))}."
 
 
-def recovery_count(respond: Mapping[str, Any]) -> str:
-    """How far the recovery test is."""
-    recovery = respond.get("recovery")
-    if not recovery or not recovery["needed_n"]:
-        return "no recovery test yet"
-    return f"recovery test: {recovery['n'] or 0:,} of {count_words(recovery['needed_n'], 'answer')}"
-
-
 def hit_level(results: Mapping[str, Any]) -> dict[str, Any]:
     """Before, since, change and n of what was hit: the slice where one is named, else the feature that alerted."""
     scope = results.get("scope")
-    if scope and scope["slices"] and scope["kind"] in ("slice", "all"):
+    if scope and scope["slices"] and scope["kind"] in ("slice", "all") and "others" not in scope["slices"][0]:
         return scope["slices"][0]
     change = results["triage"]["change"]
     return {**change, "change": change["estimate"]}

@@ -39,7 +39,7 @@ def folded(results: Mapping[str, Any]) -> dict[str, Any]:
                 "state": state,
             }
         )
-    answer = "Each is an executed notebook. Clocks start at the alert."
+    answer = "Each is an executed notebook. Clocks (30 minutes, 1 hour, 2 hours) are those of the person on call; they start at the alert."
     return {
         "id": "stages",
         "link": "Five stages",
@@ -82,6 +82,8 @@ def _triage(triage: Mapping[str, Any]) -> tuple[str, list[Block]]:
         blocks.append(text("Nobody has read an answer of this period: open it with llm-monitoring review."))
     blocks.append(text(triage["next"], lead="Next:"))
     verdict = {"false_positive": "false positive"}.get(triage["verdict"], triage["verdict"])
+    if triage.get("kind", "change") != "change":
+        verdict = f"{triage['kind']}, {verdict}"
     p = say.probability(triage["probability_real"])
     return f"{verdict}, P {p}" if p[0] in "<>" else f"{verdict}, P = {p}", blocks
 
@@ -107,24 +109,33 @@ def _scope(scope: Mapping[str, Any]) -> tuple[str, list[Block]]:
     unit = scope["unit"]
     known = {row["label"] for row in scope["slices"][:1]}
     rows = [*scope["slices"][:1], *(row for row in scope["leaves"] if row["label"] not in known)]
+    apart = bool(rows) and "others" in rows[0]
     cells = [
         [
             row["label"],
-            f"{say.amount(row['before'], unit)} of {row['n_before']:,}",
-            f"{say.amount(row['after'], unit)} of {row['n_after']:,}",
-            f"{say.difference(row['change'], unit)} {say.span(row['low'], row['high'], unit, sign=True)}",
+            _level(row["others"], row["n_others"], unit) if apart else _level(row["before"], row["n_before"], unit),
+            _level(row["after"], row["n_after"], unit),
+            ""
+            if row["change"] is None
+            else f"{say.difference(row['change'], unit)} {say.span(row['low'], row['high'], unit, sign=True)}",
             "" if row["share_of_change"] is None else say.amount(row["share_of_change"], "share"),
             row["verdict"],
         ]
         for row in rows
     ]
     head = ["Slice", "Before", "Since", "Change (95 %)", "Part of the change", "Verdict"]
+    if apart:
+        head[1:4] = ["All others", "Here", "Difference (95 %)"]
     blocks: list[Block] = [text("Question: whom does it hit? Input: every request, judged answers of both periods.")]
     if cells:
         hit = [i for i, row in enumerate(rows) if row["verdict"] == "worse"]
         blocks.append(table(head, cells, say.metric_words(scope["metric"]), numeric=(1, 2, 3, 4), hit=hit))
     blocks += [bullets(scope["reasons"]), text(scope["next"], lead="Next:")]
     return _scope_says(scope), blocks
+
+
+def _level(value: float | None, n: int | None, unit: str) -> str:
+    return "" if value is None else f"{say.amount(value, unit)} of {n:,}"
 
 
 def _scope_says(scope: Mapping[str, Any]) -> str:
@@ -187,6 +198,8 @@ def _respond(respond: Mapping[str, Any]) -> tuple[str, list[Block]]:
         head = ["Measure", "Before (95 %)", "Since (95 %)", "Reading"]
         blocks.append(table(head, rows, hit=[i for i, row in enumerate(rows) if row[-1].startswith("worse")]))
     blocks += [text(respond["because"]), text(respond["next"], lead="Next:")]
+    if respond.get("summary") and respond["recovery"]["recovered"] is None and not respond["recovery"].get("days"):
+        return ("nothing to do" if respond["action"] == "none" else respond["action"].replace("_", " ")), blocks
     recovered = {True: "recovered", False: "not recovered"}.get(respond["recovery"]["recovered"], "recovery open")
     return f"{respond['action'].replace('_', ' ')}; {recovered}", blocks
 
@@ -207,6 +220,9 @@ def _learn(learn: Mapping[str, Any]) -> tuple[str, list[Block]]:
     who = learn.get("override")
     if who:
         blocks.append(text(who["because"], lead=f"Closed with points open by {who['by']}:"))
+    for one in learn.get("left_out") or []:
+        words = f"{one['kept']} of {one['found']:,} questions are kept that differ only in numbers, names or quoted parts: {cut(one['template'], 160)}"
+        blocks.append(text(words, lead="Of one kind:"))
     if learn["open_points"]:
         blocks += [heading("Open before this closes"), bullets(learn["open_points"])]
     if learn["cases"]:

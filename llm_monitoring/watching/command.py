@@ -17,7 +17,7 @@ from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.results import iso
 from llm_monitoring.watching.delivering import greet
 from llm_monitoring.watching.looking import LAYERS, Source
-from llm_monitoring.watching.messages import line
+from llm_monitoring.watching.messages import line, plain
 from llm_monitoring.watching.rounds import Guard, Round
 from llm_monitoring.watching.state import State
 from llm_monitoring.wording import moment
@@ -47,6 +47,7 @@ def watch_log(
         The call, the plan, a sink or the state cannot be used.
     """
     watched = read_plan(plan)
+    say, warn = _plainly(say), _plainly(warn)
     if ack is not None or until is not None:
         _acknowledge(state, ack, until, say)
         if not once:
@@ -58,6 +59,10 @@ def watch_log(
         return _once(guard, say, warn) if once else _until_stopped(guard, watched, say, warn)
     finally:
         guard.close()
+
+
+def _plainly(out: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: out(plain(text))
 
 
 def _acknowledge(state: str, ack: str | None, until: str | None, say: Callable[[str], None]) -> None:
@@ -104,14 +109,15 @@ def _print(guard: Guard, done: Round, say: Callable[[str], None], warn: Callable
         warn(f"{place} could not be read: {done.fault}")
     how = "could not be read" if done.fault is not None else f"read, {len(done.told)} told"
     owed = f", {done.waiting} still to be delivered" if done.waiting else ""
-    warn(f"{moment(datetime.now(UTC), year=True)}: {place} {how}{owed}")
+    last = f"; looked before at {moment(done.looked_before, year=True)}" if done.looked_before else ""
+    warn(f"{moment(datetime.now(UTC), year=True)}: {place} {how}{owed}{last}")
 
 
 def _until_stopped(guard: Guard, plan: Plan, say: Callable[[str], None], warn: Callable[[str], None]) -> int:
     """Round after round, each layer in its own time, until SIGTERM or SIGINT; a round that is under way is ended first."""
     gaps = {layer: windows.width(getattr(plan.watch, layer)).total_seconds() for layer in LAYERS}
     next_look = dict.fromkeys(LAYERS, 0.0)
-    with _stopping() as stop, guard.serving():
+    with _stopping() as stop, guard.boards.serving():
         while not stop.is_set():
             now = time.monotonic()
             among = tuple(layer for layer in LAYERS if next_look[layer] <= now)

@@ -79,18 +79,24 @@ def look(source: Source, plan: Plan, state: State, among: Iterable[str] = LAYERS
         The plan does not fit the log.
     """
     for left in reversed(range(TRIES)):
-        seen = outside.marks(source.log) if not isinstance(source.log, Log) else None
+        seen: outside.Marks = None
         try:
+            seen = outside.marks(source.log)
             return _look(source, plan, state, tuple(among), seen)
-        except (LogError, OSError) as error:
-            if not left or seen is None or seen == outside.marks(source.log):
-                raise _as_log_error(source, error) from None
-            time.sleep(PAUSE_S)  # files that are being written: a moment later they may be whole
         except ConfigError:
             raise
-        except Exception as error:
-            raise _as_log_error(source, error) from None
+        except Exception as error:  # every engine has its own; a watch outlives them all
+            if not left or not _changing(source, seen):
+                raise _as_log_error(source, error) from None
+            time.sleep(PAUSE_S)  # files that are being written: a moment later they may be whole
     return None
+
+
+def _changing(source: Source, seen: outside.Marks) -> bool:
+    try:
+        return seen is not None and seen != outside.marks(source.log)
+    except (LogError, OSError):
+        return False
 
 
 def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen: outside.Marks) -> Look | None:

@@ -105,25 +105,26 @@ def _paragraph(event: Event, where: Where) -> str:
     row = event.row
     earlier = f" (earlier {event.reopens})" if event.reopens != row["alert_id"] else ""
     front = {
-        RECOVERED: f"Over since {_plain(moment(event.happened_at))}",
+        RECOVERED: f"Over since {plain(moment(event.happened_at))}",
         REOPENED: f"{row['severity']}, again{earlier}",
     }.get(event.event, row["severity"])
     page = where.page(row)
     written = page.exists()
     return "\n".join([
-        f"{front}: {_plain(harmless(row['message']))}",
-        f"Alert {row['alert_id']}, fired {_plain(moment(row['fired_at']))}",
+        f"{front}: {plain(harmless(row['message']))}",
+        f"Alert {row['alert_id']}, fired {plain(moment(row['fired_at']))}",
         f"Page: {one_line(page)}{'' if written else ' (written by the command)'}",
         where.command(row["alert_id"]),
     ])  # fmt: skip
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text with plain spaces, as terminals and chats want it."""
     return text.replace("\u00a0", " ")
 
 
 def line(event: Event) -> str:
     """An event on one line, as the command prints it."""
-    row, when = event.row, _plain(moment(event.row["fired_at"], year=True))
-    sentence = one_line(_plain(row["message"]))
+    row, when = event.row, plain(moment(event.row["fired_at"], year=True))
+    sentence = one_line(plain(row["message"]))
     return f"{when}  {event.event:9}  {row['severity']:8}  {sentence}  [{row['alert_id']}]"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +18,13 @@ from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.log import LogLike
 from llm_monitoring.results import iso
 from llm_monitoring.watching import heartbeat as beating
+from llm_monitoring.watching.boards import Boards
 from llm_monitoring.watching.delivering import Delivery
 from llm_monitoring.watching.events import FIRED, REOPENED, changes
 from llm_monitoring.watching.looking import LAYERS, Look, Source, look
 from llm_monitoring.watching.messages import Where
 from llm_monitoring.watching.sinks import Sink, sinks_of
-from llm_monitoring.watching.state import Event, State
+from llm_monitoring.watching.state import Event, Known, State
 from llm_monitoring.wording import lasting, moment
 
 CALLER = "caller"  # who gets the events of a plan without sinks
@@ -34,13 +34,18 @@ STALE = pd.Timedelta("1h")
 
 @dataclass(frozen=True)
 class Round:
-    """What one round did: the events `told`, those new at all, what it could not read, and what else is worth a line."""
+    """What one round did.
+
+    The events `told`, how many are `new`, how many deliveries are `waiting`, what could not be read, what else is worth
+    a line, and when the round before it looked.
+    """
 
     told: list[Event]
     new: int
     waiting: int
     fault: LogError | None
     lines: list[str]
+    looked_before: str | None
 
     def to_frame(self) -> pd.DataFrame:
         """The alerts delivered, with `event`: fired, recovered or reopened."""
@@ -72,16 +77,12 @@ class Guard:
             beating.check_address(heartbeat)
         where = Where(source.shown, plan_path, plan.watch.reports)
         self.delivery = Delivery(sinks_of(plan), where)
+        self.boards = Boards(source, plan)
 
     @property
     def sinks(self) -> Sequence[Sink]:
         """The sinks of the plan that get events."""
         return self.delivery.sinks
-
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        """While this lasts, numbers are shown to whoever asks for them."""
-        yield
 
     def write_pages(self, warn: Callable[[str], None], most: int | None = None) -> None:
         """Write the incident folders that are wanted, each tried twice at most."""
@@ -107,18 +108,20 @@ class Guard:
         """Look at these layers (at none: only what is owed is sent), tell what is new, and ping where the log was read."""
         among = tuple(among)
         with self.state.round():
-            lines = self._clock()
+            before = self.state.fact("looked_at")
+            lines = self._clock(before)
             fault, new = self._look(among, lines) if among else (None, 0)
             told = self._tell()
             lines += self._failures()
             waiting = self.state.waiting()
+            lines += self.boards.show(self.state, fault is None) if among else []
             if among and fault is None and self.heartbeat is not None:
                 lines += [f"heartbeat: {said}" for said in [beating.ping(self.heartbeat)] if said]
-        return Round(told, new, waiting, fault, lines)
+        return Round(told, new, waiting, fault, lines, before)
 
-    def _clock(self) -> list[str]:
+    def _clock(self, before: str | None) -> list[str]:
         """Note the time of this look; a clock that went back is told."""
-        now, before = datetime.now(UTC), self.state.fact("looked_at")
+        now = datetime.now(UTC)
         self.state.note("looked_at", str(iso(now)))
         if before is None or pd.Timestamp(before) <= pd.Timestamp(now):
             return []
@@ -154,6 +157,8 @@ class Guard:
                 self.state.remember(change.found_as, change.known)
                 for event in change.events:
                     new += self._owe(event)
+                if not change.events:
+                    new += self._owe_worse(known.get(change.found_as), change.known)
             for name, value in seen.alerts.attrs["facts"].items():
                 self.state.note(name, value)
             if end is not None:
@@ -166,6 +171,15 @@ class Guard:
         self.state.owe(event, wanted)
         if self.plan.watch.report and event.row["layer"] == "quality" and event.event in (FIRED, REOPENED):
             self.state.want_page(event.alert_id)
+        return bool(wanted)
+
+    def _owe_worse(self, before: Known | None, now: Known) -> bool:
+        """Owe an alert that became more severe to sinks that it was not severe enough for until now."""
+        if before is None or not now.told or now.over or now.held or now.row.get("silenced"):
+            return False
+        wanted = [sink.key for sink in self.sinks if sink.wants(now.row) and not sink.wants(before.row)]
+        if wanted:
+            self.state.owe(Event(0, now.alert_id, FIRED, None, now.row, now.row["fired_at"]), wanted)
         return bool(wanted)
 
     def _tell(self) -> list[Event]:

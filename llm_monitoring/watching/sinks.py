@@ -37,11 +37,15 @@ class Sink:
         self.shown = addresses.destination(url)
         self.key = hashlib.sha256(f"{url}\n{wanted.model_dump_json(exclude={'url'})}".encode()).hexdigest()[:16]
 
+    def takes(self, layer: str) -> bool:
+        """Whether the plan sends alerts of a layer here."""
+        return not self.wanted.layers or layer in self.wanted.layers
+
     def wants(self, row: dict[str, Any]) -> bool:
         """Whether the plan sends alerts like this one here; one of all features goes to every feature's sink."""
         mine = self.wanted
         return (
-            (not mine.layers or row["layer"] in mine.layers)
+            self.takes(row["layer"])
             and row["severity"] in mine.severity
             and (not mine.features or row["feature_id"] is None or row["feature_id"] in mine.features)
         )
@@ -73,12 +77,13 @@ class AppriseSink(Sink):
 
         super().__init__(wanted, url)
         with _said_by_apprise([]):
-            self.service = apprise.Apprise.instantiate(url)
-        if self.service is None:
+            service = apprise.Apprise.instantiate(url)
+        if service is None:
             raise ConfigError(
                 f"[[sinks]] url = {quote(self.shown)}; expected an address that Apprise can read (see its wiki), jsonl://PATH, "
                 "prometheus://HOST:PORT or otlp://HOST:PORT"
             )
+        self.service = service
         if "overflow=" not in url:
             self.service.overflow_mode = apprise.OverflowMode.SPLIT
 

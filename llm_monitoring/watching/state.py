@@ -76,7 +76,7 @@ class State:
         self._base: sqlite3.Connection | None = None
 
     @contextmanager
-    def round(self, wait_s: float = 60.0) -> Iterator[None]:
+    def round(self, wait_s: float = 600.0) -> Iterator[None]:
         """Keep other rounds off this file for the time of one.
 
         Raises
@@ -92,6 +92,10 @@ class State:
             os.close(disk.open_private(self.path, os.O_RDWR | os.O_CREAT))
             self._open()
             yield
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"state {quote(str(self.path))}: {error}. Is the disk full, or the file damaged?"
+            ) from error
         finally:
             os.close(file)
 

@@ -8,6 +8,7 @@ import llm_monitoring as lm
 from tests.backtesting.logs import make
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
+REAL = Path(__file__).parents[3] / "shared" / "data" / "llmdrift"
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +89,21 @@ def test_a_wrong_grid_is_refused(tables, grid, words):
         lm.backtest(tables, grid=grid)
 
 
+def log_of(seed):
+    if seed == "sample_data":
+        return SAMPLE
+    if seed == "llmdrift" and not REAL.exists():
+        pytest.skip("the real log ../shared/data/llmdrift is not here")
+    fall = {"fall": 0.5, "since": "2026-06-01T00:00Z"} if seed != "llmdrift" and seed % 2 else {}
+    return REAL if seed == "llmdrift" else make(seed, **fall)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [None, *range(10)])
+@pytest.mark.parametrize("seed", ["sample_data", "llmdrift", *range(10)])
 def test_the_replay_equals_a_step_by_step_run_that_never_sees_the_future(seed):
     fixed = ["alert_id", "metric", "feature_id", "fired_at", "window_start", "value", "expected", "low", "high", "direction",
              "designed_false_alarms_per_month"]  # fmt: skip
-    fall = {"fall": 0.5, "since": "2026-06-01T00:00Z"} if seed is not None and seed % 2 else {}
-    log = lm.open_log(SAMPLE if seed is None else make(seed, **fall))
+    log = lm.open_log(log_of(seed))
     alerts = lm.backtest(log, grid={"rate": [0.2]}).alerts.sort_values(["fired_at", "alert_id"], ignore_index=True)
     for moment in alerts["fired_at"].unique():
         then = lm.check(log, until=moment).sort_values(["fired_at", "alert_id"], ignore_index=True)

@@ -21,7 +21,7 @@ def rows(log):
 
 
 def test_sums_of_judged_answers_are_those_of_check(log, rows):
-    order = ["metric", "feature_id", "hour"]
+    order = ["metric", "feature_id", "hour", "known"]
     ours = judged_sums(rows, METRICS).sort_values(order, ignore_index=True)
     theirs = hourly(log, [measure(name) for name in METRICS]).sort_values(order, ignore_index=True)
     pd.testing.assert_frame_equal(ours, theirs, check_dtype=False)

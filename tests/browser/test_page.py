@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_all_figures_are_drawn_and_told_to_those_who_do_not_see_them(index, open
         assert figures.nth(i).bounding_box()["width"] > 300
 
 
-def test_printed_the_folded_parts_are_open_and_the_paper_is_white(index, open_page):
+def test_printed_it_is_five_pages_at_most_with_the_folded_parts_closed_and_white_paper(index, open_page):
     page, _ = open_page(WIDE, scheme="dark")
     page.emulate_media(media="print")
     page.goto(index.as_uri())
@@ -94,7 +95,37 @@ def test_printed_the_folded_parts_are_open_and_the_paper_is_white(index, open_pa
         "rgb(255, 255, 255)",
         "rgba(0, 0, 0, 0)",
     )
-    assert len(page.pdf()) > 50_000
+    assert not page.locator("#triage .in").is_visible()
+    assert not page.locator("details.paste").first.is_visible()
+    paper = page.pdf(format="A4", prefer_css_page_size=False)
+    assert 1 <= len(re.findall(rb"/Type\s*/Page[^s]", paper)) <= 5
+
+
+def test_the_first_screen_holds_what_a_manager_forwards(index, open_page):
+    page, _ = open_page(1200, 900)
+    page.goto(index.as_uri())
+    for what in (
+        "h1",
+        ".lede",
+        ".three .a >> nth=1",
+        "blockquote.bad >> nth=0",
+        "blockquote.bad >> nth=1",
+        "blockquote.good",
+    ):
+        box = page.locator(what).bounding_box()
+        assert box["y"] + box["height"] <= 900, what
+    first = page.locator("header.top").inner_text()
+    for words in ("Real", "chg-prompt-v8", "since 18 May", "more flagged answers a day", "To do: "):
+        assert words in first.replace("\u00a0", " ")
+
+
+def test_the_texts_to_paste_open_and_hold_the_story(index, open_page):
+    page, _ = open_page(NARROW)
+    page.goto(index.as_uri())
+    for one in page.locator("details.paste").all():
+        one.locator("summary").click()
+        assert one.locator("pre").inner_text().startswith("Real: ")
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
 
 
 def test_links_of_the_page_lead_somewhere(index, open_page):
@@ -114,4 +145,7 @@ def test_a_hostile_log_runs_nothing_and_is_shown_as_it_was_written(evil_index, o
     assert page.evaluate("window.__pwned") is None
     assert "<script>window.__pwned = 1</script>" in page.locator("body").text_content()
     assert page.locator("script, iframe, img[src=x], svg[onload]").count() == 0
+    assert page.locator("blockquote.bad").count() >= 1  # equal questions are quoted once
+    for words in page.locator("details.paste pre").all_text_contents():
+        assert not re.search(r"[<>`]|@(?=\w)|://", words)
     assert (watch.outside, watch.errors) == ([], [])

@@ -230,3 +230,47 @@ def test_the_explorer_follows_its_controls_and_reads_hostile_answers_as_text(lab
     page.keyboard.press("Control+Enter")
     page.locator(".jp-OutputArea", has_text="STATE-flagged_rate-6h").wait_for()
     assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+def test_notebook_7_shows_the_widget_and_keys_reach_the_file(lab, open_page):
+    pytest.importorskip("notebook", minversion="7", reason="needs notebook 7")
+    root, url = lab
+    notebook(root / "seven.ipynb", SET_UP, REVIEW.format(out="seven.jsonl"))
+    page, watch = open_page(1200, 1000)
+    page.goto(f"{url}/notebooks/seven.ipynb", wait_until="domcontentloaded")
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    wait_idle(url, "seven.ipynb")
+    run_all(page)
+    shown = widget(page)
+    shown.focus()
+    for key in "123":
+        page.keyboard.press(key)
+    wait_saved(shown)
+    drawn = json.loads((root / "seven.draw.json").read_text())["request_ids"]
+    assert lines(root / "seven.jsonl") == list(zip(drawn, ["real", "false_positive", "unsure"]))
+    assert page.evaluate("window.__pwned") is None
+    assert watch.outside == []
+
+
+def test_voila_serves_the_widget_and_the_explorer_to_readers_without_a_notebook(lab, open_page, tmp_path):
+    pytest.importorskip("voila", reason="needs voila")
+    root, url = lab
+    (root / "served").mkdir()
+    for name, table in tables(user_input=EVIL, system_output=EVIL).items():
+        table.to_json(root / "served" / f"{name}.jsonl", orient="records", lines=True, date_format="iso")
+    explorer = "lm.explore('served', metric='mean_quality')"
+    notebook(root / "served.ipynb", SET_UP, REVIEW.format(out="served.jsonl"), explorer)
+    page, _ = open_page(1200, 1600)
+    page.goto(f"{url}/voila/render/served.ipynb", wait_until="domcontentloaded")
+    shown = widget(page)
+    shown.focus()
+    for key in "12":
+        page.keyboard.press(key)
+    wait_saved(shown)
+    assert [verdict for _, verdict in lines(root / "served.jsonl")] == ["real", "false_positive"]
+    chart = page.locator(".lm-explore[data-windows]")
+    chart.wait_for()
+    chart.get_by_role("slider").press("End")
+    chart.locator("article").first.wait_for()
+    page.screenshot(path=tmp_path / "voila.png")
+    assert page.evaluate("window.__pwned") is None

@@ -1,191 +1,126 @@
-"""The same call on the same rows gives the same numbers on every engine: real servers, no stand-ins.
+"""The same call on the same rows gives the same on every engine: real servers, no stand-ins.
 
 The reference is pandas frames on the DuckDB inside the process, which `tests/test_metrics.py` holds to pandas itself.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
-import re
-import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
-import ibis
-import numpy as np
 import pandas as pd
 import pytest
 
 import llm_monitoring as lm
-from llm_monitoring import incident
-from llm_monitoring.results import jsonable
-from tests.builders import make_judgements, make_requests, make_signals
-from tests.engines import postgres
+from tests.engines.calls import ALERT, CALLS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-TABLES = ("requests", "signals", "judgements")
-CALLS = {
-    "window_metrics by hour": lambda log: lm.window_metrics(log, "1h", intervals=True),
-    "window_metrics of everything": lambda log: lm.window_metrics(log, None, by=[]),
-    "quality_metrics": lambda log: lm.quality_metrics(log, by=["feature_id", "category"]),
-    "satisfaction_metrics": lambda log: lm.satisfaction_metrics(log, window="1d"),
-    "session_metrics": lambda log: lm.session_metrics(log),
-    "derive_signals": lambda log: lm.derive_signals(log.table("requests")),
-    "sample": lambda log: lm.sample(log, 0.2),
-    "validate": lambda log: log.validate(),
-    "frames": lambda log: log.requests,
-    "check": lambda log: lm.check(log),
-    "control_charts": lambda log: lm.control_charts(log).to_frame(),
-    "own measure": lambda log: lm.window_metrics(log, "6h", measures=[SPEED, SLOW]),
-    **{stage: lambda log, stage=stage: told(stages(log)[stage]) for stage in ("triage", "scope", "isolate", "respond")},
-}
-SPEED = lm.Measure("speed", sql="output_tokens / latency_ms", kind="positive", worse="down")
-SLOW = lm.Measure("slow", sql="latency_ms > 400", kind="proportion")
-ALERT = {"metric": "latency_p50_ms", "fired_at": "2026-05-12T06:00Z", "direction": "up", "feature_id": "summary"}
+ENGINES = ["on_folder", "on_duckdb_file", "on_postgres", "on_spark"]
+ELSEWHERE = {"report", "compare_probes"}  # a test of its own; takes no log but a table of probes
 
 
-def stages(log: lm.Log) -> dict:
-    """The stages on one alert, from the first to the fourth."""
-    scope = incident.scope(log, ALERT)
-    cause = incident.isolate(log, ALERT, scope)
-    found = {"triage": incident.triage(log, ALERT), "scope": scope, "isolate": cause}
-    return found | {"respond": incident.respond(log, ALERT, scope, cause)}
-
-
-def told(result) -> pd.DataFrame:
-    """A result as a table of one row, its numbers rounded as JSON texts."""
-    texts = {name: json.dumps(jsonable(value), sort_keys=True) for name, value in result.to_dict().items()}
-    return pd.DataFrame([{name: re.sub(r"\d+\.\d+", _rounded, text) for name, text in texts.items()}])
-
-
-def _rounded(match: re.Match) -> str:
-    return f"{float(match[0]):.6g}"
+def assert_same(found, expected, where: str = "") -> None:
+    """Equal in structure, texts and whole numbers; other numbers to a billionth."""
+    if isinstance(expected, pd.DataFrame):
+        assert len(found) == len(expected), where
+        columns = [name for name in expected.columns if name != "source"]
+        pd.testing.assert_frame_equal(found[columns], expected[columns], rtol=1e-9, atol=1e-12, check_dtype=False)
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected), where
+        for name in expected:
+            assert_same(found[name], expected[name], f"{where}.{name}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), where
+        for i, (one, other) in enumerate(zip(found, expected)):
+            assert_same(one, other, f"{where}[{i}]")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True), where
+    else:
+        assert found == expected, where
 
 
 @pytest.fixture(scope="session")
-def tables() -> dict[str, pd.DataFrame]:
-    n, rng = 300, np.random.default_rng(0)
-    requests = make_requests(
-        n,
-        every="7min",
-        request_id=[f"req-{i:04d}-é" for i in range(n)],
-        feature_id=["search", "summary", "summary"],
-        category=["returns", None],
-        latency_ms=[*rng.lognormal(6, 1, 37), None],
-        error=[*[None] * 9, "timeout"],
-        finish_reason=["stop", "end_turn", "refusal", "max_tokens", None],
-        session_id=[f"ses-{i // 3}" for i in range(n)],
-        user_input=["one two", "one two three", "something else"],
-    )
-    ids = [f"req-{i % 70:04d}-é" for i in range(90)]
-    kinds = ["thumbs_up", "thumbs_down", "abandoned", "retry", "correction"]
-    signals = make_signals(90, every="20min", request_id=ids, signal_type=kinds, metadata=None)
-    judged = [f"req-{i:04d}-é" for i in range(150)]
-    judgements = make_judgements(
-        150, every="10min", request_id=judged, quality_score=[4, 2, None, 5], inclusion_probability=[0.1, 0.5]
-    )
-    return {"requests": requests, "signals": signals, "judgements": judgements}
-
-
-@pytest.fixture(scope="session")
-def stored(tables) -> dict[str, pd.DataFrame]:
-    """The tables as a database holds them: JSON as text, no column without a type."""
-    flat = {}
-    for name, table in tables.items():
-        objects = {
-            c: [None if v is None else json.dumps(v) for v in table[c]]
-            for c in ("dimensions", "metadata")
-            if c in table
-        }
-        table = table.assign(**objects)
-        flat[name] = table.astype({column: "str" for column in table if table[column].isna().all()})
-    return flat
-
-
-@pytest.fixture(scope="session")
-def reference(tables) -> dict[str, pd.DataFrame]:
+def reference(tables):
+    """What a call gives of frames, worked out once."""
     log = lm.open_log(tables)
-    return {name: call(log) for name, call in CALLS.items()}
+    return functools.cache(lambda call: CALLS[call](log))
 
 
-@pytest.fixture(scope="session")
-def on_postgres(stored):
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with postgres.server() as url:
-        connection = ibis.connect(url)
-        for name, table in stored.items():
-            connection.create_table(name, ibis.memtable(table))
-        log = lm.open_log(url)
-        yield log
-        log.table("requests").get_backend().disconnect()
-        connection.disconnect()
-
-
-@pytest.fixture(scope="session")
-def on_spark(stored, tmp_path_factory):
-    if shutil.which("java") is None:
-        pytest.skip("Spark needs Java: apt-get install default-jre-headless")
-    pyspark = pytest.importorskip("pyspark.sql")
-    folder = tmp_path_factory.mktemp("spark")
-    options = {
-        "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.sql.shuffle.partitions": "1",
-        "spark.sql.session.timeZone": "America/New_York",
-        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+def test_every_function_of_a_log_is_among_the_calls():
+    """A new public function that takes a log is held to all engines, or says why not."""
+    takes = {"log", "requests", "signals", "judgements", "log_or_requests", "log_or_files", "probe_results"}
+    public = {name: getattr(lm, name) for name in lm.__all__}
+    plain = {
+        name: each for name, each in public.items() if inspect.isfunction(each) and "online" not in each.__module__
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        session = pyspark.SparkSession.builder.master("local[1]").config(map=options).getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
-        for name, table in stored.items():
-            table.to_parquet(folder / f"{name}.parquet")
-            session.read.parquet(str(folder / f"{name}.parquet")).createOrReplaceTempView(name)
-        yield lm.open_log(ibis.pyspark.connect(session))
-        session.stop()
-
-
-@pytest.fixture(scope="session")
-def on_duckdb_file(stored, tmp_path_factory):
-    path = tmp_path_factory.mktemp("duckdb") / "log.duckdb"
-    connection = ibis.duckdb.connect(path)
-    for name, table in stored.items():
-        connection.create_table(name, ibis.memtable(table))
-    connection.disconnect()
-    return lm.open_log(path)
-
-
-@pytest.fixture(scope="session")
-def on_folder(stored, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("folder")
-    (folder / "requests").mkdir()
-    for part, rows in enumerate(np.array_split(np.arange(len(stored["requests"])), 3)):
-        stored["requests"].iloc[rows].to_parquet(folder / "requests" / f"part-{part}.parquet")
-    stored["signals"].to_csv(folder / "signals.csv", index=False)
-    stored["judgements"].to_json(folder / "judgements.jsonl.gz", orient="records", lines=True, date_format="iso")
-    return lm.open_log(folder)
+    of_log = {name for name, each in plain.items() if next(iter(inspect.signature(each).parameters), "") in takes}
+    assert of_log - {call.split()[0] for call in CALLS} == ELSEWHERE
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("engine", ["on_folder", "on_duckdb_file", "on_postgres", "on_spark"])
-def test_an_engine_gives_the_same_numbers_as_frames(engine, call, reference, request):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_gives_the_same_as_frames(engine, call, reference, request):
     log = request.getfixturevalue(engine)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = CALLS[call](log)
-    columns = [name for name in reference[call].columns if name != "source"]
-    pd.testing.assert_frame_equal(found[columns], reference[call][columns], rtol=1e-9, atol=1e-9, check_dtype=False)
+        assert_same(CALLS[call](log), reference(call))
 
 
-@pytest.mark.parametrize("engine", ["on_folder", "on_duckdb_file", "on_postgres", "on_spark"])
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["on_postgres", "on_spark"])
+def test_a_report_says_the_same(engine, tables, request, tmp_path):
+    log = request.getfixturevalue(engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = lm.report(tables, alert=ALERT, out=tmp_path / "frames", progress=False)
+        found = lm.report(log, alert=ALERT, out=tmp_path / "engine", progress=False)
+    assert (found.sentence, found.stages, found.failure) == (ours.sentence, ours.stages, None)
+    for stage in ("triage", "scope", "isolate", "respond", "learn"):
+        one, other = (json.loads((each.folder / "results" / f"{stage}.json").read_text()) for each in (found, ours))
+        assert_same(one, other, stage)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_sample_in_the_engine_is_the_sample_in_python(engine, tables, request):
     log = request.getfixturevalue(engine)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = set(lm.sample(log, 0.3)["request_id"])
     assert found == {each for each in tables["requests"]["request_id"] if lm.should_sample(each, 0.3)}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_runs_give_the_same_bytes(engine, request):
+    log = request.getfixturevalue(engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runs = [[lm.window_metrics(log, "1d"), lm.quality_metrics(log)] for _ in range(2)]
+    for one, other in zip(*runs):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.parametrize("engine", ["on_folder", "on_duckdb_file", "on_postgres"])
+def test_eight_threads_may_share_a_log_of_any_engine(engine, reference, request):
+    log = request.getfixturevalue(engine)
+    calls = ["window_metrics by hour", "quality_metrics", "session_metrics", "frames", "sample"] * 4
+    expected = [reference(call) for call in calls]
+    with ThreadPoolExecutor(8) as pool:
+        for found, right in zip(pool.map(lambda call: CALLS[call](log), calls), expected, strict=True):
+            assert_same(found, right)
+
+
+def test_a_report_of_a_database_is_written_and_holds_no_password(postgres_url, tmp_path):
+    secret = postgres_url.replace("tests@", "tests:s3cr3t@")  # the server trusts everybody
+    report = lm.report(secret, alert=ALERT, out=tmp_path / "reports", progress=False)
+    assert report.path.is_file()
+    assert set(report.stages.values()) == {"done"}
+    written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    assert len(written) >= 6
+    assert not [path.name for path in written if b"s3cr3t" in path.read_bytes()]

@@ -121,8 +121,10 @@ def test_a_batch_of_failures_only_asks_for_its_time():
 
 
 def test_a_timestamp_that_is_no_time_is_refused():
-    with pytest.raises(ConfigError, match=r"^timestamp='yesterday'; expected a time, such as timestamp="):
+    with pytest.raises(ConfigError, match=r"^timestamp='yesterday' is no time; expected one such as"):
         importers.openai_batch([failed("b")], timestamp="yesterday")
+    with pytest.raises(ConfigError, match=r"^timestamp='2025-11-03 09:00' names no time zone"):
+        importers.openai_batch([failed("b")], timestamp="2025-11-03 09:00")
 
 
 def test_answers_of_the_responses_endpoint_are_read():

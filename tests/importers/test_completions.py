@@ -7,6 +7,7 @@ from llm_monitoring.importers.completions import completion, ending
 
 CHOICE = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "Hi."}}
 BODIES = {
+    "one chunk": {"choices": [{"finish_reason": "length", "delta": {"content": "Hi."}}], "usage": {"prompt_tokens": 9, "completion_tokens": 2}},
     "OpenAI": {"choices": [CHOICE], "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}},
     "usage beside choices": {"choices": [CHOICE], "usage_metadata": {"input_tokens": 9, "output_tokens": 2}},
     "inside response": {"response": {"choices": [CHOICE], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}},

@@ -182,3 +182,12 @@ def test_every_record_ends_in_exactly_one_place():
         report.rows_made + report.wrappers + report.scores + sum(report.not_requests.values()) + len(report.set_aside)
         == 6
     )
+
+
+def test_counts_of_zero_give_way_to_those_of_the_answer_and_columns_of_a_table_are_read():
+    said = {"choices": [{"finish_reason": "length", "message": {"content": "x"}}], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}  # fmt: skip
+    zero = generation(usageDetails={"input": 0, "output": 0}, output=said)
+    table = generation("o2", usageDetails=None, prompt_tokens="7", completion_tokens="4", output="N/A")
+    requests = importers.langfuse([zero, table])[0].requests
+    assert requests[["input_tokens", "output_tokens"]].to_numpy().tolist() == [[5, 3], [7, 4]]
+    assert requests["system_output"].tolist() == ["x", "N/A"]

@@ -74,3 +74,16 @@ def test_a_deep_and_a_wide_source_is_looked_at_only_so_far():
         deep = {"a": [deep] * 2}
     with pytest.raises(LogError, match="no request of the format 'langsmith'"):
         importers.langsmith([deep, *[{"a": 1}] * 1_000])
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"data": [{"traceID": "t", "spans": [{"spanID": "s", "operationName": "chat"}]}]}, "Jaeger's JSON"),
+        ([{"traceId": "t", "id": "s", "duration": 3, "tags": {}}], "Zipkin's JSON"),
+        ({"resourceMetrics": []}, "metrics of OpenTelemetry"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named_with_what_to_do(value, told):
+    with pytest.raises(LogError, match=f"It looks like {told}, which .*: (export|give) "):
+        importers.otel(value)

@@ -18,6 +18,8 @@ from llm_monitoring.results import jsonable
 from tests.incident.worlds import START, make_world
 from tests.reporting.results import make_incident
 
+pytestmark = pytest.mark.xdist_group("kinds")
+
 FALL = START + pd.Timedelta("10.5D")
 FIRED = START + pd.Timedelta("12D")
 METRICS = {
@@ -126,8 +128,11 @@ def results(world, tmp_path_factory):
     return of
 
 
+QUICK = ("mean_quality", "abandonment_rate", "request_count", "probe_pass_rate", "query_drift")
 every = pytest.mark.parametrize("kind", ["change", "standing", "better"])
-each = pytest.mark.parametrize("metric", METRICS)
+each = pytest.mark.parametrize(
+    "metric", [metric if metric in QUICK else pytest.param(metric, marks=pytest.mark.long) for metric in METRICS]
+)
 
 
 @every

@@ -55,6 +55,28 @@ def test_what_waiting_cost_is_read_from_before_the_fix(recovered):
     assert state(recovered, alert).cost_of_waiting["affected_per_day"] == pytest.approx(while_bad, rel=0.2)
 
 
+def test_after_a_fix_triage_and_scope_count_the_harm_and_not_the_recovered_answers(recovered):
+    alert = make_alert()
+    triage, found = incident.triage(recovered, alert), incident.scope(recovered, alert)
+    rows = recovered.requests.merge(recovered.judgements[["request_id", "quality_score"]], on="request_id")
+    rows = rows[(rows["feature_id"] == "support") & (rows["timestamp"] >= pd.Timestamp(triage.since))]
+    by_hand = rows.loc[rows["timestamp"] < FIXED, "quality_score"]
+    assert triage.change["after"] == pytest.approx(by_hand.mean())
+    assert triage.change["n_after"] == found.slices[0]["n_after"] == len(by_hand)
+
+
+def test_what_recovery_needs_is_said_as_a_time():
+    now = START + pd.Timedelta("13D")
+    test = state(mended(fix=None).until(now)).recovery
+    assert test["days"] == pytest.approx(test["needed_n"] / 80, rel=0.25)  # 160 a day, half of them in support
+    assert pd.Timestamp(test["by"]) - now == pytest.approx(pd.Timedelta(days=test["days"]), abs=pd.Timedelta("2h"))
+    assert "at this traffic, by " in test["test"]
+    assert "answers" not in test["test"].split("Wald")[1]
+    early = state(mended().until(FIXED + pd.Timedelta("1D"))).recovery
+    assert early["recovered"] is None
+    assert "more at this traffic, by " in early["because"]
+
+
 def test_looking_again_later_finds_the_same_decision_at_the_same_answer(recovered):
     first = state(recovered).recovery["decided_at"]
     early = state(recovered.until(pd.Timestamp(first) + pd.Timedelta("10min"))).recovery

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from llm_monitoring import ConfigError, LogError, incident
-from llm_monitoring.incident.suites import FORMATS, append_cases
+from llm_monitoring.incident.suites import FORMATS, MOST_OF_ONE, append_cases, same_question
 from tests.incident.worlds import make_alert, make_world
 
 EVIL = (
@@ -155,3 +155,79 @@ def test_good_answers_are_kept_as_guards_one_for_four_cases(world, tmp_path):
     incident.learn(world, make_alert(), table.assign(reviewed_at=hit["timestamp"].max()), tmp_path)
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "eval_cases.jsonl").read_text().splitlines()]
     assert kinds.count("guard") == min(4, -(-kinds.count("failing") // 4))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("Is 20011 a prime number? Think step by step.", "Is 20021 a prime number? Think step by step."),
+        ("how do I cancel order NW-211562 that I placed", "how do I cancel order NW-211563 that I placed"),
+        ("please tell me where the parcel of Ada Lovelace is", "please tell me where the parcel of Alan Turing is"),
+        ('translate the sentence "good morning" into French', 'translate the sentence "good evening" into French'),
+        ("what will the weather be on 2026-05-11 in the north", "what will the weather be on 2026-05-12 in the north"),
+    ],
+)
+def test_questions_that_differ_in_numbers_names_or_quoted_parts_are_two(a, b):
+    assert not same_question(a, b)
+    assert same_question(a, a.replace("?", " ?"))
+
+
+def test_a_suite_holds_twenty_of_one_template_and_every_question_of_its_own(tmp_path):
+    primes = [{"case_id": f"p{i}", "kind": "failing", "input": f"Is {20011 + i} a prime number?"} for i in range(1155)]
+    others = [{"case_id": "o1", "kind": "failing", "input": "how long may I return boots?"}]
+    suite = tmp_path / "suite.jsonl"
+    assert append_cases([*primes, *others], suite) == MOST_OF_ONE + 1
+    assert append_cases(primes, suite) == 0
+    assert suite.stat().st_mode & 0o777 == 0o600
+
+
+def primes(world):
+    """The same world, where every question of the hit slice asks whether another number is prime."""
+    from llm_monitoring import open_log
+
+    asked = [f"Is {20011 + i} a prime number?" for i in range(len(world.requests))]
+    return open_log({"requests": world.requests.assign(user_input=asked), "judgements": world.judgements})
+
+
+def test_of_one_template_twenty_cases_are_kept_and_the_rest_is_told(world, tmp_path):
+    lesson = incident.learn(primes(world), make_alert(), None, tmp_path)
+    assert lesson.cases == MOST_OF_ONE
+    (told,) = lesson.left_out
+    assert (told["kept"], told["template"]) == (MOST_OF_ONE, "is … a prime number?")
+    assert told["found"] > MOST_OF_ONE
+
+
+def test_the_right_answer_that_a_person_wrote_reaches_every_tool(world, tmp_path):
+    import pandas as pd
+
+    late = world.requests["timestamp"] >= pd.Timestamp("2026-05-14T12:00Z")
+    hit = world.requests[late & (world.requests["feature_id"] == "support") & (world.requests["category"] == "returns")]
+    table = pd.DataFrame({"request_id": hit["request_id"].head(6), "verdict": "real", "reviewer": "ada"})
+    table = table.assign(
+        reviewed_at=hit["timestamp"].max(), expected_output="Thirty days, mail ada@example.org", note="wrong"
+    )
+    incident.learn(world, make_alert(), table, tmp_path, ("inspect", "deepeval", "promptfoo", "openai"))
+    right = "Thirty days, mail [EMAIL]"
+    cases = [json.loads(line) for line in (tmp_path / "eval_cases.jsonl").read_text().splitlines()]
+    assert {case["expected_output"] for case in cases} == {right}
+    assert json.loads((tmp_path / "eval_cases.inspect.jsonl").read_text().splitlines()[0])["target"] == right
+    assert json.loads((tmp_path / "eval_cases.deepeval.json").read_text())[0]["expected_output"] == right
+    assert json.loads((tmp_path / "eval_cases.openai.jsonl").read_text().splitlines()[0])["item"]["expected"] == right
+    rubric = json.loads((tmp_path / "eval_cases.promptfoo.json").read_text())[0]["assert"][0]["value"]
+    assert rubric.endswith(f": wrong; a right answer: {right}")
+
+
+def test_files_of_cases_are_private(world, tmp_path):
+    incident.learn(world, make_alert(), None, tmp_path / "new", tuple(FORMATS))
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {0o600}
+
+
+def test_two_bad_answers_and_a_good_one_of_before_are_kept_to_be_quoted(world, tmp_path):
+    quotes = incident.learn(world, make_alert(), None, tmp_path).quotes
+    flagged = set(world.judgements.loc[world.judgements["flagged"], "request_id"])
+    start = "2026-05-14T12:00:00Z"
+    assert len(quotes["bad"]) == 2
+    assert all(one["request_id"] in flagged and one["timestamp"] >= start for one in quotes["bad"])
+    assert quotes["good"]["request_id"] not in flagged
+    assert quotes["good"]["timestamp"] < start

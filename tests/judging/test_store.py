@@ -72,3 +72,32 @@ def test_a_transaction_inside_another_is_a_part_of_it(tmp_path):
     with sqlite3.connect(tmp_path / "j.db") as db:
         assert db.execute("select count(*) from judgement").fetchone() == (0,)
     db.close()
+
+
+def test_a_clock_that_goes_back_holds_no_claim_for_ever_and_takes_none_from_a_run_that_lives(tmp_path, monkeypatch):
+    """A run on another host, whose signs of life are two hours ahead of this clock: alive as long as they change."""
+    clock = {"time": 1_800_000_000.0, "monotonic": 50.0}
+    monkeypatch.setattr("llm_monitoring.judging.store.time.time", lambda: clock["time"])
+    monkeypatch.setattr("llm_monitoring.judging.store.time.monotonic", lambda: clock["monotonic"])
+    judge = as_judge(lambda user_input, system_output: {})
+    with Store(tmp_path / "judgements.db") as other, Store(tmp_path / "judgements.db") as store:
+        other.start_run({})
+        other.db.execute("update run set host = 'elsewhere'")
+        assert other.claim("r1", judge)
+        clock["time"] -= 7200
+
+        def still_claimed() -> bool:
+            store.free_dead_claims()
+            return not store.claim("r1", judge)
+
+        assert still_claimed()
+        for _ in range(3):
+            clock["monotonic"] += 100
+            clock["time"] += 7300
+            other.still_here()
+            clock["time"] -= 7200
+            assert still_claimed()
+        clock["monotonic"] += 119
+        assert still_claimed()
+        clock["monotonic"] += 2
+        assert not still_claimed()

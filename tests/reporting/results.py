@@ -217,7 +217,7 @@ def make_respond(**fields: Any) -> dict[str, Any]:
         ],
         "cost_of_acting": {"text": "1.7 s of median latency", "latency_ms": 1700.0, "usd_per_1000": -0.39},
         "cost_of_waiting": {"affected_per_day": 69.0, "low": 59.0, "high": 78.0, "text": "about 69 more flagged answers a day (59 to 78)"},
-        "recovery": {"test": "Recovered when at most 5 of the next 119 judged gpt-4 answers in opinionqa are flagged.", "needed_n": 119, "margin": 0.0625, "n": 0, "recovered": None, "because": "no answer since the change was undone"},
+        "recovery": {"test": "Recovered when at most 5 of the next 119 judged gpt-4 answers in opinionqa are flagged.", "needed_n": 119, "days": 1.2, "by": "2023-06-30T02:40:00Z", "fix": None, "margin": 0.0625, "n": 0, "recovered": None, "because": "no answer since the change was undone"},
         "wrong_if": ["gpt-4-0314 declines the failing questions as well."],
         "next": "Pin gpt-4-0314, then judge 119 answers.",
         **fields,

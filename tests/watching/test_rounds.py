@@ -169,6 +169,20 @@ def test_each_sink_gets_the_layers_severities_and_features_that_it_asked_for(wat
     assert got == [{"cost"}, {"cost", "bad"}, {"other", "all"}, {"other", "all"}]
 
 
+def test_an_alert_that_becomes_more_severe_reaches_the_sink_that_waits_for_such(watched, tmp_path):
+    watched.plan["sinks"].append({"url": f"jsonl://{tmp_path}/page.jsonl", "severity": "critical"})
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    watch(watched)
+    assert lines_of(tmp_path / "page.jsonl") == []
+    watched.alerts = [alert("a1", 9, severity="critical")]
+    for hours in (12, 14):
+        watched.log.grow(hours)
+        watch(watched)
+    assert [line["event"] for line in lines_of(tmp_path / "page.jsonl")] == ["fired"]
+    assert told(watched) == [("a1", "fired")]
+
+
 def test_without_sinks_the_table_returned_is_the_telling(watched):
     watched.plan = None
     watched.log.grow(10)
@@ -282,3 +296,40 @@ def test_a_heartbeat_goes_out_after_rounds_that_read_the_log_only(watched, hook,
     assert len(hook.asked) == 3
     with pytest.raises(ConfigError, match="expected an address that starts with http"):
         watch(watched, heartbeat="ping.example.com")
+
+
+def test_a_file_that_is_being_written_is_read_a_moment_later(watched, monkeypatch):
+    watched.log.grow(10)
+    path = watched.log.folder / "requests.jsonl"
+    whole = path.read_text()
+    path.write_text(whole[:-20])
+    monkeypatch.setattr(looking, "PAUSE_S", 0)
+    opened = looking.open_log
+
+    def as_it_is_written(source, **options):
+        try:
+            return opened(source, **options)
+        finally:
+            path.write_text(whole)
+
+    monkeypatch.setattr(looking, "open_log", as_it_is_written)
+    watched.alerts = [alert("a1", 9)]
+    assert watch(watched)["alert_id"].tolist() == ["a1"]
+
+
+def test_a_database_that_is_away_is_no_reason_to_show_its_password(watched):
+    with pytest.raises(LogError) as caught:
+        lm.watch("postgresql://ada:s3cret@127.0.0.1:9/llm", watched.plan, watched.state)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_state_is_taken_by_one_round_at_a_time(watched):
+    state, other = State(watched.state), State(watched.state)
+    with (
+        state.round(),
+        pytest.raises(ConfigError, match="another watch has been at work on it"),
+        other.round(wait_s=0.1),
+    ):
+        pass
+    with other.round(wait_s=0.1):
+        assert other.waiting() == 0

@@ -15,7 +15,7 @@ from llm_monitoring.charts.textbook.known_level import TextbookChart
 class EWMAChart(TextbookChart):
     """Exponentially weighted moving average of one value per window.
 
-    z_t = (1 - lambda_) z_{t-1} + lambda_ (x_t - center) / sd. Alarm: |z_t| > L sd(z), with L such that the in-control
+    ``z_t = (1 - lambda_) z_{t-1} + lambda_ (x_t - center) / sd``. Alarm: ``|z_t| > L sd(z)``, with L such that the in-control
     average run length is `arl0` windows [1]_. A window without a value counts as the centre and is not charted.
 
     Parameters

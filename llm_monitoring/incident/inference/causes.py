@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 REACH, NEAR, TOGETHER = pd.Timedelta("8D"), pd.Timedelta("1D"), pd.Timedelta("3h")
 OLD_CHANGE, ELSEWHERE = 0.05, 0.001  # weights of a change: older than the reach; of another feature
+LATER = 0.1  # of what began after the alert, which then was a chance alarm
+UNLIKELY = 0.5  # a kind of change that seldom moves such a metric
+OF_ANSWERS, OF_SERVICE = ("prompt", "rag_index"), ("deployment", "config", "routing")
 UNSEEN = 0.2  # a change that would have left a version in the traffic, and did not
-SLOW = {"rag_index": (pd.Timedelta("1D"), pd.Timedelta("3D"))}
+SLOW = {"rag_index": tuple(pd.Timedelta(days=d) for d in (1, 3, 7, 14))}
 VERSION_OF = {"prompt": "prompt_version", "model_version": "model_id"}
 
 
@@ -56,7 +59,8 @@ class Cause:
 
 def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     """All that may have done it, recorded changes first, with the versions that came with each."""
-    changes = log.changes[log.changes["timestamp"] <= alert.fired_at].sort_values(["timestamp", "change_id"])
+    changes = log.changes[log.changes["timestamp"] <= seen.frame["timestamp"].max()]
+    changes = changes.sort_values(["timestamp", "change_id"])
     rows, traces = changes.to_dict("records"), find_traces(seen.frame, seen.requests)
     scopes = [declared_scope(row, seen) for row in rows]
     own = _own_traces(rows, scopes, traces, seen)
@@ -64,7 +68,9 @@ def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     for row, declared, came in zip(rows, scopes, own):
         age = alert.fired_at - row["timestamp"]
         reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
-        weight = (1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
+        weight = (LATER if age < pd.Timedelta(0) else 1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
+        if row["kind"] in (OF_SERVICE if alert.judged else OF_ANSWERS):
+            weight *= UNLIKELY
         if not came and _tracked(row["kind"], declared, seen):
             weight *= UNSEEN
         live = came[0].at if came else row["timestamp"]

@@ -19,18 +19,21 @@ from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, pos
 from llm_monitoring.incident.inference.finer import Finer, find_finer
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations, observe
-from llm_monitoring.incident.inference.onset import onset_of
+from llm_monitoring.incident.inference.onset import onset_of, weighted_quantile
 from llm_monitoring.incident.inference.reviewed import log_judge_moved
 from llm_monitoring.incident.inference.roles import Rerouted, question_columns, rerouted
+from llm_monitoring.incident.inference.second import Shift, another_shift
 from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.inference.slices import Slice, candidates
-from llm_monitoring.incident.inference.weighing import PRIOR, STEP, Grouping, weigh
+from llm_monitoring.incident.inference.weighing import STEP, Grouping, prior, slides, weigh
 from llm_monitoring.incident.inference.witnesses import MOST, Testimony, probes, users
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 NAMED, UNALARMED = 0.8, 0.9
+DOUBT = 0.05  # a second shift that makes the first doubtful is none
+SLIDES = (1.5, 4, 10)  # lengths in days of what comes bit by bit
 _KNOWN: WeakKeyDictionary[Log, dict[tuple[Alert, str], Inquiry | None]] = WeakKeyDictionary()
 
 
@@ -57,6 +60,8 @@ class Inquiry:
         What was searched beyond the short columns; where it found a narrower slice, `slice` is that.
     branch : Rerouted or None
         More traffic down a branch that answers worse: a column of the service, or one that nobody sorted.
+    found : tuple of Shift
+        The shift of the likeliest cause, and a second one where the evidence asks for two; by time.
     """
 
     seen: Observations
@@ -70,6 +75,13 @@ class Inquiry:
     mix: Mix
     finer: Finer
     branch: Rerouted | None = None
+    found: tuple[Shift, ...] = ()
+
+    @property
+    def until(self) -> pd.Timestamp | None:
+        """The end of the period of harm: a second shift, to the better."""
+        better = [one.at for one in self.found[1:] if one.size < 0]
+        return better[0] if better else None
 
     def chance_of(self, *kinds: str) -> float:
         """Probability of the causes of these kinds together."""
@@ -93,17 +105,22 @@ def inquire(log: Log, alert: Alert, reviews: Any = None, plan: Any = None) -> In
     -----
     The stages of one incident ask the same of the same log: the answer is kept for as long as the log is.
     """
-    roles = read_plan(plan).slices
-    if reviews is not None:
-        return _inquire(log, alert, reviews, roles)
+    plan = read_plan(plan)
+    if reviews is not None and not _are_of(log, reviews):
+        return _inquire(log, alert, reviews, plan.slices, plan.incident.incidents_per_month)
     known = _KNOWN.setdefault(log, {})
-    key = (alert, roles.model_dump_json())
+    key = (alert, plan.slices.model_dump_json() + plan.incident.model_dump_json())
     if key not in known:
-        known[key] = _inquire(log, alert, None, roles)
+        known[key] = _inquire(log, alert, None, plan.slices, plan.incident.incidents_per_month)
     return known[key]
 
 
-def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan) -> Inquiry | None:
+def _are_of(log: Log, reviews: Any) -> bool:
+    """Whether verdicts that are handed over are those that the log holds anyway."""
+    return isinstance(reviews, pd.DataFrame) and (reviews is log.reviews or reviews.equals(log.reviews))
+
+
+def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: float) -> Inquiry | None:
     seen = observe(log, alert)
     if (
         seen is None
@@ -114,33 +131,167 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan) -> Inquiry
     moved = rerouted(seen, roles.question, roles.service)
     away = {one.column for one in moved}
     seen = replace(seen, columns=tuple(name for name in seen.columns if name not in away))
-    causes = possible_causes(log, alert, seen)
-    declared = [cause.declared for cause in causes if cause.declared is not None]
-    slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
-    grouping = Grouping.of(seen, slices)
-    ways = [arrivals(cause, seen) for cause in causes]
-    columns = np.split(np.arange(sum(map(len, ways))), np.cumsum([len(way) for way in ways])[:-1])
-    shifts = shift_evidence(seen, slices, _times(alert, seen, causes), [dose for way in ways for dose in way])
-    fits = [weigh(cause, seen, shifts, grouping, k) for cause, k in zip(causes, columns)]
-    belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
-    told = _testimonies(log, seen, causes, slices, chosen, since, reviews)
-    if moved:
-        _against_the_judge(causes, told, moved[0], len(slices))
-    if any(len(t) for t in told):
+    asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, rate)
+    belief = asked.weighed()
+    first, other = asked.two(belief) if belief.real >= NAMED / 2 else (asked.first(belief), None)
+    shifts: list[Shift | None] = [first]
+    if first is not None and other is not None:
+        if other.size > 0 and other.at < first.at:
+            first, other = other, first
+        both = asked.weighed(beside=other.dose)
+        if both.real >= belief.real - DOUBT:
+            belief, shifts = both, [asked.first(both), other]
+    found = tuple(one for one in shifts if one is not None)
+    mix = decompose(seen, belief.since, question_columns(seen, roles.question, roles.service))
+    causes, probability = _name_mix(belief.causes, belief.probability, mix, asked.prior["none"])
+    branch = asked.branch
+    if branch is not None and not branch.sorted:
+        probability = _half_to_mix(causes, probability)
+    order = np.argsort(-probability, kind="stable")
+    causes, probability = [causes[i] for i in order], probability[order]
+    seen, finer = find_finer(seen, belief.chosen, belief.since)
+    chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
+    return Inquiry(
+        seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, belief.since, mix, finer, branch,
+        found,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Belief:
+    """What is believed of the causes once all witnesses are heard."""
+
+    causes: list[Cause]
+    fits: list[np.ndarray]
+    probability: np.ndarray
+    share: np.ndarray
+    chosen: Slice
+    onset: dict
+    since: pd.Timestamp
+    shifts: Shifts
+
+    @property
+    def real(self) -> float:
+        return float(sum(p for cause, p in zip(self.causes, self.probability) if cause.kind not in ("none", "judge")))
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """The question put to the rows: causes, slices, and the ways in which each cause can have arrived."""
+
+    log: Log
+    alert: Alert
+    seen: Observations
+    causes: list[Cause]
+    slices: list[Slice]
+    grouping: Grouping
+    ways: list[list[np.ndarray]]
+    times: pd.DatetimeIndex
+    ramps: list[tuple[pd.Timestamp, pd.Timedelta]]
+    reviews: Any
+    branch: Rerouted | None
+    prior: dict[str, float]
+
+    @classmethod
+    def of(
+        cls, log: Log, alert: Alert, seen: Observations, reviews: Any, branch: Rerouted | None, rate: float
+    ) -> _Asked:
+        causes = possible_causes(log, alert, seen)
+        declared = [cause.declared for cause in causes if cause.declared is not None]
+        slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
+        ways = [arrivals(cause, seen) for cause in causes]
+        grouping, times = Grouping.of(seen, slices), _times(alert, seen, causes)
+        return cls(
+            log,
+            alert,
+            seen,
+            causes,
+            slices,
+            grouping,
+            ways,
+            times,
+            _ramps(alert, seen),
+            reviews,
+            branch,
+            prior(seen, causes, rate),
+        )
+
+    def weighed(self, beside: np.ndarray | None = None) -> _Belief:
+        """Belief in the causes, given another shift beside the one that is asked about."""
+        doses = [dose for way in self.ways for dose in way]
+        columns = np.split(np.arange(len(doses)), np.cumsum([len(way) for way in self.ways])[:-1])
+        shifts = shift_evidence(self.seen, self.slices, self.times, doses, ramps=self.ramps, beside=beside)
+        causes = self.causes
+        fits = [weigh(cause, self.seen, shifts, self.grouping, k, self.prior) for cause, k in zip(causes, columns)]
+        belief = _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
+        told = _testimonies(self.log, self.seen, causes, self.slices, belief.chosen, belief.since, self.reviews)
+        if self.branch is not None:
+            _against_the_judge(causes, told, self.branch, len(self.slices))
+        if not any(len(t) for t in told):
+            return belief
         fits = [fit + sum(odds for odds, _ in t) for fit, t in zip(fits, told)]
         causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
-        belief, share, chosen, onset, since = _conclude(causes, fits, seen, shifts, grouping)
-    mix = decompose(seen, since, question_columns(seen, roles.question, roles.service))
-    causes, belief = _name_mix(causes, belief, mix)
-    branch = moved[0] if moved else None
-    if branch is not None and not branch.sorted:
-        belief = _half_to_mix(causes, belief)
-    order = np.argsort(-belief, kind="stable")
-    causes, belief = [causes[i] for i in order], belief[order]
-    seen, finer = find_finer(seen, chosen, since)
-    if finer.slice is not None and branch is None:
-        chosen = finer.slice
-    return Inquiry(seen, causes, belief, shifts, share, chosen, onset, since, mix, finer, branch)
+        return _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
+
+    def two(self, belief: _Belief) -> tuple[Shift | None, Shift | None]:
+        """The first shift and, where the evidence asks for it, another beside it.
+
+        A slide and two steps look alike: where nothing recorded seems to slide in, the likeliest recorded change with
+        another shift beside it has to fit better than the slide.
+        """
+        first = self.first(belief)
+        firsts = [first, self.first(belief, recorded=True)] if first is not None and first.shape == "ramp" else [first]
+        odds = {cause.name: logsumexp(fit) for cause, fit in zip(belief.causes, belief.fits)}
+        found: list[tuple[float, Shift, Shift | None]] = []
+        for one in firsts:
+            if one is not None:
+                other = another_shift(self.seen, belief.chosen, self.causes, one.dose, one.at, self.times)
+                found.append((odds[one.cause] + (other.log_odds if other is not None else 0.0), one, other))
+        return max(found, key=lambda way: way[0])[1:] if found else (None, None)
+
+    def first(self, belief: _Belief, recorded: bool = False) -> Shift | None:
+        """The shift of the likeliest cause (recorded, if asked) by which answers got worse, in the way that fits best."""
+        harm = [k for k, cause in enumerate(belief.causes) if cause.kind not in ("none", "judge")]
+        harm = [k for k in harm if belief.causes[k].recorded] if recorded else harm
+        if not harm:
+            return None
+        k = max(harm, key=lambda i: belief.probability[i])
+        cause, shifts, seen = belief.causes[k], belief.shifts, self.seen
+        i = belief.shifts.slices.index(belief.chosen)
+        onset = belief.onset
+        if onset["at"] is None:
+            return None
+        at: pd.Timestamp = cause.at if cause.recorded else onset["at"]  # type: ignore[assignment]
+        moment, step, start = seen.frame["timestamp"], _nearest(shifts.times, at), sum(map(len, self.ways[:k]))
+        inside, low, high = belief.chosen.mask(seen.frame), min(onset["low"], at), max(onset["high"], at)
+        ways = [(shifts.log_evidence[i, step], shifts.size[i, step], (moment >= at).to_numpy().astype(float))]
+        ways += [
+            (shifts.log_arrivals[i, start + j], shifts.arrival_size[i, start + j], dose)
+            for j, dose in enumerate(self.ways[k])
+        ]
+        _, size, dose = max(ways, key=lambda way: way[0])
+        slope = (dose > 0) & (dose < 1)
+        length = (moment[slope].max() - at) / pd.Timedelta("1D") if slope.any() else None
+        if cause.kind == "silent" and self.ramps and slides(shifts, i, self.alert.fired_at) > 0:
+            j = int(np.argmax(shifts.log_ramps[i]))
+            (at, span), size = self.ramps[j], shifts.ramp_size[i, j]
+            dose, length = np.clip(((moment - at) / span).to_numpy(), 0, 1), span / pd.Timedelta("1D")
+            weight = np.exp(shifts.log_ramps[i] - logsumexp(shifts.log_ramps[i]))
+            begins = pd.DatetimeIndex([begin for begin, _ in self.ramps])
+            low, high = (weighted_quantile(begins, weight, q) for q in (0.05, 0.95))
+        shape = "step" if length is None else "ramp"
+        return Shift(cause.name, at, min(low, at), max(high, at), float(size), inside * dose, shape, length)
+
+
+def _nearest(times: pd.DatetimeIndex, at: pd.Timestamp) -> int:
+    return int(np.argmin(np.abs((times - at).to_numpy())))
+
+
+def _ramps(alert: Alert, seen: Observations) -> list[tuple[pd.Timestamp, pd.Timedelta]]:
+    """Slides of one and a half to fourteen days that had begun when the alert fired."""
+    first = seen.frame["timestamp"].min() + pd.Timedelta("3D")
+    begins = pd.date_range(alert.fired_at.floor("D") - pd.Timedelta("14D"), alert.fired_at, freq="12h")
+    return [(begin, pd.Timedelta(days=d)) for d in SLIDES for begin in begins if begin > first]
 
 
 def _against_the_judge(causes: list[Cause], told: list[list], branch: Rerouted, slices: int) -> None:
@@ -158,22 +309,22 @@ def _half_to_mix(causes: list[Cause], belief: np.ndarray) -> np.ndarray:
     return np.where(harm, belief / 2, belief + mix * belief[harm].sum() / 2)
 
 
-def _conclude(causes: list[Cause], fits: list[np.ndarray], seen: Observations, shifts: Shifts, grouping: Grouping):
+def _conclude(causes, fits, seen: Observations, shifts: Shifts, grouping: Grouping, beside) -> _Belief:
     """Belief in each cause and slice, the slice that was hit, the start, and where before ends and now begins."""
     belief, share = _believe(causes, fits)
     chosen = shifts.slices[_most_overlap(grouping, share)]
-    onset = onset_of(seen, causes, belief, share, shifts)
+    onset = onset_of(seen, causes, belief, share, shifts, beside)
     best = causes[int(np.argmax(belief))]
     since = best.at if best.recorded and belief.max() >= 0.5 else onset["at"]
     if best.kind == "none" or since is None:
         since = seen.alert.window_start if seen.alert.window_start is not None else seen.alert.fired_at
-    return belief, share, chosen, onset, since
+    return _Belief(causes, fits, belief, share, chosen, onset, since, shifts)
 
 
 def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, since, reviews) -> list[list]:
     """For each cause what other witnesses say of it: log odds for each slice, and a sentence."""
     n, judged = len(slices), seen.alert.judged
-    people = users(log, seen, chosen, since) if judged else Testimony()
+    people = users(log, seen, chosen, since) if judged and seen.alert.harmful else Testimony()
     moved = float(np.clip(log_judge_moved(log, since, reviews), -MOST, MOST)) if judged else 0.0
     only_model = [i for i, found in enumerate(slices) if {column for column, _ in found.where} <= {"model"}]
     found: list[list] = [[] for _ in causes]
@@ -214,7 +365,8 @@ def _believe(causes: list[Cause], joint: list[np.ndarray]) -> tuple[np.ndarray, 
 
 def _times(alert: Alert, seen: Observations, causes: list[Cause]) -> pd.DatetimeIndex:
     end = alert.fired_at.floor(STEP)
-    grid = pd.date_range(end - REACH, end, freq=STEP)
+    last = min(seen.frame["timestamp"].max() - pd.Timedelta("6h"), end + REACH)
+    grid = pd.date_range(end - REACH, max(end, last), freq=STEP)
     live = pd.DatetimeIndex([cause.at for cause in causes if cause.at is not None], tz="UTC")
     times = grid.as_unit("us").union(live.as_unit("us")).unique()
     return times[times > seen.frame["timestamp"].min()]
@@ -228,7 +380,7 @@ def _most_overlap(grouping: Grouping, share: np.ndarray) -> int:
     return int(np.argmax(jaccard @ share))
 
 
-def _name_mix(causes: list[Cause], belief: np.ndarray, mix: Mix) -> tuple[list[Cause], np.ndarray]:
+def _name_mix(causes: list[Cause], belief: np.ndarray, mix: Mix, none: float) -> tuple[list[Cause], np.ndarray]:
     """Give the part of `none` that the mix explains its own name.
 
     An alert that other questions explain is no evidence for a second cause: the odds of `none` go to those of a week in
@@ -237,7 +389,7 @@ def _name_mix(causes: list[Cause], belief: np.ndarray, mix: Mix) -> tuple[list[C
     part = mix.explains if mix.moved else 0.0
     i = next(k for k, cause in enumerate(causes) if cause.kind == "none")
     if mix.moved:
-        odds = (UNALARMED / (1 - UNALARMED)) / (PRIOR["none"] / (1 - PRIOR["none"]))
+        odds = (UNALARMED / (1 - UNALARMED)) / (none / (1 - none))
         belief = np.where(np.arange(len(belief)) == i, belief * odds, belief)
         belief = belief / belief.sum()
     moved = belief[i] * part

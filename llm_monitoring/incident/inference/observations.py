@@ -232,16 +232,21 @@ def _successors(seen: pd.DataFrame) -> list[tuple[str, str]]:
     gap = ((seen["max"] - seen["min"]) / seen["size"] * 20).map(lambda g: min(max(g, pd.Timedelta("2h")), day))
     gone, came = seen[last - seen["max"] > gap], seen[seen["min"] - first > gap]
     alike = [
-        (-fuzz.ratio(old, new), row["min"], new, old)
+        (25 * away - fuzz.ratio(old, new) - 20 * (_letters(old) == _letters(new)), row["min"], new, old)
         for new, row in came.iterrows()
-        for old in gone.index[(gone["max"] - row["min"]).abs() <= day]
-        if old != new
+        for old, away in ((gone["max"] - row["min"]).abs() / day).items()
+        if old != new and away <= 1
     ]
     pairs: dict[str, tuple[pd.Timestamp, str]] = {}
-    for _, at, new, old in sorted(alike):  # the most similar names first, each id once as new and once as old
+    for _, at, new, old in sorted(alike):  # the most similar and the nearest first, each id once as new and once as old
         if new not in pairs and old not in {taken for _, taken in pairs.values()}:
             pairs[new] = (at, old)
     return [(old, new) for new, (_, old) in sorted(pairs.items(), key=lambda pair: (pair[1][0], pair[0]))]
+
+
+def _letters(name: str) -> str:
+    """The name without its numbers: that of one model over its versions."""
+    return "".join(c for c in name if not c.isdigit())
 
 
 def _family_name(members: list[str]) -> str:

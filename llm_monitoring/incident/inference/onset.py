@@ -12,7 +12,9 @@ from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.inference.weighing import STEP, on_grid
 
 
-def onset_of(seen: Observations, causes: list[Cause], belief: np.ndarray, share: np.ndarray, shifts: Shifts) -> dict:
+def onset_of(
+    seen: Observations, causes: list[Cause], belief: np.ndarray, share: np.ndarray, shifts: Shifts, beside=None
+) -> dict:
     """Start of the shift with a 90 % interval: a coarse grid, then a fine one where it matters.
 
     The interval is that of the rows alone. The start is the median over the causes: a recorded change began when it went
@@ -26,19 +28,20 @@ def onset_of(seen: Observations, causes: list[Cause], belief: np.ndarray, share:
     start, end = times[max(reach[0] - 1, 0)], times[reach[1]] + STEP
     step = max(pd.Timedelta("10min"), ((end - start) / 120).ceil("10min"))
     fine = pd.date_range(start, end, freq=step).as_unit("us")
-    closer = shift_evidence(seen, [shifts.slices[i] for i in top], fine)
+    closer = shift_evidence(seen, [shifts.slices[i] for i in top], fine, beside=beside)
     weight = _time_weight(closer.log_evidence, share[top])
-    low, high = (_quantile(fine, weight, q) for q in (0.05, 0.95))
+    low, high = (weighted_quantile(fine, weight, q) for q in (0.05, 0.95))
     recorded = [(cause.at, p) for cause, p in zip(causes, belief) if cause.recorded]
     other = sum(p for cause, p in zip(causes, belief) if cause.kind in ("silent", "judge"))
     live = pd.DatetimeIndex([at for at, _ in recorded], tz="UTC").as_unit("us")
-    at = _quantile(
+    at = weighted_quantile(
         pd.DatetimeIndex(fine.append(live)), np.append(weight * max(other, 1e-9), [p for _, p in recorded]), 0.5
     )
     return {"at": at, "low": min(low - step, at), "high": max(high, at)}
 
 
-def _quantile(times: pd.DatetimeIndex, weight: np.ndarray, q: float) -> pd.Timestamp:
+def weighted_quantile(times: pd.DatetimeIndex, weight: np.ndarray, q: float) -> pd.Timestamp:
+    """The time by which a share of the weight has come."""
     order = np.argsort(times.asi8, kind="stable")
     total = np.cumsum(weight[order])
     return times[order][min(int(np.searchsorted(total, q * total[-1])), len(times) - 1)]

@@ -20,8 +20,10 @@ from scipy.special import betaincinv, betaln, logsumexp, ndtri
 from llm_monitoring.incident.inference.observations import Observations, weights_of
 from llm_monitoring.incident.inference.slices import Slice, leaves
 
-EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.03, 0.1, 0.4), "log": (0.1, 0.3, 0.8)}
+EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.02, 0.08, 0.25, 0.7), "log": (0.1, 0.3, 0.8)}
 SPREAD = 1 / 3  # of a size, as a part of it
+SIZES = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9])
+SLOPES = 12  # slices, the likeliest, in which a share may have moved bit by bit
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
 GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0])
@@ -32,7 +34,9 @@ class Shifts:
     """Evidence of a shift for every slice (rows) and time (columns).
 
     `log_evidence` is the log Bayes factor of harm against nothing, `log_negligible` that of an effect too small to
-    matter. `log_arrivals` holds the same as `log_evidence` for the arrivals asked for, one column each.
+    matter. `log_arrivals` and `log_ramps` hold the same as `log_evidence` for the arrivals and ramps asked for, one column
+    each. `size` and `variance` are those of the shift at each time, harm positive; `arrival_size` and `ramp_size` the sizes
+    of the others.
     """
 
     slices: list[Slice]
@@ -40,6 +44,11 @@ class Shifts:
     log_evidence: np.ndarray
     log_negligible: np.ndarray
     log_arrivals: np.ndarray
+    log_ramps: np.ndarray
+    size: np.ndarray
+    variance: np.ndarray
+    arrival_size: np.ndarray
+    ramp_size: np.ndarray
 
 
 def shift_evidence(
@@ -47,6 +56,9 @@ def shift_evidence(
     slices: list[Slice],
     times: pd.DatetimeIndex,
     arrivals: Sequence[np.ndarray] = (),
+    *,
+    ramps: Sequence[tuple[pd.Timestamp, pd.Timedelta]] = (),
+    beside: np.ndarray | None = None,
 ) -> Shifts:
     """Evidence of a shift of `seen` in each slice from each time on.
 
@@ -59,6 +71,10 @@ def shift_evidence(
         Sorted, UTC. A row at or after a time counts as after it.
     arrivals : sequence of ndarray, one value a row of ``seen.frame``
         Other ways to arrive than at once: the part of a change, 0 to 1, that each row saw.
+    ramps : sequence of (begin, length)
+        Ways to arrive bit by bit, for every slice.
+    beside : ndarray, one value a row, optional
+        What each row saw of another shift, of any size, that is there beside the one that is asked about.
 
     Notes
     -----
@@ -69,13 +85,23 @@ def shift_evidence(
     dose = (
         np.column_stack([np.asarray(a, float) for a in arrivals]) if len(arrivals) else np.zeros((len(seen.frame), 0))
     )
-    cells, parts = _cells(seen, times, dose)
+    also = np.zeros((len(seen.frame), 0)) if beside is None else np.asarray(beside, float)[:, None]
+    cells, parts = _cells(seen, times, np.hstack([dose, also]), beside)
+    parts, also = np.split(parts, [dose.shape[1]], axis=1)
     design, penalty = _design(cells, seen, *_day_scales(cells, seen))
+    if beside is not None:
+        design = sparse.hstack([design, also], format="csr")
+        penalty = np.append(penalty, 1 / (2 * max(EFFECTS[seen.scale])) ** 2)
     weight = cells["n"].to_numpy() / cells["variance"].to_numpy()
     factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + np.diag(penalty), lower=True)
     y = cells["mean"].to_numpy()
     seen_y = linalg.solve_triangular(factor, design.T @ (weight * y), lower=True)
-    reached = np.hstack([cells["span"].to_numpy()[:, None] > np.arange(len(times))[None, :], parts])
+    slopes = [
+        np.clip((cells["position"].to_numpy() - begin.timestamp()) / length.total_seconds(), 0, 1)
+        for begin, length in ramps
+    ]
+    steps = cells["span"].to_numpy()[:, None] > np.arange(len(times))[None, :]
+    reached = np.column_stack([steps, parts, *slopes])
     inside = np.array([found.mask(cells) for found in slices])
     solved = [_one_slice(mask, reached, weight, y, design, factor, seen_y) for mask in inside]
     information, score = (np.vstack(part) for part in zip(*solved))
@@ -83,14 +109,21 @@ def shift_evidence(
         usable = information > 1e-6
         delta = np.where(usable, seen.sign * score / information, np.nan)
         variance = np.where(usable, 1 / information, np.nan)
-    if seen.scale == "share":
+    if seen.scale == "share" and beside is None:
         counts = _counts(cells, inside, reached, weight, delta, variance, seen)
         harm, small = _log_harm_of_counts(*counts), _log_any_of_counts(*counts)
     else:
-        harm = _log_harm(delta, variance, EFFECTS[seen.scale])
+        harm = log_harm(delta, variance, seen.scale)
         small = _log_any(delta, variance, NEGLIGIBLE[seen.scale])
-    steps = len(times)
-    return Shifts(slices, times, harm[:, :steps], small[:, :steps], harm[:, steps:])
+    n = len(times)
+    if seen.scale == "share":
+        harm[:, n:] = _bit_by_bit(cells, inside, reached, harm, n, seen)
+    kinds = [n, n + dose.shape[1]]
+    at_once, arrived, sloping = np.split(harm, kinds, axis=1)
+    size, arrival_size, ramp_size = np.split(delta, kinds, axis=1)
+    return Shifts(
+        slices, times, at_once, small[:, :n], arrived, sloping, size, variance[:, :n], arrival_size, ramp_size
+    )
 
 
 def _one_slice(inside, dose, weight, y, design, factor, seen_y):
@@ -100,7 +133,9 @@ def _one_slice(inside, dose, weight, y, design, factor, seen_y):
     return (reached * z).sum(0) - (q**2).sum(0), z.T @ y - q.T @ seen_y
 
 
-def _cells(seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+def _cells(
+    seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray, beside: np.ndarray | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows pooled by leaf, day, span and exposure, and the mean dose of each cell."""
     frame = seen.frame
     leaf, values = leaves(frame, seen.columns)
@@ -116,29 +151,40 @@ def _cells(seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray) -> tup
             ),
             "exposure": np.unique(sharp, axis=0, return_inverse=True)[1].ravel() if sharp.shape[1] else 0,
             "weight": weight,
+            "position": weight * frame["timestamp"].dt.as_unit("ns").astype("int64").to_numpy() / 1e9,
             "square": weight**2,
             "y": y - np.average(y, weights=weight),
         }
     )
     rows["sum"] = rows["y"] * weight
-    variance = _variance(rows, seen)
+    variance = _variance(rows, seen, beside)
     key = rows.groupby(["leaf", "day", "span", "exposure"])
-    cells = key[["weight", "square", "sum"]].sum().reset_index()
-    cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] ** 2 / cells["square"]
+    cells = key[["weight", "square", "sum", "position"]].sum().reset_index()
+    cells["position"] = cells["position"] / cells["weight"]
+    by_day = cells.groupby("day")  # worth of a weight (Kish), by day: a cell's own would follow what its few rows say
+    worth = by_day["weight"].transform("sum") / by_day["square"].transform("sum")
+    cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] * worth
     cells = cells.join(values, on="leaf").assign(variance=variance[cells["leaf"]])
     cell = key.ngroup().to_numpy()
     parts = [np.bincount(cell, weights=d * weight, minlength=len(cells)) / cells["weight"].to_numpy() for d in dose.T]
     return cells, np.column_stack(parts) if parts else np.zeros((len(cells), 0))
 
 
-def _variance(rows: pd.DataFrame, seen: Observations) -> np.ndarray:
-    """Variance of a single row in each leaf, drawn towards that of all rows: a leaf of three rows knows little."""
+def _variance(rows: pd.DataFrame, seen: Observations, beside: np.ndarray | None = None) -> np.ndarray:
+    """Variance of a single row in each leaf, drawn towards that of all rows: a leaf of three rows knows little.
+
+    A share has one variance for all: a leaf that by chance had no error yet must not count for more. Where a shift is known to
+    be there it is at least that of the rows which saw it.
+    """
     within = rows.groupby("leaf")["y"].agg(n="size", squares=_squares)
     freedom = max(within["n"].sum() - len(within), 1)
     pooled = max(within["squares"].sum() / freedom, 1e-6)
     if seen.scale == "share":
         overall = seen.frame["value"].mean()
+        if beside is not None and (beside > 0).any():
+            overall = max(overall, seen.frame["value"][beside > 0].mean(), key=lambda p: p * (1 - p))
         pooled = max(pooled, overall * (1 - overall), 1e-4)
+        return np.full(len(within), pooled) * _design_effect(rows, seen.frame)
     variance = ((within["squares"] + 10 * pooled) / (within["n"] - 1 + 10).clip(lower=1)).to_numpy()
     return variance * _design_effect(rows, seen.frame)
 
@@ -236,16 +282,16 @@ def _leaf_scale(cells: pd.DataFrame, seen: Observations) -> float:
     return 1.5 * float(np.sqrt(max(usual**2, excess / max(by.sum() - (by**2).sum() / by.sum(), 1e-9))))
 
 
-def _log_harm(delta, variance, scales) -> np.ndarray:
+def log_harm(delta: np.ndarray, variance: np.ndarray, scale: str) -> np.ndarray:
     """Log Bayes factor of delta ~ normal(tau, tau / 3), mean over the scales, against delta = 0.
 
     A harm has a size: with much belief near 0 the data could hardly speak against it.
     """
     terms = []
-    for tau in scales:
+    for tau in EFFECTS[scale]:
         total = variance + (tau * SPREAD) ** 2
         terms.append(_log_normal(delta - tau, total) - _log_normal(delta, variance))
-    mixed = logsumexp(terms, axis=0) - np.log(len(scales))
+    mixed = logsumexp(terms, axis=0) - np.log(len(terms))
     return np.where(np.isfinite(mixed), mixed, -np.log(2))
 
 
@@ -276,6 +322,38 @@ def _counts(cells, inside, reached, weight, delta, variance, seen) -> tuple[np.n
     precision = inside @ (weight[:, None] * reached)
     effect = np.maximum(variance * arrived**2 * precision / (1 + since / before), 1.0)
     return share * since / effect, since / effect, usual * before / effect, before / effect
+
+
+def _bit_by_bit(cells, inside, reached, harm, n: int, seen: Observations) -> np.ndarray:
+    """Evidence of arrivals bit by bit, of a share: that of a step at any time, and how much better the counts fit the slope.
+
+    Doses are 0 or 1 in `_counts`. The fit to the counts is exact: bad ~ binomial(level before + size * dose), best size.
+    """
+    out = harm[:, n:].copy()
+    partly = np.flatnonzero(((reached[:, n:] > 0) & (reached[:, n:] < 1)).any(0))
+    share = cells["mean"].to_numpy() + np.average(seen.frame["value"].to_numpy(float), weights=weights_of(seen.frame))
+    count = cells["n"].to_numpy()
+    bad = count * np.clip(share if seen.sign > 0 else 1 - share, 0, 1)
+    order = np.argsort(-harm[:, :n].max(1))
+    for i in order[:SLOPES] if len(partly) else []:
+        rows = np.flatnonzero(inside[i])
+        dose = reached[rows][:, [*range(n), *(n + partly)]]
+        quiet = rows[reached[rows, int(np.argmax(harm[i, :n]))] == 0]
+        usual = (bad[quiet].sum() + 0.5) / (count[quiet].sum() + 1)
+        fit = _best_fit(bad[rows], count[rows], dose, usual)
+        out[i, partly] = logsumexp(harm[i, :n]) + fit[n:] - logsumexp(fit[:n])
+    rest = np.ix_(order[SLOPES:], partly)
+    out[rest] = np.minimum(out[rest], 0.0)
+    return out
+
+
+def _best_fit(bad: np.ndarray, count: np.ndarray, dose: np.ndarray, usual: float) -> np.ndarray:
+    """Log likelihood of each column of doses against no shift, at the best of some sizes."""
+    found = np.zeros(dose.shape[1])
+    for size in SIZES:
+        p = np.clip(usual + size * dose, 1e-6, 1 - 1e-6)
+        found = np.maximum(found, bad @ np.log(p / usual) + (count - bad) @ (np.log1p(-p) - np.log1p(-usual)))
+    return found
 
 
 def _log_harm_of_counts(bad, n, bad_before, n_before) -> np.ndarray:

@@ -11,13 +11,32 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from llm_monitoring.incident.inference.causes import Cause, reach
+from llm_monitoring.incident.inference.causes import LATER, Cause, reach
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import Shifts
 from llm_monitoring.incident.inference.slices import Slice, leaves
 
-PRIOR = {"recorded": 0.35, "silent": 0.08, "judge": 0.07, "none": 0.50}
+HARM = {"recorded": 0.7, "silent": 0.2, "judge": 0.1}  # of what is not chance
+ALIKE = {"prompt": 0.3, "deployment": 0.7, "config": 0.7, "routing": 0.7}  # belief that it hit all that it reached
+MONTH, LOOKED_AT = 30.4, 30.4  # days
 STEP = pd.Timedelta("3h")
+RAMPS = 0.3  # of what nobody recorded comes bit by bit
+
+
+def prior(seen: Observations, causes: list[Cause], incidents_per_month: float) -> dict[str, float]:
+    """Prior of each kind of cause: no incident in the days of the log that are looked at, or one of three kinds.
+
+    The rate of incidents over those days (a month at most), with the whole likelihood of the rows: nothing is divided by the
+    chance that the alert fired, so the alert counts once. What recorded changes could have done where there are none in reach
+    goes to what nobody recorded.
+    """
+    span = (seen.alert.fired_at - seen.frame["timestamp"].min()) / pd.Timedelta("1D")
+    none = float(np.exp(-incidents_per_month * min(max(span, 1.0), LOOKED_AT) / MONTH))
+    reached = sum(cause.weight for cause in causes if cause.recorded)
+    silent = HARM["silent"] + HARM["recorded"] * (1 - min(reached, 1.0))
+    judge = HARM["judge"] if seen.alert.judged else 0.0
+    harm = (1 - none) / (HARM["recorded"] * min(reached, 1.0) + silent + judge)
+    return {"none": none, "recorded": HARM["recorded"] * harm, "silent": silent * harm, "judge": judge * harm}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,42 +70,65 @@ class Grouping:
         return allowed, int(whole[0]) if len(whole) else None
 
 
-def weigh(cause: Cause, seen: Observations, shifts: Shifts, grouping: Grouping, columns: np.ndarray) -> np.ndarray:
-    """Log (prior x fit) of a cause with each slice; `columns` are its own of `log_arrivals`."""
+def weigh(
+    cause: Cause,
+    seen: Observations,
+    shifts: Shifts,
+    grouping: Grouping,
+    columns: np.ndarray,
+    belief: dict[str, float],
+) -> np.ndarray:
+    """Log (prior x fit) of a cause with each slice; `columns` are its own of `log_arrivals`, `belief` the prior."""
     n = len(shifts.slices)
     arrived = shifts.log_arrivals[:, columns]
     if cause.kind == "none":
         small = logsumexp(shifts.log_negligible) - np.log(shifts.log_negligible.size)
-        return np.full(n, np.log(PRIOR["none"] / n) + np.logaddexp(0, small) - np.log(2))
+        return np.full(n, np.log(belief["none"] / n) + np.logaddexp(0, small) - np.log(2))
     if cause.kind == "judge":
-        return np.log(PRIOR["judge"]) + _at_some_time(
-            shifts, _only(n, 0), [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))]
+        return np.log(belief["judge"]) + _at_some_time(
+            shifts, _only(n, 0), [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))], seen.alert.fired_at
         )
     if cause.kind == "silent":
+        prior = _silent_prior(shifts.slices)
+        sloping = _log(prior) + _log_mean(shifts.log_ramps)
         traced = [
             (_slice_prior(shifts.slices, *grouping.reached(trace.reach)), arrived[:, [k]])
             for k, trace in enumerate(cause.traces)
         ]
-        return np.log(PRIOR["silent"]) + _at_some_time(shifts, _silent_prior(shifts.slices), traced)
+        stepping = _at_some_time(shifts, prior, traced, seen.alert.fired_at)
+        return np.log(belief["silent"]) + np.logaddexp(np.log(1 - RAMPS) + stepping, np.log(RAMPS) + sloping)
     allowed, all_of_it = grouping.reached(reach(cause, seen))
     step = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
     if not allowed.any() or (step < 0 and not len(columns)):
-        return np.full(n, np.log(PRIOR["recorded"] * cause.weight / n) - 20.0)
-    at_once = (
-        shifts.log_evidence[:, [step]] if step >= 0 and not cause.traces and cause.until is None else arrived[:, :0]
-    )
+        return np.full(n, np.log(belief["recorded"] * cause.weight / n) - 20.0)
+    at_once = shifts.log_evidence[:, [step]] if step >= 0 and cause.until is None else arrived[:, :0]
     ways = np.column_stack([at_once, arrived])
-    prior = _slice_prior(shifts.slices, allowed, all_of_it if cause.kind == "model_version" else None)
-    return np.log(PRIOR["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
+    known = cause.kind == "model_version" or cause.declared is not None
+    prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, ALIKE.get(cause.kind, 0.5))
+    return np.log(belief["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
 
 
-def _at_some_time(shifts: Shifts, prior: np.ndarray, traced: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Any time of the grid; where versions appeared that nobody recorded, half of the belief is for those."""
-    grid = _log(prior) + _log_mean(shifts.log_evidence[:, on_grid(shifts.times)])
+def _at_some_time(
+    shifts: Shifts, prior: np.ndarray, traced: list[tuple[np.ndarray, np.ndarray]], fired_at: pd.Timestamp
+) -> np.ndarray:
+    """Any time of the grid, seldom after the alert; where versions appeared that nobody recorded, half is for those."""
+    grid = _log(prior) + logsumexp(shifts.log_evidence + log_start(shifts.times, fired_at), axis=1)
     if not traced:
         return grid
     seen = np.column_stack([_log(where) + fit.ravel() for where, fit in traced])
     return np.logaddexp(grid, _log_mean(seen)) - np.log(2)
+
+
+def slides(shifts: Shifts, i: int, fired_at: pd.Timestamp) -> float:
+    """Log odds that what nobody recorded came bit by bit, not at once, in one slice."""
+    at_once = logsumexp(shifts.log_evidence[i] + log_start(shifts.times, fired_at))
+    return float(np.log(RAMPS / (1 - RAMPS)) + _log_mean(shifts.log_ramps[[i]])[0] - at_once)
+
+
+def log_start(times: pd.DatetimeIndex, fired_at: pd.Timestamp) -> np.ndarray:
+    """Log prior of a start at each time of the grid, the same for all up to the alert."""
+    weight = on_grid(times) * np.where(times > fired_at, LATER, 1.0)
+    return _log(weight / weight.sum())
 
 
 def on_grid(times: pd.DatetimeIndex) -> np.ndarray:
@@ -102,18 +144,25 @@ def _silent_prior(slices: list[Slice]) -> np.ndarray:
     return (anything + provider) / 2
 
 
-def _slice_prior(slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None) -> np.ndarray:
+def _slice_prior(
+    slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None, alike: float = 0.5
+) -> np.ndarray:
     """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
 
-    Where a change's reach is known and is itself a slice, half of the belief is that it hit all that it reached.
+    Where a change's reach is known and is itself a slice, a part of the belief is that it hit all that it reached alike.
     """
+    parts = np.flatnonzero(allowed)
+    if all_of_it is not None and len(parts) > 1:
+        parts = parts[parts != all_of_it]
     kinds: dict[tuple[str, ...], list[int]] = {}
-    for i in np.flatnonzero(allowed):
+    for i in parts:
         kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
     prior = np.zeros(len(slices))
     for members in kinds.values():
         prior[members] = 1 / len(kinds) / len(members)
-    return prior if all_of_it is None else (prior + _only(len(slices), all_of_it)) / 2
+    if all_of_it is None:
+        return prior
+    return (1 - alike) * prior + alike * _only(len(slices), all_of_it)
 
 
 def _log(share: np.ndarray) -> np.ndarray:
@@ -121,6 +170,9 @@ def _log(share: np.ndarray) -> np.ndarray:
 
 
 def _log_mean(columns: np.ndarray) -> np.ndarray:
+    """Log of the mean over the columns; that of none is 0: a log too short for a slide has none."""
+    if not columns.shape[1]:
+        return np.full(len(columns), -np.inf)
     return logsumexp(columns, axis=1) - np.log(columns.shape[1])
 
 

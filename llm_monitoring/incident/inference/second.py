@@ -1,0 +1,102 @@
+"""Another shift beside the first: a fall on top of a fall, or a fix that cured a part. Fitted where the evidence asks for two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+
+from llm_monitoring.incident.inference.causes import Cause, in_scope, whole
+from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.shifts import Shifts, log_harm, shift_evidence
+from llm_monitoring.incident.inference.slices import ALL, Slice
+from llm_monitoring.incident.inference.weighing import HARM, on_grid
+
+BELIEF, ENOUGH, APART, LEAST_ROWS = 0.1, 0.8, pd.Timedelta("12h"), 20
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """One shift as `isolate.shifts` tells it; `size` is on the model's scale, harm positive.
+
+    `log_odds` are those of a second shift against none.
+    """
+
+    cause: str
+    at: pd.Timestamp
+    low: pd.Timestamp
+    high: pd.Timestamp
+    size: float
+    dose: np.ndarray
+    shape: str = "step"
+    length_days: float | None = None
+    log_odds: float = 0.0
+
+
+def another_shift(
+    seen: Observations, chosen: Slice, causes: list[Cause], first: np.ndarray, at: pd.Timestamp, times: pd.DatetimeIndex
+) -> Shift | None:
+    """A second shift, to the worse or the better, at least twelve hours from the first; None where one explains the rows.
+
+    Parameters
+    ----------
+    seen : Observations
+    chosen : Slice
+        The slice of the first.
+    causes : list of Cause
+    first : ndarray
+        What each row saw of the first shift.
+    at : Timestamp
+        When the first began.
+    times : DatetimeIndex
+        When the second may have begun.
+    """
+    times = times[(np.abs((times - at).to_numpy()) >= APART.to_timedelta64()) & _enough(seen, times)]
+    if not len(times):
+        return None
+    slices = list(dict.fromkeys([chosen, whole(seen), ALL]))
+    shifts = shift_evidence(seen, slices, times, beside=first)
+    both = np.logaddexp(shifts.log_evidence, log_harm(-shifts.size, shifts.variance, seen.scale)) - np.log(2)
+    live = [cause for cause in causes if cause.recorded and cause.at in times]
+    odds = {cause.name: _of_cause(cause, seen, shifts, both) - np.log(len(live)) for cause in live}
+    unknown = (
+        logsumexp(both[:, on_grid(times)]) - np.log(on_grid(times).sum() * len(slices))
+        if on_grid(times).any()
+        else -np.inf
+    )
+    odds["silent"] = np.log(HARM["silent"] / (HARM["silent"] + HARM["recorded"])) + unknown
+    total = logsumexp(list(odds.values())) + np.log(BELIEF / (1 - BELIEF))
+    if total < np.log(ENOUGH / (1 - ENOUGH)):
+        return None
+    name = max(odds, key=lambda cause: odds[cause])
+    known = {cause.name: cause.at for cause in live}
+    weight = np.exp(logsumexp(both, axis=0) - logsumexp(both))
+    low, high = (times[min(int(np.searchsorted(np.cumsum(weight), q)), len(times) - 1)] for q in (0.05, 0.95))
+    k = times.get_indexer(pd.DatetimeIndex([known[name]]))[0] if name in known else int(np.argmax(weight))
+    i = int(np.argmax(both[:, k]))
+    dose = (slices[i].mask(seen.frame) & (seen.frame["timestamp"] >= times[k]).to_numpy()).astype(float)
+    low, high = min(low, times[k]), max(high, times[k])
+    return Shift(name, times[k], low, high, float(shifts.size[i, k]), dose, log_odds=float(total))
+
+
+def _enough(seen: Observations, times: pd.DatetimeIndex) -> np.ndarray:
+    own = seen.frame["timestamp"][whole(seen).mask(seen.frame)]
+    before = own.searchsorted(times)
+    return (before >= LEAST_ROWS) & (len(own) - before >= LEAST_ROWS)
+
+
+def _of_cause(cause: Cause, seen: Observations, shifts: Shifts, both: np.ndarray) -> float:
+    """Log (prior x evidence) of a recorded change as the cause of the second shift, in the slices that it could reach."""
+    k = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
+    inside = in_scope(cause.declared, seen.frame)
+    reached = [
+        i
+        for i, group in enumerate(shifts.slices)
+        if (group.mask(seen.frame) & inside).sum() >= 0.5 * group.mask(seen.frame).sum()
+    ]
+    if k < 0 or not reached:
+        return -np.inf
+    share = HARM["recorded"] / (HARM["silent"] + HARM["recorded"])
+    return float(np.log(share) + logsumexp(both[reached, k]) - np.log(len(shifts.slices)))

@@ -1,0 +1,94 @@
+"""Every query of the package can be said in the SQL of engines that have no server here; nothing is run on them.
+
+Each call runs on DuckDB first, and what every query gave is kept. Then it runs on tables that claim to be of another
+engine: each query is compiled to that engine's SQL, and answered with what was kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import ibis
+import ibis.expr.operations as ops
+import pytest
+
+import llm_monitoring as lm
+from llm_monitoring import engines
+from tests.engines.calls import CALLS
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+DIALECTS = ["bigquery", "snowflake", "databricks", "trino", "clickhouse"]
+
+
+class Engine:
+    """A backend that has a name and nothing else."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Engine) and other.name == self.name
+
+
+def claimed(log: lm.Log, dialect: str) -> lm.Log:
+    """The tables of a log, as if they were stored in another engine."""
+    claims = {}
+    for name, table in log._tables.items():
+        namespace = ops.Namespace(catalog=None, database=None)
+        schema = table.raw.rows.schema()
+        claims[name] = ops.DatabaseTable(name, schema, Engine(dialect), namespace).to_expr()
+    return lm.open_log(claims)
+
+
+@pytest.fixture(scope="module")
+def kept(on_duckdb_file):
+    """What every query of a call gave on DuckDB, asked once."""
+
+    @functools.cache
+    def keep(call):
+        answers = []
+
+        def run(expr):
+            answers.append(real(expr))
+            return answers[-1]
+
+        def batches(expr, size=0):
+            yield from run(expr).to_batches()
+
+        real = engines.run
+        log = lm.open_log({name: table.raw.rows for name, table in on_duckdb_file._tables.items()})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engines, "run", run)
+            patch.setattr(engines, "batches", batches)
+            CALLS[call](log)
+        return answers
+
+    return keep
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_query_compiles(dialect, call, kept, on_duckdb_file, monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        answers = iter(kept(call))
+        compiled = []
+
+        def run(expr):
+            compiled.append(ibis.to_sql(expr, dialect=dialect))
+            answer = next(answers)
+            assert set(expr.schema().names) <= set(answer.column_names)
+            return answer
+
+        def batches(expr, size=0):
+            yield from run(expr).to_batches()
+
+        monkeypatch.setattr(engines, "run", run)
+        monkeypatch.setattr(engines, "batches", batches)
+        CALLS[call](claimed(on_duckdb_file, dialect))
+    assert compiled
+    assert next(answers, None) is None

@@ -1,0 +1,135 @@
+"""Slides, second shifts and fixes that cure half; sizes that are not taken for larger than they are."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llm_monitoring import incident, open_log
+from llm_monitoring.alerts.alert import read_alert
+from llm_monitoring.incident.inference.causes import possible_causes
+from llm_monitoring.incident.inference.comparison import corrected_for_alert, corrected_for_choice
+from llm_monitoring.incident.inference.observations import lineage, observe
+from llm_monitoring.incident.inference.slices import Slice
+from llm_monitoring.incident.inference.weighing import prior
+from tests.incident.worlds import START, make_alert, make_world
+
+PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}
+BACK = {"change_id": "chg-back", "kind": "prompt", "day": 13.5, "feature_id": "support"}
+SUPPORT = {"feature_id": "support"}
+
+
+def moved(world, fall):
+    """The same log with scores of support that lie lower by `fall(day)`."""
+    requests = world.requests
+    day = ((requests["timestamp"] - START) / pd.Timedelta("1D")).to_numpy()
+    off = np.where(requests["feature_id"] == "support", fall(day), 0.0)
+    noise = np.random.default_rng(4).uniform(-0.5, 0.5, len(off))
+    score = np.clip(np.rint(world.judgements["quality_score"] - off + noise * (off > 0)), 1, 5)
+    tables = {"requests": requests, "judgements": world.judgements.assign(quality_score=score, flagged=score <= 2)}
+    return open_log(tables | ({"changes": world.changes} if len(world.changes) else {}))
+
+
+@pytest.fixture(scope="module")
+def half_cured():
+    world = make_world(days=18, per_day=250, changes=[PROMPT, BACK])
+    return moved(world, lambda day: np.where(day < 10.5, 0, np.where(day < 13.5, 1.2, 0.6)))
+
+
+def test_a_fix_that_cures_half_leaves_the_cause_in_place_and_is_the_second_shift(half_cured):
+    cause = incident.isolate(half_cured, make_alert())
+    assert cause.ranking[0]["cause"] == "chg-prompt"
+    assert [one["cause"] for one in cause.shifts] == ["chg-prompt", "chg-back"]
+    fall, cure = (one["size"] for one in cause.shifts)
+    assert fall == pytest.approx(-1.1, abs=0.3)  # rounded and cut at 1 and 5: less than the 1.2 and 0.6 that were taken
+    assert cure == pytest.approx(0.55, abs=0.3)
+
+
+def test_answers_after_the_fix_are_not_counted_as_harmed(half_cured):
+    rows = half_cured.requests
+    late = rows["timestamp"].between(START + pd.Timedelta("10.5D"), START + pd.Timedelta("13.5D"), inclusive="left")
+    harmed = int((late & (rows["feature_id"] == "support")).sum())
+    found = incident.triage(half_cured, make_alert())
+    assert found.change["n_after"] == pytest.approx(harmed, abs=15)
+
+
+def test_an_innocent_change_in_a_slide_is_not_named_and_the_onset_is_a_ramp():
+    innocent = {"change_id": "chg-innocent", "kind": "deployment", "day": 14.0, "feature_id": "support"}
+    world = make_world(days=20, per_day=300, changes=[innocent])
+    log = moved(world, lambda day: 1.6 * np.clip((day - 10.5) / 8, 0, 1))
+    cause = incident.isolate(log, make_alert(day=15.0))
+    assert cause.verdict == "no recorded change fits"
+    assert cause.onset["shape"] == "ramp"
+    assert abs(pd.Timestamp(cause.onset["at"]) - (START + pd.Timedelta("10.5D"))) <= pd.Timedelta("2D")
+
+
+def test_a_slice_that_stood_out_by_chance_is_drawn_towards_its_siblings_and_one_that_was_hit_stays():
+    since = START + pd.Timedelta("10.5D")
+    group = Slice((("feature_id", "support"), ("category", "returns")))
+    quiet = observe(make_world(), read_alert(make_alert()))
+    hit = observe(make_world(hit={**SUPPORT, "category": "returns"}, drop=1.5), read_alert(make_alert()))
+
+    def raw(seen):
+        rows = seen.frame[group.mask(seen.frame)]
+        return seen.change(rows[rows["timestamp"] < since], rows[rows["timestamp"] >= since])
+
+    assert abs(corrected_for_choice(quiet, group, since)["change"]) < abs(raw(quiet).estimate)
+    found = corrected_for_choice(hit, group, since)
+    assert found["change"] == pytest.approx(raw(hit).estimate, abs=0.15)
+    assert found["low"] < raw(hit).estimate < found["high"]
+
+
+def test_a_change_no_larger_than_its_error_shrinks_and_a_sure_one_stays():
+    seen = observe(make_world(), read_alert(make_alert()))
+    small = corrected_for_alert(seen, {"change": -0.1, "low": -0.3, "high": 0.1, "before": 4.0})
+    sure = corrected_for_alert(seen, {"change": -0.9, "low": -1.0, "high": -0.8, "before": 4.0})
+    assert -0.1 < small["estimate"] < 0
+    assert sure["estimate"] == pytest.approx(-0.9, abs=0.03)
+
+
+def test_the_prior_of_chance_falls_with_the_rate_of_incidents_and_the_days_looked_at():
+    seen = observe(make_world(days=16), read_alert(make_alert()))
+    assert prior(seen, [], 1.0)["none"] == pytest.approx(np.exp(-12 / 30.4), abs=0.01)
+    assert prior(seen, [], 4.0)["none"] == pytest.approx(np.exp(-48 / 30.4), abs=0.01)
+
+
+def test_where_nothing_was_recorded_what_nobody_recorded_is_the_likelier():
+    log = make_world(days=16, changes=[PROMPT])
+    seen = observe(log, read_alert(make_alert()))
+    causes = [cause for cause in possible_causes(log, seen.alert, seen) if cause.recorded]
+    alone, beside = prior(seen, [], 1.0), prior(seen, causes, 1.0)
+    assert alone["silent"] + alone["judge"] + alone["none"] == pytest.approx(1)
+    assert beside["silent"] < alone["silent"]
+
+
+def test_the_rate_of_the_plan_reaches_the_stages():
+    log = make_world(drop=0.15, per_day=60, changes=[PROMPT])
+    seldom, often = (
+        incident.triage(log, make_alert(), plan={"incident": {"incidents_per_month": rate}}).probability_real
+        for rate in (0.1, 10.0)
+    )
+    assert seldom < often
+
+
+def test_three_models_that_move_at_one_time_are_each_followed_by_its_own_name():
+    days = pd.date_range("2026-05-01", periods=40, freq="12h", tz="UTC")
+    rows = [
+        {
+            "model_id": f"model-{m}-{'2026-01' if day < days[20] else '2026-02-08'}",
+            "timestamp": day + pd.Timedelta(minutes=k),
+        }
+        for day in days
+        for k, m in enumerate("xyz")
+    ]
+    found = lineage(pd.DataFrame(rows), pd.DataFrame())
+    assert {found[f"model-{m}-2026-01"] == found[f"model-{m}-2026-02-08"] for m in "xyz"} == {True}
+    assert len(set(found.values())) == 3
+
+
+def test_a_rise_of_errors_is_not_hidden_by_groups_that_had_none_before():
+    world = make_world(days=14, per_day=200)
+    requests = world.requests
+    late = (requests["timestamp"] >= START + pd.Timedelta("10.5D")) & (requests["feature_id"] == "support")
+    p = np.where(late, 0.05, 0.005)
+    failed = np.random.default_rng(3).uniform(size=len(p)) < p
+    log = open_log({"requests": requests.assign(error=np.where(failed, "time-out", None))})
+    assert incident.triage(log, make_alert(metric="error_rate", direction="up")).verdict == "real"
