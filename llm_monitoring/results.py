@@ -9,6 +9,8 @@ from datetime import date, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from llm_monitoring.errors import ConfigError, quote
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -45,6 +47,17 @@ class Result:
     def _repr_html_(self) -> str:
         table = table_html(self.to_frame(), unit=getattr(self, "unit", None))
         return f"<p><b>{escape(self.headline)}</b></p>{table}"
+
+
+def expect(kind: type, value: Any, where: str, how: str) -> None:
+    """Refuse what is not the result of another call, in one line.
+
+    >>> expect(Result, "x", "isolate(scope", "lm.incident.scope(log, alert)")
+    Traceback (most recent call last):
+    llm_monitoring.errors.ConfigError: isolate(scope='x'); expected what lm.incident.scope(log, alert) gives
+    """
+    if not isinstance(value, kind):
+        raise ConfigError(f"{where}={quote(value)}); expected what {how} gives")
 
 
 def jsonable(value: Any) -> Any:

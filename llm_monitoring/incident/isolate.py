@@ -16,7 +16,8 @@ from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
 from llm_monitoring.incident.kinds import NOTHING, of_improvement, road_of, what_it_was
-from llm_monitoring.results import Result, jsonable
+from llm_monitoring.incident.scope import ScopeResult
+from llm_monitoring.results import Result, expect, jsonable
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -126,6 +127,8 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     >>> lm.incident.isolate(log, alert).verdict # doctest: +SKIP
     'chg-prompt-v8'
     """
+    if scope is not None:
+        expect(ScopeResult, scope, "isolate(scope", "lm.incident.scope(log, alert)")
     alert = find_alert(log, alert, plan)
     road = road_of(log, alert, plan)
     if road is not None:

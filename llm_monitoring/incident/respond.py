@@ -16,13 +16,13 @@ from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.slices import Slice
+from llm_monitoring.incident.isolate import IsolateResult
 from llm_monitoring.incident.kinds import of_improvement, road_of, what_it_was
 from llm_monitoring.incident.recovery import recovery, untested, until_fix
-from llm_monitoring.results import Result, jsonable
+from llm_monitoring.incident.scope import ScopeResult
+from llm_monitoring.results import Result, expect, jsonable
 
 if TYPE_CHECKING:
-    from llm_monitoring.incident.isolate import IsolateResult
-    from llm_monitoring.incident.scope import ScopeResult
     from llm_monitoring.log import Log
 
 CONFINED, COVERED = 0.25, 0.8
@@ -144,6 +144,8 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
     >>> lm.incident.respond(log, alert, scope, cause).action         # doctest: +SKIP
     'hotfix'
     """
+    expect(ScopeResult, scope, "respond(scope", "lm.incident.scope(log, alert)")
+    expect(IsolateResult, isolate, "respond(isolate", "lm.incident.isolate(log, alert)")
     alert = find_alert(log, alert, plan)
     road = road_of(log, alert, plan)
     if road is not None:
