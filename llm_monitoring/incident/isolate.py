@@ -15,7 +15,7 @@ from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
-from llm_monitoring.incident.kinds import NOTHING, road_of, what_it_was
+from llm_monitoring.incident.kinds import NOTHING, of_improvement, road_of, what_it_was
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -132,10 +132,11 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
         return IsolateResult(**jsonable({"metric": alert.metric, **road.isolate()}))
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
+    better = alert.kind == "better"
+    inquiry = of_improvement(inquiry) if better else inquiry
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
-    better = alert.kind == "better"
-    if inquiry.slides and "silent" not in candidates:
+    if inquiry.slides and not better and "silent" not in candidates:
         candidates = [*candidates, "silent"]
     verdict = NOTHING if better else _verdict(ranking, candidates, inquiry.slides)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
