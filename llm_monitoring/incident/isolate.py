@@ -139,7 +139,7 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     inquiry = of_improvement(inquiry) if better else inquiry
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
-    if inquiry.slides and "silent" not in candidates:
+    if inquiry.slides and not better and "silent" not in candidates:
         candidates = [*candidates, "silent"]
     verdict = NOTHING if better else _verdict(ranking, candidates, inquiry.slides)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
