@@ -169,7 +169,7 @@ def _onset(inquiry: Inquiry) -> dict[str, Any]:
 def _shift(inquiry: Inquiry, one: Shift) -> dict[str, Any]:
     """A shift as people read it: its size in the metric's unit, a cost or a latency from its level before."""
     seen = inquiry.seen
-    size = seen.sign * one.size * seen.step
+    size: float | None = seen.sign * one.size * seen.step
     if seen.scale == "log":
         before = seen.frame[(one.dose == 0) & (seen.frame["timestamp"] < one.at).to_numpy()]
         size = seen.level(before).estimate * (np.exp(seen.sign * one.size) - 1) if len(before) else None

@@ -180,7 +180,7 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
                 "metric": alert.metric,
                 "unit": alert.unit,
                 "since": inquiry.since,
-                "until": log.requests["timestamp"].max(),
+                "until": log.span("requests")[1],
                 "slices": [*rows, *also],
                 "leaves": leaves,
                 "mix_effect": inquiry.mix.mix_effect,

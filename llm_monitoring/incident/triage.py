@@ -233,7 +233,7 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
         "kind": alert.kind,
         "fired_at": alert.fired_at,
         "since": since,
-        "until": log.requests["timestamp"].max(),
+        "until": log.span("requests")[1],
         "message": alert.message,
         "designed_false_alarms_per_month": alert.designed_false_alarms_per_month,
     }
