@@ -34,7 +34,7 @@ class IsolateResult(Result):
     ----------
     ranking : list of dict
         cause, kind, description, at (when it went live), probability, recorded, evidence; best first, summing to 1.
-    onset : dict
+    onset : dict, or None for a standing level
         at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone; shape:
         step or ramp, of which the start is the beginning.
     verdict : str
@@ -52,7 +52,7 @@ class IsolateResult(Result):
     """
 
     ranking: list[dict[str, Any]]
-    onset: dict[str, str | None]
+    onset: dict[str, str | None] | None
     verdict: str
     candidates: list[str]
     metric: str
@@ -70,7 +70,8 @@ class IsolateResult(Result):
         if self.summary:
             return self.summary
         first = self.ranking[0]
-        start = f"start {say.moment(self.onset['at'])} (90 %: {say.moment(self.onset['low'])} to {say.moment(self.onset['high'])})"
+        onset = self.onset or {}
+        start = f"start {say.moment(onset['at'])} (90 %: {say.moment(onset['low'])} to {say.moment(onset['high'])})"
         if self.verdict == first["cause"]:
             return f"{first['cause']}, {say.likely(first['probability'])} ({say.probability(first['probability'])}); {start}"
         listed = ", ".join(

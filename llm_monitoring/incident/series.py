@@ -226,7 +226,7 @@ class Series:
         told = f"{verdict}: {listed}{start}" if verdict != first["cause"] else f"{listed}{start}"
         return {
             "ranking": self.ranking,
-            "onset": self.onset,
+            "onset": {**self.onset, "shape": "step"},
             "verdict": verdict,
             "candidates": candidates,
             "where": {} if self.alert.feature_id is None else {"feature_id": self.alert.feature_id},

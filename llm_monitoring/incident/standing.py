@@ -185,7 +185,7 @@ class Standing:
         }  # fmt: skip
         return {
             "ranking": [none],
-            "onset": {"at": None, "low": None, "high": None},
+            "onset": None,
             "verdict": "nothing to explain",
             "candidates": ["none"],
             "where": {},

@@ -188,10 +188,12 @@ def _state_of(log: Any, when: pd.Timestamp | None, plan: Plan) -> str | None:
 
 
 def _with_verdicts(log: Log, verdicts: pd.DataFrame) -> Log:
-    key = repr((id(log), verdicts.to_json(date_format="iso")))
-    if _LAST.get("verdicts", ("", None))[0] != key:
-        _LAST["verdicts"] = key, log.with_reviews(verdicts)
-    return _LAST["verdicts"][1]
+    """The log with these verdicts; the same one again where both are those of the last call."""
+    said = verdicts.to_json(date_format="iso")
+    known = _LAST.get("verdicts")
+    if known is None or known[0] != said or known[1][0] is not log:
+        known = _LAST["verdicts"] = said, (log, log.with_reviews(verdicts))
+    return known[1][1]
 
 
 def kept_plan(folder: Any) -> Path | None:

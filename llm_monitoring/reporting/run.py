@@ -366,7 +366,8 @@ def _timeline(case: Case, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = [
         (row["at"], "change", f"{row['cause']}: {row['description']}") for row in isolate["ranking"] if row["recorded"]
     ]
-    rows.append((isolate["onset"].get("at"), "start", "the change of quality begins"))
+    if isolate["onset"]:
+        rows.append((isolate["onset"].get("at"), "start", "the change of quality begins"))
     rows.append((case.alert["fired_at"], "alert", case.alert.get("message") or triage["metric"]))
     if len(case.reviews):
         rows.append((iso(case.reviews["reviewed_at"].max()), "reviews", f"{len(case.reviews)} answers were read"))

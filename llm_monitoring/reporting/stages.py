@@ -163,7 +163,7 @@ def _isolate(isolate: Mapping[str, Any]) -> tuple[str, list[Block]]:
         blocks.append(
             table(head, rows, "Every cause considered; marked: the smallest set that holds 0.9", numeric=(2,), hit=hit)
         )
-    onset = isolate["onset"]
+    onset = isolate["onset"] or {}
     if onset.get("low"):
         blocks.append(
             text(

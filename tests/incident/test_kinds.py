@@ -152,7 +152,7 @@ def test_every_metric_goes_through_all_stages_in_every_kind(results, metric, kin
         assert (learn.closed, learn.cases) == (True, 0)
     if kind == "standing":
         assert respond.action == "investigate"
-        assert isolate.onset["at"] is None
+        assert isolate.onset is None
         assert [(row["cause"], row["probability"]) for row in isolate.ranking] == [("none", 1.0)]
         assert all(row["n_before"] is None for row in scope.slices)
     if kind == "better":
