@@ -81,7 +81,7 @@ def _number_of_text(rows: ir.Table, each: Measure) -> ir.Value:
     return number
 
 
-def _finite(value):
+def _finite(value: ir.FloatingValue) -> ir.FloatingValue:
     known = engines.known(value)
     return known.nullif(engines.infinity()).nullif(engines.infinity(-1))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, times
 from llm_monitoring.errors import Fault, LogError
@@ -133,8 +133,12 @@ def _text(asked: Asked) -> Read:
     import ibis
 
     column, raw = asked.column, asked.raw
-    value = joined(raw) if asked.table == "changes" and column.name in LISTED else _plain_text(raw)
+    scope = asked.table == "changes" and column.name in LISTED
+    value = joined(raw) if scope else _plain_text(raw)
     read = Read(value, mended=_not_a_number(asked))
+    if scope:
+        empty = raw.notnull() & value.isnull()
+        read.mended.append(Mended(column.name, empty, "nothing in a list or a text read as all"))
     if not column.nullable:
         empty = value.isnull() | (value == "")
         expected = f"expected a {'text' if not column.choices else 'value'} in every row"
@@ -262,7 +266,7 @@ def _every_row(column: Column, raw: ir.Value) -> list[Rule]:
     return [Rule(column.name, missing, raw, "expected a time in every row")]
 
 
-def _of_clock(asked: Asked, raw: ir.Value, naive: ir.TimestampValue, tz) -> Read:
+def _of_clock(asked: Asked, raw: ir.Value, naive: ir.TimestampValue, tz: Any) -> Read:
     """Clock times of a zone: those that never were are faults, those that were twice are read with a notice."""
     read = Read(engines.instant(naive, tz))
     never, twice = (rule(read.value, naive, tz) for rule in (times.skipped, times.doubled))
@@ -298,6 +302,8 @@ def _time_of_text(asked: Asked, raw: ir.StringValue) -> Read:
     else:
         read.rules.append(Rule(name, bare, raw, "is a bare number", f"{UNIT} {asked.call}"))
     read.value = ibis.cases(*branches)
+    if asked.column.nullable:
+        read.mended.append(Mended(name, text == "", "empty text read as unknown"))
     unread = (zoned & read.value.isnull()) | (plain & naive.isnull()) | other
     read.rules.append(Rule(name, unread, raw, "expected a time such as 2026-05-12T09:31:07Z"))
     _named_zones(asked, raw, text, read)

@@ -8,18 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from llm_monitoring import engines, frames, notices, scales, times, validation
+from llm_monitoring import engines, frames, notices, times, validation
 from llm_monitoring.columns import Options
 from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
 from llm_monitoring.measures import declared
+from llm_monitoring.scales import texts as scale_texts
 from llm_monitoring.schema import FLAG, TABLES
 from llm_monitoring.sources import given, read_tables
 from llm_monitoring.validation import CleanTable
 
 if TYPE_CHECKING:
+    from datetime import date
     from pathlib import Path
 
     import ibis.expr.types as ir
+    import numpy as np
     import pandas as pd
     from ibis.backends import BaseBackend
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 LogLike: TypeAlias = (
     "Log | str | Path | pd.DataFrame | ir.Table | BaseBackend | Mapping[str, pd.DataFrame] | Mapping[str, ir.Table]"
 )
+#: A moment: as text with its zone, or as a datetime of Python, NumPy or pandas.
+Moment: TypeAlias = "str | date | np.datetime64"
 #: One table: of a log, or as it is.
 TableLike: TypeAlias = "Log | pd.DataFrame | ir.Table"
 
@@ -88,7 +93,7 @@ def open_log(
     one_of("on_error", on_error, ("raise", "quarantine"))
     if timestamp_unit is not None:
         one_of("timestamp_unit", timestamp_unit, tuple(times.UNITS))
-    options = Options(None if tz is None else times.zone(tz), timestamp_unit, _scales(scales))
+    options = Options(None if tz is None else times.zone(tz), timestamp_unit, scale_texts(scales))
     own = declared(measures)
     if isinstance(source, Log):
         return source._reopened(options, on_error, own, partition_time)
@@ -115,10 +120,6 @@ def _check_columns(log: Log) -> None:
             near = difflib.get_close_matches(each.column, columns, n=1, cutoff=0.0)
             nearest = f"; the nearest is {near[0]!r}" if near else ""
             raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}{nearest}")
-
-
-def _scales(given: Mapping[str, Any] | None) -> dict[str, str]:
-    return scales.texts(given)
 
 
 class _Cut(NamedTuple):
@@ -176,9 +177,11 @@ class Log:
         self._frames: dict[str, pd.DataFrame] = {}
         self._cuts: tuple[_Cut, ...] = ()
         self._overlaid = False
+        self._names: dict[str, str] = {}  # other names of features
         self._seen: Overview | None = None
         self._loaded = {name: engines.Counted(table.raw.rows) for name, table in self._tables.items()}
         self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
+        self.charted: dict[str, Any] = {}  # the charts behind them
 
     def __repr__(self) -> str:
         return self._overview().text()
@@ -286,7 +289,7 @@ class Log:
         first, last = (pd.Timestamp(int(found[end]), unit="us", tz="UTC") for end in ("first", "last"))
         return first, last
 
-    def until(self, when) -> Log:
+    def until(self, when: Moment) -> Log:
         """The log as it was known at a moment: no row of any table from after it.
 
         Parameters
@@ -302,10 +305,18 @@ class Log:
         """
         return self._cut(_Cut(None, times.moment(when, "until", self._options.tz), closed=True))
 
-    def between(self, start, end) -> Log:
+    def between(self, start: Moment, end: Moment) -> Log:
         """The rows of every table from `start` on and before `end`."""
         first, last = (times.moment(each, name, self._options.tz) for name, each in (("start", start), ("end", end)))
         return self._cut(_Cut(first, last, closed=False))
+
+    def with_features(self, names: Mapping[str, Sequence[str]]) -> Log:
+        """The same log with several names of a feature as one: `{"assistant": ["chat", "assistant"]}`."""
+        log = copy.copy(self)
+        log._names = {old: new for new, several in names.items() for old in several if old != new}
+        if log._names != self._names:
+            log._overlaid, log._frames, log.checked = True, {}, {}
+        return log
 
     def with_reviews(self, reviews: pd.DataFrame) -> Log:
         """The same log with these verdicts in place of its own, as every incident stage then reads them."""
@@ -380,12 +391,13 @@ class Log:
         if not measures or measures == self._measures:
             return self
         log = copy.copy(self)
-        log._measures, log._overlaid, log.checked = measures, True, {}
+        log._measures, log._overlaid, log.checked, log.charted = measures, True, {}, {}
         return log
 
     def _cut(self, cut: _Cut) -> Log:
         log = copy.copy(self)
-        log._cuts, log._frames, log._seen, log.checked = (*self._cuts, cut), {}, None, {}
+        log._cuts, log._frames, log._seen = (*self._cuts, cut), {}, None
+        log.checked, log.charted = {}, {}
         return log
 
     def _frame(self, name: str) -> pd.DataFrame:
@@ -454,6 +466,8 @@ class Log:
 
     def _rows(self, name: str, checked: Iterable[str]) -> ir.Table:
         """A table flagged where a rule about one of the columns to be checked is broken."""
+        import ibis
+
         table = self._read(name)
         if self._on_error == "raise" or name not in self._tables:
             rows = table.checked(checked)
@@ -465,6 +479,9 @@ class Log:
             rows = rows.filter(at.isnull() if last is None else at.isnull() | (at <= last))
         for cut in self._cuts:
             rows = rows.filter(cut.keeps(rows[TABLES[name].time]))
+        if self._names and "feature_id" in rows.columns:
+            named = [(rows["feature_id"] == old, new) for old, new in self._names.items()]
+            rows = rows.mutate(feature_id=ibis.cases(*named, else_=rows["feature_id"]))
         return rows
 
     def _last_seen(self, table: CleanTable) -> pd.Timestamp | None:
@@ -514,7 +531,7 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     Parameters
     ----------
     data : Log, Ibis table or DataFrame
-        Columns that are missing are unknown in every row.
+        Its time must be there; other columns that are missing are unknown in every row.
     name : str
         Table of the schema.
     check : iterable of str
@@ -528,7 +545,8 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     Raises
     ------
     LogError
-        Where a row repeats a key that must be unique (`request_id` of requests, `change_id` of changes).
+        Where it has no times, or a row repeats a key that must be unique (`request_id` of requests, `change_id` of
+        changes).
     """
     import ibis
     import pandas as pd
@@ -539,6 +557,10 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     if not isinstance(data, pd.DataFrame | ibis.Table):
         raise ConfigError(f"{name}: {type(data).__name__}; expected a log, a pandas DataFrame or an Ibis table")
     table = validation.clean(given(name, data), strict=False)
+    time = TABLES[name].time
+    if len(data.columns) and time not in table.present:
+        there = ", ".join(sorted(table.present))
+        raise LogError(Fault(name, table.raw.label, column=time, expected=f"this column must be there; found {there}"))
     if table.repeats():
         table.refuse()
     return replace(table, rows=table.checked(check))

@@ -123,7 +123,7 @@ def columns(by: Sequence[str] | str | None, results: Sequence[str] = ()) -> list
     return listed
 
 
-def _own(requests, measures: Sequence[str | Measure]) -> list[Measure]:
+def _own(requests: TableLike, measures: Sequence[str | Measure]) -> list[Measure]:
     """The measures asked for: declared with the log, or given as they are."""
     known = {each.name: each for each in requests.measures} if isinstance(requests, Log) else {}
     given = [measures] if isinstance(measures, str | Measure) else list(measures)

@@ -45,7 +45,7 @@ def of_table(table: CleanTable, found: dict[str, Any], aside: int, written: Path
     return told
 
 
-def orphans(log) -> list[str]:
+def orphans(log: Any) -> list[str]:
     """Rows of other tables whose request is not in `requests`."""
     told = []
     for name in ("signals", "judgements", "reviews"):
@@ -76,7 +76,7 @@ def _shown(read: str | None) -> str:
     return "unknown" if read is None else quote(read)
 
 
-def _first_ids(table: CleanTable, where, words: str) -> str:
+def _first_ids(table: CleanTable, where: Any, words: str) -> str:
     key = table.values[table.raw.schema.columns[0].name]
     rows = table.stored.select(id=key, where=where).filter(lambda t: t["where"])
     ids = [row["id"] for row in engines.run(rows.select("id").distinct().order_by("id").limit(FIRST)).to_pylist()]

@@ -97,7 +97,7 @@ def _drawn(rows: ir.Table, rate: float, boost: Mapping[str, Any] | None) -> ir.T
     return drawn.mutate(inclusion_probability=chance).drop("_bucket")
 
 
-def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Callable[[float], Any]):
+def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Callable[[float], Any]) -> ir.Value:
     """The chance of each row, the highest rate of the rules that hold for it, as `shown` says it."""
     import ibis
 
@@ -110,7 +110,7 @@ def _boosted(rows: ir.Table, rate: float, boost: Mapping[str, Any], shown: Calla
     return ibis.cases(*[(where, shown(each)) for where, each in rates])
 
 
-def _double(rate: float):
+def _double(rate: float) -> ir.FloatingValue:
     """The rate as a floating number on every engine; a bare 0.2 is a decimal to PostgreSQL."""
     import ibis
 

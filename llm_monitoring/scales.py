@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines
 from llm_monitoring.columns import Mended, Read, Rule
@@ -68,7 +68,9 @@ def judge(read: dict[str, Read], present: Set[str], given: Mapping[str, str]) ->
     _status(read, present, scale)
 
 
-def _scale(read: dict[str, Read], present: Set[str], given: Mapping[str, str]):
+def _scale(
+    read: dict[str, Read], present: Set[str], given: Mapping[str, str]
+) -> tuple[ir.StringValue, set[str] | None]:
     """The scale of each row, and the scales that it can be by the options alone."""
     import ibis
 
@@ -94,7 +96,7 @@ def _scale(read: dict[str, Read], present: Set[str], given: Mapping[str, str]):
 _PARTS = rf"^({_NUMBER})[.][.]({_NUMBER})$"
 
 
-def _ends(scale: ir.StringValue, known: set[str] | None):
+def _ends(scale: ir.StringValue, known: set[str] | None) -> tuple[Any, Any]:
     """Lower and upper end of each row's scale, null where it cannot be read."""
     import ibis
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from llm_monitoring.errors import ConfigError, quote
 
@@ -69,7 +70,7 @@ class Table:
         return next(column for column in self.columns if column.name == name)
 
 
-def _key(name: str, **rules) -> Column:
+def _key(name: str, **rules: Any) -> Column:
     return Column(name, required=True, nullable=False, **rules)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import answers, engines, frames, windows
 from llm_monitoring.errors import ConfigError
@@ -82,7 +82,7 @@ def derive_signals(
     return frames.ordered(frame, SIGNALS)
 
 
-def _steps(rows: ir.Table, abandoned_if) -> ir.Table:
+def _steps(rows: ir.Table, abandoned_if: Any) -> ir.Table:
     """Each request of a session with the next one, and whether its answer was a bad one to end with."""
     import ibis
 
@@ -176,7 +176,7 @@ def _alike(texts: pd.Series, later: pd.Series) -> np.ndarray:
     return found
 
 
-def _known_until(requests, rows: ir.Table) -> int:
+def _known_until(requests: Any, rows: ir.Table) -> int:
     """The last moment that the requests tell of: a session that is younger than the longest pause may go on."""
     at = engines.microseconds(rows.filter(rows["session_id"].notnull())["timestamp"])
     last = engines.run(at.max().name("last").as_table()).to_pylist()[0]["last"] or 0
@@ -184,7 +184,7 @@ def _known_until(requests, rows: ir.Table) -> int:
     return last if cut is None else max(last, cut.value // 1000)
 
 
-def _logged(signals) -> pd.Series:
+def _logged(signals: Any) -> pd.Series:
     rows = as_table(signals, "signals").rows
     kept = rows.filter(rows["signal_type"].isin(["retry", "follow_up", "abandoned"])).select("request_id").distinct()
     return engines.run(kept).to_pandas()["request_id"]
@@ -284,7 +284,7 @@ SHARES = (
 WARNINGS = ("survivorship_bias_risk", "abandonment_risk")
 
 
-def _cells(signals, requests, window: str | None, by: list[str]) -> pd.DataFrame:
+def _cells(signals: Any, requests: Any, window: str | None, by: list[str]) -> pd.DataFrame:
     """Counts of requests and signals for every window, group and stratum, by one query."""
     signal_door = as_table(signals, "signals", check={"request_id", "signal_type", "timestamp"})
     marks = answers.signals_view(signal_door.rows)
@@ -435,7 +435,7 @@ def session_metrics(
     return _session_shares(frame.sort_values(by, ignore_index=True) if by else frame, by)
 
 
-def _marks(requests, signals) -> ir.Table:
+def _marks(requests: Any, signals: Any) -> ir.Table:
     """Retries and abandonments by request: as logged, or derived where no row of the log has that type."""
     import pandas as pd
 

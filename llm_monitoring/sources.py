@@ -24,6 +24,8 @@ from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
+    import pyarrow as pa
+    from ibis.backends import BaseBackend
 
 HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
 UNFINISHED = ".import-unfinished"  # stands in a folder while an import replaces the log in it
@@ -178,7 +180,7 @@ def frame_table(frame: pd.DataFrame) -> ir.Table:
     return engines.in_memory(pa.table(arrays))
 
 
-def _array(column: pd.Series, name: str):
+def _array(column: pd.Series, name: str) -> pa.Array:
     import pandas as pd
     import pyarrow as pa
 
@@ -275,7 +277,7 @@ def _known(name: str) -> Table:
     raise LogError(Fault(str(name), expected=f"expected a table named one of {', '.join(TABLES)}"))
 
 
-def _connected(url: str):
+def _connected(url: str) -> BaseBackend:
     import ibis
 
     url = addresses.whole(url)
@@ -288,7 +290,7 @@ def _connected(url: str):
     raise LogError(Fault(addresses.place(url), expected=expected))
 
 
-def _database(connection, label: str) -> Found:
+def _database(connection: BaseBackend, label: str) -> Found:
     there = set(connection.list_tables())
     found = {name: _stored(schema, _moments(connection, name)) for name, schema in TABLES.items() if name in there}
     if not found:
@@ -296,7 +298,7 @@ def _database(connection, label: str) -> Found:
     return label, found, None
 
 
-def _moments(connection, name: str) -> ir.Table:
+def _moments(connection: BaseBackend, name: str) -> ir.Table:
     """The stored table; Spark's times are labelled as moments where they are (Ibis calls both kinds naive)."""
     rows = connection.table(name)
     if connection.name != "pyspark":

@@ -16,7 +16,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llm_monitoring.errors import Fault, LogError, quote
 
@@ -32,7 +32,7 @@ BEHIND_A_QUOTE = 'text stands behind the quote that closes a field; expected a q
 csv.field_size_limit(2**31 - 1)
 
 
-def open_bytes(path: Path):
+def open_bytes(path: Path) -> Any:
     """The file as bytes, unpacked where its name ends in .gz or .zst."""
     import pyarrow as pa
 

@@ -114,13 +114,13 @@ def named_zone(text: ir.StringValue) -> ir.StringValue:
     return text.re_extract(r" ([A-Za-z_]+(/[A-Za-z0-9_+-]+)+)$", 1).nullif("")
 
 
-def skipped(value: ir.TimestampValue, naive: ir.TimestampValue, tz) -> ir.BooleanValue | None:
+def skipped(value: ir.TimestampValue, naive: ir.TimestampValue, tz: Any) -> ir.BooleanValue | None:
     """Where a clock time never was: the clocks went forward over it."""
     shown = engines.clock(value, tz)
     return None if shown is None else (shown != naive).fill_null(False)
 
 
-def doubled(value: ir.TimestampValue, naive: ir.TimestampValue, tz) -> ir.BooleanValue | None:
+def doubled(value: ir.TimestampValue, naive: ir.TimestampValue, tz: Any) -> ir.BooleanValue | None:
     """Where a clock time was twice: the clocks went back over it."""
     import ibis
 

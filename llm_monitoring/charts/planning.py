@@ -24,6 +24,7 @@ from llm_monitoring.windows import width
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -95,7 +96,7 @@ class SamplingPlan(Result):
         """
         return self.table.copy()
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Smallest fall seen within seven windows, by rate."""
         with axes(ax) as ax:
             if "feature_id" in self.table:

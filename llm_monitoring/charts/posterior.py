@@ -63,11 +63,11 @@ class Yardstick:
     mean_inverse_n: float
     per_answer: bool = False
 
-    def variance(self, n):
+    def variance(self, n: Any) -> Any:
         """Of windows of n answers, as the baseline alone has it."""
         return (self.between / n if self.per_answer else self.between) + self.sampling / n
 
-    def center_ratio(self, between):
+    def center_ratio(self, between: Any) -> Any:
         """How much wider the centre's error is than the baseline said, the variance between windows being `between`."""
         share = self.mean_inverse_n if self.per_answer else 1.0
         sampled = self.sampling * self.mean_inverse_n

@@ -11,6 +11,7 @@ from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,7 +76,7 @@ class ImportReport(Result):
         rows += [("set aside", reason, count) for reason, count in self._reasons().items()]
         return pd.DataFrame(rows, columns=["became", "detail", "count"])
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Bars of what the records became."""
         with axes(ax) as drawn:
             counts = self.to_frame().groupby("became", sort=False)["count"].sum()

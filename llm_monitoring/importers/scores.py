@@ -285,16 +285,18 @@ def _option(name: str, scale: str = "0..1") -> str:
 def _why_not(score: Score, scale: str | None, values: list[float]) -> str:
     """Why a score is set aside, with the option that would have read it."""
     name = score.name
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    if scale is not None and number(score.value) is not None:
+        return f"score {name!r} is not on its scale {scale} ({span} in the source)"
     if scale is not None:
         given = score.value if score.value is not None else score.label or None
-        return (
-            f"score {name!r} is {quote(given) if given is not None else 'unknown'}, which is not on its scale {scale}"
-        )
+        shown = "unknown" if given is None else quote(given)
+        return f"score {name!r} is {shown}, which is not on its scale {scale}"
     if not values or number(score.value) is None:
         return f"score {name!r} is no number" + (
             f"; {_option(name, PASS_FAIL)} reads it" if _verdict(score.value) is not None else ""
         )
-    low, high = min(values), max(values)
     fits = next(
         (
             f"{least}..{most}"
@@ -303,7 +305,6 @@ def _why_not(score: Score, scale: str | None, values: list[float]) -> str:
         ),
         f"{low:g}..{high:g}",
     )
-    span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     return f"score {name!r} is on no known scale ({span} in the source); if it is {fits}: {_option(name, fits)}"
 
 

@@ -15,7 +15,7 @@ from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
-from llm_monitoring.incident.kinds import NOTHING, road_of, what_it_was
+from llm_monitoring.incident.kinds import NOTHING, of_improvement, road_of, what_it_was
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -132,10 +132,13 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
         return IsolateResult(**jsonable({"metric": alert.metric, **road.isolate()}))
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
+    better = alert.kind == "better"
+    inquiry = of_improvement(inquiry) if better else inquiry
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
-    better = alert.kind == "better"
-    verdict = NOTHING if better else _verdict(ranking, candidates)
+    if inquiry.slides and "silent" not in candidates:
+        candidates = [*candidates, "silent"]
+    verdict = NOTHING if better else _verdict(ranking, candidates, inquiry.slides)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
     return IsolateResult(
         **jsonable(
@@ -167,7 +170,7 @@ def _onset(inquiry: Inquiry) -> dict[str, Any]:
 def _shift(inquiry: Inquiry, one: Shift) -> dict[str, Any]:
     """A shift as people read it: its size in the metric's unit, a cost or a latency from its level before."""
     seen = inquiry.seen
-    size = seen.sign * one.size * seen.step
+    size: float | None = seen.sign * one.size * seen.step
     if seen.scale == "log":
         before = seen.frame[(one.dose == 0) & (seen.frame["timestamp"] < one.at).to_numpy()]
         size = seen.level(before).estimate * (np.exp(seen.sign * one.size) - 1) if len(before) else None
@@ -192,8 +195,10 @@ def _smallest(probability: np.ndarray) -> int:
     return int(np.searchsorted(np.cumsum(probability), CREDIBLE - 1e-12)) + 1
 
 
-def _verdict(ranking: list[dict], candidates: list[str]) -> str:
+def _verdict(ranking: list[dict], candidates: list[str], slides: bool = False) -> str:
     first = ranking[0]
+    if slides:
+        return "cannot tell apart"
     if first["probability"] >= NAMED or len(candidates) == 1:
         return "no recorded change fits" if first["cause"] == "silent" else first["cause"]
     if first["cause"] == "silent" and first["probability"] >= 0.5 and "judge" not in candidates:

@@ -33,7 +33,7 @@ TEXTS = ("user_input", "system_output")
 
 def judge_sample(
     log_or_requests: TableLike,
-    judge,
+    judge: Any,
     rate: float = 0.05,
     out: str | Path = "judgements.db",
     *,

@@ -18,6 +18,7 @@ from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 #: Questions with an answer that is plainly bad.
 BAD_ANSWERS = [
@@ -81,7 +82,7 @@ class Steering(Result):
         """One row per pair: `question`, `attempt`, `without`, `with_attempt` (mean score over dimensions), `rise`."""
         return self.table.copy()
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Scores without and with the attempt."""
         with axes(ax, size=(5, 3.2)) as ax:
             for without, tried in self.table[["without", "with_attempt"]].dropna().to_numpy():

@@ -15,6 +15,7 @@ from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 from llm_monitoring.raters.pairs import paired
 
@@ -81,7 +82,7 @@ class Agreement(Result):
         rows.append(("bias", self.bias, self.bias_low, self.bias_high))
         return pd.DataFrame(rows, columns=["measure", "estimate", "low", "high"]).assign(n=self.n)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Counts of every pair of scores."""
         with axes(ax, size=(4.6, 4.2)) as ax:
             counts = self.confusion.to_numpy()

@@ -17,6 +17,7 @@ from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 from llm_monitoring.raters.pairs import paired
 
@@ -77,7 +78,7 @@ class Bridge(Result):
 
         return pd.DataFrame([{name: getattr(self, name) for name in ("offset", "low", "high", "n", "method")}])
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """The two means, and the offset."""
         with axes(ax, size=(5, 2)) as ax:
             ax.plot([self.low, self.high], [0, 0], color=BLUE, lw=2)
@@ -128,7 +129,7 @@ def bridge(old: ArrayLike, new: ArrayLike, level: float = 0.95) -> Bridge:
     )  # fmt: skip
 
 
-def splice(quality: pd.DataFrame, bridge: Bridge, at) -> pd.DataFrame:
+def splice(quality: pd.DataFrame, bridge: Bridge, at: str | pd.Timestamp) -> pd.DataFrame:
     """Put the windows judged by a new judge on the old judge's scale, with the bridge's error added.
 
     Parameters

@@ -16,6 +16,7 @@ from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 from llm_monitoring.raters.pairs import paired, scores
 
@@ -80,7 +81,7 @@ class CorrectedMean(Result):
         ]
         return pd.DataFrame(rows, columns=["mean", "estimate", "low", "high", "n"])
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """The three means with their intervals."""
         with axes(ax, size=(6.4, 2.2)) as ax:
             rows = list(self.to_frame().iloc[::-1].itertuples(index=False, name=None))
@@ -243,7 +244,9 @@ def _verdicts(judge: np.ndarray, people: np.ndarray) -> bool:
     return seen == {0.0, 1.0}
 
 
-def _rate(judge: np.ndarray, f: np.ndarray, y: np.ndarray, level: float, seed: int, draws: int = 20_000):
+def _rate(
+    judge: np.ndarray, f: np.ndarray, y: np.ndarray, level: float, seed: int, draws: int = 20_000
+) -> tuple[float, float, float]:
     """Sum over the judge's verdicts of P(verdict) P(people say 1 | verdict), both drawn."""
     rng = np.random.default_rng(seed)
     passed = rng.beta(judge.sum() + 0.5, len(judge) - judge.sum() + 0.5, draws)

@@ -81,7 +81,7 @@ def test_the_source_states_the_scale_in_the_configs_of_its_scores():
 def test_a_score_that_is_not_on_its_scale_is_set_aside_by_name():
     _, report = judged(score("helpfulness", 7), scales={"helpfulness": (0, 1)})
     assert [entry["reason"] for entry in report.set_aside] == [
-        "score 'helpfulness' is 7, which is not on its scale 0..1"
+        "score 'helpfulness' is not on its scale 0..1 (7 in the source)"
     ]
 
 

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import SlicesPlan, read_plan
-from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, possible_causes
+from llm_monitoring.incident.inference.causes import REACH, SLOW, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.finer import Finer, find_finer
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations, observe
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NAMED, UNALARMED = 0.8, 0.9
 DOUBT = 0.05  # a second shift that makes the first doubtful is none
+LONG, BETTER = 4, 1.0  # days of a slide; log odds by which it has to fit better than a change at one moment
 SLIDES = (1.5, 4, 10)  # lengths in days of what comes bit by bit
 _KNOWN: WeakKeyDictionary[Log, dict[tuple[Alert, str], Inquiry | None]] = WeakKeyDictionary()
 
@@ -62,6 +63,8 @@ class Inquiry:
         More traffic down a branch that answers worse: a column of the service, or one that nobody sorted.
     found : tuple of Shift
         The shift of the likeliest cause, and a second one where the evidence asks for two; by time.
+    slides : bool
+        The likeliest cause is a change at one moment, and a slide over days fits better: it has no jump of its own.
     """
 
     seen: Observations
@@ -76,6 +79,7 @@ class Inquiry:
     finer: Finer
     branch: Rerouted | None = None
     found: tuple[Shift, ...] = ()
+    slides: bool = False
 
     @property
     def until(self) -> pd.Timestamp | None:
@@ -134,14 +138,14 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, rate)
     belief = asked.weighed()
     first, other = asked.two(belief) if belief.real >= NAMED / 2 else (asked.first(belief), None)
-    shifts = [first]
+    shifts: list[Shift | None] = [first]
     if first is not None and other is not None:
         if other.size > 0 and other.at < first.at:
             first, other = other, first
         both = asked.weighed(beside=other.dose)
         if both.real >= belief.real - DOUBT:
             belief, shifts = both, [asked.first(both), other]
-    shifts = [one for one in shifts if one is not None]
+    found = tuple(one for one in shifts if one is not None)
     mix = decompose(seen, belief.since, question_columns(seen, roles.question, roles.service))
     causes, probability = _name_mix(belief.causes, belief.probability, mix, asked.prior["none"])
     branch = asked.branch
@@ -153,7 +157,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
     return Inquiry(
         seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, belief.since, mix, finer, branch,
-        tuple(shifts),
+        found, asked.slides(belief),
     )  # fmt: skip
 
 
@@ -233,6 +237,18 @@ class _Asked:
         causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
         return _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
 
+    def slides(self, belief: _Belief) -> bool:
+        """Whether a slide of days explains the slice better than the likeliest cause, a recorded change at one moment."""
+        cause = belief.causes[int(np.argmax(belief.probability))]
+        gradual = [k for k, (_, length) in enumerate(self.ramps) if length >= pd.Timedelta(days=LONG)]
+        if not cause.recorded or cause.at is None or cause.traces or cause.until is not None or cause.kind in SLOW:
+            return False
+        if not gradual:
+            return False
+        i = belief.shifts.slices.index(belief.chosen)
+        jump = belief.shifts.log_evidence[i, _nearest(belief.shifts.times, cause.at)]
+        return bool(jump < belief.shifts.log_ramps[i, gradual].max() - BETTER)
+
     def two(self, belief: _Belief) -> tuple[Shift | None, Shift | None]:
         """The first shift and, where the evidence asks for it, another beside it.
 
@@ -261,7 +277,7 @@ class _Asked:
         onset = belief.onset
         if onset["at"] is None:
             return None
-        at = cause.at if cause.recorded else onset["at"]
+        at: pd.Timestamp = cause.at if cause.recorded else onset["at"]  # type: ignore[assignment]
         moment, step, start = seen.frame["timestamp"], _nearest(shifts.times, at), sum(map(len, self.ways[:k]))
         inside, low, high = belief.chosen.mask(seen.frame), min(onset["low"], at), max(onset["high"], at)
         ways = [(shifts.log_evidence[i, step], shifts.size[i, step], (moment >= at).to_numpy().astype(float))]
@@ -275,7 +291,7 @@ class _Asked:
         if cause.kind == "silent" and self.ramps and slides(shifts, i, self.alert.fired_at) > 0:
             j = int(np.argmax(shifts.log_ramps[i]))
             (at, span), size = self.ramps[j], shifts.ramp_size[i, j]
-            dose, length = np.clip((moment - at) / span, 0, 1).to_numpy(), span / pd.Timedelta("1D")
+            dose, length = np.clip(((moment - at) / span).to_numpy(), 0, 1), span / pd.Timedelta("1D")
             weight = np.exp(shifts.log_ramps[i] - logsumexp(shifts.log_ramps[i]))
             begins = pd.DatetimeIndex([begin for begin, _ in self.ramps])
             low, high = (weighted_quantile(begins, weight, q) for q in (0.05, 0.95))
