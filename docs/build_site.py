@@ -21,8 +21,19 @@ ROOT = Path(__file__).parents[1]
 STAGED, TREES, SITE = ROOT / "build" / "site-pages", ROOT / "build" / "site-trees", ROOT / "site"
 PAGES = {
     "Tutorial": ["readme", "tutorial"],
-    "How to": ["notebooks", "review", "report", "alerts", "judging", "probes", "importers", "injection"],
-    "Reference": ["log", "metrics", "cli", "reference/index"],
+    "How to": [
+        "notebooks",
+        "review",
+        "report",
+        "alerts",
+        "watch",
+        "backtest",
+        "judging",
+        "probes",
+        "importers",
+        "injection",
+    ],
+    "Reference": ["log", "engines", "metrics", "cli", "reference/index"],
     "Explanation": ["incident", "charts", "drift", "raters", "architecture"],
     "Gallery": ["gallery/index"],
 }
@@ -43,7 +54,10 @@ STAGES = ("triage", "scope", "isolate", "respond", "learn")
 REPORTS = {
     "incident": ("A fall of quality in one slice, and the prompt that did it", {"alert": "support"}),
     "standing": ("A level that is too high and did not move", {"alert": "summary"}),
-    "quiet": ("Nothing alerted, and what would have been seen", {"until": "2026-05-09T00:00Z"}),
+    "quiet": (
+        "Nothing alerted, and what would have been seen",
+        {"until": "2026-05-17T12:00Z", "plan": {"baseline": {"days": 7}, "quality": {"abandonment_above": 0.6}}},
+    ),
 }
 #: What Sphinx, numpydoc and furo write, and what a screen reader, a keyboard and people need.
 MENDED = {
@@ -153,9 +167,12 @@ def make_gallery() -> None:
         if "alert" in options:
             options["alert"] = alerts.loc[alerts["feature_id"] == options["alert"], "alert_id"].iloc[0]
         done = lm.report(log, out=STAGED / "made", force=True, progress=False, **options)
-        (SITE / "gallery").mkdir(parents=True, exist_ok=True)
-        shutil.copy(done.path, place / f"{name}.html")
-        lines.append(f'- <a href="{name}.html">{words}</a>: {html.escape(done.headline)}')
+        if done.failure:
+            raise SystemExit(f"gallery, {name}: {done.failure}")
+        shutil.copytree(done.folder, place / name)
+        for path in (place / name, *(place / name).rglob("*")):  # a report is private, the site is not
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        lines.append(f'- <a href="{name}/index.html">{words}</a>: {html.escape(done.headline)}')
     lines.append(
         '- <a href="explore.html">The first notebook, executed</a>: what a log holds, alerts, explorer, signals, drift'
     )
@@ -202,8 +219,8 @@ def build() -> list[str]:
         for wrong, right in MENDED.items():
             text = re.sub(wrong, right, text)
         page.write_text(text, "utf-8")
-    for page in (STAGED / "gallery").glob("*.html"):
-        shutil.copy(page, SITE / "gallery" / page.name)
+    if (STAGED / "gallery").exists():
+        shutil.copytree(STAGED / "gallery", SITE / "gallery", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
     (SITE / "llms.txt").write_text(llms_text(), "utf-8")
     return told.getvalue().splitlines()
 

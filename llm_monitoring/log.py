@@ -180,6 +180,7 @@ class Log:
         self._seen: Overview | None = None
         self._loaded = {name: engines.Counted(table.raw.rows) for name, table in self._tables.items()}
         self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
+        self.charted: dict[str, Any] = {}  # the charts behind them
 
     def __repr__(self) -> str:
         return self._overview().text()
@@ -381,12 +382,13 @@ class Log:
         if not measures or measures == self._measures:
             return self
         log = copy.copy(self)
-        log._measures, log._overlaid, log.checked = measures, True, {}
+        log._measures, log._overlaid, log.checked, log.charted = measures, True, {}, {}
         return log
 
     def _cut(self, cut: _Cut) -> Log:
         log = copy.copy(self)
-        log._cuts, log._frames, log._seen, log.checked = (*self._cuts, cut), {}, None, {}
+        log._cuts, log._frames, log._seen = (*self._cuts, cut), {}, None
+        log.checked, log.charted = {}, {}
         return log
 
     def _frame(self, name: str) -> pd.DataFrame:

@@ -59,12 +59,10 @@ class Overview:
         """The overview as plain text."""
         lines = [self.headline]
         if len(self.features):
-            shown = [
-                f"{_short(row.feature_id)} {say.number(row.requests)}" for row in self.features.head(MOST).itertuples()
-            ]
+            shown = [f"{_short(row.feature_id)} {say.number(row.requests)}" for row in _rows(self.features.head(MOST))]
             word = "feature" if len(self.features) == 1 else "features"
             lines.append(f"  {len(self.features)} {word}: {_listed(shown, len(self.features))}")
-        for row in self.tables.itertuples():
+        for row in _rows(self.tables):
             if row.table != "requests" or row.holds:
                 lines.append(f"  {row.table}: {say.number(row.rows)} rows" + (f", {row.holds}" if row.holds else ""))
         return "\n".join(lines).replace(say.NBSP, " ")
@@ -126,6 +124,10 @@ def _features(log: Any) -> pd.DataFrame:
     table["share"] = table["requests"] / max(table["requests"].sum(), 1)
     table["judged_share"] = table["judged"] / table["requests"]
     return table.sort_values(["requests", "feature_id"], ascending=[False, True], ignore_index=True)[COLUMNS]
+
+
+def _rows(table: pd.DataFrame) -> Any:
+    return table.itertuples()
 
 
 def _listed(shown: list[str], total: int) -> str:

@@ -61,8 +61,8 @@ STYLE: Any = {
 
 
 @contextmanager
-def axes(ax=None, size=(8.4, 3.2)):
-    """The axes given, or new ones in the house style; global settings stay as they were.
+def axes(ax=None, size=(8.4, 3.2), filled: bool = False):
+    """The axes given, or new ones in the house style (`filled`: over the whole figure); global settings stay as they were.
 
     Used as ``with axes(ax) as ax:`` by every ``plot`` method, which then returns `ax`.
     """
@@ -71,7 +71,9 @@ def axes(ax=None, size=(8.4, 3.2)):
     plt.draw_if_interactive()  # chooses the backend: chosen within the context, its settings would end with it
     with plt.rc_context(STYLE):
         if ax is None:
-            figure, ax = plt.subplots(figsize=size, layout="constrained")
+            figure, ax = plt.subplots(figsize=size, layout="none" if filled else "constrained")
+            if filled:
+                ax.set_position((0.02, 0.04, 0.96, 0.94))
             figure.set_facecolor("white")
         yield ax
         wrap_words(ax)

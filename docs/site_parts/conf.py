@@ -19,5 +19,4 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 suppress_warnings = ["myst.xref_missing", "myst.header"]

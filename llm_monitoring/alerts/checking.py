@@ -130,7 +130,9 @@ def checked(log: Log, plan: Plan) -> pd.DataFrame:
     """What `check` finds, looked for once for each log and plan."""
     key = plan.model_dump_json()
     if key not in log.checked:
-        log.checked[key] = check(log, plan)
+        opened = open_with(log, plan)
+        opened.validate()
+        log.checked[key], log.charted[key] = with_charts(opened, plan)
     return log.checked[key]
 
 

@@ -257,7 +257,7 @@ def _tried(
     rows = []
     for injection in injections:
         rows.append(shared | {"what": injection.what, "size": float(injection.size), "n": 0, "found_rate": np.nan})
-        if watched is None:
+        if run is None or watched is None:
             continue
         lasts = replay.lasting(injection.days)
         starts = quiet_starts(replay.run_of(key).begin, replay.span.end, lasts, [loud], trials, seed)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAME = "ChartPortfolio"
 MONTH = pd.Timedelta(days=30)
 KEYS = ["feature_id", "metric"]
+SIDES: Any = ("left", "right")
 
 
 @dataclass
@@ -286,12 +287,8 @@ class PortfolioResult(Result):
         """
         order = sorted(self.results, key=lambda key: (self.results[key].alarms.empty, str(key)))[:most]
         height = 1.6 * max(-(-len(order) // (columns or 3)), 1) + 0.3
-        own = ax is None
-        with plotting.axes(ax, size=(8.4, height)) as ax:
+        with plotting.axes(ax, size=(8.4, height), filled=True) as ax:
             ax.axis("off")
-            if own:
-                ax.figure.set_layout_engine("none")
-                ax.set_position((0.02, 0.02, 0.96, 0.96))
             width, tall = plotting.size_of(ax)
             columns = columns or max(int(width / 170), 1)
             order = order[: max(int(tall / 75), 1) * columns]
@@ -373,8 +370,8 @@ def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult, letters: int) ->
         ax.set_xticklabels(
             [f"{one.day} {one:%b}" if timed else f"{one:g}" for one in (at.iloc[0], at.iloc[-1])], fontsize=10
         )
-        for tick, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
-            tick.set_ha(side)
+        for tick, side in zip(ax.get_xticklabels(), SIDES, strict=True):
+            tick.set_horizontalalignment(side)
 
 
 def _in_words(metric: str, frame: pd.DataFrame) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from llm_monitoring import times
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.errors import ConfigError, one_of, quote
@@ -15,6 +13,8 @@ from llm_monitoring.measures import Measure, as_table
 from llm_monitoring.results import iso
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from llm_monitoring.log import Log
 
 WINDOWS = ("auto", "1h", "6h", "1d")
@@ -127,13 +127,11 @@ def _opening(log: Log) -> list[str]:
 
 def charted(frame: pd.DataFrame) -> dict[tuple[str | None, str], bool]:
     """The charts of a table of `lm.control_charts`, (feature, metric) -> whether it alarmed; those that did first."""
-    known = frame.assign(feature_id=frame["feature_id"].astype(object).where(frame["feature_id"].notna(), None))
-    found = {
-        (feature, metric): bool(one["alarm"].any())
-        for (feature, metric), one in known.groupby(["feature_id", "metric"], sort=False, dropna=False)
-    }
-    named = {(None if pd.isna(feature) else feature, metric): loud for (feature, metric), loud in found.items()}
-    return dict(sorted(named.items(), key=lambda item: (not item[1], _rank(item[0][1]), str(item[0][0]), item[0][1])))
+    found: dict[tuple[str | None, str], bool] = {}
+    for feature, metric, alarm in frame[["feature_id", "metric", "alarm"]].itertuples(index=False, name=None):
+        key = (feature if isinstance(feature, str) else None, metric)
+        found[key] = found.get(key, False) or bool(alarm)
+    return dict(sorted(found.items(), key=lambda item: (not item[1], _rank(item[0][1]), str(item[0][0]), item[0][1])))
 
 
 def _rank(metric: str) -> int:

@@ -78,7 +78,7 @@ def explore(
     >>> print(explorer.code())                                                               # doctest: +SKIP
     """
     base = read_plan(plan)
-    given = {
+    given: dict[str, Any] = {
         "window": window or base.quality.window,
         "baseline": baseline,
         "until": until or None,
@@ -170,11 +170,17 @@ class Explorer(widgets.VBox):
         key = tuple(getattr(self._choices, name) for name in REFITS)
         if key not in self._fitted:
             self._view.show("status", words="fitting the charts …")
-            self._fitted[key] = control_charts(self._log, self._choices.plan(self._base), until=self._choices.until)
+            self._fitted[key] = self._charts_of(self._choices)
         self._charts = self._fitted[key]
         table = self._charts.to_frame()
         self._choose_chart(charted(table))
         self._show(table)
+
+    def _charts_of(self, choices: Choices) -> PlanCharts:
+        """The charts of the choices: those that a check of the same log and plan kept, else made now."""
+        plan = choices.plan(self._base)
+        kept = None if choices.until else self._log.charted.get(plan.model_dump_json())
+        return control_charts(self._log, plan, until=choices.until) if kept is None else kept
 
     def _choose_chart(self, there: dict[tuple[str | None, str], bool]) -> None:
         """The chart asked for, or where there is none the nearest thing: of the same feature, of the same metric, the first."""
@@ -266,7 +272,7 @@ class Explorer(widgets.VBox):
         start, end = row["window_start"], row["window_end"]
         self._choices = replace(self._choices, point=start)
         meaning = self._measure(str(self._choices.metric))
-        count, rows = 0, []
+        count, rows = 0, list[dict[str, Any]]()
         if not meaning.total and meaning.of in ("requests", "judgements", "signals", "thumbs"):
             count, rows = answers_in(self._known(), meaning, self._choices.feature, start, end)
         order = "worst first" if meaning.worse else "largest first"

@@ -141,7 +141,8 @@ class Course:
             center=None, lower=None, upper=None, alarm=None,
         )  # fmt: skip
         names = ["window_start", "window_end", "value", "n", "center", "lower", "upper", "alarm"]
-        return rows[names].astype(object).where(rows[names].notna(), None).to_dict("records")
+        told = rows[names].astype(object).where(rows[names].notna(), None)
+        return [{name: row[name] for name in names} for row in told.to_dict("records")]
 
 
 def _digits(value: float) -> int:

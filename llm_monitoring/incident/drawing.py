@@ -239,12 +239,8 @@ def portfolio(frame: pd.DataFrame, ax=None, columns: int = 3):
     frame : DataFrame
         feature_id, metric, unit, window_start, value, center, lower, upper, alarm.
     """
-    own = ax is None
-    with axes(ax, size=(8.4, 1.5 * -(-max(_charts(frame), 1) // columns))) as ax:
+    with axes(ax, size=(8.4, 1.5 * -(-max(_charts(frame), 1) // columns)), filled=True) as ax:
         ax.axis("off")
-        if own:
-            ax.figure.set_layout_engine("none")
-            ax.set_position((0.02, 0.06, 0.96, 0.92))
         wide, tall = size_of(ax)
         columns = min(columns, max(int(wide / 170), 1))
         groups = list(frame.groupby(["feature_id", "metric"], sort=False, dropna=False))

@@ -15,7 +15,7 @@ from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
-from llm_monitoring.incident.kinds import NOTHING, road_of, what_it_was
+from llm_monitoring.incident.kinds import NOTHING, of_improvement, road_of, what_it_was
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -132,9 +132,10 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
         return IsolateResult(**jsonable({"metric": alert.metric, **road.isolate()}))
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
+    better = alert.kind == "better"
+    inquiry = of_improvement(inquiry) if better else inquiry
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
-    better = alert.kind == "better"
     verdict = NOTHING if better else _verdict(ranking, candidates)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
     return IsolateResult(
@@ -167,7 +168,7 @@ def _onset(inquiry: Inquiry) -> dict[str, Any]:
 def _shift(inquiry: Inquiry, one: Shift) -> dict[str, Any]:
     """A shift as people read it: its size in the metric's unit, a cost or a latency from its level before."""
     seen = inquiry.seen
-    size = seen.sign * one.size * seen.step
+    size: float | None = seen.sign * one.size * seen.step
     if seen.scale == "log":
         before = seen.frame[(one.dose == 0) & (seen.frame["timestamp"] < one.at).to_numpy()]
         size = seen.level(before).estimate * (np.exp(seen.sign * one.size) - 1) if len(before) else None

@@ -7,6 +7,7 @@ Each road says of itself what a stage needs, as the fields of that stage's resul
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 NOTHING = "nothing to explain"
 _KNOWN: WeakKeyDictionary[Log, dict[tuple[Alert, str], Road]] = WeakKeyDictionary()
+
+
+def of_improvement(inquiry: Inquiry) -> Inquiry:
+    """The same inquiry, where an improvement began at its onset: no cause of harm says when before ends."""
+    at = inquiry.onset["at"]
+    return inquiry if at is None else replace(inquiry, since=at)
 
 
 def what_it_was(inquiry: Inquiry) -> str:

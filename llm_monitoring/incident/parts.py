@@ -168,7 +168,7 @@ def _of_questions(log: Log, alert: Alert) -> Parts:
     late = (rows["timestamp"] >= start) & (rows["timestamp"] < alert.fired_at)
     early = rows["timestamp"] < start
     n = int(early.sum()), int(late.sum())
-    leaves = []
+    leaves: list[dict[str, Any]] = []
     for column in columns if min(n) else []:
         for value in rows[column].value_counts().head(8).index:
             k = int((early & (rows[column] == value)).sum()), int((late & (rows[column] == value)).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,9 +20,6 @@ BAD, NEAREST = 2, 400
 WHY = {
     "refusal_rate": "refused",
     "truncation_rate": "cut off at the limit of tokens",
-    "abandonment_rate": "the session ends here",
-    "correction_rate": "the user corrected it",
-    "retry_rate": "the user asked again",
     "explicit_positive_rate": "thumb down",
 }
 
@@ -100,7 +98,7 @@ def _nearest(good: pd.DataFrame, question: str) -> dict[str, Any] | None:
     return {**_quote(best), "why": ""}
 
 
-def _quote(row: dict[str, Any]) -> dict[str, Any]:
+def _quote(row: Mapping[Any, Any]) -> dict[str, Any]:
     texts = {name: redact(str(row[name])) for name in ("user_input", "system_output", "why")}
     return {"request_id": row["request_id"], "timestamp": row["timestamp"], **texts}
 

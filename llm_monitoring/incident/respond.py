@@ -16,7 +16,7 @@ from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.slices import Slice
-from llm_monitoring.incident.kinds import road_of, what_it_was
+from llm_monitoring.incident.kinds import of_improvement, road_of, what_it_was
 from llm_monitoring.incident.recovery import recovery, untested, until_fix
 from llm_monitoring.results import Result, jsonable
 
@@ -152,7 +152,7 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
     assert inquiry is not None
     group = Slice.of(scope.slices[0]["where"]) if scope.slices and inquiry.branch is None else inquiry.slice
     if alert.kind == "better":
-        return _better(log, alert, inquiry, group)
+        return _better(log, alert, of_improvement(inquiry), group)
     state = recovery(log, inquiry, group)
     inquiry = replace(inquiry, seen=until_fix(inquiry.seen, state["fix"]))
     action, target, because = _action(alert, inquiry, isolate, group)
@@ -330,12 +330,13 @@ def _acting(measures: list[dict[str, Any]], per_day: float) -> dict[str, Any]:
     latency, cost = found.get("latency_p50_ms"), found.get("avg_cost_per_request_usd")
     ms = None if latency is None else latency["before"] - latency["after"]
     usd = None if cost is None else 1000 * (cost["before"] - cost["after"])
-    costs, saves = [], []
+    costs: list[str] = []
+    saves: list[str] = []
     for row, more, times, unit, named in (
         (latency, ms, 1, "ms", "median latency"),
         (cost, usd, 1000, "usd", "cost per 1,000 requests"),
     ):
-        if row is None:
+        if row is None or more is None:
             continue
         now, then = (say.amount(times * row[side], unit) for side in ("after", "before"))
         if now != then:

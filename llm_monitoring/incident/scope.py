@@ -14,7 +14,7 @@ from llm_monitoring.incident.inference.comparison import compare, corrected_for_
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.roles import Rerouted
 from llm_monitoring.incident.inference.slices import ALL, Band, Slice
-from llm_monitoring.incident.kinds import road_of
+from llm_monitoring.incident.kinds import of_improvement, road_of
 from llm_monitoring.incident.recovery import while_harmed
 from llm_monitoring.results import Result, jsonable
 
@@ -162,8 +162,8 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
         return ScopeResult(**jsonable({**about, **road.scope()}))
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
-    if alert.kind == "change":
-        inquiry = replace(inquiry, seen=while_harmed(log, inquiry))
+    better = alert.kind == "better"
+    inquiry = of_improvement(inquiry) if better else replace(inquiry, seen=while_harmed(log, inquiry))
     leaves = _leaves(inquiry)
     rows = [_row(inquiry, found, len(leaves), among=True) for found in _shown(inquiry)]
     if inquiry.branch is not None and _kind(inquiry) != "none":
@@ -180,7 +180,7 @@ def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:
                 "metric": alert.metric,
                 "unit": alert.unit,
                 "since": inquiry.since,
-                "until": log.requests["timestamp"].max(),
+                "until": log.span("requests")[1],
                 "slices": [*rows, *also],
                 "leaves": leaves,
                 "mix_effect": inquiry.mix.mix_effect,

@@ -172,7 +172,7 @@ class Series:
         return {
             "kind": kind,
             "since": self.since,
-            "until": self.log.requests["timestamp"].max(),
+            "until": self.log.span("requests")[1],
             "slices": shown,
             "leaves": leaves,
             "reasons": reasons or [f"{_capital(self.sentence)}."],

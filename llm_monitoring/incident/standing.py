@@ -68,7 +68,7 @@ class Standing:
     def of(cls, log: Log, alert: Alert, plan: Plan) -> Standing:
         """Read the level off the answers; where no single answer has the metric, take what the alert says."""
         seen = observe(log, alert)
-        end = log.requests["timestamp"].max()
+        end = log.span("requests")[1]
         since = alert.window_start if alert.window_start is not None else alert.fired_at - pd.Timedelta("7D")
         rows = pd.DataFrame() if seen is None else _of_feature(seen.frame, alert)
         late = rows[rows["timestamp"] >= since] if len(rows) else rows
@@ -79,9 +79,9 @@ class Standing:
             level = seen.level(late)
             known = (level.estimate, level.low, level.high)
         n = len(late) or int(alert.n or 0)
-        numbers = [None if one is None or not np.isfinite(one) else float(one) for one in known]
+        value, low, high = (None if one is None or not np.isfinite(one) else float(one) for one in known)
         course = [] if seen is None or not len(rows) else _course(seen, rows)
-        return cls(log, alert, seen, since, end, *numbers, n, limit_of(alert, plan), late, course)  # type: ignore[misc]
+        return cls(log, alert, seen, since, end, value, low, high, n, limit_of(alert, plan), late, course)
 
     @property
     def named(self) -> str:
@@ -94,7 +94,7 @@ class Standing:
         if self.value is None:
             return f"{self.named} stands above its limit; the log no longer holds the answers that it was read from"
         unit = self.alert.unit
-        ends = "" if self.low is None else f" {say.span(self.low, self.high, unit)}"
+        ends = "" if self.low is None else f" (95 % interval {say.span(self.low, self.high, unit)[1:-1]})"
         beside = "" if self.limit is None else f", the limit is {say.amount(self.limit, unit)}"
         return f"{self.named} is {say.amount(self.value, unit)}{ends} of {self.n:,}{beside}"
 
@@ -115,7 +115,7 @@ class Standing:
         return self.low > self.limit if self.alert.direction == "up" else self.high < self.limit
 
     def triage(self) -> dict[str, Any]:
-        reasons = [f"{_capital(self.sentence)}, 95 %." if self.low is not None else f"{_capital(self.sentence)}."]
+        reasons = [f"{_capital(self.sentence)}."]
         if self.alert.message:
             reasons.append(self.alert.message)
         if len(self.course) > 1:
@@ -252,14 +252,14 @@ class Standing:
     def _waiting(self) -> dict[str, Any]:
         days = max((self.until - self.since) / pd.Timedelta("1D"), 1.0)
         unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": None, "usd_per_day": None}
-        if self.value is None or self.alert.unit != "share" or not len(self.rows):
+        known = [one for one in (self.value, self.low, self.high) if one is not None]
+        if len(known) < 3 or self.alert.unit != "share" or not len(self.rows):
             return {**unknown, "text": "nothing more than before: the level stands"}
         per_day = self.n / days
-        share = [one if self.alert.direction == "up" else 1 - one for one in (self.value, self.low, self.high)]  # type: ignore[operator]
-        ends = sorted(per_day * one for one in share[1:])
-        text = f"about {say.number(per_day * share[0])} answers a day, as before ({say.number(ends[0])} to {say.number(ends[1])})"
-        told = {"affected_per_day": per_day * share[0], "low": ends[0], "high": ends[1], "requests_per_day": per_day}
-        return {**unknown, **told, "text": text}
+        bad, *ends = [per_day * (one if self.alert.direction == "up" else 1 - one) for one in known]
+        low, high = sorted(ends)
+        text = f"about {say.number(bad)} answers a day, as before ({say.number(low)} to {say.number(high)})"
+        return {**unknown, "affected_per_day": bad, "low": low, "high": high, "requests_per_day": per_day, "text": text}
 
     def _parts(self) -> tuple[list[dict[str, Any]], tuple[str, ...], dict[str, str]]:
         """Each value of each column beside the other answers of the same time, worst first; the columns, and those left out."""
@@ -270,7 +270,9 @@ class Standing:
         left = {
             name: "one value, or too many: not searched for a standing level"
             for name in names
-            if name not in (*columns, "model") and name not in NOT_SLICED
+            if name not in (*columns, "model")
+            and name not in NOT_SLICED
+            and not (name == "feature_id" and self.alert.feature_id)
         }
         pairs = list(self._pairs(columns))
         looks = max(len(pairs), 1)

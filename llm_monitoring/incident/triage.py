@@ -18,7 +18,7 @@ from llm_monitoring.incident.inference.comparison import compare, corrected_for_
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import Reviewed, weigh_reviews
 from llm_monitoring.incident.inference.separating import separating_step
-from llm_monitoring.incident.kinds import road_of, what_it_was
+from llm_monitoring.incident.kinds import of_improvement, road_of, what_it_was
 from llm_monitoring.incident.recovery import while_harmed
 from llm_monitoring.results import Result, jsonable
 
@@ -160,6 +160,8 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     inquiry = None if alert.kind == "standing" else inquire(log, alert, reviews, plan)
     if inquiry is None or alert.kind == "standing":
         return TriageResult(**jsonable(_by_road(log, alert, plan)))
+    if alert.kind == "better":
+        inquiry = of_improvement(inquiry)
     read = weigh_reviews(log, alert, inquiry.since, reviews)
     hit = 1 - inquiry.chance_of("none", "mix", "judge")
     real = hit * read.deserved_probability
@@ -231,7 +233,7 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
         "kind": alert.kind,
         "fired_at": alert.fired_at,
         "since": since,
-        "until": log.requests["timestamp"].max(),
+        "until": log.span("requests")[1],
         "message": alert.message,
         "designed_false_alarms_per_month": alert.designed_false_alarms_per_month,
     }
@@ -266,7 +268,7 @@ def _reasons(alert: Alert, inquiry: Inquiry, change: dict, read: Reviewed) -> li
     )
     reasons = [moved, chance]
     if alert.kind == "better":
-        return [moved, chance, what_it_was(inquiry)]
+        return [moved, what_it_was(inquiry)]
     if any(cause.kind == "judge" for cause in inquiry.causes):
         judge = say.probability(inquiry.chance_of("judge"))
         reasons.append(f"A judge that changed would have moved every feature alike: probability {judge}.")

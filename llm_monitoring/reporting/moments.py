@@ -35,7 +35,7 @@ def known_before(log: Log, alert: Mapping[str, Any], reviews: pd.DataFrame, plan
     list of dict
         at, what, label, unit, value, low, high, n, verdict, probability_real, cause, probability.
     """
-    last = log.requests["timestamp"].max()
+    last = log.span("requests")[1]
     fired = pd.Timestamp(alert["fired_at"])
     read = reviews["reviewed_at"].max() if len(reviews) else pd.NaT
     moments = [(fired, "alert"), (read, "after the reviews")]

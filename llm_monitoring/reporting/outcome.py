@@ -162,8 +162,6 @@ def whole(value: float | None, unit: str) -> str:
 def started(results: Mapping[str, Any]) -> str:
     """When it began: the onset that isolate found, else the start of the period that triage calls now."""
     onset = (results.get("isolate") or {}).get("onset") or {}
-    if results["triage"].get("kind") == "better":
-        return results["triage"]["since"]
     return onset.get("at") or results["triage"]["since"]
 
 

@@ -96,7 +96,7 @@ def _real(results: Mapping[str, Any]) -> dict[str, Any] | None:
             blocks.append(_level_figure(triage))
         blocks.append(bullets(triage["reasons"]))
         return _section(
-            "real", "The level", "How high does it stand?", triage["summary"].split(": ", 1)[-1] + ".", blocks
+            "real", "The level", "How high does it stand?", f"{capital(triage['summary'].split(': ', 1)[-1])}.", blocks
         )
     if triage["chart"]:
         blocks.append(_chart_figure(triage))
@@ -225,6 +225,8 @@ def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
     isolate = results.get("isolate")
     if not isolate or not isolate["ranking"]:
         return None
+    if story == "better" and not isolate["ranking"][0]["recorded"]:
+        return None
     first = isolate["ranking"][0]
     blocks: list[Block] = []
     if story == "mix":
@@ -242,7 +244,7 @@ def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
         if story != "better" and row["cause"] in isolate["candidates"] and row["evidence"]:
             blocks += [heading(f"Evidence: {cause_name(row, short=True)}"), bullets(row["evidence"])]
     wrong = isolate["what_would_change_this"]
-    if wrong:
+    if wrong and story != "better":
         blocks.append(text(" ".join(wrong), lead="What would make this wrong:"))
     p = f"{say.likely(first['probability'])} ({say.probability(first['probability'])})"
     answer = {

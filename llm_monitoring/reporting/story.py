@@ -22,6 +22,11 @@ from llm_monitoring.reporting.outcome import (
     whole,
 )
 
+QUOTED = {
+    "abandonment_rate": ("The user left after this", "The user went on after this"),
+    "correction_rate": ("The user corrected this", "The user took this"),
+    "retry_rate": ("The user asked again after this", "The user took this"),
+}
 LIKELY = {
     "almost certain": "Almost certainly because of",
     "likely": "Likely because of",
@@ -79,12 +84,13 @@ def _quotes(results: Mapping[str, Any]) -> list[dict[str, str]]:
     found = (results.get("learn") or {}).get("quotes") or {}
     standing = results["triage"].get("kind") == "standing"
     bad, good = found.get("bad") or [], found.get("good")
-    named = [("A bad answer", row) for row in bad]
-    named += [("A good one of the same time" if standing else "A good one, from before", good)] if good and bad else []
+    worse, other = QUOTED.get(results["triage"]["metric"], ("A bad answer", "A good one"))
+    named = [(worse, row) for row in bad]
+    named += [(f"{other}, of the same time" if standing else f"{other}, from before", good)] if good and bad else []
     return [
         {
             "name": f"{name}, {say.moment(row['timestamp'])}",
-            "tone": "good" if name.startswith("A good") else "bad",
+            "tone": "good" if row is good else "bad",
             "question": row["user_input"],
             "answer": row["system_output"],
             "why": row["why"],
@@ -220,11 +226,15 @@ def _facts(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
         if triage.get("limit") is not None:
             facts.append(_fact("Limit", whole(triage["limit"], unit), "set in the plan, or its default"))
     else:
-        if story == "better":
-            facts.append(_fact("Better since", say.moment(start), ""))
-        elif onset.get("low"):
+        if onset.get("low"):
             ends = [say.moment(onset[name]).removesuffix(f"{say.NBSP}UTC") for name in ("low", "high")]
-            facts.append(_fact("Started", say.moment(start), f"with 90 % probability between {' and '.join(ends)}"))
+            facts.append(
+                _fact(
+                    "Better since" if story == "better" else "Started",
+                    say.moment(start),
+                    f"with 90 % probability between {' and '.join(ends)}",
+                )
+            )
         else:
             facts.append(
                 _fact("Started", say.moment(start), "the window that alerted; its start was not narrowed down")

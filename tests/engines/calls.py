@@ -51,6 +51,11 @@ def sizes(log: lm.Log) -> dict:
     return {name: (log.count(name), *log.span(name), log.until(MIDDLE).count(name)) for name in names}
 
 
+def watched(log: lm.Log) -> pd.DataFrame:
+    with tempfile.TemporaryDirectory() as folder:
+        return lm.watch(log, state=f"{folder}/watch.db")
+
+
 CALLS = {
     "window_metrics by hour": lambda log: lm.window_metrics(log, "1h", intervals=True),
     "window_metrics of everything": lambda log: lm.window_metrics(log, None, by=[]),
@@ -69,6 +74,8 @@ CALLS = {
     "sizes": sizes,
     "check": lambda log: lm.check(log),
     "control_charts": lambda log: lm.control_charts(log).to_frame(),
+    "backtest": lambda log: lm.backtest(log).to_frame(),
+    "watch": watched,
     "open_case": case_of,
     "stages": stages,
     "explore": lambda log: lm.explore(log).state,

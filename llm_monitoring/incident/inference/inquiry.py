@@ -134,14 +134,14 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, rate)
     belief = asked.weighed()
     first, other = asked.two(belief) if belief.real >= NAMED / 2 else (asked.first(belief), None)
-    shifts = [first]
+    shifts: list[Shift | None] = [first]
     if first is not None and other is not None:
         if other.size > 0 and other.at < first.at:
             first, other = other, first
         both = asked.weighed(beside=other.dose)
         if both.real >= belief.real - DOUBT:
             belief, shifts = both, [asked.first(both), other]
-    shifts = [one for one in shifts if one is not None]
+    found = tuple(one for one in shifts if one is not None)
     mix = decompose(seen, belief.since, question_columns(seen, roles.question, roles.service))
     causes, probability = _name_mix(belief.causes, belief.probability, mix, asked.prior["none"])
     branch = asked.branch
@@ -153,7 +153,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
     return Inquiry(
         seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, belief.since, mix, finer, branch,
-        tuple(shifts),
+        found,
     )  # fmt: skip
 
 
@@ -261,7 +261,7 @@ class _Asked:
         onset = belief.onset
         if onset["at"] is None:
             return None
-        at = cause.at if cause.recorded else onset["at"]
+        at: pd.Timestamp = cause.at if cause.recorded else onset["at"]  # type: ignore[assignment]
         moment, step, start = seen.frame["timestamp"], _nearest(shifts.times, at), sum(map(len, self.ways[:k]))
         inside, low, high = belief.chosen.mask(seen.frame), min(onset["low"], at), max(onset["high"], at)
         ways = [(shifts.log_evidence[i, step], shifts.size[i, step], (moment >= at).to_numpy().astype(float))]
@@ -275,7 +275,7 @@ class _Asked:
         if cause.kind == "silent" and self.ramps and slides(shifts, i, self.alert.fired_at) > 0:
             j = int(np.argmax(shifts.log_ramps[i]))
             (at, span), size = self.ramps[j], shifts.ramp_size[i, j]
-            dose, length = np.clip((moment - at) / span, 0, 1).to_numpy(), span / pd.Timedelta("1D")
+            dose, length = np.clip(((moment - at) / span).to_numpy(), 0, 1), span / pd.Timedelta("1D")
             weight = np.exp(shifts.log_ramps[i] - logsumexp(shifts.log_ramps[i]))
             begins = pd.DatetimeIndex([begin for begin, _ in self.ramps])
             low, high = (weighted_quantile(begins, weight, q) for q in (0.05, 0.95))

@@ -53,7 +53,7 @@ def another_shift(
     times : DatetimeIndex
         When the second may have begun.
     """
-    times = times[(abs(times - at) >= APART) & _enough(seen, times)]
+    times = times[(np.abs((times - at).to_numpy()) >= APART.to_timedelta64()) & _enough(seen, times)]
     if not len(times):
         return None
     slices = list(dict.fromkeys([chosen, whole(seen), ALL]))

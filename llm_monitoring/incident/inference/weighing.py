@@ -170,6 +170,9 @@ def _log(share: np.ndarray) -> np.ndarray:
 
 
 def _log_mean(columns: np.ndarray) -> np.ndarray:
+    """Log of the mean over the columns; that of none is 0: a log too short for a slide has none."""
+    if not columns.shape[1]:
+        return np.full(len(columns), -np.inf)
     return logsumexp(columns, axis=1) - np.log(columns.shape[1])
 
 
