@@ -253,6 +253,7 @@ def _with_scales(opening: dict[str, Any], plan: Any) -> dict[str, Any]:
 def _alert_lines(alerts, as_json: bool):
     import json
 
+    from llm_monitoring.alerts.unwatched import sentences
     from llm_monitoring.results import jsonable
     from llm_monitoring.wording import moment
 
@@ -264,9 +265,9 @@ def _alert_lines(alerts, as_json: bool):
         yield f"{moment(row['fired_at'], year=True)}  {row['severity']:8}  {row['message']}  [{row['alert_id']}]"
     if not rows:
         yield "no alert"
-        return
+    yield from sentences(alerts.attrs.get("not_watched", []))
     charts = alerts.attrs.get("charts")
-    if charts:
+    if charts and rows:
         budget = alerts.attrs["false_alarms_per_month"]
         yield f"Expected false alarms: {budget:g} a month over {charts} charts and tests together."
 

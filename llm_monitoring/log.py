@@ -177,6 +177,7 @@ class Log:
         self._frames: dict[str, pd.DataFrame] = {}
         self._cuts: tuple[_Cut, ...] = ()
         self._overlaid = False
+        self._names: dict[str, str] = {}  # other names of features
         self._seen: Overview | None = None
         self._loaded = {name: engines.Counted(table.raw.rows) for name, table in self._tables.items()}
         self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
@@ -308,6 +309,14 @@ class Log:
         """The rows of every table from `start` on and before `end`."""
         first, last = (times.moment(each, name, self._options.tz) for name, each in (("start", start), ("end", end)))
         return self._cut(_Cut(first, last, closed=False))
+
+    def with_features(self, names: Mapping[str, Sequence[str]]) -> Log:
+        """The same log with several names of a feature as one: `{"assistant": ["chat", "assistant"]}`."""
+        log = copy.copy(self)
+        log._names = {old: new for new, several in names.items() for old in several if old != new}
+        if log._names != self._names:
+            log._overlaid, log._frames, log.checked = True, {}, {}
+        return log
 
     def with_reviews(self, reviews: pd.DataFrame) -> Log:
         """The same log with these verdicts in place of its own, as every incident stage then reads them."""
@@ -457,6 +466,8 @@ class Log:
 
     def _rows(self, name: str, checked: Iterable[str]) -> ir.Table:
         """A table flagged where a rule about one of the columns to be checked is broken."""
+        import ibis
+
         table = self._read(name)
         if self._on_error == "raise" or name not in self._tables:
             rows = table.checked(checked)
@@ -468,6 +479,9 @@ class Log:
             rows = rows.filter(at.isnull() if last is None else at.isnull() | (at <= last))
         for cut in self._cuts:
             rows = rows.filter(cut.keeps(rows[TABLES[name].time]))
+        if self._names and "feature_id" in rows.columns:
+            named = [(rows["feature_id"] == old, new) for old, new in self._names.items()]
+            rows = rows.mutate(feature_id=ibis.cases(*named, else_=rows["feature_id"]))
         return rows
 
     def _last_seen(self, table: CleanTable) -> pd.Timestamp | None:
@@ -517,7 +531,7 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     Parameters
     ----------
     data : Log, Ibis table or DataFrame
-        Columns that are missing are unknown in every row.
+        Its time must be there; other columns that are missing are unknown in every row.
     name : str
         Table of the schema.
     check : iterable of str
@@ -531,7 +545,8 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     Raises
     ------
     LogError
-        Where a row repeats a key that must be unique (`request_id` of requests, `change_id` of changes).
+        Where it has no times, or a row repeats a key that must be unique (`request_id` of requests, `change_id` of
+        changes).
     """
     import ibis
     import pandas as pd
@@ -542,6 +557,10 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     if not isinstance(data, pd.DataFrame | ibis.Table):
         raise ConfigError(f"{name}: {type(data).__name__}; expected a log, a pandas DataFrame or an Ibis table")
     table = validation.clean(given(name, data), strict=False)
+    time = TABLES[name].time
+    if len(data.columns) and time not in table.present:
+        there = ", ".join(sorted(table.present))
+        raise LogError(Fault(name, table.raw.label, column=time, expected=f"this column must be there; found {there}"))
     if table.repeats():
         table.refuse()
     return replace(table, rows=table.checked(check))

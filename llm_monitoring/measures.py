@@ -96,7 +96,9 @@ class Measure:
 
     @property
     def layer(self) -> str:
-        """The alert layer that charts it: cost where it counts money or tokens, else quality."""
+        """The alert layer that charts it: infrastructure for errors, latency and volume, cost for money or tokens, else quality."""
+        if self.name in ("error_rate", "request_count") or (self.name in BUILT_IN and self.unit == "ms"):
+            return "infrastructure"
         return "cost" if self.unit in ("usd", "tokens") else "quality"
 
     def is_worse(self, direction: str) -> bool:

@@ -31,6 +31,7 @@ COLUMNS = {
     "rule": "str",
     "version": "str",
     "reopens": "str",
+    "silenced": "bool",
     "message": "str",
 }
 
@@ -42,7 +43,8 @@ class Alert:
     The names up to `message` are the columns of the alerts table. `began` is when the change most likely began,
     `began_low` to `began_by` its interval, `ended` the end of the last window outside. `value` with its 95 % interval
     is the mean since the change. `limit` is set where a fixed limit was passed, `words` where a rule has a sentence of
-    its own. `measure` says what the metric means.
+    its own, `split` what is said beside the size,
+    `second` where it is a change on top of one that has alarmed. `measure` says what the metric means.
     """
 
     metric: str
@@ -70,6 +72,9 @@ class Alert:
     ended: Any = None
     limit: Any = None
     words: str | None = None
+    split: str | None = None
+    silenced: bool = False
+    second: bool = False
     measure: Measure = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers, windows
+from llm_monitoring.alerts import operation
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, WIDTHS, all_features, hourly, to_windows
+from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, all_features, hourly, to_windows
+from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.runs import MONTH, Run, joined, make_runs, run_all
 from llm_monitoring.alerts.scopes import FEWEST, Span, span_of
@@ -56,6 +58,10 @@ class PlanCharts(PortfolioResult):
         Chart or test -> false alarms a month that it may give.
     later : list of DataFrame
         The windows as looked at again, a day and a week later, of charts of which something came late.
+    levels : dict
+        (feature_id, metric) -> mean over the whole log.
+    tallies : DataFrame
+        The hourly sums behind the windows.
     """
 
     span: Span | None = None
@@ -65,6 +71,8 @@ class PlanCharts(PortfolioResult):
     runs: list[Run] = field(default_factory=list)
     shares: dict[tuple, float] = field(default_factory=dict)
     later: list[pd.DataFrame] = field(default_factory=list)
+    levels: dict[tuple, float] = field(default_factory=dict)
+    tallies: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -165,14 +173,22 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     """Every chart of a log, fitted and run; each is settled by its own baseline and its day of beginning alone."""
     own = plan.own_measures(log)
     tallies = hourly(log, charted_measures(log, plan), own, plan.baseline.days or scoping.FIRST)
-    measures = {name: measure(name, own) for name in tallies["metric"].unique()}
+    names = [*tallies["metric"].unique(), *operation.watched(plan)]
+    measures = {name: measure(name, own) for name in names}
     tests = tests_of(log, plan, span)
-    if tallies.empty:
+    if not names:
         return replace(_nothing(plan), span=span, shares=scoping.shares(tests, plan))
-    scopes = _scopes(log, plan, tallies, measures)
-    table = windows_of(tallies, scopes, span.end)
+    scopes, table, first = pd.DataFrame(), pd.DataFrame(), set()
+    if len(tallies):
+        scopes = _scopes(log, plan, tallies, measures)
+        table, first = windows_of(tallies, scopes, span.end), scoping.founders(tallies, plan, span.split)
+    later = _later_looks(tallies, scopes, table, span.end) if len(tallies) else []
+    more, wider, there = operation.operation_windows(log, plan, span)
+    scopes = pd.concat([part for part in (scopes, wider) if len(part)])
+    full = [part for part in (table, more) if len(part)]
+    table = pd.concat(full, ignore_index=True) if full else windows_table()
     scopes["begin"] = scoping.begins(table, scopes, plan)
-    first = scoping.founders(tallies, plan, span.split)
+    first = first | there
     begun = {key: (when, key in first) for key, when in scopes["begin"].items() if pd.notna(when) or key in first}
     shares = scoping.shares(begun | tests, plan)
     runs = make_runs(table, scopes, shares, span.end, again=not scoping.fixed(plan))
@@ -191,8 +207,16 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
         measures=measures,
         runs=running,
         shares=shares,
-        later=_later_looks(tallies, scopes, table, span.end),
+        later=later,
+        levels=_levels(tallies, table),
+        tallies=tallies,
     )
+
+
+def _levels(tallies: pd.DataFrame, table: pd.DataFrame) -> dict[tuple, float]:
+    sums = tallies.groupby(KEYS)[["plain", "weight"]].sum()
+    found = dict((sums["plain"] / sums["weight"].where(sums["weight"] > 0)).items())
+    return {**dict(table.groupby(KEYS)["plain"].mean().items()), **found}  # type: ignore[dict-item]
 
 
 def _scopes(log: Log, plan: Plan, tallies: pd.DataFrame, measures: dict[str, Measure]) -> pd.DataFrame:
@@ -249,11 +273,33 @@ def windows_of(
         for w in WIDTHS
         if (width == w).any()
     ]
-    columns = [*KEYS, "kind", *ENDS, "window", "window_start", "window_end", "value", "n", "sd", "known_at", "plain",
-               "late"]  # fmt: skip
     full = [part for part in parts if len(part)]
-    table = pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
-    return table.sort_values([*KEYS, "window_start"], ignore_index=True)
+    if not full:
+        return windows_table()
+    return pd.concat(full, ignore_index=True)[WINDOWS].sort_values([*KEYS, "window_start"], ignore_index=True)
+
+
+WINDOWS = [
+    *KEYS,
+    "kind",
+    *ENDS,
+    "window",
+    "window_start",
+    "window_end",
+    "value",
+    "n",
+    "sd",
+    "known_at",
+    "plain",
+    "late",
+]
+
+
+def windows_table() -> pd.DataFrame:
+    """The table of windows without a row."""
+    times = dict.fromkeys(["window_start", "window_end", "known_at"], TIME)
+    numbers = dict.fromkeys([*ENDS, "value", "n", "sd", "plain"], "float64")
+    return pd.DataFrame(columns=WINDOWS).astype(times | numbers | {"late": "timedelta64[us]"})
 
 
 def _later_looks(tallies: pd.DataFrame, scopes: pd.DataFrame, table: pd.DataFrame, end: pd.Timestamp):
@@ -271,7 +317,8 @@ def _later_looks(tallies: pd.DataFrame, scopes: pd.DataFrame, table: pd.DataFram
 def _too_few(line: pd.Series, span: Span) -> str:
     days = (span.end - line["start"]) / DAY
     if pd.notna(line["begin"]) or days < scoping.FIRST:
-        return f"{max(days, 0):.0f} days of history"
+        whole = int(max(days, 0))
+        return f"{whole} day{'' if whole == 1 else 's'} of history"
     return f"fewer than {FEWEST} windows with a value in the baseline"
 
 
@@ -283,15 +330,20 @@ def charted_measures(log: Log, plan: Plan) -> list[Measure]:
     """What the plan charts of a log, layer by layer; dimensions by their names."""
     own = plan.own_measures(log)
     quality: list[str] = [name for name in plan.quality.metrics if name != "dimensions"] if plan.quality.enabled else []
-    cost: list[str] = list(plan.cost.metrics) if plan.cost.enabled else []
+    cost: list[str] = [name for name in plan.cost.metrics if name != "total_cost_usd"] if plan.cost.enabled else []
     if plan.quality.enabled and "dimensions" in plan.quality.metrics and log.has("judgements"):
         quality += [f"mean_{name}" for name in answers.dimension_names(log.table("judgements"))]
     mine = [each for each in own if _layer(each, plan).enabled]
     return [*(measure(name) for name in dict.fromkeys([*cost, *quality])), *mine]
 
 
-def chart_events(found: PlanCharts) -> list[Alert]:
+def chart_events(found: PlanCharts, log: Log, plan: Plan) -> list[Alert]:
     """What alarmed, each event as it was known when it fired: nothing in it uses a later window."""
+    own = plan.own_measures(log)
+    return [_as_paid(event, found, log, own) for event in _alarms(found)]
+
+
+def _alarms(found: PlanCharts) -> list[Alert]:
     events: list[Alert] = []
     for run in found.runs:
         events += _events(found, run, run.windows)
@@ -310,9 +362,39 @@ def _events(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
         stream = looked.stream(since, before)
         if stream.empty:
             continue
-        alarms = (run.results[number] if first else chart.monitor(stream, at_once=True)).alarms
-        events += [_event(found, looked, chart, stream, alarm) for alarm in alarms.itertuples()]
+        result = run.results[number] if first else chart.monitor(stream, at_once=True)
+        for alarm in result.alarms.itertuples():
+            event = _event(found, looked, chart, stream, alarm)
+            events += [event, *_on_top(found, looked, event, result)]
     return events
+
+
+def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> list[Alert]:
+    """A second change the same way, on top of one that has alarmed and is not over: against the level since that change.
+
+    The level is that of the first seven windows since the change, with its error in the limits.
+    """
+    rows = run.windows
+    since = rows[(rows["window_start"] >= first.began) & rows["value"].notna()]
+    if len(since) <= FEWEST:
+        return []
+    level, after = since.iloc[:FEWEST], since["window_start"].iloc[FEWEST]
+    told = result.windows[result.windows["window_start"] >= first.window_start]
+    outside = told["alarm"].rolling(4, min_periods=1).max().to_numpy() > 0  # over after three quiet windows
+    over = told["window_start"].to_numpy()[~outside]
+    last = pd.Timestamp(over[0]) if len(over) else None
+    stream = run.stream(after, last)
+    if stream.empty or (last is not None and last <= after):
+        return []
+    chart = run.chart()
+    chart.season = 1
+    try:
+        chart.fit(level[["window_start", "window_end", "value", "n", "sd"]])
+    except ConfigError:
+        return []
+    alarms = chart.monitor(stream, at_once=True).alarms
+    same = alarms[alarms["direction"] == first.direction]
+    return [replace(_event(found, run, chart, stream, alarm), second=True) for alarm in list(same.itertuples())[:1]]
 
 
 def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFrame, alarm: Any) -> Alert:
@@ -320,8 +402,9 @@ def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFram
     first, center = then.alarms.iloc[-1], then.to_frame()["center"].iloc[-1]
     rows = run.windows[run.windows["window_start"] <= alarm.first_window]
     since = rows[(rows["window_start"] >= first["change_start"]) & rows["value"].notna()]
-    value, low, high = _mean(since, run.kind)
     each = found.measures[run.key[1]]
+    whole = each.total or each.quantile is not None
+    value, low, high = _of_windows(run, since) if whole else _mean(since, run.kind)
     return Alert(
         layer=each.layer,
         metric=run.key[1],
@@ -339,9 +422,33 @@ def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFram
         low=low,
         high=high,
         direction=alarm.direction,
-        n=round(since["n"].sum()),
+        n=len(since) if each.total else round(since["n"].sum()),
         designed_false_alarms_per_month=MONTH / windows.width(run.width) / run.arl0,
     )
+
+
+def _as_paid(event: Alert, found: PlanCharts, log: Log, own: tuple[Measure, ...]) -> Alert:
+    """Of what is charted by its typical size: what is paid since the change, and who makes it."""
+    each = event.measure
+    if each.kind != "positive" or each.total or each.quantile is not None or each.of != "requests":
+        return event
+    run = next(run for run in found.runs if run.key == (event.feature_id, event.metric))
+    start = run.windows["window_start"].iloc[0]
+    end = event.window_start + windows.width(run.width)  # type: ignore[operator]
+    value, low, high, usual, n, split = paid(
+        log, each, str(event.feature_id), own, (start, run.fit_end), (event.began, end)
+    )
+    if not (value > usual if event.direction == "up" else value < usual):
+        return replace(event, split="of the typical request")
+    return replace(event, value=value, low=low, high=high, expected=usual, n=n, split=split)
+
+
+def _of_windows(run: Run, since: pd.DataFrame) -> tuple[float, float, float]:
+    """Mean of whole windows (totals, quantiles), and its interval from how much windows of the baseline differ."""
+    before = run.windows[(run.windows["window_start"] < run.fit_end) & run.windows["value"].notna()]
+    spread = float(np.log(before["value"]).std(ddof=1))
+    value, reach = float(since["value"].mean()), np.exp(1.96 * spread / np.sqrt(len(since)))
+    return value, value / reach, value * reach
 
 
 def _mean(rows: pd.DataFrame, kind: str) -> tuple[float, float, float]:

@@ -16,7 +16,8 @@ from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.scopes import Span
-from llm_monitoring.alerts.weekly import abandonment_events, drift_events, probe_events
+from llm_monitoring.alerts.unwatched import limit_events, not_watched
+from llm_monitoring.alerts.weekly import abandonment_events, distance_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import measure
@@ -72,14 +73,19 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     found = control_charts(log, plan)
     span = found.span
     if span is None:
-        return alerts_table([], plan), found
-    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found)]
+        empty = alerts_table([], plan)
+        empty.attrs["not_watched"] = []
+        return empty, found
+    events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found, log, plan)]
     if plan.quality.enabled:
         events += _leaving(log, plan, span)
+        events += limit_events(found.tallies, plan, span) if len(found.tallies) else []
         events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
         events += probe_events(log, span, found.shares) if plan.quality.probes else []
+        events += distance_events(log, span, found.shares) if plan.quality.probes else []
     table = alerts_table(events, plan, span.end)
     table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}
+    table.attrs["not_watched"] = not_watched(found)
     return table, found
 
 

@@ -14,6 +14,7 @@ from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.results import iso
 from llm_monitoring.wording import NBSP, amount, moment, number, span
 
+AGAIN = pd.Timedelta("14D")
 SEVERITIES = ("critical", "warning", "info")
 TEXT = pd.Series([""]).dtype  # a text column that keeps null, whatever the version of pandas calls it
 
@@ -32,13 +33,24 @@ def severity(event: Alert, plan: Plan) -> str:
     if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit):
         return "info"
     change = abs(event.value - event.expected)
+    if event.limit is None and change < _smallest(event, plan):
+        return "info"
     if event.limit is not None:
         doubled = event.low >= 2 * event.limit if event.direction == "up" else event.high <= event.limit / 2
         return "critical" if doubled and event.layer == "infrastructure" else "warning"
+    if event.layer == "infrastructure":
+        return "critical" if not 0.5 < event.value / event.expected < 2 else "warning"
     if event.layer == "cost":
         return "critical" if event.value >= plan.cost.critical_factor * event.expected else "warning"
     limit = plan.quality.critical_fall if event.unit == "score" else plan.quality.critical_rise
     return "critical" if change >= limit else "warning"
+
+
+def _smallest(event: Alert, plan: Plan) -> float:
+    """The size below which a change is info."""
+    if event.layer == "cost":
+        return plan.cost.smallest_change * event.expected
+    return plan.quality.smallest_change if event.layer == "quality" else 0.0
 
 
 def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None = None) -> pd.DataFrame:
@@ -58,7 +70,8 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
         where it is still open at `end`.
     """
     groups = same_cause(events, plan.quality.same_cause_days, end)
-    told = _distinct_ids([_row(group, plan) for group in groups])
+    told = _reopened(_distinct_ids([_row(group, plan) for group in groups]), groups)
+    told = [replace(row, silenced=any(each.covers(row) for each in plan.silence)) for row in told]
     rows = [{name: getattr(row, name) for name in COLUMNS} for row in told]
     ended = [_ended(group, end) for group in groups]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -108,14 +121,16 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
 
 
 def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
-    if event.feature_id != other.feature_id or _family(event) != _family(other):
+    if event.feature_id != other.feature_id or _family(event) != _family(other) or event.second != other.second:
         return False
     again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= other.ended + near
     return again or (event.began_low <= other.began_by + near and other.began_low <= event.began_by + near)
 
 
 def _family(event: Alert) -> str:
-    if event.limit is not None or event.metric in ("query_drift", "probe_pass_rate"):
+    if event.layer == "infrastructure":
+        return event.layer
+    if event.limit is not None or event.metric in ("query_drift", "probe_pass_rate", "probe_distance"):
         return f"{event.layer} {event.metric if event.layer == 'quality' else ''}"
     return "charts"
 
@@ -140,7 +155,7 @@ def _row(group: list[Alert], plan: Plan) -> Alert:
     del others[first.metric, first.direction]
     return replace(
         first,
-        alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}",
+        alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}{'-2' if first.second else ''}",
         severity=worst if harmful else "info",
         message=_message(first, [others[key] for key in sorted(others)]),
     )
@@ -160,7 +175,8 @@ def _words(event: Alert) -> str:
     since = moment(event.began)
     return (
         f"{name}: {what} {verb} {level} since {since}, usual is {amount(event.expected, event.unit)} "
-        f"({number(event.n)}{NBSP}{event.measure.counted})"
+        f"({number(event.n)}{NBSP}{'days' if event.measure.total else event.measure.counted})"
+        f"{f'; {event.split}' if event.split else ''}"
     )
 
 
@@ -178,6 +194,26 @@ def _safe(text: str | None) -> str:
     if plain == text and text != "all":
         return plain
     return f"{plain}.{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
+
+
+def _reopened(rows: list[Alert], groups: list[list[Alert]]) -> list[Alert]:
+    """Rows in order: one that comes back within 14 days re-opens the earlier, a second change names the first."""
+    out: list[Alert] = []
+    for place, row in enumerate(rows):
+        earlier = [
+            (out[i], other)
+            for i in range(place)
+            for other in groups[i]
+            if (other.feature_id, other.metric, other.direction) == (row.feature_id, row.metric, row.direction)
+            and _family(other) == _family(row)
+        ]
+        if row.second and earlier:
+            first = earlier[-1][0].alert_id
+            row = replace(row, message=f"{str(row.message).removesuffix('.')}; on top of {first}.")
+        elif earlier and row.harmful and row.fired_at - earlier[-1][1].ended <= AGAIN:
+            row = replace(row, reopens=earlier[-1][0].alert_id)
+        out.append(row)
+    return out
 
 
 def _distinct_ids(rows: list[Alert]) -> list[Alert]:

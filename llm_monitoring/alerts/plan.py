@@ -34,7 +34,8 @@ Judged = Literal[
     "correction_rate",
     "explicit_positive_rate",
 ]
-Spent = Literal["avg_cost_per_request_usd", "avg_input_tokens", "avg_output_tokens"]
+Spent = Literal["avg_cost_per_request_usd", "avg_input_tokens", "avg_output_tokens", "total_cost_usd"]
+Operated = Literal["request_count", "latency_p50_ms", "latency_p95_ms"]
 Auto = Literal["auto", "1h", "6h", "1d"]
 Layer = Literal["infrastructure", "cost", "quality"]
 Severity = Literal["critical", "warning", "info"]
@@ -78,6 +79,9 @@ class InfrastructurePlan(_Section):
     latency_p99_ms: float | None = Field(default=None, gt=0, description="limit of p99 in ms, in place of the multiple")
     volume_low: float = Field(default=0.2, ge=0, lt=1, description="fewer requests than this share of the usual ones")
     volume_high: float = Field(default=5.0, gt=1, description="more requests than this multiple of the usual ones")
+    metrics: list[Operated] = Field(
+        default=list(get_args(Operated)), description="what is charted beside the limits, under the budget of [quality]"
+    )
 
     @field_validator("window")
     @classmethod
@@ -93,6 +97,7 @@ class CostPlan(_Section):
     window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough requests")
     requests_per_window: int = Field(default=20, ge=1, description="requests that auto calls enough, on most occasions")
     metrics: list[Spent] = Field(default=list(get_args(Spent)), description="what is charted")
+    smallest_change: float = Field(default=0.0, ge=0, description="a change by a smaller share is info (0.05 = 5 %)")
     critical_factor: float = Field(default=2.0, gt=1, description="a rise to this multiple is critical")
 
 
@@ -103,7 +108,7 @@ class QualityPlan(_Section):
     false_alarms_per_month: float = Field(
         default=1.0, gt=0, description="over all charts and tests of the plan together"
     )
-    reserve: float = Field(default=0.2, ge=0, lt=1, description="share of it that is kept for charts which begin later")
+    reserve: float = Field(default=0.05, ge=0, lt=1, description="share of it that is kept for charts which begin later")
     window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
     settle: str | float = Field(
         default=0.95, description="wait after a window for its judgements: a share of the baseline's, or a time (2h)"
@@ -115,6 +120,18 @@ class QualityPlan(_Section):
         default=100, ge=1, description="the same for shares of requests, which are mostly small"
     )
     metrics: list[Judged] = Field(default=list(get_args(Judged)), description="what is charted")
+    smallest_change: float = Field(
+        default=0.0, ge=0, description="a change by less is info (points of a score, or of a share: 0.01 = 1 point)"
+    )
+    flagged_rate_limit: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="alert where a week's share of flagged answers is above it, baseline or not",
+    )
+    mean_quality_limit: float | None = Field(
+        default=None, description="alert where a week's mean quality is below it, baseline or not"
+    )
     critical_fall: float = Field(default=0.3, gt=0, description="a fall of a mean score by this much is critical")
     critical_rise: float = Field(
         default=0.1, gt=0, lt=1, description="a rise of a share by this much is critical (0.1 = 10 points)"
@@ -209,6 +226,29 @@ class SinkPlan(_Section):
         return list(known[: known.index(severity) + 1]) if severity in known else [severity]
 
 
+class SilencePlan(_Section):
+    """Alerts that are known: they stay in the table, marked, and are not delivered."""
+
+    feature: str | None = Field(default=None, description="which feature; left out: all")
+    metric: str | None = Field(default=None, description="which metric; left out: all")
+    start: datetime | None = Field(default=None, alias="from", description="from when on; left out: always")
+    end: datetime | None = Field(default=None, alias="to", description="until when; left out: for good")
+    reason: str = Field(default="", description="why, for whoever reads the plan later")
+
+    @field_validator("start", "end")
+    @classmethod
+    def _zoned(cls, when: datetime | None) -> datetime | None:
+        if when is not None and when.tzinfo is None:
+            raise ValueError("expected a time with a zone, such as 2026-05-11T00:00:00Z")
+        return when
+
+    def covers(self, alert: Any) -> bool:
+        """Whether an alert is meant."""
+        named = self.feature in (None, alert.feature_id) and self.metric in (None, alert.metric)
+        after = self.start is None or alert.fired_at >= self.start
+        return named and after and (self.end is None or alert.fired_at < self.end)
+
+
 class Plan(_Section):
     """A monitoring plan; every key has a default.
 
@@ -224,6 +264,10 @@ class Plan(_Section):
     incident: IncidentPlan = IncidentPlan()
     watch: WatchPlan = WatchPlan()
     sinks: list[SinkPlan] = Field(default=[], description="Where watch tells alerts, one table for each place.")
+    silence: list[SilencePlan] = Field(
+        default=[], description="Alerts that are known: they stay in the table, marked, and are not delivered."
+    )
+    features: dict[str, list[str]] = Field(default={}, description="Several names of one feature, as after a renaming.")
     measures: dict[str, Any] = Field(default={}, description="Measures of your own, charted beside the others.")
     scales: dict[str, Any] = Field(default={}, description="The scale of a judge that does not score from 1 to 5.")
 
@@ -232,7 +276,22 @@ class Plan(_Section):
         return together(log.measures, declared(self.measures, "plan"))
 
 
+def _key(name: str, field) -> str:
+    return field.alias or name
+
+
 EXAMPLES = {
+    "silence": [
+        "# [[silence]]",
+        *(
+            f"# {_key(key, field)} = {shown}  # {field.description}"
+            for (key, field), shown in zip(
+                SilencePlan.model_fields.items(),
+                ('"search"', '"latency_p95_ms"', "2026-05-11T00:00:00Z", "2026-05-18T00:00:00Z", '"planned move"'),
+            )
+        ),
+    ],
+    "features": ["# [features]", '# assistant = ["chat", "assistant"]  # the names that are one feature'],
     "measures": [
         "# [measures.ttft]",
         '# column = "ttft_ms"  # a column of requests with numbers; or sql = "output_tokens / latency_ms"',
@@ -303,8 +362,10 @@ def open_with(log: Log | Any, plan: Plan) -> Log:
     from llm_monitoring.log import Log, open_log
 
     if isinstance(log, Log):
-        return open_log(log, measures=plan.own_measures(log) or None, scales=plan.scales or None)
-    return open_log(log, measures=declared(plan.measures, "plan") or None, scales=plan.scales or None)
+        opened = open_log(log, measures=plan.own_measures(log) or None, scales=plan.scales or None)
+    else:
+        opened = open_log(log, measures=declared(plan.measures, "plan") or None, scales=plan.scales or None)
+    return opened.with_features(plan.features) if plan.features else opened
 
 
 def default_plan_text() -> str:
@@ -353,10 +414,6 @@ def _listed(name: str, value: list[Any]) -> list[str]:
         )
         lines += [f"[[{name}]]", *(f"{key} = {_toml(each)}" for key, each in shown.items())]
     return lines
-
-
-def _key(name: str, field) -> str:
-    return field.alias or name
 
 
 def _toml(value: Any) -> str:

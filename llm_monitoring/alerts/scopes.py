@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FEWEST = 7  # windows with a value that a baseline holds at least
 FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, may still begin, and is fitted once more
 FIRST_JUDGES = 14
+BESIDE_LIMITS = ("request_count", "latency_p50_ms", "latency_p95_ms")
 
 
 @dataclass(frozen=True)
@@ -190,11 +191,10 @@ def shares(begin: dict[tuple, tuple[pd.Timestamp, bool]], plan: Plan) -> dict[tu
 
     >>> day = pd.Timestamp("2026-05-25", tz="UTC")
     >>> shares({("a",): (day, True), ("b",): (day + DAY, False), ("c",): (day + 2 * DAY, False)}, Plan())
-    {('a',): 0.8, ('b',): 0.1, ('c',): 0.05}
+    {('a',): 0.95, ('b',): 0.025, ('c',): 0.0125}
     """
     budget, kept = plan.quality.false_alarms_per_month, plan.quality.reserve
-    first = [key for key, (_, founder) in begin.items() if founder]
-    out = {key: budget * (1 - kept) / len(first) for key in first}
+    out = _parted([key for key, (_, founder) in begin.items() if founder], budget * (1 - kept))
     left = budget * kept
     later: dict[pd.Timestamp, list] = {}
     for key, (moment, founder) in begin.items():
@@ -202,8 +202,14 @@ def shares(begin: dict[tuple, tuple[pd.Timestamp, bool]], plan: Plan) -> dict[tu
             later.setdefault(moment, []).append(key)
     for moment in sorted(later):
         left = left / 2
-        out |= {key: left / len(later[moment]) for key in later[moment]}
+        out |= _parted(later[moment], left)
     return out
+
+
+def _parted(keys: list[tuple], budget: float) -> dict[tuple, float]:
+    """A budget over charts; those that stand beside a fixed limit need half as much as the others."""
+    weight = {key: 0.5 if key[-1] in BESIDE_LIMITS else 1.0 for key in keys}
+    return {key: budget * one / sum(weight.values()) for key, one in weight.items()}
 
 
 def founders(tallies: pd.DataFrame, plan: Plan, at: pd.Timestamp) -> set[tuple]:

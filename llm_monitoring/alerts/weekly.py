@@ -39,6 +39,9 @@ def tests_of(log: Log, plan: Plan, span_: Span) -> dict[tuple, tuple[pd.Timestam
         first = log.probe_results.groupby("model_id")["run_at"].min()
         for model, at in first.items():
             found[model, "probe_pass_rate"] = (at.floor("D"), at < span_.split)
+        border = log.probe_results[log.probe_results["kind"] == "border"]
+        for model, at in border.groupby("model_id")["run_at"].min().items():
+            found[model, "probe_distance"] = (at.floor("D"), at < span_.split)
     return found
 
 
@@ -219,6 +222,37 @@ def probe_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Aler
             elif event is None:
                 event = _probe_event(str(model), run, share)
                 events.append(event)
+    return events
+
+
+def distance_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Alert]:
+    """Models whose border probes give other tokens than in their first two weeks, day by day; told when a day is over."""
+    from llm_monitoring.probes.daily import probe_distances
+
+    events: list[Alert] = []
+    if not log.has("probe_results"):
+        return events
+    results = log.probe_results
+    for model, own in results[results["kind"] == "border"].groupby("model_id", sort=True):
+        share = shares[model, "probe_distance"]
+        alpha = float(np.clip(share * (pd.Timedelta("1D") / MONTH), 1e-6, 0.05))
+        open_ = False
+        for day in probe_distances(own, alpha=alpha, until=span_.end).sort_values("window_end").itertuples():
+            if day.alarm and not open_:
+                words = (
+                    f"{one_line(str(model))}: the answers to the border probes are {amount(day.value, 'share')} from what "
+                    f"they were, {amount(day.limit, 'share')} is the limit ({number(day.n)}{NBSP}answers to "
+                    f"{moment(day.window_end)})"
+                )
+                events.append(
+                    Alert(
+                        "probe_distance", day.window_end, "up", None, day.window_start, layer="quality", value=day.value,
+                        expected=day.expected, low=day.low, high=day.high, n=int(day.n), rule="test", words=words,
+                        began=day.window_start, began_low=day.window_start, began_by=day.window_end,
+                        ended=day.window_end, designed_false_alarms_per_month=share,
+                    )
+                )  # fmt: skip
+            open_ = bool(day.alarm)
     return events
 
 

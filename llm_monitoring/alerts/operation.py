@@ -1,0 +1,122 @@
+"""Charts beside the fixed limits: how much is asked and spent a day, and how long answers take, per feature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from llm_monitoring import answers, engines, windows
+from llm_monitoring.alerts import scopes as scoping
+from llm_monitoring.alerts.measurements import DAY, KEYS, WIDTHS
+from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.scopes import Span
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95}
+NOBODY = 0.5  # an empty day on the scale of factors
+
+
+def watched(plan: Plan) -> list[str]:
+    """What of this the plan charts."""
+    names: list[str] = list(plan.infrastructure.metrics) if plan.infrastructure.enabled else []
+    return [*names, *(["total_cost_usd"] if plan.cost.enabled and "total_cost_usd" in plan.cost.metrics else [])]
+
+
+def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, pd.DataFrame, set[tuple]]:
+    """The windows of these charts, their scopes by (feature_id, metric), and those that were there from the beginning.
+
+    Volume and spend are charted by the day: shorter windows would need the rhythm of a whole week. A day without a
+    request counts. Latency is charted in the shortest window that holds enough requests on most occasions.
+    """
+    names = watched(plan)
+    if not names:
+        return pd.DataFrame(), pd.DataFrame(), set()
+    hours = _hours(log)
+    first = hours.groupby("feature_id")["hour"].min()
+    base = scoping.baselines(first, plan)
+    early = hours[(hours["n"] > 0) & (hours["hour"] < span.split)]
+    days = early.groupby("feature_id")["hour"].agg(lambda at: at.dt.floor("D").nunique())
+    needed = min(scoping.FEWEST, -(-plan.baseline.days // 2)) if plan.baseline.days else scoping.FEWEST
+    there = set(days[days >= needed].index)
+    parts, scopes = [], []
+    for name in names:
+        if name in QUANTILES:
+            width = _widths(hours, base, name, plan)
+            table = _quantiles(log, name, width, base, span)
+        else:
+            width = pd.Series("1d", index=base.index)
+            table = _totals(hours, name, base, span)
+        parts.append(table)
+        scopes.append(base.assign(metric=name, window=width, settle=pd.Timedelta(0), enough=1.0).reset_index())
+    every = pd.concat(scopes, ignore_index=True).set_index(KEYS)
+    every["settle"] = every["settle"].astype("timedelta64[us]")
+    full = [part for part in parts if len(part)]
+    table = pd.concat(full, ignore_index=True) if full else pd.DataFrame()
+    return table, every, {(feature, name) for feature in there for name in names}
+
+
+def _hours(log: Log) -> pd.DataFrame:
+    """Requests, those of known latency, and USD per feature and hour."""
+    rows, keys = windows.keyed(answers.view_of(log, "requests"), "timestamp", "1h", ["feature_id"])
+    usd = (rows["cost_usd"].cast("float64") * 1e9).round().cast("int64").sum().cast("float64") / 1e9
+    sums = {"n": rows.count(), "timed": rows["latency_ms"].count(), "usd": usd}
+    found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas()
+    table = windows.labelled(found, "1h", ["feature_id"]).rename(columns={"window_start": "hour"})
+    return table.astype({"n": float, "timed": float, "usd": float})
+
+
+def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> pd.Series:
+    tallies = hours.assign(metric=name, known=hours["hour"], n=hours["timed"])
+    keyed = base.assign(metric=name, enough=float(plan.quality.requests_per_window)).reset_index().set_index(KEYS)
+    return scoping.widths(tallies, keyed).droplevel("metric")
+
+
+def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
+    parts = []
+    last = span.asked.floor("D") - DAY
+    daily = hours.assign(day=hours["hour"].dt.floor("D")).groupby(["feature_id", "day"])[["n", "usd"]].sum()
+    for feature, start in base["start"].items():
+        if last < start:
+            continue
+        own = daily.loc[feature].reindex(pd.date_range(start, last, freq="D"), fill_value=0.0)
+        value = own["n"].clip(lower=NOBODY) if name == "request_count" else own["usd"].where(own["usd"] > 0)
+        parts.append(_table(feature, name, "1d", own.index, value.to_numpy(), np.nan, value.to_numpy()))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span) -> pd.DataFrame:
+    parts = []
+    for window in WIDTHS:
+        features = width.index[width == window].tolist()
+        if not features:
+            continue
+        rows = answers.view_of(log, "requests").select("feature_id", "timestamp", "latency_ms")
+        rows = rows.filter(rows["feature_id"].isin(features), rows["latency_ms"].notnull())
+        rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
+        asked = {"value": rows["latency_ms"].quantile(QUANTILES[name]), "n": rows.count()}
+        found = engines.run(rows.group_by(keys).aggregate(**asked)).to_pandas()
+        found = windows.labelled(found, window, ["feature_id"])
+        for feature, own in found.groupby("feature_id", sort=True):
+            start = base.at[feature, "start"]
+            own = own[(own["window_start"] >= start) & (own["window_end"] <= span.asked) & (own["value"] > 0)]
+            if own.empty:
+                continue
+            step = windows.width(window)
+            grid = pd.date_range(own["window_start"].min(), own["window_start"].max(), freq=step)
+            own = own.set_index("window_start")[["value", "n"]].astype(float).reindex(grid)
+            n = own["n"].fillna(0.0).to_numpy()
+            parts.append(_table(feature, name, window, grid, own["value"].to_numpy(), n, own["value"].to_numpy()))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _table(feature: Any, name: str, window: str, start: pd.DatetimeIndex, value, n, plain) -> pd.DataFrame:
+    end = start + windows.width(window)
+    return pd.DataFrame({
+        "feature_id": feature, "metric": name, "kind": "positive", "low": np.nan, "high": np.nan, "window": window,
+        "window_start": start.as_unit("us"), "window_end": end.as_unit("us"), "value": value, "n": n, "sd": np.nan,
+        "known_at": end.as_unit("us"), "plain": plain, "late": pd.NaT,
+    })  # fmt: skip

@@ -1,0 +1,66 @@
+"""What is paid since a change: the plain mean with a bootstrap interval, and how few requests carry it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_monitoring import answers, engines
+from llm_monitoring.measures import Measure
+from llm_monitoring.wording import amount
+
+if TYPE_CHECKING:
+    from llm_monitoring.log import Log
+
+DRAWS, MOST = 2_000, 20_000
+FAR, FEW, MUCH = 3.0, 0.1, 0.3  # how far above the usual a request is told apart, and when they are few and cost much
+
+
+def paid(
+    log: Log, each: Measure, feature: str, own: tuple[Measure, ...], before: tuple, after: tuple
+) -> tuple[float, float, float, float, int, str | None]:
+    """Plain mean since a change with its 95 % interval, the mean before, n, and a sentence on the split where few pay.
+
+    Parameters
+    ----------
+    before, after : tuple of Timestamp
+        From and to: of the baseline, and since the change.
+    """
+    usual, now = (_values(log, each, feature, own, *when) for when in (before, after))
+    if not len(now) or not len(usual):
+        return np.nan, np.nan, np.nan, np.nan, len(now), None
+    low, high = _bootstrap(now)
+    return float(now.mean()), low, high, float(usual.mean()), len(now), _split(usual, now, each)
+
+
+def _values(log: Log, each: Measure, feature: str, own: tuple[Measure, ...], start, end) -> np.ndarray:
+    rows = answers.view_of(log, "requests", own)
+    at = engines.microseconds(rows["timestamp"])
+    inside = rows.filter(rows["feature_id"] == feature, at >= start.value // 1000, at < end.value // 1000)
+    found = engines.run(inside.select(value=answers.value(inside, each).cast("float64"))).to_pandas()["value"]
+    return np.sort(found.dropna().to_numpy(float))
+
+
+def _bootstrap(values: np.ndarray) -> tuple[float, float]:
+    """Of many values the normal interval: resampling would say the same."""
+    if len(values) > MOST:
+        reach = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+        return float(values.mean() - reach), float(values.mean() + reach)
+    rng = np.random.default_rng([0, len(values)])
+    draws = max(200, min(DRAWS, 4_000_000 // len(values)))
+    means = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)])
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _split(usual: np.ndarray, now: np.ndarray, each: Measure) -> str | None:
+    far = now > FAR * np.quantile(usual, 0.99)
+    few, much = far.mean(), now[far].sum() / now.sum()
+    if not (0 < few <= FEW and much >= MUCH):
+        return None
+    typical, then = np.median(now), np.median(usual)
+    same = abs(typical / then - 1) < 0.15 if then else False
+    told = "unchanged" if same else f"{amount(typical, each.shown_in)}, usual {amount(then, each.shown_in)}"
+    of = "the bill" if each.unit == "usd" else "the total"
+    return f"{amount(few, 'share')} of the requests make {amount(much, 'share')} of {of}; the typical request is {told}"
