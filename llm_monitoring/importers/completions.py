@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.messages import answer, error_text
-from llm_monitoring.importers.values import first, mapping, number, parsed, text, whole_input
+from llm_monitoring.importers.values import amount, first, mapping, number, parsed, text, whole_input
 
 #: Where wrappers keep the counts, the answer itself, and what they say of it.
 USAGES = ("usage", "usage_metadata", "usageMetadata", "token_usage", "tokenUsage", "x_groq")
@@ -166,7 +166,7 @@ def tokens(said: Mapping[str, Any], draft: Draft) -> tuple[float | None, float |
     """All tokens that an answer says went in, those of the cache included, and came out."""
     given, written, beside = said.get("given"), said.get("written"), bool(said.get("beside"))
     whole = whole_input(given, said.get("cached"), draft, output=written, total=said.get("total"), beside=beside)
-    return whole, number(written)
+    return whole, amount(written, draft, "a count of output tokens")
 
 
 def _is_chunk(value: Any) -> bool:

@@ -13,7 +13,7 @@ from llm_monitoring.importers.fields import chosen, extra, outcome
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.scores import FEEDBACK, Scores
-from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, text
+from llm_monitoring.importers.values import amount, first, mapping, milliseconds, moment, number, text
 from llm_monitoring.schema import PASS_FAIL, scale_text
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _row(record: Mapping[str, Any], trace: Mapping[str, Any], draft: Draft) -> d
         "latency_ms": milliseconds(start, end),
         "input_tokens": given,
         "output_tokens": written,
-        "cost_usd": _cost(record),
+        "cost_usd": _cost(record, draft),
         **outcome(
             _reason(record) or text(said.get("finish_reason")),
             (text(record.get("statusMessage")) or "error") if failed else None,
@@ -231,9 +231,9 @@ def _usage_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _cost(record: Mapping[str, Any]) -> float | None:
+def _cost(record: Mapping[str, Any], draft: Draft) -> float | None:
     cost = number(first(mapping(record.get("costDetails")), "total"))
-    return number(first(record, "totalCost", "calculatedTotalCost")) if cost is None else cost
+    return amount(first(record, "totalCost", "calculatedTotalCost"), draft, "totalCost") if cost is None else cost
 
 
 def _reason(record: Mapping[str, Any]) -> str | None:

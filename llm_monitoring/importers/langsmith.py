@@ -11,7 +11,7 @@ from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import FEATURE, chosen, extra, outcome
 from llm_monitoring.importers.messages import error_text, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, text
+from llm_monitoring.importers.values import amount, first, mapping, milliseconds, moment, number, text
 from llm_monitoring.measures import NO_ERROR
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _row(run: Mapping[str, Any], by_id: Mapping[str, Mapping[str, Any]], draft: 
         "latency_ms": milliseconds(start, end),
         "input_tokens": given,
         "output_tokens": written,
-        "cost_usd": number(run.get("total_cost")),
+        "cost_usd": amount(run.get("total_cost"), draft, "total_cost"),
         **outcome(text(said.get("finish_reason")), failed, draft, finished=end is not None),
         "session_id": chosen("session_id", named, SESSIONS, draft),
         "user_input": said_by_user(run.get("inputs")),

@@ -11,7 +11,17 @@ from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import FEATURE, chosen, extra, outcome
 from llm_monitoring.importers.messages import error_text, said_by_user
 from llm_monitoring.importers.report import ImportReport
-from llm_monitoring.importers.values import first, mapping, milliseconds, moment, number, parsed, text, whole_input
+from llm_monitoring.importers.values import (
+    amount,
+    first,
+    mapping,
+    milliseconds,
+    moment,
+    number,
+    parsed,
+    text,
+    whole_input,
+)
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -109,7 +119,8 @@ def _row(call: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
         or "failure"
     )
     usage = mapping(about.get("additional_usage_values"))
-    given, written = number(call.get("prompt_tokens")), number(call.get("completion_tokens"))
+    names = ("prompt_tokens", "completion_tokens")
+    given, written = (amount(call.get(name), draft, name) for name in names)
     if not given and not written and (number(said.get("given")) or number(said.get("written"))):
         given, written = number(said.get("given")), number(said.get("written"))
     cached = (
@@ -126,7 +137,7 @@ def _row(call: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
         "latency_ms": milliseconds(start, end),
         "input_tokens": whole_input(given, cached, draft, output=written, total=call.get("total_tokens")),
         "output_tokens": written,
-        "cost_usd": number(first(call, "spend", "response_cost")),
+        "cost_usd": amount(first(call, "spend", "response_cost"), draft, "spend"),
         "answered_from_cache": str(call.get("cache_hit")).lower() == "true",
         **outcome(text(said.get("finish_reason")), fault if failed else None, draft),
         "session_id": text(first(call, "session_id", "trace_id")),

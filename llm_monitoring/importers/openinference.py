@@ -13,7 +13,7 @@ from llm_monitoring.importers.fields import chosen, feature, named, outcome, pic
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.spans import Span, wrappers
-from llm_monitoring.importers.values import first, milliseconds, number, parsed, text
+from llm_monitoring.importers.values import amount, first, milliseconds, number, parsed, text
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -92,7 +92,7 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
         "latency_ms": milliseconds(span.start, span.end),
         "input_tokens": came_in,
         "output_tokens": came_out,
-        "cost_usd": number(pick("cost_usd", known, ("llm.cost.total",), draft)),
+        "cost_usd": amount(pick("cost_usd", known, ("llm.cost.total",), draft), draft, "llm.cost.total"),
         **outcome(reason, span.error, draft, finished=span.end is not None),
         "session_id": chosen("session_id", known, ("session.id",), draft),
         "user_input": said_by_user(_messages(known, "llm.input_messages"))

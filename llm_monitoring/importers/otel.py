@@ -12,7 +12,7 @@ from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.fields import chosen, feature, named, outcome, pick
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.spans import Span, wrappers
-from llm_monitoring.importers.values import first, milliseconds, number, text, whole_input
+from llm_monitoring.importers.values import amount, first, milliseconds, number, text, whole_input
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -120,8 +120,8 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
             output=written,
             total=first(known, "llm.usage.total_tokens", "gen_ai.usage.total_tokens"),
         ),
-        "output_tokens": number(written),
-        "cost_usd": number(pick("cost_usd", known, COSTS, draft)),
+        "output_tokens": amount(written, draft, "a count of output tokens"),
+        "cost_usd": amount(pick("cost_usd", known, COSTS, draft), draft, "a cost"),
         **outcome(reason, span.error, draft, finished=span.end is not None),
         "session_id": chosen("session_id", known, SESSIONS, draft),
         "user_input": said.asked,

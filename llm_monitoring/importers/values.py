@@ -91,6 +91,19 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def amount(value: Any, draft: Draft, name: str) -> float | None:
+    """A finite number as `number` reads it; what is there and is none is told, once a kind.
+
+    >>> draft = Draft("x")
+    >>> amount("0.25", draft, "spend"), amount("$1", draft, "spend"), dict(draft.guesses)
+    (0.25, None, {'spend cannot be read as a number: unknown': 1})
+    """
+    found = number(value)
+    if found is None and value not in (None, ""):
+        draft.guess(f"{name} cannot be read as a number: unknown")
+    return found
+
+
 def parsed(value: Any) -> Any:
     """The value that a JSON text holds; the text itself where it holds none.
 
@@ -136,7 +149,7 @@ def whole_input(
     >>> whole_input(1500, 1200, Draft("x"))
     1500.0
     """
-    tokens, extra = number(given), number(cached) or 0.0
+    tokens, extra = amount(given, draft, "a count of input tokens"), number(cached) or 0.0
     if tokens is None or not extra:
         return tokens
     sum_, rest = number(total), number(output) or 0.0

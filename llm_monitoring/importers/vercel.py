@@ -13,7 +13,7 @@ from llm_monitoring.importers.fields import chosen, feature, named, outcome, pic
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.report import ImportReport
 from llm_monitoring.importers.spans import Span
-from llm_monitoring.importers.values import first, milliseconds, number, text, whole_input
+from llm_monitoring.importers.values import amount, first, milliseconds, text, whole_input
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -100,7 +100,7 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
             output=written,
             total=known.get("ai.usage.totalTokens"),
         ),
-        "output_tokens": number(written),
+        "output_tokens": amount(written, draft, "a count of output tokens"),
         **outcome(
             ending(known.get("ai.response.finishReason")) or split.ending,
             span.error,

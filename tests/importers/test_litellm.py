@@ -105,3 +105,12 @@ def test_what_is_no_call_is_set_aside():
     assert [entry["reason"] for entry in report.set_aside] == [
         "neither a spend log nor a logging payload: no id, no startTime or no call_type"
     ]
+
+
+def test_an_amount_that_is_no_number_is_unknown_and_told():
+    call = {"request_id": "c1", "call_type": "completion", "startTime": "2025-01-24T09:20:41Z", "model": "m"}
+    calls = [{**call, "spend": "$0.01", "prompt_tokens": "ten"}, {**call, "request_id": "c2", "spend": "1e999"}]
+    log, report = importers.litellm(calls)
+    assert log.requests[["cost_usd", "input_tokens"]].isna().all(axis=None)
+    assert "spend cannot be read as a number: unknown (2 times)" in report.guesses
+    assert "prompt_tokens cannot be read as a number: unknown" in report.guesses
