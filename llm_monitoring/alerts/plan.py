@@ -108,7 +108,9 @@ class QualityPlan(_Section):
     false_alarms_per_month: float = Field(
         default=1.0, gt=0, description="over all charts and tests of the plan together"
     )
-    reserve: float = Field(default=0.05, ge=0, lt=1, description="share of it that is kept for charts which begin later")
+    reserve: float = Field(
+        default=0.05, ge=0, lt=1, description="share of it that is kept for charts which begin later"
+    )
     window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough answers")
     settle: str | float = Field(
         default=0.95, description="wait after a window for its judgements: a share of the baseline's, or a time (2h)"
