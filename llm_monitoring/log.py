@@ -531,7 +531,7 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     Parameters
     ----------
     data : Log, Ibis table or DataFrame
-        Columns that are missing are unknown in every row.
+        Its time must be there; other columns that are missing are unknown in every row.
     name : str
         Table of the schema.
     check : iterable of str
@@ -545,7 +545,8 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     Raises
     ------
     LogError
-        Where a row repeats a key that must be unique (`request_id` of requests, `change_id` of changes).
+        Where it has no times, or a row repeats a key that must be unique (`request_id` of requests, `change_id` of
+        changes).
     """
     import ibis
     import pandas as pd
@@ -556,6 +557,10 @@ def as_table(data: Any, name: str = "requests", check: Iterable[str] = ()) -> Cl
     if not isinstance(data, pd.DataFrame | ibis.Table):
         raise ConfigError(f"{name}: {type(data).__name__}; expected a log, a pandas DataFrame or an Ibis table")
     table = validation.clean(given(name, data), strict=False)
+    time = TABLES[name].time
+    if len(data.columns) and time not in table.present:
+        there = ", ".join(sorted(table.present))
+        raise LogError(Fault(name, table.raw.label, column=time, expected=f"this column must be there; found {there}"))
     if table.repeats():
         table.refuse()
     return replace(table, rows=table.checked(check))

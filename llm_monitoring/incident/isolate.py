@@ -136,7 +136,9 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     inquiry = of_improvement(inquiry) if better else inquiry
     ranking = [_rank(inquiry, cause, p) for cause, p in zip(inquiry.causes, inquiry.probability)]
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
-    verdict = NOTHING if better else _verdict(ranking, candidates)
+    if inquiry.slides and "silent" not in candidates:
+        candidates = [*candidates, "silent"]
+    verdict = NOTHING if better else _verdict(ranking, candidates, inquiry.slides)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
     return IsolateResult(
         **jsonable(
@@ -193,8 +195,10 @@ def _smallest(probability: np.ndarray) -> int:
     return int(np.searchsorted(np.cumsum(probability), CREDIBLE - 1e-12)) + 1
 
 
-def _verdict(ranking: list[dict], candidates: list[str]) -> str:
+def _verdict(ranking: list[dict], candidates: list[str], slides: bool = False) -> str:
     first = ranking[0]
+    if slides:
+        return "cannot tell apart"
     if first["probability"] >= NAMED or len(candidates) == 1:
         return "no recorded change fits" if first["cause"] == "silent" else first["cause"]
     if first["cause"] == "silent" and first["probability"] >= 0.5 and "judge" not in candidates:

@@ -147,6 +147,7 @@ def test_places_inside_an_archive_name_the_archive(tmp_path):
         ("a.json", archive(a__json="{}"), r"^a\.json: holds a zip archive or an Excel workbook, not text\. Name it \.zip"),
         ("a.zip", archive(a__json="{}")[:-30], r"^a\.zip: the zip archive cannot be read"),
     ],
+    ids=["no archive", "nothing readable inside", "another ending", "cut off"],
 )  # fmt: skip
 def test_an_archive_that_cannot_be_read_is_refused(name, content, sentence, tmp_path):
     (tmp_path / name).write_bytes(content)

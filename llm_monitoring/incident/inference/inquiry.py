@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import SlicesPlan, read_plan
-from llm_monitoring.incident.inference.causes import REACH, Cause, arrivals, possible_causes
+from llm_monitoring.incident.inference.causes import REACH, SLOW, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.finer import Finer, find_finer
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations, observe
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NAMED, UNALARMED = 0.8, 0.9
 DOUBT = 0.05  # a second shift that makes the first doubtful is none
+LONG, BETTER = 4, 1.0  # days of a slide; log odds by which it has to fit better than a change at one moment
 SLIDES = (1.5, 4, 10)  # lengths in days of what comes bit by bit
 _KNOWN: WeakKeyDictionary[Log, dict[tuple[Alert, str], Inquiry | None]] = WeakKeyDictionary()
 
@@ -62,6 +63,8 @@ class Inquiry:
         More traffic down a branch that answers worse: a column of the service, or one that nobody sorted.
     found : tuple of Shift
         The shift of the likeliest cause, and a second one where the evidence asks for two; by time.
+    slides : bool
+        The likeliest cause is a change at one moment, and a slide over days fits better: it has no jump of its own.
     """
 
     seen: Observations
@@ -76,6 +79,7 @@ class Inquiry:
     finer: Finer
     branch: Rerouted | None = None
     found: tuple[Shift, ...] = ()
+    slides: bool = False
 
     @property
     def until(self) -> pd.Timestamp | None:
@@ -153,7 +157,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
     return Inquiry(
         seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, belief.since, mix, finer, branch,
-        found,
+        found, asked.slides(belief),
     )  # fmt: skip
 
 
@@ -232,6 +236,18 @@ class _Asked:
         fits = [fit + sum(odds for odds, _ in t) for fit, t in zip(fits, told)]
         causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
         return _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
+
+    def slides(self, belief: _Belief) -> bool:
+        """Whether a slide of days explains the slice better than the likeliest cause, a recorded change at one moment."""
+        cause = belief.causes[int(np.argmax(belief.probability))]
+        gradual = [k for k, (_, length) in enumerate(self.ramps) if length >= pd.Timedelta(days=LONG)]
+        if not cause.recorded or cause.at is None or cause.traces or cause.until is not None or cause.kind in SLOW:
+            return False
+        if not gradual:
+            return False
+        i = belief.shifts.slices.index(belief.chosen)
+        jump = belief.shifts.log_evidence[i, _nearest(belief.shifts.times, cause.at)]
+        return bool(jump < belief.shifts.log_ramps[i, gradual].max() - BETTER)
 
     def two(self, belief: _Belief) -> tuple[Shift | None, Shift | None]:
         """The first shift and, where the evidence asks for it, another beside it.
