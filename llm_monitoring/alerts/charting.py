@@ -189,11 +189,16 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     table = pd.concat(full, ignore_index=True) if full else windows_table()
     scopes["begin"] = scoping.begins(table, scopes, plan)
     first = first | there
-    begun = {key: (when, key in first) for key, when in scopes["begin"].items() if pd.notna(when) or key in first}
+    begins: Any = scopes["begin"].items()
+    begun: dict[tuple, tuple[pd.Timestamp, bool]] = {
+        key: (when, key in first) for key, when in begins if pd.notna(when) or key in first
+    }
     shares = scoping.shares(begun | tests, plan)
     runs = make_runs(table, scopes, shares, span.end, again=not scoping.fixed(plan))
     aside = run_all(runs, span.end)
-    known = [(*key, _too_few(line, span)) for key, line in scopes.iterrows() if key not in {run.key for run in runs}]
+    there = {run.key for run in runs}
+    lines: Any = scopes.iterrows()
+    known = [(*key, _too_few(line, span)) for key, line in lines if key not in there]
     skipped = [*known, *((*key, reason) for key, reason in aside)]
     budget, running = plan.quality.false_alarms_per_month, [run for run in runs if run.stages]
     return PlanCharts(
@@ -215,8 +220,9 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
 
 def _levels(tallies: pd.DataFrame, table: pd.DataFrame) -> dict[tuple, float]:
     sums = tallies.groupby(KEYS)[["plain", "weight"]].sum()
-    found = dict((sums["plain"] / sums["weight"].where(sums["weight"] > 0)).items())
-    return {**dict(table.groupby(KEYS)["plain"].mean().items()), **found}  # type: ignore[dict-item]
+    found: Any = (sums["plain"] / sums["weight"].where(sums["weight"] > 0)).items()
+    whole: Any = table.groupby(KEYS)["plain"].mean().items()
+    return dict(whole) | dict(found)
 
 
 def _scopes(log: Log, plan: Plan, tallies: pd.DataFrame, measures: dict[str, Measure]) -> pd.DataFrame:
@@ -242,7 +248,8 @@ def _settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> 
         waits = {"judgements": windows.width(asked), "signals": windows.width(asked)}
     found = scoping.delays(log) if not isinstance(asked, str) else None
     out = []
-    for (feature, metric), line in scopes.iterrows():  # type: ignore[misc]
+    lines: Any = scopes.iterrows()
+    for (feature, metric), line in lines:
         table = "signals" if of[metric] == "thumbs" else of[metric]
         if table not in ("judgements", "signals"):
             out.append(pd.Timedelta(0))
@@ -259,7 +266,8 @@ def signal_delays(log: Log, plan: Plan, tallies: pd.DataFrame) -> dict[str, pd.T
     """Per feature, how long after the end of a week its signals are waited for."""
     first = tallies[tallies["metric"] == "abandonment_rate"].groupby(KEYS)["hour"].min()
     scopes = scoping.baselines(first, plan)
-    return {key[0]: wait for key, wait in _settles(log, plan, scopes, {"abandonment_rate": "signals"}).items()}
+    found: Any = _settles(log, plan, scopes, {"abandonment_rate": "signals"}).items()
+    return {key[0]: wait for key, wait in found}
 
 
 def windows_of(

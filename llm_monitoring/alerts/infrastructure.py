@@ -8,7 +8,7 @@ count for volume. So one error of two requests never alarms.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,8 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
     counts = _counts(log, plan, limits)
     events: list[Alert] = []
     for feature, own in counts.groupby("feature_id", sort=True):
-        start, fit_end = scopes.loc[feature]
+        line: Any = scopes.loc[str(feature)]
+        start, fit_end = line["start"], line["fit_end"]
         first_day = start + DAY
         early = Stage(start, fit_end, _width(own, plan, start, first_day), first_day)
         later = Stage(fit_end, None, _width(own, plan, start, fit_end), fit_end)

@@ -58,8 +58,9 @@ def _of_feature(feature: object, own: pd.DataFrame, days: int) -> Iterator[tuple
     begin = own["hour"].min()
     early = begin.floor("D") + days * DAY
     holder = min(judges, key=lambda key: (-judges[key][judges[key].index < early].sum(), key))
-    several = pd.Series([judge for judge, _ in judges]).value_counts()
-    since, taken = begin, {}
+    several = pd.Series([str(judge) for judge, _ in judges]).value_counts()
+    since: pd.Timestamp = begin
+    taken: dict[tuple, pd.Timestamp] = {}
     while True:
         gap = _patience(judges[holder].index, early)
         after = _successor(judges, holder, since, gap, early, set(taken) | {holder})
@@ -71,7 +72,7 @@ def _of_feature(feature: object, own: pd.DataFrame, days: int) -> Iterator[tuple
     for key in judges:
         if key not in taken:
             name = key[0] or "unnamed"
-            yield (feature, *key, begin, FOREVER, f"{name} {key[1]}" if several[key[0]] > 1 else name)
+            yield (feature, *key, begin, FOREVER, f"{name} {key[1]}" if several[str(key[0])] > 1 else name)
 
 
 def _patience(hours: pd.Index, early: pd.Timestamp) -> pd.Timedelta:

@@ -36,7 +36,7 @@ KEYS = ["feature_id", "metric"]
 TALLIES = [*KEYS, "kind", *ENDS, "hour", "known", *SUMS]
 CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
 HOUR, DAY, STEP = pd.Timedelta("1h"), pd.Timedelta("1D"), pd.Timedelta("5min")
-TIME = "datetime64[us, UTC]"
+TIME: Any = "datetime64[us, UTC]"
 
 
 def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:

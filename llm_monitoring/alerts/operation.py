@@ -82,7 +82,7 @@ def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> p
     for feature, start in base["start"].items():
         if last < start:
             continue
-        own = daily.loc[feature].reindex(pd.date_range(start, last, freq="D"), fill_value=0.0)
+        own = daily.loc[str(feature)].reindex(pd.date_range(start, last, freq="D"), fill_value=0.0)
         value = own["n"].clip(lower=NOBODY) if name == "request_count" else own["usd"].where(own["usd"] > 0)
         parts.append(_table(feature, name, "1d", own.index, value.to_numpy(), np.nan, value.to_numpy()))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -113,7 +113,7 @@ def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: 
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _table(feature: Any, name: str, window: str, start: pd.DatetimeIndex, value, n, plain) -> pd.DataFrame:
+def _table(feature: Any, name: str, window: str, start: Any, value, n, plain) -> pd.DataFrame:
     end = start + windows.width(window)
     return pd.DataFrame({
         "feature_id": feature, "metric": name, "kind": "positive", "low": np.nan, "high": np.nan, "window": window,

@@ -85,13 +85,13 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
     fitted = {id(run): chart for run, chart in _fitted([(run, run.again) for run in quiet], [])}
     for run in waiting:
         first, begin, again = run.stages[0]
-        chart = fitted.get(id(run))
-        if chart is None:  # it has alarmed before: it goes on as it is
+        newer = fitted.get(id(run))
+        if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
             run.results = [first.monitor(run.stream(begin, None), at_once=True)]
         else:
-            run.stages.append((chart, again, None))
-            run.results.append(chart.monitor(run.stream(again, None), at_once=True))
+            run.stages.append((newer, again, None))
+            run.results.append(newer.monitor(run.stream(again, None), at_once=True))
     return aside
 
 
@@ -159,6 +159,7 @@ def make_runs(
 ) -> list[Run]:
     """The charts that have begun by `end`, from their windows and what was settled of them."""
     runs = []
+    key: Any
     for key, own in table.groupby(KEYS, sort=True):
         line = scopes.loc[key]
         if pd.isna(line["begin"]) or line["begin"] + line["settle"] > end:

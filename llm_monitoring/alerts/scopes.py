@@ -46,13 +46,14 @@ def span_of(log: Log, plan: Plan) -> Span | None:
     first, last = log.span("requests")
     if first is None:
         return None
-    of_all = {name: log.whole.span(name)[1] for name in ("requests", "signals", "judgements", "probe_results")}
-    known = [at for at in of_all.values() if at is not None]
+    ends = {name: log.whole.span(name)[1] for name in ("requests", "signals", "judgements", "probe_results")}
+    known = [at for at in ends.values() if at is not None]
+    last = pd.Timestamp(last)  # type: ignore[arg-type]
     start = _utc(plan.baseline.start) if plan.baseline.start else first.floor("D")
     if log.known_until is None:
         return Span(start, _fit_end(start, plan), max(known), last)
     end = max(last, log.known_until)
-    goes_on = of_all["requests"] >= end or end > max(known)
+    goes_on = ends["requests"] >= end or end > max(known)  # type: ignore[operator]
     return Span(start, _fit_end(start, plan), end, end if goes_on else last)
 
 
@@ -95,7 +96,7 @@ def first_values(tallies: pd.DataFrame, of: dict[str, str]) -> pd.Series:
     signals = [metric for metric, table in of.items() if table == "signals"]
     when = {metric: at for metric, at in logged.items() if metric in signals}
     since = [when.get(metric, pd.NaT) for metric in first.index.get_level_values("metric")]
-    begun = pd.Series(pd.to_datetime(since, utc=True), index=first.index).astype(TIME)
+    begun = pd.Series(pd.DatetimeIndex(since, tz="UTC"), index=first.index).astype(TIME)
     return first.where(begun.isna() | (first > begun), begun)
 
 
@@ -154,7 +155,8 @@ def widths(tallies: pd.DataFrame, scopes: pd.DataFrame) -> pd.Series:
         held = rows.assign(begin=begin).groupby([*KEYS, "begin"], sort=False)["n"].sum().reset_index()
         held["full"] = held["n"].to_numpy() >= scopes["enough"].reindex(pd.MultiIndex.from_frame(held[KEYS])).to_numpy()
         often = held.groupby(KEYS)["full"].sum().reindex(scopes.index, fill_value=0)
-        chosen[often > 0.5 * ((scopes["fit_end"] - scopes["start"]) / windows.width(window))] = window
+        lasts: Any = scopes["fit_end"] - scopes["start"]
+        chosen[often > 0.5 * (lasts / windows.width(window))] = window
     return chosen
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,8 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
         share = shares[feature, "query_drift"]
         alpha = min(share * WEEK / MONTH, 0.05)
         reference, event = own[own["period"] < 0], None
-        for period, (start, end) in enumerate(weeks(since.at[feature, "fit_end"], span_.end)):
+        fit_end: Any = since.at[feature, "fit_end"]
+        for period, (start, end) in enumerate(weeks(fit_end, span_.end)):
             current = own[own["period"] == period]
             found = _drift(reference, current, alpha) if len(reference) and len(current) else None
             if found is None:
@@ -172,7 +173,8 @@ def _texts(log: Log, since: pd.DataFrame, span_: Span) -> pd.DataFrame:
     since = since[since["fit_end"] + WEEK <= span_.end]
     if since.empty:
         return pd.DataFrame(columns=["feature_id", "period", "request_id", "session_id", "timestamp", "user_input"])
-    count = ((span_.end - since["fit_end"]) // WEEK).astype(int)
+    lasts: Any = span_.end - since["fit_end"]
+    count = (lasts // WEEK).astype(int)
     lines = {
         "feature_id": since.index.tolist(),
         **{f"__lm_{name}": [at.value // 1000 for at in since[name]] for name in ("start", "fit_end")},
@@ -214,6 +216,7 @@ def probe_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Aler
     for model, runs in pass_rates(results, until=span_.end).groupby("model_id", sort=True):
         before, event = first[model], None
         share = shares[model, "probe_pass_rate"]
+        run: Any
         for run in runs.sort_values("window_start").itertuples():
             alpha = float(np.clip(share * ((run.window_start - before) / MONTH), 1e-6, 0.05))
             before = run.window_start
@@ -237,6 +240,7 @@ def distance_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[A
         share = shares[model, "probe_distance"]
         alpha = float(np.clip(share * (pd.Timedelta("1D") / MONTH), 1e-6, 0.05))
         open_ = False
+        day: Any
         for day in probe_distances(own, alpha=alpha, until=span_.end).sort_values("window_end").itertuples():
             if day.alarm and not open_:
                 words = (
