@@ -68,7 +68,7 @@ class Standing:
     def of(cls, log: Log, alert: Alert, plan: Plan) -> Standing:
         """Read the level off the answers; where no single answer has the metric, take what the alert says."""
         seen = observe(log, alert)
-        end = log.span("requests")[1]
+        end = log.span("requests")[1] or alert.fired_at
         since = alert.window_start if alert.window_start is not None else alert.fired_at - pd.Timedelta("7D")
         rows = pd.DataFrame() if seen is None else _of_feature(seen.frame, alert)
         late = rows[rows["timestamp"] >= since] if len(rows) else rows
