@@ -186,17 +186,17 @@ class Evidence:
 class Extra:
     """Signals of all requests and reviews: sums by leaf of log-likelihood differences, steps and ramps (second order by small table)."""
 
-    def __init__(self, L, leaf, t, lik):  # lik(size array or scalar) -> difference per row
-        self.L, self.leaf, self.t, self.lik = L, leaf, t, lik
+    def __init__(self, L, leaf, t, likelihood):  # likelihood(size array or scalar) -> difference per row
+        self.L, self.leaf, self.t, self.likelihood = L, leaf, t, likelihood
 
     def steps(self, s, times):
-        d = self.lik(np.full(len(self.t), s))
+        d = self.likelihood(np.full(len(self.t), s))
         b = np.searchsorted(times, self.t, side="right")
         S = np.bincount(self.leaf * (len(times) + 1) + b, d, self.L * (len(times) + 1)).reshape(self.L, -1)
         return S[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
 
     def ramps(self, s, times, rd):
-        a = (self.lik(np.full(len(self.t), 0.3)), self.lik(np.full(len(self.t), 0.6)))
+        a = (self.likelihood(np.full(len(self.t), 0.3)), self.likelihood(np.full(len(self.t), 0.6)))
         q = (a[1] - 2 * a[0]) / 0.18
         lin = (a[0] - 0.09 * q) / 0.3
         out = np.zeros((self.L, len(times)))
@@ -207,7 +207,7 @@ class Extra:
         return out
 
     def rows(self, s, on):
-        return np.bincount(self.leaf[on], self.lik(np.full(on.sum(), s), on), self.L)
+        return np.bincount(self.leaf[on], self.likelihood(np.full(on.sum(), s), on), self.L)
 
 
 class Sum:
@@ -407,16 +407,20 @@ def oracle(w, priors=("fair", "prior")):
     else:
         if metric.startswith("avg_cost"):
             x0 = np.log(r["cost_usd"].to_numpy() / 0.002) / 0.6
-            lik = lambda s, on=slice(None): stats.norm.logpdf(x0[on] - np.log1p(s) / 0.6) - stats.norm.logpdf(x0[on])
+            likelihood = lambda s, on=slice(None): (
+                stats.norm.logpdf(x0[on] - np.log1p(s) / 0.6) - stats.norm.logpdf(x0[on])
+            )
         elif metric.startswith("lat"):
             x0 = np.log(r["latency_ms"].to_numpy() / 1200) / 0.5
-            lik = lambda s, on=slice(None): stats.t.logpdf(x0[on] - np.log1p(s) / 0.5, 4) - stats.t.logpdf(x0[on], 4)
+            likelihood = lambda s, on=slice(None): (
+                stats.t.logpdf(x0[on] - np.log1p(s) / 0.5, 4) - stats.t.logpdf(x0[on], 4)
+            )
         else:
             x0 = r["error"].notna().to_numpy()
-            lik = lambda s, on=slice(None): np.where(
+            likelihood = lambda s, on=slice(None): np.where(
                 x0[on], np.log((0.01 + 0.15 * s) / 0.01), np.log((0.99 - 0.15 * s) / 0.99)
             )
-        ex = Extra(L, leaf, t, lik)
+        ex = Extra(L, leaf, t, likelihood)
         step = lme(np.array([masks @ ex.steps(s, times) for s in Q]), 0)
     dep = (("f", fa), 0.5), *((("fc", fa, c), 0.5 / C) for c in range(C))
     # priors times evidence, cause by cause
