@@ -104,8 +104,9 @@ def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, Contro
         groups.setdefault(together, []).append((run, run.baseline(before)))
     found = []
     for several in groups.values():
+        charts = _together(several)
         for run, _ in several:
-            chart = _together(several)[run.key]
+            chart = charts[run.key]
             if isinstance(chart, str):
                 aside.append((run.key, chart))
             else:
@@ -119,8 +120,7 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
     for run, baseline in several:
         chart = run.chart()
         told.update(repr((run.key, chart.kind, chart.arl0, chart.season, chart.low, chart.high)).encode())
-        for column in COLUMNS:
-            told.update(baseline[column].to_numpy().tobytes())
+        told.update(pd.util.hash_pandas_object(baseline[COLUMNS], index=False).to_numpy().tobytes())
     key = told.digest()
     if key not in FITTED:
         if len(FITTED) >= MOST_FITTED:
