@@ -17,6 +17,7 @@ from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.runs import MONTH, Run, joined, make_runs, run_all
 from llm_monitoring.alerts.scopes import FEWEST, Span, span_of
+from llm_monitoring.alerts.versions import version_looks, version_tests
 from llm_monitoring.alerts.weekly import tests_of
 from llm_monitoring.charts.portfolio import PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
@@ -62,6 +63,8 @@ class PlanCharts(PortfolioResult):
         (feature_id, metric) -> mean over the whole log.
     tallies : DataFrame
         The hourly sums behind the windows.
+    versions : DataFrame
+        Every comparison of versions that serve side by side; see `versions.version_looks`.
     """
 
     span: Span | None = None
@@ -73,6 +76,7 @@ class PlanCharts(PortfolioResult):
     later: list[pd.DataFrame] = field(default_factory=list)
     levels: dict[tuple, float] = field(default_factory=dict)
     tallies: pd.DataFrame = field(default_factory=pd.DataFrame)
+    versions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -175,9 +179,10 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     tallies = hourly(log, charted_measures(log, plan), own, plan.baseline.days or scoping.FIRST)
     names = [*tallies["metric"].unique(), *operation.watched(plan)]
     measures = {name: measure(name, own) for name in names}
-    tests = tests_of(log, plan, span)
+    looks = version_looks(log, plan, span.end, plan.baseline.days or scoping.FIRST)
+    tests = tests_of(log, plan, span) | version_tests(looks)
     if not names:
-        return replace(_nothing(plan), span=span, shares=scoping.shares(tests, plan))
+        return replace(_nothing(plan), span=span, shares=scoping.shares(tests, plan), versions=looks)
     scopes, table, first = pd.DataFrame(), pd.DataFrame(), set()
     if len(tallies):
         scopes = _scopes(log, plan, tallies, measures)
@@ -215,6 +220,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
         later=later,
         levels=_levels(tallies, table),
         tallies=tallies,
+        versions=looks,
     )
 
 

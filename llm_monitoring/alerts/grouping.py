@@ -130,6 +130,8 @@ def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
 def _family(event: Alert) -> str:
     if event.layer == "infrastructure":
         return event.layer
+    if event.version_column is not None:
+        return f"{event.version_column} {event.version}"
     if event.limit is not None or event.metric in ("query_drift", "probe_pass_rate", "probe_distance"):
         return f"{event.layer} {event.metric if event.layer == 'quality' else ''}"
     return "charts"
@@ -155,10 +157,16 @@ def _row(group: list[Alert], plan: Plan) -> Alert:
     del others[first.metric, first.direction]
     return replace(
         first,
-        alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}{'-2' if first.second else ''}",
+        alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}{_ending(first)}",
         severity=worst if harmful else "info",
         message=_message(first, [others[key] for key in sorted(others)]),
     )
+
+
+def _ending(first: Alert) -> str:
+    if first.version_column is not None:
+        return f"-{_safe(first.version_column)}-{_safe(first.version)}"
+    return "-2" if first.second else ""
 
 
 def _message(event: Alert, others: list[str]) -> str:
@@ -204,7 +212,8 @@ def _reopened(rows: list[Alert], groups: list[list[Alert]]) -> list[Alert]:
             (out[i], other)
             for i in range(place)
             for other in groups[i]
-            if (other.feature_id, other.metric, other.direction) == (row.feature_id, row.metric, row.direction)
+            if other.fired_at <= row.fired_at  # what joined the earlier one after this had fired is not known yet
+            and (other.feature_id, other.metric, other.direction) == (row.feature_id, row.metric, row.direction)
             and _family(other) == _family(row)
         ]
         if row.second and earlier:

@@ -122,6 +122,10 @@ class QualityPlan(_Section):
         default=100, ge=1, description="the same for shares of requests, which are mostly small"
     )
     metrics: list[Judged] = Field(default=list(get_args(Judged)), description="what is charted")
+    versions: list[str] = Field(
+        default=["prompt_version", "model_id"],
+        description="columns whose values are compared at the same hours where they serve side by side",
+    )
     smallest_change: float = Field(
         default=0.0, ge=0, description="a change by less is info (points of a score, or of a share: 0.01 = 1 point)"
     )
