@@ -7,6 +7,7 @@ A look rests on what was known at its moment alone, so a longer log only adds lo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,16 +56,16 @@ def version_looks(log: Log, plan: Plan, end: pd.Timestamp, days: int = 14) -> pd
         shared hour of the week), `other` (the version beside it; null where there are several), `part` (of the requests
         on the days that it served).
     """
-    names = [name for name in METRICS if plan.quality.enabled and name in plan.quality.metrics]
-    parts = []
+    names: list[str] = [name for name in METRICS if plan.quality.enabled and name in plan.quality.metrics]
     there = as_table(log, "requests").present
-    for column in plan.quality.versions if names and log.has("judgements") else []:
-        served = _served(log, column) if column in there else pd.DataFrame()
+    columns = [name for name in plan.quality.versions if name in there]
+    parts = []
+    for column, served in _served(log, columns) if names and columns and log.has("judgements") else ():
         beside = _side_by_side(served) if len(served) else {}
         if beside:
             cells = _cells(log, names, column, days, beside)
-            parts.append(_compared(_by_look(cells, end), served[served["feature_id"].isin(list(beside))], end))
-            parts[-1]["column"] = column
+            found = _compared(_by_look(cells, end), served[served["feature_id"].isin(list(beside))], end)
+            parts.append(found.assign(column=column))
     full = [part[LOOKS] for part in parts if len(part)]
     return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=LOOKS)
 
@@ -87,6 +88,7 @@ def version_events(looks: pd.DataFrame, shares: dict[tuple, float]) -> list[Aler
     """
     events: list[Alert] = []
     told: set[tuple] = set()
+    look: Any
     for (_, feature, column), own in looks.groupby(["look", "feature_id", "column"], sort=False):
         alpha = shares.get((feature, _test(str(column))), 0.0) * (DAY / MONTH) / len(own)
         for look in own[own["p"] <= alpha].itertuples(index=False):
@@ -123,15 +125,18 @@ def _event(look: Any, designed: float) -> Alert:
     )  # fmt: skip
 
 
-def _served(log: Log, column: str) -> pd.DataFrame:
-    """Requests per feature, version and hour."""
+def _served(log: Log, columns: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Requests per feature, version and hour, column by column; one query for all of them."""
     rows = as_table(log, "requests").rows
-    rows = rows.select("feature_id", "timestamp", version=rows[column].cast("string"))
-    rows = rows.filter(rows["version"].notnull(), rows["feature_id"].notnull())
-    keyed, keys = windows.keyed(rows, "timestamp", "1h", ["feature_id", "version"])
-    found = engines.run(keyed.group_by(keys).aggregate(n=keyed.count())).to_pandas()
-    found = windows.labelled(found, "1h", ["feature_id", "version"]).rename(columns={"window_start": "hour"})
-    return found[["feature_id", "version", "hour", "n"]]
+    names = {f"__lm_version_{i}": rows[column].cast("string") for i, column in enumerate(columns)}
+    keyed, keys = windows.keyed(rows.select("feature_id", "timestamp", **names), "timestamp", "1h", ["feature_id"])
+    found = engines.run(keyed.group_by([*keys, *names]).aggregate(n=keyed.count())).to_pandas()
+    found = windows.labelled(found, "1h", ["feature_id"]).rename(columns={"window_start": "hour"})
+    for name, column in zip(names, columns):
+        yield (
+            column,
+            found.groupby(["feature_id", name, "hour"])["n"].sum().rename_axis(index={name: "version"}).reset_index(),
+        )
 
 
 def _side_by_side(served: pd.DataFrame) -> dict[Any, tuple[pd.Timestamp, pd.Timestamp]]:
@@ -148,7 +153,7 @@ def _side_by_side(served: pd.DataFrame) -> dict[Any, tuple[pd.Timestamp, pd.Time
 
 def _shared(served: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
     cells = served.assign(at=served["hour"].dt.floor(step))
-    cells = cells.groupby(["feature_id", "at", "version"], as_index=False)["n"].sum()
+    cells = cells.groupby(["feature_id", "at", "version"])["n"].sum().reset_index()
     return cells[cells.groupby(["feature_id", "at"])["version"].transform("size") > 1]
 
 
@@ -269,7 +274,7 @@ def _rate_above(rate: float, n: float, others: float, n_others: float) -> float:
 def _described(table: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
     """The looks with the version's part of the requests on the days that it served, and the one version beside it."""
     daily = served.assign(day=served["hour"].dt.floor("D"))
-    daily = daily.groupby(["feature_id", "version", "day"], as_index=False)["n"].sum()
+    daily = daily.groupby(["feature_id", "version", "day"])["n"].sum().reset_index()
     daily["all"] = daily.groupby(["feature_id", "day"])["n"].transform("sum")
     looks = pd.concat([daily.assign(look=daily["day"] + k * DAY) for k in range(1, 8)], ignore_index=True)
     asked = looks[looks["look"] <= end].groupby(["feature_id", "look", "version"])[["n", "all"]].sum()
