@@ -11,6 +11,7 @@ import pandas as pd
 
 from llm_monitoring.alerts.alert import COLUMNS, Alert
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.table import Alerts
 from llm_monitoring.results import iso
 from llm_monitoring.wording import NBSP, amount, moment, number, span
 
@@ -80,7 +81,7 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
         severity=table["severity"].map({name: rank for rank, name in enumerate(SEVERITIES)}),
         feature_id=table["feature_id"].fillna(""),
     ).sort_values(["severity", "fired_at", "feature_id", "metric"], kind="stable")
-    table = table.loc[order.index].reset_index(drop=True)
+    table = Alerts(table.loc[order.index].reset_index(drop=True))
     table.attrs["ended"] = {name: ended[at] for name, at in zip(table["alert_id"], order.index)}
     return table
 
