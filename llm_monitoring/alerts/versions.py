@@ -257,7 +257,7 @@ def _rate_above(rate: float, n: float, others: float, n_others: float) -> float:
 
     >>> from scipy import stats
     >>> exact = stats.fisher_exact([[7, 18], [10, 190]], alternative="greater").pvalue
-    >>> round(_rate_above(7 / 25, 25, 10 / 200, 200) / exact, 3)
+    >>> float(round(_rate_above(7 / 25, 25, 10 / 200, 200) / exact, 3))
     1.0
     """
     from scipy import stats
