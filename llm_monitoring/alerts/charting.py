@@ -12,6 +12,7 @@ from llm_monitoring import answers, windows
 from llm_monitoring.alerts import operation
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.holidays import without_holidays
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, all_features, hourly, to_windows
 from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
@@ -188,10 +189,11 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
         scopes = _scopes(log, plan, tallies, measures)
         table, first = windows_of(tallies, scopes, span.end), scoping.founders(tallies, plan, span.split)
     later = _later_looks(tallies, scopes, table, span.end) if len(tallies) else []
+    later = [without_holidays(each, plan) for each in later]
     more, wider, there = operation.operation_windows(log, plan, span)
     scopes = pd.concat([part for part in (scopes, wider) if len(part)])
     full = [part for part in (table, more) if len(part)]
-    table = pd.concat(full, ignore_index=True) if full else windows_table()
+    table = without_holidays(pd.concat(full, ignore_index=True), plan) if full else windows_table()
     scopes["begin"] = scoping.begins(table, scopes, plan)
     first = first | there
     begins: Any = scopes["begin"].items()
@@ -521,6 +523,7 @@ def chart_of(
     table = _windows_of(log, measure(alert_metric, own), own, feature_id, plan, span, window)
     if table is None or table.empty:
         return None
+    table = without_holidays(table, plan)
     start, fit_end = table["start"].iloc[0], table["fit_end"].iloc[0]
     rate = false_alarms_per_month or plan.quality.false_alarms_per_month / max(len(charted(log, plan, span).shares), 1)
     again = None if scoping.fixed(plan) else fit_end + (scoping.AGAIN - scoping.FIRST) * DAY
