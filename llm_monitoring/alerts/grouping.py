@@ -23,13 +23,15 @@ TEXT = pd.Series([""]).dtype  # a text column that keeps null, whatever the vers
 def severity(event: Alert, plan: Plan) -> str:
     """How bad one alert is.
 
-    info: the metric went the good way (quality up, cost or latency down), the questions changed, or the size of the
-    change rounds to nothing.
+    info: the metric went the good way (quality up, cost or latency down), the questions changed, the size of the
+    change rounds to nothing, or a version that was there from the first week is worse than the others.
     critical: a mean score fell by `critical_fall`, a share of the quality layer rose by `critical_rise`, a cost rose to
     `critical_factor` times the usual, or the interval of an infrastructure metric is beyond twice its limit.
     warning: everything else.
     """
     if not event.harmful or event.metric == "query_drift":
+        return "info"
+    if event.version_column is not None and event.kind == "standing":
         return "info"
     if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit):
         return "info"

@@ -27,7 +27,7 @@ class Alerts(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         with _shown({"display.html.use_mathjax": False}):  # "$2 and $4" is money
-            return super()._repr_html_()  # type: ignore[operator]
+            return super()._repr_html_()  # type: ignore[misc, operator]
 
 
 def _shown(more: dict[str, Any] | None = None) -> Any:

@@ -31,7 +31,7 @@ FEWEST_ANSWERS, FEWEST_DAYS = 20, 3  # of a version and of the others; days that
 METRICS = {"flagged_rate": "up", "mean_quality": "down"}  # what is compared, and which way is worse
 OF = ["metric", "feature_id", "look", "version"]
 LOOKS = [
-    *OF, "column", "n", "n_others", "weight", "value", "expected", "low", "high", "p", "since", "other", "part",
+    *OF, "column", "n", "n_others", "weight", "value", "expected", "low", "high", "p", "since", "other", "part", "old",
 ]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def version_looks(log: Log, plan: Plan, end: pd.Timestamp, days: int = 14) -> pd
         `LOOKS`, one row per metric, feature, look, column and version with 20 judged answers on both sides: `value` of the
         version, `expected` (the others at the same hours), `low`, `high`, `p` (one-sided: worse), `since` (its first
         shared hour of the week), `other` (the version beside it; null where there are several), `part` (of the requests
-        on the days that it served).
+        on the days that it served), `old` (whether it served in its feature's first week: then it is no change).
     """
     names: list[str] = [name for name in METRICS if plan.quality.enabled and name in plan.quality.metrics]
     there = as_table(log, "requests").present
@@ -121,7 +121,7 @@ def _event(look: Any, designed: float) -> Alert:
         look.metric, look.look, METRICS[look.metric], look.feature_id, look.since, layer="quality", value=look.value,
         expected=look.expected, low=look.low, high=look.high, n=round(look.n), rule="test", words=words,
         version=look.version, version_column=look.column, began=look.since, began_low=look.since, began_by=look.look,
-        ended=look.look, designed_false_alarms_per_month=designed,
+        ended=look.look, kind="standing" if look.old else "change", designed_false_alarms_per_month=designed,
     )  # fmt: skip
 
 
@@ -283,6 +283,9 @@ def _described(table: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> 
     table["since"] = table["since"].astype(TIME)
     table["part"] = [float(part.get((f, at, v), np.nan)) for f, at, v in table[OF[1:]].itertuples(index=False)]
     names = asked.reset_index().groupby(["feature_id", "look"])["version"].agg(list)
+    first = served.groupby(["feature_id", "version"])["hour"].min()
+    old = first < first.groupby("feature_id").transform("min").dt.floor("D") + WEEK
+    table["old"] = [bool(old[f, v]) for f, v in table[["feature_id", "version"]].itertuples(index=False)]
     table["other"] = pd.Series(
         [_beside(names.get((f, at), []), v) for f, at, v in table[OF[1:]].itertuples(index=False)],
         index=table.index,
