@@ -192,10 +192,12 @@ def holding(folder: str | os.PathLike, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of a folder; False where another process has it and `wait` is off."""
     file = os.open(folder, os.O_RDONLY)
     try:
-        lock(file, wait)
+        try:
+            lock(file, wait)
+        except BlockingIOError:
+            yield False
+            return
         yield True
-    except BlockingIOError:
-        yield False
     finally:
         os.close(file)
 

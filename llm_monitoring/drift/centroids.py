@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import weakref
 from bisect import insort
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from llm_monitoring import disk
 from llm_monitoring.drift.embedding import embed
 from llm_monitoring.errors import ConfigError, quote
 
@@ -75,7 +75,7 @@ class FileCentroids(MemoryCentroids):
     Parameters
     ----------
     folder : str or Path
-        Made where it does not exist.
+        Made where it does not exist; private, or open to the group of the folder it lies in.
 
     Examples
     --------
@@ -88,8 +88,7 @@ class FileCentroids(MemoryCentroids):
 
     def __init__(self, folder: str | Path):
         super().__init__()
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = disk.make_folder(folder)
         for path in sorted(self.folder.glob("*.json")):
             try:
                 kept = json.loads(path.read_text("utf-8"))
@@ -104,9 +103,8 @@ class FileCentroids(MemoryCentroids):
     def _set(self, feature_id: str, name: str, value: Any) -> None:
         super()._set(feature_id, name, value)
         path = self.folder / f"{feature_id.encode('utf-8', 'replace').hex()[:200] or 'empty'}.json"
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"feature_id": feature_id} | self._kept[feature_id]), "utf-8")
-        os.replace(part, path)
+        with disk.replacing(path) as part:
+            part.write_text(json.dumps({"feature_id": feature_id} | self._kept[feature_id]), "utf-8")
 
 
 _known: dict[int, dict[str, dict[str, Any]]] = {}
