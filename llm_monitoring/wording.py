@@ -160,6 +160,16 @@ def harmless(text: str) -> str:
     return re.sub(r"^(\s*)([#+=-]|!(?=\())", "\\1\u2060\\2", line)
 
 
+def cut(text: str, longest: int) -> str:
+    """A text without lone surrogates, shortened where it is longer than anybody reads.
+
+    >>> cut("ab" * 700, 3)
+    'aba… (1,397 more characters in the log)'
+    """
+    more = f"… ({len(text) - longest:,} more characters in the log)" if len(text) > longest else ""
+    return text[:longest].encode(errors="replace").decode() + more
+
+
 def lasting(start, end) -> str:
     """The time from start to end in the unit that people would use: minutes, hours, from three days on days.
 

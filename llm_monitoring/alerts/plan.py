@@ -22,7 +22,7 @@ from llm_monitoring.windows import width
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-Judged = Literal[
+QualityMetric = Literal[
     "mean_quality",
     "dimensions",
     "flagged_rate",
@@ -121,7 +121,7 @@ class QualityPlan(_Section):
     requests_per_window: int = Field(
         default=100, ge=1, description="the same for shares of requests, which are mostly small"
     )
-    metrics: list[Judged] = Field(default=list(get_args(Judged)), description="what is charted")
+    metrics: list[QualityMetric] = Field(default=list(get_args(QualityMetric)), description="what is charted")
     smallest_change: float = Field(
         default=0.0, ge=0, description="a change by less is info (points of a score, or of a share: 0.01 = 1 point)"
     )

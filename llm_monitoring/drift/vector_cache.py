@@ -18,7 +18,7 @@ from llm_monitoring.errors import ConfigError
 if TYPE_CHECKING:
     import duckdb
 
-PATIENCE = 10.0  # seconds to wait for a cache file that another process has open
+PATIENCE_S = 10.0  # seconds to wait for a cache file that another process has open
 
 
 class Embedder(Protocol):
@@ -110,7 +110,7 @@ class CachedEmbedder:
         """The file, open only while it is read or written, so that other processes can use it between."""
         import duckdb
 
-        path, until = Path(self.path or ""), time.monotonic() + PATIENCE
+        path, until = Path(self.path or ""), time.monotonic() + PATIENCE_S
         while True:
             try:
                 new = not path.exists()

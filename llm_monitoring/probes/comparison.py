@@ -16,7 +16,7 @@ from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.probes.distance import Distance, compare_shares
 from llm_monitoring.probes.passes import change_interval, detectable_loss, per_probe, stratified_p, sum_p
 from llm_monitoring.probes.reported import measures_of
-from llm_monitoring.probes.shares import FEWEST, Shares, batch_of, pass_shares, token_shares
+from llm_monitoring.probes.shares import FEWEST_BATCHES, Shares, batch_of, pass_shares, token_shares
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -130,9 +130,7 @@ class ProbeComparison(Result):
     def _calls_only(self) -> str:
         if self.sampling == "batches" or self.batches_before is None:
             return ""
-        return (
-            f" Only calls were compared, as if independent: {self.batches_before} quiet batches, {FEWEST} are needed."
-        )
+        return f" Only calls were compared, as if independent: {self.batches_before} quiet batches, {FEWEST_BATCHES} are needed."
 
     @cached_property
     def detectable(self) -> float | None:

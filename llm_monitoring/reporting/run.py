@@ -259,7 +259,7 @@ def write_page(folder: str | Path) -> str:
     told = story.tell(results)
     html = page.render(told, lambda name: figures.draw(name, results))
     disk.write(Path(folder) / "index.html", html)
-    return f"{told['verdict']} {told['headline']}"
+    return f"{told['opening']} {told['headline']}"
 
 
 def _stages(case: Case) -> tuple[str, ...]:

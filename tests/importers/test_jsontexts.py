@@ -79,7 +79,7 @@ def test_broken_lines_are_tried_over_many_lines_a_bounded_number_of_times(line, 
     found, aside, _ = values(text)
     assert [value for _, value in found][:1] == [{"ok": 1}]
     assert aside
-    assert sum(tries) <= 2 * jsontexts.PATIENCE * len(text)
+    assert sum(tries) <= 2 * jsontexts.STEPS_A_CHARACTER * len(text)
 
 
 SPAN = {
