@@ -196,6 +196,13 @@ def judged_rows(
     return left.inner_join(right, left["request_id"] == right["__lm_id"]).drop("__lm_id")
 
 
+def weight_where(rows: ir.Table, value: ir.Value) -> ir.Value:
+    """The weight of an answer (`__lm_weight`) where a value of it is known, else null."""
+    import ibis
+
+    return ibis.ifelse(value.notnull(), rows["__lm_weight"], ibis.null("float64"))
+
+
 def succession(rows: ir.Table, keys: list[str]) -> ir.Table:
     """The judgements that counted of each request for a time, by the rule of `judged_view` as it stood at each moment.
 

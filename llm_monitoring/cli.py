@@ -184,7 +184,7 @@ def report(
     """
     begin("starting")
     import llm_monitoring as lm
-    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.case import find_log
 
     if verify is not None:
@@ -193,8 +193,8 @@ def report(
     if log is None:
         raise click.UsageError("Missing argument 'LOG'.")
     override = {"by": close_by or "", "because": because or ""} if close_by or because else None
-    given = _with_scales(opening, read_plan(options["plan"]))
-    done = lm.report(lm.open_log(find_log(log), **given) if given else log, override=override, **options)
+    opened = open_with(find_log(log), read_plan(options["plan"]), **opening) if opening else log
+    done = lm.report(opened, override=override, **options)
     tell(done.notices)
     click.echo(done.headline)
     if done.failure:
@@ -230,7 +230,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     from llm_monitoring.reporting.folder import read_time
 
     watched = read_plan(plan)
-    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
+    opened = open_with(log, watched, **opening)
     when = read_time("until", until)
     opened = opened if when is None else opened.until(when)
     if not opened.count("requests"):
@@ -242,12 +242,6 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     for line in _alert_lines(alerts, as_json):
         click.echo(line)
     sys.exit(1 if (alerts["kind"] != "better").any() else 0)  # what got better is nothing to act on
-
-
-def _with_scales(opening: dict[str, Any], plan: Any) -> dict[str, Any]:
-    """The options of `open_log`: the scales of the plan, and over them those named on the command line."""
-    scales = {**plan.scales, **opening.get("scales", {})}
-    return {**opening, "scales": scales} if scales else opening
 
 
 def _alert_lines(alerts, as_json: bool):
@@ -294,13 +288,12 @@ def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> 
 
     Exit code: 0 the page was written, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
-    import llm_monitoring as lm
     from llm_monitoring import addresses
     from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.backtesting.command import backtest_log
 
     watched = read_plan(plan)
-    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
+    opened = open_with(log, watched, **opening)
     if not opened.count("requests"):
         tell(opened.notices)
         click.echo(f"{addresses.masked(log)}: no request to measure", err=True)
@@ -483,14 +476,13 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
     """Say how to read flagged answers of LOG, and how many verdicts stand in the file."""
     import shlex
 
-    import llm_monitoring as lm
     from llm_monitoring import addresses
-    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.case import describe, find_log, open_case
     from llm_monitoring.reviewing import verdicts
 
     watched = read_plan(plan)
-    opened = lm.open_log(find_log(log), **_with_scales(opening, watched))
+    opened = open_with(find_log(log), watched, **opening)
     case = open_case(opened, until=until, alert=alert, plan=watched)
     tell(opened.notices)
     click.echo(f"{describe(case.alert)}")
@@ -546,12 +538,11 @@ def export(log: str, opening: dict[str, Any], format: str, plan: str | None, out
     FORMAT is prometheus: rules.yml, which promtool accepts, and dashboard.json for Grafana. Both read the numbers that
     watch shows where the plan has a sink such as prometheus://127.0.0.1:9464.
     """
-    import llm_monitoring as lm
-    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.watching.prometheus import export_prometheus
 
     watched = read_plan(plan)
-    for path in export_prometheus(lm.open_log(log, **_with_scales(opening, watched)), watched, out):
+    for path in export_prometheus(open_with(log, watched, **opening), watched, out):
         click.echo(path)
 
 

@@ -382,6 +382,8 @@ class Log:
         own = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit, "scales": self.scales}
         asked["partition_time"], own["partition_time"] = partition_time, self._partition_time
         asked["on_error"], own["on_error"] = on_error if on_error != "raise" else None, self._on_error
+        if options.scales.items() <= self._options.scales.items():
+            asked["scales"] = None
         other = [name for name, value in asked.items() if value and value != own[name]]
         if other:
             options_given = ", ".join(f"{name}={asked[name]!r}" for name in other)

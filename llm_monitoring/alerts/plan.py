@@ -353,8 +353,15 @@ def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) 
         raise ConfigError(f"{path.name}: not TOML: {fault}") from fault
 
 
-def open_with(log: Log | Any, plan: Plan) -> Log:
+def open_with(log: Log | Any, plan: Plan, **opening: Any) -> Log:
     """A log opened with the measures and the scales that a plan declares.
+
+    Parameters
+    ----------
+    log : path, URL, dict or Log
+    plan : Plan
+    **opening
+        Options of `open_log`. Its scales go over those of the plan.
 
     Raises
     ------
@@ -363,10 +370,9 @@ def open_with(log: Log | Any, plan: Plan) -> Log:
     """
     from llm_monitoring.log import Log, open_log
 
-    if isinstance(log, Log):
-        opened = open_log(log, measures=plan.own_measures(log) or None, scales=plan.scales or None)
-    else:
-        opened = open_log(log, measures=declared(plan.measures, "plan") or None, scales=plan.scales or None)
+    measures = plan.own_measures(log) if isinstance(log, Log) else declared(plan.measures, "plan")
+    scales = {**plan.scales, **(opening.pop("scales", None) or {})}
+    opened = open_log(log, measures=measures or None, scales=scales or None, **opening)
     return opened.with_features(plan.features) if plan.features else opened
 
 

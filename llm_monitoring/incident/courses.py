@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTHS = {"1h": pd.Timedelta("1h"), "6h": pd.Timedelta("6h"), "1d": pd.Timedelta("1D")}
 PER = {"1h": " an hour", "6h": " in six hours", "1d": " a day"}
 COUNTED = {"1h": "hours", "6h": "stretches of six hours", "1d": "days"}
+LEVELS = ("before", "before_low", "before_high", "after", "after_low", "after_high")
 FEWEST_BEFORE = 4  # windows before the alert below which no step is weighed
 USUAL_SD = {"amount": 0.1, "share": 0.03}
 
@@ -83,8 +84,7 @@ class Course:
 
     def change(self, since: pd.Timestamp, ended: pd.Timestamp | None) -> dict[str, Any]:
         """Levels before and since with 95 % intervals from the spread of windows; None where there are no windows."""
-        names = ("estimate", "low", "high", "before", "before_low", "before_high", "after", "after_low", "after_high")
-        nothing: dict[str, Any] = {**dict.fromkeys(names), "n_before": 0, "n_after": 0}
+        nothing: dict[str, Any] = {**dict.fromkeys(("estimate", "low", "high", *LEVELS)), "n_before": 0, "n_after": 0}
         if not len(self.windows):
             return nothing
         start, value = self.windows["window_start"], self.windows["value"].to_numpy(float)

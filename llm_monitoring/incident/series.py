@@ -18,7 +18,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.incident.courses import Course, course_of
-from llm_monitoring.incident.parts import parts_of
+from llm_monitoring.incident.parts import COMPARED, parts_of
 from llm_monitoring.incident.recovery import untested
 
 if TYPE_CHECKING:
@@ -184,18 +184,6 @@ class Series:
 
     def _whole_row(self) -> dict[str, Any]:
         c, feature = self.change, self.alert.feature_id
-        kept = (
-            "before",
-            "before_low",
-            "before_high",
-            "after",
-            "after_low",
-            "after_high",
-            "low",
-            "high",
-            "n_before",
-            "n_after",
-        )
         sign = 1 if self.alert.direction == "up" else -1
         sure = c["low"] is not None and (c["low"] > 0 or c["high"] < 0)
         harm = self.alert.harmful if sign * (c["estimate"] or 0) > 0 else not self.alert.harmful
@@ -204,7 +192,7 @@ class Series:
             "where": {} if feature is None else {"feature_id": feature},
             "label": feature or "all answers",
             "verdict": verdict,
-            **{name: c[name] for name in kept},
+            **{name: c[name] for name in COMPARED},
             "change": c["estimate"],
             "share_of_change": 1.0 if c["estimate"] else None,
             "probability": self.probability,

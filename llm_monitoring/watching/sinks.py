@@ -165,14 +165,9 @@ class JsonLines(Sink):
         ]
         data = "".join(json.dumps(line) + "\n" for line in lines).encode()
         try:
-            disk.make_folder(self.path.parent)
-            file = disk.open_private(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            try:
-                disk.lock(file)
+            with disk.appending(self.path) as file:
                 _mend(file)
                 disk.append(file, data, sync=True)
-            finally:
-                os.close(file)
         except OSError as error:
             raise SinkError(f"{error.filename or self.path}: {error.strerror}") from error
 
