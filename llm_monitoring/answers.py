@@ -49,7 +49,7 @@ def requests_view(rows: ir.Table, present: Iterable[str]) -> ir.Table:
 
 
 def own_values(rows: ir.Table, own: Iterable[Measure]) -> ir.Table:
-    """The rows with `__lm_own_<name>` for each measure of one's own.
+    """The rows with `__lm_own_<name>` for each custom measure.
 
     Raises
     ------
@@ -352,7 +352,7 @@ def view_of(log: Log, of: str, own: Iterable[Measure] = (), more: Iterable[str] 
     of : str
         requests, judgements, signals or thumbs.
     own : iterable of Measure
-        Measures of one's own, to be worked out.
+        Custom measures, to be worked out.
     more : iterable of str
         Columns of the requests to keep.
     """

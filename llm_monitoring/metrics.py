@@ -59,7 +59,7 @@ def window_metrics(
     quantiles : {"exact", "approximate"}
         Linear interpolation between order statistics, or the engine's sketch.
     measures : sequence of str or Measure
-        Measures of one's own: names declared with the log (``open_log(..., measures=[...])``), or `Measure` objects.
+        Custom measures: names declared with the log (``open_log(..., measures=[...])``), or `Measure` objects.
 
     Returns
     -------

@@ -229,7 +229,7 @@ def probe_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Aler
 
 
 def distance_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Alert]:
-    """Models whose border probes give other tokens than in their first two weeks, day by day; told when a day is over."""
+    """Models whose border probes give other tokens than in their first two weeks, day by day; reported when a day is over."""
     from llm_monitoring.probes.daily import probe_distances
 
     events: list[Alert] = []

@@ -18,8 +18,8 @@ from llm_monitoring.reporting.page import render
 NAME = "backtest.html"
 MOST_ROWS = 40
 FOOTER = (
-    "One file, no script, nothing loaded from elsewhere. A fault counts as seen where an alert tells of it while it lasts; "
-    "intervals are of 95 %."
+    "One file, no script, nothing loaded from elsewhere. A fault counts as seen if an alert reports it while it lasts; "
+    "intervals are 95 %."
 )
 
 
@@ -69,7 +69,7 @@ def _facts(result: BacktestResult, real: pd.DataFrame) -> list[dict[str, str]]:
     ends = f"{_number(result.false_alarms_per_month_low)} to {_number(result.false_alarms_per_month_high)}"
     note = f"95 %: {ends}" + ("; an upper bound, no incidents were given" if result.upper_bound else "")
     facts = [
-        ("Watched", f"{say.number(30 * result.months)} days", f"alerts that would have been: {len(result.alerts)}"),
+        ("Watched", f"{say.number(30 * result.months)} days", f"alerts that would have fired: {len(result.alerts)}"),
         ("Alarms nobody can explain", f"{_number(result.false_alarms_per_month)} a month", note),
         (
             "Asked for",
@@ -228,7 +228,7 @@ def _alerts(result: BacktestResult) -> dict[str, Any]:
         if rows
         else [blocks.text("No alert.")]
     )
-    return _section("alerts", "Alerts", "The alerts that would have been", parts)
+    return _section("alerts", "Alerts", "The alerts that would have fired", parts)
 
 
 def _figures(result: BacktestResult) -> dict[str, Any]:

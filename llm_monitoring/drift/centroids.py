@@ -97,7 +97,7 @@ class FileCentroids(MemoryCentroids):
                 }
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(
-                    f"FileCentroids: {path} is no centroid file; expected what FileCentroids wrote"
+                    f"FileCentroids: {path} is not a centroid file; expected what FileCentroids wrote"
                 ) from error
 
     def _set(self, feature_id: str, name: str, value: Any) -> None:
@@ -185,7 +185,9 @@ def cosine_similarity(a: Sequence[float], b: Sequence[float]) -> float:
     """
     left, right = np.asarray(a, float), np.asarray(b, float)
     if left.shape != right.shape:
-        raise ConfigError(f"cosine_similarity(a, b): {left.size} and {right.size} numbers; expected as many")
+        raise ConfigError(
+            f"cosine_similarity(a, b): {left.size} and {right.size} numbers; expected the same number of both"
+        )
     lengths = float(np.linalg.norm(left) * np.linalg.norm(right))
     return float(left @ right) / lengths if lengths > 0 else 0.0
 

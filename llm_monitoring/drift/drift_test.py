@@ -81,8 +81,8 @@ class DriftTest:
         needed = int(np.ceil(1 / self.alpha - 1e-9)) - 1
         if self.permutations < needed:
             raise ConfigError(
-                f"DriftTest(permutations)={self.permutations}: its least p-value is {1 / (self.permutations + 1):.3g}, "
-                f"never at most alpha={self.alpha:g}; expected at least {needed}"
+                f"DriftTest(permutations)={self.permutations}: its smallest p-value is {1 / (self.permutations + 1):.3g}, "
+                f"above alpha={self.alpha:g}; expected at least {needed}"
             )
         self.embed = embedder_of(self.embedder)
         self.reference_ = read_queries(self.reference, self.embed, "reference", MOST_ROWS, self.seed)

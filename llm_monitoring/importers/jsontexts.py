@@ -12,7 +12,7 @@ from llm_monitoring.importers.draft import Draft
 #: Failed tries to read a value over many lines cost together at most so many times the length of the text.
 STEPS_A_CHARACTER = 200
 MARKS = ("\n{", "\n[")
-DOUBLED = "a key that stands twice in one JSON object: the last value is read"
+DOUBLED = "a key that occurs twice in one JSON object: the last value is read"
 
 
 class Document(NamedTuple):

@@ -374,7 +374,7 @@ def _options(
         "rollback": [back],
         "revert_judge": [
             {
-                "do": "score with the judge of before",
+                "do": "score with the earlier judge",
                 "costs": "re-judging the period",
                 "gains": "one scale again",
                 "undo": "the new judge",
@@ -417,7 +417,7 @@ def _next(action: str, target: str | None, state: dict[str, Any]) -> str:
         "rollback": "Roll back, write it into the change log, then let the recovery test run.",
         "hotfix": "Mend the prompt, run the eval cases of the next stage on it, write it into the change log, then let "
         "the recovery test run.",
-        "revert_judge": "Score the period again with the judge of before.",
+        "revert_judge": "Score the period again with the earlier judge.",
         "investigate": "Find the event, or separate the candidates; then run this stage again.",
         "none": "Go on to learn, and close.",
     }[action]

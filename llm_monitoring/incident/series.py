@@ -125,7 +125,7 @@ class Series:
         reasons += self.course.notes
         reasons.append(f"Chance alone: probability {say.probability(1 - p)}.")
         if self.ended is not None:
-            reasons.append(f"Back at the level of before since {say.moment(self.ended)}.")
+            reasons.append(f"Back at its earlier level since {say.moment(self.ended)}.")
         if self.alert.message and self.alert.message not in reasons:
             reasons.append(self.alert.message)
         return {
@@ -285,7 +285,7 @@ class Series:
         if self.better:
             return "none", None, f"{_capital(self.sentence).rstrip('.')}: it got better, there is nothing to do."
         if self.ended is not None:
-            return "none", None, f"{self.named} has been at the level of before since {say.moment(self.ended)}."
+            return "none", None, f"{self.named} has been back at its earlier level since {say.moment(self.ended)}."
         found = self.isolate()
         first = self.ranking[0]
         if found["verdict"] == "none":
@@ -304,7 +304,7 @@ class Series:
         return {
             "query_drift": "read 20 of the new questions, and judge them apart",
             "request_count": "ask who sends the requests: clients, retries, a campaign",
-            "total_cost_usd": "look at the dearest 20 requests and at the volume",
+            "total_cost_usd": "look at the 20 most expensive requests and at the volume",
             "probe_pass_rate": "read the probes that fail now, and judge 20 answers of that model",
             "probe_distance": "read what the model answers to the border probes, and judge 20 of its answers",
         }.get(self.alert.metric, "judge or read 20 more answers of the period")
@@ -322,7 +322,7 @@ class Series:
         if self.alert.metric.startswith("probe"):
             return {
                 **unknown,
-                "text": "what the failing probes stand for: probes are no users, so answers have to be judged",
+                "text": "what the failing probes stand for: probes are not users, so answers have to be judged",
             }
         if self.course.drift is not None:
             return {**unknown, "text": "answers to new questions that nobody has judged yet"}
@@ -346,18 +346,18 @@ class Series:
         if self.better:
             return untested("It got better: there is nothing to recover from.") | {"test": "none: nothing got worse"}
         if self.ended is not None:
-            told = f"Recovered: {self.named} is at the level of before since {say.moment(self.ended)}."
-            return untested(told) | {"test": "back at the level of before", "recovered": True, "decided_at": self.ended}
+            told = f"Recovered: {self.named} has been back at its earlier level since {say.moment(self.ended)}."
+            return untested(told) | {"test": "back at the earlier level", "recovered": True, "decided_at": self.ended}
         if self.course.drift is not None:
             return untested(
-                "Other questions are no fault: set [baseline] of the plan to the new ones once they are judged."
+                "New questions are not a fault: set [baseline] of the plan to the new ones once they are judged."
             ) | {"test": "a week whose questions do not differ from the baseline's"}
         if self.course.step is None:
-            return untested("Too few answers of before to compare with.")
+            return untested("Too few earlier answers to compare with.")
         test = (
             f"Back when three {self.course.counted} in a row lie within what the {self.course.counted} before spread."
         )
-        return untested(f"{_capital(self.named)} is not back at the level of before.") | {"test": test}
+        return untested(f"{_capital(self.named)} is not back at its earlier level.") | {"test": test}
 
 
 def _causes(log: Log, alert: Alert) -> list[dict[str, Any]]:

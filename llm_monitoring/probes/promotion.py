@@ -147,7 +147,7 @@ def compare_versions(
     alpha : float
         Chance of `promote` where the new model is worse by the margin, and chance of `hold` where both are equal.
     seed : int
-        Of the order in which cases are asked.
+        Random seed for the order of the cases.
     timeout_s : float
         Seconds to wait for one answer.
     concurrency : int

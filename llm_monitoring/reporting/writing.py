@@ -34,10 +34,10 @@ def check_place(folder: Path, force: bool = False) -> None:
     ConfigError
     """
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: a file stands where the incident folder should be. {ELSEWHERE}")
+        raise ConfigError(f"{folder}: there is a file where the incident folder should be. {ELSEWHERE}")
     if holds_report(folder) and not force:
         raise ConfigError(
-            f"{folder}: already holds a report. Write over it with --force, or choose another folder with --out"
+            f"{folder}: already holds a report. Overwrite it with --force, or choose another folder with --out"
         )
 
 

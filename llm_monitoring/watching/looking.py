@@ -131,7 +131,7 @@ def _as_log_error(source: Source, error: Exception) -> LogError:
 
 
 def _rules(plan: Plan) -> str:
-    """What alerts rest on beside the log: the plan without what only says where they are told, and the version."""
+    """What alerts rest on beside the log: the plan without what only says where they are sent, and the version."""
     text = plan.model_dump_json(exclude={"watch", "sinks", "silence"})
     return hashlib.sha256(f"{llm_monitoring.__version__}\n{text}".encode()).hexdigest()[:16]
 

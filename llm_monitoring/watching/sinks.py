@@ -1,4 +1,4 @@
-"""Where alerts are told: a message through Apprise, or a line of a JSON Lines file. What is shown of an address has no secret."""
+"""Where alerts are sent: a message through Apprise, or a line of a JSON Lines file. What is shown of an address has no secret."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SinkError(Exception):
 
 
 class Sink:
-    """One place that alerts are told to. `key` names it in the state, `shown` to people."""
+    """One place that alerts are sent to. `key` names it in the state, `shown` to people."""
 
     def __init__(self, wanted: SinkPlan, url: str):
         self.wanted, self.url = wanted, url
@@ -220,6 +220,6 @@ def _from_environment(name: re.Match[str]) -> str:
     value = os.environ.get(name[1])
     if not value:
         raise ConfigError(
-            f"[[sinks]] url names ${{{name[1]}}}, which the environment does not hold; set it, or write the address"
+            f"[[sinks]] url names ${{{name[1]}}}, which the environment does not have; set it, or write the address"
         )
     return value

@@ -61,5 +61,5 @@ def test_a_broken_file_is_named(tmp_path):
     with pytest.raises(ConfigError) as error:
         FileCentroids(tmp_path)
     assert str(error.value) == (
-        f"FileCentroids: {tmp_path / 'x.json'} is no centroid file; expected what FileCentroids wrote"
+        f"FileCentroids: {tmp_path / 'x.json'} is not a centroid file; expected what FileCentroids wrote"
     )

@@ -63,7 +63,7 @@ def test_a_broken_document_between_others_is_set_aside_with_its_lines():
 def test_a_key_that_stands_twice_is_told():
     found, _, guesses = values('{"a": 1, "a": 2}')
     assert found == [("f line 1", {"a": 2})]
-    assert guesses == ["a key that stands twice in one JSON object: the last value is read"]
+    assert guesses == ["a key that occurs twice in one JSON object: the last value is read"]
 
 
 @pytest.mark.parametrize("line", ['{"a":\n', "[\n", '{"a": [1,\n', '"\n', "[[[[\n"])
