@@ -117,7 +117,7 @@ class QualityPlan(_Section):
     )
     answers_per_window: int = Field(default=20, ge=1, description="judged answers that auto wants in most windows")
     requests_per_window: int = Field(
-        default=100, ge=1, description="the same for shares of requests, which are mostly small"
+        default=100, ge=1, description="the same for shares of requests, which are usually small"
     )
     metrics: list[QualityMetric] = Field(default=list(get_args(QualityMetric)), description="what is charted")
     smallest_change: float = Field(
@@ -233,7 +233,7 @@ class SilencePlan(_Section):
     metric: str | None = Field(default=None, description="which metric; left out: all")
     start: datetime | None = Field(default=None, alias="from", description="start; left out: always")
     end: datetime | None = Field(default=None, alias="to", description="end; left out: forever")
-    reason: str = Field(default="", description="why, for whoever reads the plan later")
+    reason: str = Field(default="", description="the reason, for later readers of the plan")
 
     @field_validator("start", "end")
     @classmethod

@@ -370,7 +370,7 @@ def _test_words(seen: Observations, group: Slice, base: Baseline, scale: str, st
     metric = say.metric_words(seen.alert.metric)
     of = f"{metric} of {group.label}"
     if seen.alert.metric.startswith("latency_p"):
-        of = f"the share of answers of {group.label} above the {metric} of before"
+        of = f"the share of answers of {group.label} above the earlier {metric}"
     expected = state["expected_n"]
     words = (
         f"Recovered when {of} since the fix is shown to be less than {_amount(seen, base.margin, scale).lstrip('+−')} "

@@ -293,5 +293,5 @@ def _next(kind: str) -> str:
     if kind in ("all", "slice"):
         return "Go on to isolate: which change did it?"
     if kind == "mix":
-        return "Look at the questions that grew; no change of yours needs to be rolled back."
+        return "Look at the questions that grew; none of your changes needs to be rolled back."
     return "Judge more answers in the slices listed, then run this stage again."

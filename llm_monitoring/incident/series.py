@@ -235,7 +235,7 @@ class Series:
         back = {
             "do": f"roll back {target}",
             "costs": "what the change brought",
-            "gains": "the level of before",
+            "gains": "the earlier level",
             "undo": "deploy it again",
         }
         look = {
@@ -296,7 +296,7 @@ class Series:
             return (
                 "investigate",
                 None,
-                f"{USERS.get(self.alert.metric, 'users ask for more')}: no change of yours explains it.",
+                f"{USERS.get(self.alert.metric, 'users ask for more')}: none of your changes explains it.",
             )
         return "investigate", None, f"{', '.join(found['candidates'])} cannot be told apart by the windows alone."
 

@@ -88,7 +88,7 @@ def outcome_of(results: Mapping[str, Any]) -> str:
 
 
 def first_sentence(results: Mapping[str, Any]) -> tuple[str, str]:
-    """The words that open the sentence, and the rest of the sentence.
+    """The verdict that stands in front, and the rest of the sentence.
 
     >>> first_sentence({"incident": {"alert": None, "failure": None}, "triage": {"charts": 24, "days": 31, "words": ""}})
     ('No alert:', '24 charts, 31 days, nothing outside the limits.')

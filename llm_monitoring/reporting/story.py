@@ -252,7 +252,7 @@ def _facts(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
             _fact(
                 "Expected false alarms",
                 _false_alarms(triage),
-                "how often this chart or rule fires for nothing, by design",
+                "how often this chart or rule fires falsely, by design",
             )
         )
     facts.append(

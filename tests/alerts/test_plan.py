@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from llm_monitoring.alerts.plan import Plan, default_plan_text, read_plan
+from llm_monitoring.alerts.plan import Plan, default_plan_text, open_with, read_plan
 from llm_monitoring.errors import ConfigError
 
 
@@ -89,3 +89,11 @@ def test_none_gives_the_defaults_and_a_plan_stays_as_it_is():
     plan = Plan()
     assert read_plan(None) == plan
     assert read_plan(plan) is plan
+
+
+def test_scales_named_on_opening_join_those_of_the_plan():
+    plan = read_plan({"scales": {"a": "0..10", "b": "0..10"}})
+    opened = open_with("sample_data", plan, scales={"b": "0..1", "c": "0..1"})
+    assert opened.scales == {"a": "0..10", "b": "0..1", "c": "0..1"}
+    joined = open_with("sample_data", plan, scales={"c": "0..1"})
+    assert open_with(joined, plan) is joined
