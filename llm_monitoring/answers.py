@@ -49,7 +49,7 @@ def requests_view(rows: ir.Table, present: Iterable[str]) -> ir.Table:
 
 
 def own_values(rows: ir.Table, own: Iterable[Measure]) -> ir.Table:
-    """The rows with `__lm_own_<name>` for each measure of one's own.
+    """The rows with `__lm_own_<name>` for each custom measure.
 
     Raises
     ------
@@ -194,6 +194,13 @@ def judged_rows(
     right = requests.select(__lm_id=requests["request_id"], **taken)
     left = rows.drop(*[name for name in wanted if name in rows.columns])
     return left.inner_join(right, left["request_id"] == right["__lm_id"]).drop("__lm_id")
+
+
+def weight_where(rows: ir.Table, value: ir.Value) -> ir.Value:
+    """The weight of an answer (`__lm_weight`) where a value of it is known, else null."""
+    import ibis
+
+    return ibis.ifelse(value.notnull(), rows["__lm_weight"], ibis.null("float64"))
 
 
 def succession(rows: ir.Table, keys: list[str]) -> ir.Table:
@@ -347,7 +354,7 @@ def view_of(log: Log, of: str, own: Iterable[Measure] = (), more: Iterable[str] 
     of : str
         requests, judgements, signals or thumbs.
     own : iterable of Measure
-        Measures of one's own, to be worked out.
+        Custom measures, to be worked out.
     more : iterable of str
         Columns of the requests to keep.
     """

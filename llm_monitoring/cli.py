@@ -52,7 +52,7 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             if context.invoked_subcommand not in READERS:
                 raise
-            click.echo("Stopped. What stood there before stands there still; run it again to begin anew.", err=True)
+            click.echo("Stopped. What was there before is unchanged; run the command again to start over.", err=True)
             sys.stdout.flush()
             os._exit(130)  # threads that still read the log would hold the process up; nothing is left to be written
         except OSError as error:
@@ -68,9 +68,9 @@ def example(text: str) -> str:
 
 
 OPENING = (
-    click.option("--tz", metavar="ZONE", help="Zone of times that name none, such as Europe/Berlin."),
+    click.option("--tz", metavar="ZONE", help="Zone of times without one, such as Europe/Berlin."),
     click.option(
-        "--timestamp-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="Unit of times that are numbers."
+        "--timestamp-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="Unit of times given as numbers."
     ),
     click.option(
         "--on-error",
@@ -94,7 +94,7 @@ def _read_mode(context: click.Context, parameter: click.Parameter, value: str | 
         return
     mode = int(value, 8) if re.fullmatch(r"0?[0-7]{3}", value) else 0
     if mode & 0o600 != 0o600 or mode & 0o111:
-        expected = "expected an octal mode of files that their owner may read and write, such as 0640"
+        expected = "expected an octal mode that lets the owner read and write, such as 0640"
         raise click.BadParameter(f"{value!r}; {expected}")
     disk.say_mode(mode)
     context.call_on_close(lambda: disk.say_mode(None))
@@ -158,18 +158,22 @@ def main() -> None:
     "--alert", metavar="ID", help="An alert_id that check prints. Default: the most severe, then the earliest."
 )
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
-@click.option("--reviews", metavar="FILE", help="Verdicts that review wrote. Default: the log's own.")
+@click.option("--reviews", metavar="FILE", help="File of verdicts from review. Default: the log's own.")
 @PLAN
 @click.option("--out", metavar="DIR", default="reports", show_default=True, help="Folder of the reports.")
-@click.option("--seed", default=0, show_default=True, help="Of everything random.")
-@click.option("--force", is_flag=True, help="Write over an earlier report of the same incident.")
-@click.option("--isolated", is_flag=True, help="A kernel for each stage: slower.")
-@click.option("--suite", metavar="FILE", help="An eval suite of yours: the failing cases that it lacks are appended.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option("--force", is_flag=True, help="Overwrite an earlier report of the same incident.")
+@click.option("--isolated", is_flag=True, help="Run each stage in its own kernel; slower.")
+@click.option("--suite", metavar="FILE", help="Your eval suite; failing cases that it lacks are appended.")
 @click.option(
-    "--close-by", metavar="NAME", help="Close the incident with points open; needs --because. Kept on record."
+    "--close-by",
+    metavar="NAME",
+    help="Close the incident although points are open; needs --because. Both are recorded.",
 )
-@click.option("--because", metavar="TEXT", help="Why it is closed all the same.")
-@click.option("--verify", metavar="FOLDER", help="Run the incident in FOLDER again and say whether all is the same.")
+@click.option("--because", metavar="TEXT", help="Why it is closed with points open.")
+@click.option(
+    "--verify", metavar="FOLDER", help="Run the incident in FOLDER again and say whether every figure is the same."
+)
 @MODE
 def report(
     log: str | None, opening: dict[str, Any], verify: str | None, close_by: str | None, because: str | None, **options
@@ -184,7 +188,7 @@ def report(
     """
     begin("starting")
     import llm_monitoring as lm
-    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.case import find_log
 
     if verify is not None:
@@ -193,8 +197,8 @@ def report(
     if log is None:
         raise click.UsageError("Missing argument 'LOG'.")
     override = {"by": close_by or "", "because": because or ""} if close_by or because else None
-    given = _with_scales(opening, read_plan(options["plan"]))
-    done = lm.report(lm.open_log(find_log(log), **given) if given else log, override=override, **options)
+    opened = open_with(find_log(log), read_plan(options["plan"]), **opening) if opening else log
+    done = lm.report(opened, override=override, **options)
     tell(done.notices)
     click.echo(done.headline)
     if done.failure:
@@ -219,7 +223,7 @@ def _verify(folder: str, log: Any, until: str | None) -> None:
 @click.option("--until", metavar="TIME", help="The log as it was known then, such as 2026-05-19T08:00Z.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all columns.")
 def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None, as_json: bool) -> None:
-    """Print the alerts of LOG: operation, cost and quality. What LOG says about itself goes to standard error.
+    """Print the alerts of LOG: operation, cost and quality. Notices about LOG go to standard error.
 
     Exit code: 0 nothing alerted, 1 something did, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
@@ -230,7 +234,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     from llm_monitoring.reporting.folder import read_time
 
     watched = read_plan(plan)
-    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
+    opened = open_with(log, watched, **opening)
     when = read_time("until", until)
     opened = opened if when is None else opened.until(when)
     if not opened.count("requests"):
@@ -242,12 +246,6 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     for line in _alert_lines(alerts, as_json):
         click.echo(line)
     sys.exit(1 if (alerts["kind"] != "better").any() else 0)  # what got better is nothing to act on
-
-
-def _with_scales(opening: dict[str, Any], plan: Any) -> dict[str, Any]:
-    """The options of `open_log`: the scales of the plan, and over them those named on the command line."""
-    scales = {**plan.scales, **opening.get("scales", {})}
-    return {**opening, "scales": scales} if scales else opening
 
 
 def _alert_lines(alerts, as_json: bool):
@@ -286,7 +284,7 @@ def _alert_lines(alerts, as_json: bool):
     help="Sampling rates (rate=0.05,0.2) or budgets (false_alarms_per_month=0.5,1) to compare.",
 )
 @click.option("--out", metavar="FILE", default="backtest.html", show_default=True, help="The page.")
-@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> None:
     """Replay a plan against LOG: what it would have seen, how late, how often for nothing, and what it can see at all.
 
@@ -294,13 +292,12 @@ def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> 
 
     Exit code: 0 the page was written, 2 the call or the input is wrong, 3 LOG holds no request to measure.
     """
-    import llm_monitoring as lm
     from llm_monitoring import addresses
     from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.backtesting.command import backtest_log
 
     watched = read_plan(plan)
-    opened = open_with(lm.open_log(log, **_with_scales(opening, watched)), watched)
+    opened = open_with(log, watched, **opening)
     if not opened.count("requests"):
         tell(opened.notices)
         click.echo(f"{addresses.masked(log)}: no request to measure", err=True)
@@ -316,7 +313,10 @@ def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> 
 @click.option("--model", required=True, help="The model's name at the server of OPENAI_BASE_URL and OPENAI_API_KEY.")
 @click.option("--rate", default=0.05, show_default=True, help="Share of requests, 0 to 1.")
 @click.option(
-    "--budget", type=float, metavar="USD", help="What the file may spend in its life. Prices not given count high."
+    "--budget",
+    type=float,
+    metavar="USD",
+    help="Most that all runs into this file may cost. Unknown prices are assumed high.",
 )
 @click.option("--input-price", type=float, metavar="USD", help="Per million input tokens.")
 @click.option("--output-price", type=float, metavar="USD", help="Per million output tokens.")
@@ -331,9 +331,9 @@ def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> 
 @click.option("--concurrency", default=16, show_default=True, help="Calls at a time.")
 @click.option("--rpm", type=float, help="Requests a minute that the provider allows.")
 @click.option("--tpm", type=float, help="Tokens a minute that the provider allows.")
-@click.option("--redact", is_flag=True, help="Take personal data out of the judge's copy.")
-@click.option("--retry-failed", is_flag=True, help="Ask again about items that failed for a reason that passes.")
-@click.option("--dry-run", is_flag=True, help="How many answers, what they would cost, what they could detect.")
+@click.option("--redact", is_flag=True, help="Remove personal data from what the judge gets.")
+@click.option("--retry-failed", is_flag=True, help="Judge again what failed for a passing reason, such as a timeout.")
+@click.option("--dry-run", is_flag=True, help="Only say how many answers, their cost, and what they could detect.")
 @MODE
 def judge(log: str, opening: dict[str, Any], **options) -> None:
     """Judge a sample of LOG; stop it at any moment and call it again.
@@ -358,7 +358,7 @@ def judge(log: str, opening: dict[str, Any], **options) -> None:
 @click.option(
     "--log", metavar="FOLDER", default=".", show_default=True, help="Folder of the log that keeps the answers."
 )
-@click.option("--if-due", metavar="SPAN", help="Do nothing where the last run is younger, such as 7d; for cron.")
+@click.option("--if-due", metavar="SPAN", help="Do nothing if the last run is more recent, such as 7d; for cron.")
 @click.option(
     "--discover", type=click.IntRange(1), metavar="N", help="Find N border probes instead of running a suite."
 )
@@ -374,7 +374,7 @@ def judge(log: str, opening: dict[str, Any], **options) -> None:
 @click.option(
     "--tolerance", default=0.0, show_default=True, help="Change, as a share, that is not worth an alarm, such as 0.05."
 )
-@click.option("--alpha", default=0.05, show_default=True, help="Chance of a false alarm a run.")
+@click.option("--alpha", default=0.05, show_default=True, help="Chance of a false alarm in one run.")
 @click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for one answer.")
 @click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Calls at a time.")
@@ -417,10 +417,12 @@ def pins(paths: tuple[str, ...], as_json: bool) -> None:
 @click.option("--new", required=True, metavar="MODEL", help="The model that may take its place.")
 @click.option("--margin", default=0.1, show_default=True, help="Share of cases by which the new one may be worse.")
 @click.option("--alpha", default=0.05, show_default=True, help="Chance of each wrong verdict.")
-@click.option("--judge-model", metavar="MODEL", help="Judges the answers. Default: LLM_MONITORING_JUDGE_MODEL.")
+@click.option(
+    "--judge-model", metavar="MODEL", help="Model that judges the answers. Default: LLM_MONITORING_JUDGE_MODEL."
+)
 @click.option("--rubric", metavar="FILE", help="A rubric in YAML. Default: correctness, completeness, tone.")
 @click.option("--base-url", metavar="URL", help="Default: OPENAI_BASE_URL.")
-@click.option("--seed", default=0, show_default=True, help="Of the order in which cases are asked.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for the order of the cases.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for one answer.")
 @click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Calls at a time.")
 def promote(cases: str, **options) -> None:
@@ -452,7 +454,7 @@ def _finish(lines: Iterable[str], code: int) -> None:
     "--scale", "scales", metavar="NAME=LOW..HIGH", multiple=True, help="Scale of a score: 0..1, 0..10, pass_fail."
 )
 @click.option("--timestamp", metavar="TIME", help="When the requests of a batch were made, without its batch object.")
-@click.option("--force", is_flag=True, help="Write over a log that stands there.")
+@click.option("--force", is_flag=True, help="Overwrite a log that is already there.")
 @MODE
 def import_(format: str, source: tuple[str, ...], out: str, force: bool, **options: Any) -> None:
     """Make a log of another tool's files, and say what was guessed.
@@ -480,22 +482,21 @@ def import_(format: str, source: tuple[str, ...], out: str, force: bool, **optio
 @PLAN
 @MODE
 def review(log: str, opening: dict[str, Any], alert: str | None, until: str | None, out: str, plan: str | None) -> None:
-    """Say how to read flagged answers of LOG, and how many verdicts stand in the file."""
+    """Say how to read flagged answers of LOG, and how many verdicts the file holds."""
     import shlex
 
-    import llm_monitoring as lm
     from llm_monitoring import addresses
-    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.case import describe, find_log, open_case
     from llm_monitoring.reviewing import verdicts
 
     watched = read_plan(plan)
-    opened = lm.open_log(find_log(log), **_with_scales(opening, watched))
+    opened = open_with(find_log(log), watched, **opening)
     case = open_case(opened, until=until, alert=alert, plan=watched)
     tell(opened.notices)
     click.echo(f"{describe(case.alert)}")
     read = verdicts.read(out) if Path(out).exists() else verdicts.empty()
-    click.echo(f"{len(read)} verdicts stand in {out}")
+    click.echo(f"{out} holds {len(read)} verdicts")
     tell(verdicts.notices(read, out))
     given = "".join(
         f", {name}={value!r}" for name, value in (("until", until), ("alert", alert), ("plan", plan)) if value
@@ -516,13 +517,17 @@ def review(log: str, opening: dict[str, Any], alert: str | None, until: str | No
 @opens_log()
 @PLAN
 @click.option(
-    "--state", metavar="FILE", default="watch.db", show_default=True, help="What is known and owed; made where absent."
+    "--state",
+    metavar="FILE",
+    default="watch.db",
+    show_default=True,
+    help="Remembers alerts and deliveries; made if missing.",
 )
 @click.option("--once", is_flag=True, help="One round, for cron.")
-@click.option("--heartbeat", metavar="URL", help="Asked for after each round that has read LOG: a dead man's switch.")
-@click.option("--test-sinks", is_flag=True, help="Send one message to each sink of the plan, and look at nothing.")
-@click.option("--ack", metavar="ID", help="Hold an alert back; needs --until.")
-@click.option("--until", metavar="TIME", help="Until when, such as 2026-05-20T08:00Z.")
+@click.option("--heartbeat", metavar="URL", help="Requested after each round that has read LOG: a dead man's switch.")
+@click.option("--test-sinks", is_flag=True, help="Send one test message to each sink of the plan, then stop.")
+@click.option("--ack", metavar="ID", help="Send no more about an alert; needs --until.")
+@click.option("--until", metavar="TIME", help="End of --ack, such as 2026-05-20T08:00Z.")
 def watch(log: str, opening: dict[str, Any], **options) -> None:
     """Watch LOG: tell each alert once to the sinks of the plan, as long as it runs or for one round.
 
@@ -546,20 +551,19 @@ def export(log: str, opening: dict[str, Any], format: str, plan: str | None, out
     FORMAT is prometheus: rules.yml, which promtool accepts, and dashboard.json for Grafana. Both read the numbers that
     watch shows where the plan has a sink such as prometheus://127.0.0.1:9464.
     """
-    import llm_monitoring as lm
-    from llm_monitoring.alerts.plan import read_plan
+    from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.watching.prometheus import export_prometheus
 
     watched = read_plan(plan)
-    for path in export_prometheus(lm.open_log(log, **_with_scales(opening, watched)), watched, out):
+    for path in export_prometheus(open_with(log, watched, **opening), watched, out):
         click.echo(path)
 
 
 @main.command(epilog=example("llm-monitoring init monitoring --log path/to/log"))
 @click.argument("folder", default="monitoring")
-@click.option("--log", metavar="LOG", help="Checked, and written into the first cell of each notebook.")
-@click.option("--tz", metavar="ZONE", help="Zone of times that name none, such as Europe/Berlin.")
-@click.option("--force", is_flag=True, help="Write over files that stand there.")
+@click.option("--log", metavar="LOG", help="A log to check and write into the first cell of each notebook.")
+@click.option("--tz", metavar="ZONE", help="Zone of times without one, such as Europe/Berlin.")
+@click.option("--force", is_flag=True, help="Overwrite files that are already there.")
 def init(folder: str, log: str | None, tz: str | None, force: bool) -> None:
     """Check LOG, then copy the notebooks and a plan with every key into FOLDER, to be opened in JupyterLab.
 

@@ -138,7 +138,7 @@ def _text(asked: Asked) -> Read:
     read = Read(value, mended=_not_a_number(asked))
     if scope:
         empty = raw.notnull() & value.isnull()
-        read.mended.append(Mended(column.name, empty, "nothing in a list or a text read as all"))
+        read.mended.append(Mended(column.name, empty, "an empty list or text read as all"))
     if not column.nullable:
         empty = value.isnull() | (value == "")
         expected = f"expected a {'text' if not column.choices else 'value'} in every row"

@@ -122,6 +122,26 @@ def append(file: int, data: bytes, sync: bool = False) -> None:
         raise
 
 
+@contextmanager
+def appending(path: str | os.PathLike) -> Iterator[int]:
+    """A file, made where it is absent (its folder too), open to `append` while no other process writes to it.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for line in (b"one ", b"two"):
+    ...         with appending(Path(folder) / "new" / "lines.txt") as file:
+    ...             append(file, line)
+    ...     (Path(folder) / "new" / "lines.txt").read_text()
+    'one two'
+    """
+    make_folder(Path(path).parent)
+    file = open_private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        lock(file)
+        yield file
+    finally:
+        os.close(file)
+
+
 def write_all(file: int, data: bytes) -> None:
     """Write all of `data`: one call of the system may write less than it was given."""
     rest = memoryview(data)
@@ -192,10 +212,12 @@ def holding(folder: str | os.PathLike, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of a folder; False where another process has it and `wait` is off."""
     file = os.open(folder, os.O_RDONLY)
     try:
-        lock(file, wait)
+        try:
+            lock(file, wait)
+        except BlockingIOError:
+            yield False
+            return
         yield True
-    except BlockingIOError:
-        yield False
     finally:
         os.close(file)
 

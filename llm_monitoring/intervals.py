@@ -95,7 +95,7 @@ def clopper_pearson(k: float, n: float, level: float = 0.95) -> tuple[float, flo
 
 
 def anytime_share(k: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share that stays valid whenever one stops looking: Robbins' beta mixture, Jeffreys' prior [1]_.
+    """Interval of a share that stays valid whenever you stop looking: Robbins' beta mixture, Jeffreys' prior [1]_.
 
     References
     ----------

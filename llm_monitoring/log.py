@@ -61,7 +61,7 @@ def open_log(
     on_error : {"raise", "quarantine"}
         Whether a broken row stops the reading, or is set aside, counted and written out with the reason.
     measures : list of Measure, optional
-        Measures of one's own over columns of `requests`.
+        Custom measures over columns of `requests`.
     scales : dict, optional
         Scales of judges by `judge_model`, ``"*"`` for all others: ``(0, 10)``, ``"0..10"`` or ``"pass_fail"``. The
         column `scale` of the judgements wins; without either, scores run from 1 to 5.
@@ -113,7 +113,7 @@ def open_log(
 
 
 def _check_columns(log: Log) -> None:
-    """Refuse a measure of one's own whose column is not there."""
+    """Refuse a custom measure whose column is not there."""
     columns = log.table("requests").columns if log.measures else ()
     for each in log.measures:
         if each.column is not None and each.column not in columns:
@@ -227,7 +227,7 @@ class Log:
 
     @property
     def measures(self) -> tuple:
-        """Measures of one's own, as `open_log` was given them."""
+        """Custom measures, as `open_log` was given them."""
         return self._measures
 
     @property
@@ -382,12 +382,12 @@ class Log:
         own = {"tz": self._options.tz, "timestamp_unit": self._options.timestamp_unit, "scales": self.scales}
         asked["partition_time"], own["partition_time"] = partition_time, self._partition_time
         asked["on_error"], own["on_error"] = on_error if on_error != "raise" else None, self._on_error
+        if options.scales.items() <= self._options.scales.items():
+            asked["scales"] = None
         other = [name for name, value in asked.items() if value and value != own[name]]
         if other:
             options_given = ", ".join(f"{name}={asked[name]!r}" for name in other)
-            raise ConfigError(
-                f"{options_given}: this log is open already, without it; give the option where it is opened"
-            )
+            raise ConfigError(f"{options_given}: the log was opened without it; give the option to open_log")
         if not measures or measures == self._measures:
             return self
         log = copy.copy(self)

@@ -89,7 +89,7 @@ class Measure:
 
     @property
     def shown_in(self) -> str:
-        """How its numbers are printed: share, score, ms, usd, count, or a unit of one's own."""
+        """How its numbers are printed: share, score, ms, usd, count, or a unit of your own."""
         if self.unit is None:
             return "share" if self.kind == "proportion" else "count"
         return "count" if self.unit == "tokens" else self.unit
@@ -221,7 +221,7 @@ def of_judge(name: str, judge: str) -> str:
 
 
 def declared(given: Any, of: str = "measures") -> tuple[Measure, ...]:
-    """The measures of one's own, checked: from `Measure` objects, or from a table of a plan (name -> keys).
+    """The custom measures, checked: from `Measure` objects, or from a table of a plan (name -> keys).
 
     Raises
     ------
@@ -238,7 +238,9 @@ def declared(given: Any, of: str = "measures") -> tuple[Measure, ...]:
                 f"{of}: {quote(each)}; expected Measure objects, such as Measure('ttft', column='ttft_ms')"
             )
         if not isinstance(each.name, str) or not re.fullmatch(r"[^\W\d][\w.-]*", each.name):
-            raise ConfigError(f"{of}: {quote(each.name)!s} is no name of a measure; expected one such as 'ttft'")
+            raise ConfigError(
+                f"{of}: {quote(each.name)!s} is not a valid name of a measure; expected one such as 'ttft'"
+            )
         if each.name in TAKEN or each.name.startswith(("mean_", "n_")):
             raise ConfigError(f"{of}: {each.name!r} is the name of a metric of this package; choose another name")
         if (each.column is None) == (each.sql is None):
@@ -257,7 +259,7 @@ def _of_keys(name: str, keys: Any, of: str) -> Measure:
     for key in keys:
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"{of}: {key!r} is no key of [measures.{name}]; the nearest is {near!r}")
+            raise ConfigError(f"{of}: {key!r} is not a key of [measures.{name}]; the nearest is {near!r}")
     given = dict(keys)
     if given.get("worse") in ("", "both", "none"):
         given["worse"] = None
@@ -270,7 +272,7 @@ def together(*groups: Iterable[Measure]) -> tuple[Measure, ...]:
 
 
 def as_table(own: Iterable[Measure]) -> dict[str, dict[str, Any]]:
-    """Measures of one's own as the table `[measures]` of a plan.
+    """Custom measures as the table `[measures]` of a plan.
 
     >>> as_table([Measure("ttft", column="ttft_ms", kind="positive", unit="ms")])
     {'ttft': {'column': 'ttft_ms', 'kind': 'positive', 'worse': 'up', 'unit': 'ms'}}

@@ -59,7 +59,7 @@ def window_metrics(
     quantiles : {"exact", "approximate"}
         Linear interpolation between order statistics, or the engine's sketch.
     measures : sequence of str or Measure
-        Measures of one's own: names declared with the log (``open_log(..., measures=[...])``), or `Measure` objects.
+        Custom measures: names declared with the log (``open_log(..., measures=[...])``), or `Measure` objects.
 
     Returns
     -------
@@ -275,10 +275,8 @@ def quality_metrics(
 
 
 def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> dict[str, ir.Scalar]:
-    import ibis
-
     score, flag, weight = rows["__lm_score"], rows["__lm_flagged"], rows["__lm_weight"]
-    own = ibis.ifelse(score.notnull(), weight, ibis.null("float64"))
+    own = answers.weight_where(rows, score)
     moments = {
         "n_judged": rows.count(where=rows["__lm_failed"] == 0),
         "n_failed": rows.count(where=rows["__lm_failed"] == 1),
@@ -290,14 +288,14 @@ def _quality_aggregates(rows: ir.Table, dimensions: int, time: str | None) -> di
         "__lm_wwy": engines.exact_total(own * own * score),
         "__lm_wwyy": engines.exact_total(own * own * score * score),
         "__lm_wf": engines.exact_total(weight * flag),
-        "__lm_w_flag": engines.exact_total(ibis.ifelse(flag.notnull(), weight, ibis.null("float64"))),
+        "__lm_w_flag": engines.exact_total(answers.weight_where(rows, flag)),
         "__lm_wrong": rows[FLAG].sum(),
         **({windows.FIRST: rows[time].min(), windows.LAST: rows[time].max()} if time else {}),
     }
     for i in range(dimensions):
         found = rows[f"__lm_value_{i}"]
         moments[f"__lm_v{i}"] = engines.exact_total(weight * found)
-        moments[f"__lm_wv{i}"] = engines.exact_total(ibis.ifelse(found.notnull(), weight, ibis.null("float64")))
+        moments[f"__lm_wv{i}"] = engines.exact_total(answers.weight_where(rows, found))
     return moments
 
 

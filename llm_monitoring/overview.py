@@ -14,7 +14,7 @@ from llm_monitoring.schema import TABLES
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST = 12
+MOST_FEATURES = 12
 #: Of a table, the column whose values are worth a word.
 NAMED = {
     "requests": "model_id", "signals": "signal_type", "judgements": "judge_model", "changes": "kind",
@@ -59,7 +59,10 @@ class Overview:
         """The overview as plain text."""
         lines = [self.headline]
         if len(self.features):
-            shown = [f"{_short(row.feature_id)} {say.number(row.requests)}" for row in _rows(self.features.head(MOST))]
+            shown = [
+                f"{_short(row.feature_id)} {say.number(row.requests)}"
+                for row in _rows(self.features.head(MOST_FEATURES))
+            ]
             word = "feature" if len(self.features) == 1 else "features"
             lines.append(f"  {len(self.features)} {word}: {_listed(shown, len(self.features))}")
         for row in _rows(self.tables):
@@ -70,7 +73,9 @@ class Overview:
     def html(self) -> str:
         """The overview for a notebook, every text escaped."""
         return f"<p><b>{escape(self.headline)}</b></p>{table_html(self.tables)}" + (
-            f"<p>Features, the busiest first</p>{table_html(self.features, MOST)}" if len(self.features) else ""
+            f"<p>Features, the busiest first</p>{table_html(self.features, MOST_FEATURES)}"
+            if len(self.features)
+            else ""
         )
 
 

@@ -28,7 +28,7 @@ FOREIGN = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as Python's
 SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 MAGIC = {b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file", b"\x28\xb5\x2f\xfd": "a zstd file"}
 MOST_CHARACTERS = 64_000_000  # of one object of a JSON list, as the engine reads it
-BEHIND_A_QUOTE = 'text stands behind the quote that closes a field; expected a quote inside a field to be doubled ("")'
+BEHIND_A_QUOTE = 'text follows the quote that closes a field; expected a quote inside a field to be doubled ("")'
 csv.field_size_limit(2**31 - 1)
 
 
@@ -46,7 +46,7 @@ def broken_at_once(path: Path, kind: str, table: str) -> Fault | None:
     if size == 0:
         if kind == "jsonl" and path.parent.name == table:
             return None
-        return Fault(table, path.name, expected="the file is empty", remedy="Remove it where the table is absent")
+        return Fault(table, path.name, expected="the file is empty", remedy="Remove it if there is no such table")
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(max(0, size - 4))
@@ -54,7 +54,7 @@ def broken_at_once(path: Path, kind: str, table: str) -> Fault | None:
     packing = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}.get(path.suffix.lower())
     expected = packing or (b"PAR1" if kind == "parquet" else None)
     found = next((words for magic, words in MAGIC.items() if head.startswith(magic)), None)
-    remedy = "Give it the ending of what it holds"
+    remedy = "Rename it with the ending of what it holds"
     if expected and not head.startswith(expected):
         words = f"the first bytes are not those of {MAGIC[expected]}"
         return Fault(table, path.name, value=head.decode("latin-1"), expected=words, remedy=remedy)
@@ -113,7 +113,7 @@ def _decodes(letters: codecs.IncrementalDecoder, block: bytes, final: bool = Fal
 def _cut_short(path: Path, table: str, line: int, error: Exception) -> Fault:
     words = f"the file is cut short here ({error})"
     if path.suffix.lower() == ".gz" and _more_behind(path):
-        words = "bytes that are not gzip stand behind the end of the packed data"
+        words = "bytes that are not gzip follow the packed data"
     return Fault(table, path.name, f"line {line}", expected=words, remedy="Write it again")
 
 

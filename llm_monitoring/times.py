@@ -41,19 +41,19 @@ def moment(value: Any, name: str = "when", tz: str | None = None) -> pd.Timestam
     >>> moment("2026-05-12 09:31", "until")
     Traceback (most recent call last):
     ...
-    llm_monitoring.errors.ConfigError: until='2026-05-12 09:31' names no time zone; write it with one, such as '2026-05-12T09:31Z'
+    llm_monitoring.errors.ConfigError: until='2026-05-12 09:31' has no time zone; write it with one, such as '2026-05-12T09:31Z'
     """
     import pandas as pd
 
     try:
         when = pd.Timestamp(value)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ConfigError(f"{name}={quote(value)} is no time; expected one such as {EXAMPLE!r}") from error
+        raise ConfigError(f"{name}={quote(value)} is not a time; expected one such as {EXAMPLE!r}") from error
     if when is pd.NaT:
-        raise ConfigError(f"{name}={quote(value)} is no time; expected one such as {EXAMPLE!r}")
+        raise ConfigError(f"{name}={quote(value)} is not a time; expected one such as {EXAMPLE!r}")
     if when.tzinfo is None:
         if tz is None:
-            raise ConfigError(f"{name}={quote(value)} names no time zone; write it with one, such as {EXAMPLE!r}")
+            raise ConfigError(f"{name}={quote(value)} has no time zone; write it with one, such as {EXAMPLE!r}")
         when = _of_zone(when, name, tz)
     return when.tz_convert("UTC")
 

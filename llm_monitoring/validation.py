@@ -276,7 +276,7 @@ def _finish_reason(found: dict[str, Read], present: frozenset[str]) -> None:
     words = {**FINISH_REASON_MAP, **{reason: reason for reason in FINISH_REASONS}}
     meant = ibis.cases(*own, else_=engines.looked_up(raw.lower(), words))
     listed = ", ".join(repr(reason) for reason in FINISH_REASONS)
-    expected = f"expected {listed}, or a provider's word of docs/log.md"
+    expected = f"expected {listed}, or a provider's word from docs/log.md"
     mapped = Mended("finish_reason", meant.notnull() & raw.notin(FINISH_REASONS), "finish reasons mapped")
     unknown = Rule("finish_reason", raw.notnull() & meant.isnull(), raw, expected)
     found["finish_reason"] = Read(

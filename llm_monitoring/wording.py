@@ -29,7 +29,7 @@ def number(value: float | None, digits: int = 0, sign: bool = False) -> str:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A level with its unit: share, score, ms, usd, count, or a unit of one's own.
+    """A level with its unit: share, score, ms, usd, count, or a unit of your own.
 
     >>> [amount(*pair).replace(NBSP, " ") for pair in [(0.67, "share"), (3.412, "score"), (1700, "ms"), (0.0042, "usd")]]
     ['67 %', '3.41', '1.7 s', '0.42 ct']
@@ -121,10 +121,7 @@ def moment(when, year: bool = False) -> str:
     >>> moment("2023-06-28T00:03:00Z").replace(NBSP, " ")
     '28 Jun 00:03 UTC'
     """
-    if when is None or pd.isna(when):
-        return "unknown"
-    at = pd.Timestamp(when).tz_convert("UTC")
-    return f"{at.day}{NBSP}{at:%b}{f'{NBSP}{at:%Y}' if year else ''}{NBSP}{at:%H:%M}{NBSP}UTC"
+    return _written(when, f"%-d{NBSP}%b{f'{NBSP}%Y' if year else ''}{NBSP}%H:%M{NBSP}UTC")
 
 
 def day(when) -> str:
@@ -133,10 +130,13 @@ def day(when) -> str:
     >>> day("2023-06-27T00:20:00Z").replace(NBSP, " ")
     '27 June'
     """
+    return _written(when, f"%-d{NBSP}%B")
+
+
+def _written(when, form: str) -> str:
     if when is None or pd.isna(when):
         return "unknown"
-    at = pd.Timestamp(when).tz_convert("UTC")
-    return f"{at.day}{NBSP}{at:%B}"
+    return pd.Timestamp(when).tz_convert("UTC").strftime(form)
 
 
 MARKS = str.maketrans(
@@ -158,6 +158,16 @@ def harmless(text: str) -> str:
     line = re.sub(r"[@&](?=\S)|:(?=//)|(?<=www)(?=\.)", lambda match: match[0] + "\u2060", line)
     line = re.sub(r"(?<!\w)_|_(?!\w)", "\u02cd", line)
     return re.sub(r"^(\s*)([#+=-]|!(?=\())", "\\1\u2060\\2", line)
+
+
+def cut(text: str, longest: int) -> str:
+    """A text without lone surrogates, shortened where it is longer than anybody reads.
+
+    >>> cut("ab" * 700, 3)
+    'aba… (1,397 more characters in the log)'
+    """
+    more = f"… ({len(text) - longest:,} more characters in the log)" if len(text) > longest else ""
+    return text[:longest].encode(errors="replace").decode() + more
 
 
 def lasting(start, end) -> str:

@@ -156,7 +156,7 @@ def test_a_time_without_a_zone_exits_with_two():
     done = run("report", SAMPLE, "--until", "2026-05-19")
     assert done.exit_code == 2
     assert done.output == (
-        "ConfigError: until='2026-05-19' names no time zone; write it with one, such as '2026-05-12T09:31Z'\n"
+        "ConfigError: until='2026-05-19' has no time zone; write it with one, such as '2026-05-12T09:31Z'\n"
     )
 
 
@@ -184,13 +184,13 @@ def test_a_quiet_log_gives_a_page_that_says_so_and_exits_with_zero(calm, tmp_pat
     assert "No alert:" in page.read_text("utf-8")
     again = run("report", calm, "--out", tmp_path / "out")
     assert again.exit_code == 2
-    assert again.output.endswith("Write over it with --force, or choose another folder with --out\n")
+    assert again.output.endswith("Overwrite it with --force, or choose another folder with --out\n")
 
 
 def test_review_says_how_to_read_on_and_how_much_was_read(tmp_path):
     done = run("review", SAMPLE, "--out", tmp_path / "reviews.jsonl")
     assert done.exit_code == 0
-    assert "0 verdicts stand in" in done.output
+    assert " holds 0 verdicts" in done.output
     assert "lm.review(case.log, case.alert" in done.output
 
 

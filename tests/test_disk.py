@@ -85,7 +85,7 @@ def test_a_mode_that_is_none_for_a_file_is_refused(mode, tmp_path):
         main, ["import", "litellm", "spend.jsonl", "--out", str(tmp_path / "log"), "--mode", mode]
     )
     assert done.exit_code == 2
-    assert f"{mode!r}; expected an octal mode of files that their owner may read and write, such as 0640" in done.output
+    assert f"{mode!r}; expected an octal mode that lets the owner read and write, such as 0640" in done.output
 
 
 def test_a_suite_is_private(tmp_path):

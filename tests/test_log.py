@@ -211,7 +211,7 @@ def test_a_byte_order_mark_is_left_out_and_told(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("requests.csv", b"", "requests.csv: the file is empty. Remove it where the table is absent"),
+        ("requests.csv", b"", "requests.csv: the file is empty. Remove it if there is no such table"),
         (
             "requests.parquet",
             b"request_id,timestamp\n",

@@ -1,4 +1,4 @@
-"""Measures of one's own: declared with a log or a plan, used in windows, charts, alerts and all five stages."""
+"""Custom measures: declared with a log or a plan, used in windows, charts, alerts and all five stages."""
 
 from __future__ import annotations
 

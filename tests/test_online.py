@@ -221,7 +221,7 @@ def test_cosines_of_vectors_without_length_or_of_unequal_length():
     assert online.cosine_similarity([0, 0], [1, 1]) == 0.0
     with pytest.raises(ConfigError) as error:
         online.cosine_similarity([1, 2], [1, 2, 3])
-    assert str(error.value) == "cosine_similarity(a, b): 2 and 3 numbers; expected as many"
+    assert str(error.value) == "cosine_similarity(a, b): 2 and 3 numbers; expected the same number of both"
 
 
 def test_production_samples_are_judged_by_a_server_and_bad_answers_are_never_scores(monkeypatch):

@@ -390,9 +390,7 @@ def test_a_table_packed_in_a_form_that_is_not_read_is_no_absent_table(tmp_path):
 
 def test_bytes_behind_the_end_of_a_gzip_are_named(tmp_path):
     (tmp_path / "requests.csv.gz").write_bytes(gzip.compress(as_csv().encode()) + b"more")
-    with pytest.raises(
-        lm.LogError, match=r"bytes that are not gzip stand behind the end of the packed data. Write it again"
-    ):
+    with pytest.raises(lm.LogError, match=r"bytes that are not gzip follow the packed data. Write it again"):
         lm.open_log(tmp_path)
 
 

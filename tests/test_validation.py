@@ -134,7 +134,7 @@ def test_a_clock_time_that_was_twice_is_read_with_a_notice_and_one_that_never_wa
     "cut", [lambda log: log.until("2026-05-11 10:00"), lambda log: log.between("2026-05-11", "2026-05-12")]
 )
 def test_a_cut_at_a_time_without_zone_is_refused_or_taken_in_the_zone_of_the_log(cut):
-    with pytest.raises(lm.ConfigError, match=r"names no time zone; write it with one, such as '2026-05-12T09:31Z'"):
+    with pytest.raises(lm.ConfigError, match=r"has no time zone; write it with one, such as '2026-05-12T09:31Z'"):
         cut(lm.open_log(make_log(10)))
     cut(lm.open_log(make_log(10), tz="Europe/Berlin"))
 
@@ -181,7 +181,7 @@ def test_verdicts_given_stand_in_every_room():
 def test_an_open_log_takes_no_other_option_in_silence(option):
     log = lm.open_log(make_log(4))
     assert lm.open_log(log) is log
-    with pytest.raises(lm.ConfigError, match="this log is open already"):
+    with pytest.raises(lm.ConfigError, match="the log was opened without it"):
         lm.open_log(log, **option)
 
 

@@ -91,7 +91,7 @@ class Alert:
 
     @property
     def unit(self) -> str:
-        """How a number of this metric is printed: score, share, ms, usd, count, or a unit of one's own."""
+        """How a number of this metric is printed: score, share, ms, usd, count, or a unit of your own."""
         return self.measure.shown_in
 
     @property
@@ -124,7 +124,7 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measu
     alert : Alert, dict or Series
         Needs `metric`, `fired_at` and `direction`; NaN, None and absent all mean unknown (`feature_id`: all).
     own : iterable of Measure
-        Measures of one's own that the log declares.
+        Custom measures that the log declares.
 
     Raises
     ------

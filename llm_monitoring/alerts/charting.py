@@ -17,7 +17,7 @@ from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, al
 from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.runs import MONTH, Run, joined, make_runs, run_all
-from llm_monitoring.alerts.scopes import FEWEST, Span, span_of
+from llm_monitoring.alerts.scopes import FEWEST_IN_BASELINE, Span, span_of
 from llm_monitoring.alerts.versions import version_looks, version_tests
 from llm_monitoring.alerts.weekly import tests_of
 from llm_monitoring.charts.portfolio import PortfolioResult
@@ -335,7 +335,7 @@ def _too_few(line: pd.Series, span: Span) -> str:
     if pd.notna(line["begin"]) or days < scoping.FIRST:
         whole = int(max(days, 0))
         return f"{whole} day{'' if whole == 1 else 's'} of history"
-    return f"fewer than {FEWEST} windows with a value in the baseline"
+    return f"fewer than {FEWEST_IN_BASELINE} windows with a value in the baseline"
 
 
 def _layer(each: Measure, plan: Plan):
@@ -392,9 +392,9 @@ def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> l
     """
     rows = run.windows
     since = rows[(rows["window_start"] >= first.began) & rows["value"].notna()]
-    if len(since) <= FEWEST:
+    if len(since) <= FEWEST_IN_BASELINE:
         return []
-    level, after = since.iloc[:FEWEST], since["window_start"].iloc[FEWEST]
+    level, after = since.iloc[:FEWEST_IN_BASELINE], since["window_start"].iloc[FEWEST_IN_BASELINE]
     told = result.windows[result.windows["window_start"] >= first.window_start]
     outside = told["alarm"].rolling(4, min_periods=1).max().to_numpy() > 0  # over after three quiet windows
     over = told["window_start"].to_numpy()[~outside]
@@ -529,7 +529,7 @@ def chart_of(
     again = None if scoping.fixed(plan) else fit_end + (scoping.AGAIN - scoping.FIRST) * DAY
     run = Run((feature_id, alert_metric), table[table["window_start"] >= start], window, fit_end, fit_end,
               table["known_at"].iloc[0] - table["window_end"].iloc[0], rate, again)  # fmt: skip
-    if run.baseline(fit_end)["value"].notna().sum() < FEWEST or run.stream(fit_end, None).empty:
+    if run.baseline(fit_end)["value"].notna().sum() < FEWEST_IN_BASELINE or run.stream(fit_end, None).empty:
         return None
     run_all([run], span.end)
     return _after_baseline(joined(run), run.baseline(fit_end)) if run.stages else None

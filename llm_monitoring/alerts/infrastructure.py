@@ -62,7 +62,7 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
         for stage in (early, later):
             table = _merged(own, stage, start, span_)
             limit = dict(limits.loc[str(feature)])
-            for metric, over, clear, seen in _judged(table, plan, stage, limit):
+            for metric, over, clear, seen in _decided(table, plan, stage, limit):
                 for first, fired, last in stretches(over, clear, seen, plan.infrastructure.for_windows):
                     events.append(_event(log, plan, str(feature), metric, table, (first, fired, last), limit, stage))
     return events
@@ -187,7 +187,7 @@ def _merged(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: Span) -
     return table.rename_axis("window_start").reset_index()
 
 
-def _judged(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict):
+def _decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict):
     """Per metric: which windows are over the limit, which are clearly under it, and which can be judged."""
     settings = plan.infrastructure
     tail, ease = (1 - settings.level) / 2, 1 - settings.hysteresis

@@ -239,7 +239,7 @@ def _sums(rows: ir.Table, each: Measure) -> dict[str, Any]:
         value = ibis.ifelse(value > 0, value, ibis.null("float64")).ln()
     n = value.count()
     if each.judged:
-        weight = ibis.ifelse(value.notnull(), rows["__lm_weight"], ibis.null("float64"))
+        weight = answers.weight_where(rows, value)
         sums = {"weight": _fixed(weight), "weight2": _fixed(weight * weight, 6), "total": _fixed(weight * value)}
         return {"n": n} | sums | {"squares": _fixed(weight * value * value, 6), "plain": _fixed(weight * value)}
     known = {"n": n, "weight": value.count(), "weight2": value.count()}

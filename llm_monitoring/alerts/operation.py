@@ -40,7 +40,11 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
     base = scoping.baselines(first, plan)
     early = hours[(hours["n"] > 0) & (hours["hour"] < span.split)]
     days = early.groupby("feature_id")["hour"].agg(lambda at: at.dt.floor("D").nunique())
-    needed = min(scoping.FEWEST, -(-plan.baseline.days // 2)) if plan.baseline.days else scoping.FEWEST
+    needed = (
+        min(scoping.FEWEST_IN_BASELINE, -(-plan.baseline.days // 2))
+        if plan.baseline.days
+        else scoping.FEWEST_IN_BASELINE
+    )
     there = set(days[days >= needed].index)
     parts, scopes = [], []
     for name in names:

@@ -13,7 +13,7 @@ from llm_monitoring.wording import amount
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-DRAWS, MOST = 2_000, 20_000
+DRAWS, MOST_REQUESTS = 2_000, 20_000
 FAR, FEW, MUCH = 3.0, 0.1, 0.3  # how far above the usual a request is told apart, and when they are few and cost much
 
 
@@ -44,7 +44,7 @@ def _values(log: Log, each: Measure, feature: str, own: tuple[Measure, ...], sta
 
 def _bootstrap(values: np.ndarray) -> tuple[float, float]:
     """Of many values the normal interval: resampling would say the same."""
-    if len(values) > MOST:
+    if len(values) > MOST_REQUESTS:
         reach = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
         return float(values.mean() - reach), float(values.mean() + reach)
     rng = np.random.default_rng([0, len(values)])

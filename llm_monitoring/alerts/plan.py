@@ -23,7 +23,7 @@ from llm_monitoring.windows import width
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-Judged = Literal[
+QualityMetric = Literal[
     "mean_quality",
     "dimensions",
     "flagged_rate",
@@ -114,7 +114,7 @@ class CostPlan(_Section):
 
     enabled: bool = Field(default=True, description="false switches the layer off")
     window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough requests")
-    requests_per_window: int = Field(default=20, ge=1, description="requests that auto calls enough, on most occasions")
+    requests_per_window: int = Field(default=20, ge=1, description="requests that auto wants in most windows")
     metrics: list[Spent] = Field(default=list(get_args(Spent)), description="what is charted")
     smallest_change: float = Field(default=0.0, ge=0, description="a change by a smaller share is info (0.05 = 5 %)")
     critical_factor: float = Field(default=2.0, gt=1, description="a rise to this multiple is critical")
@@ -134,13 +134,11 @@ class QualityPlan(_Section):
     settle: str | float = Field(
         default=0.95, description="wait after a window for its judgements: a share of the baseline's, or a time (2h)"
     )
-    answers_per_window: int = Field(
-        default=20, ge=1, description="judged answers that auto calls enough, on most occasions"
-    )
+    answers_per_window: int = Field(default=20, ge=1, description="judged answers that auto wants in most windows")
     requests_per_window: int = Field(
-        default=100, ge=1, description="the same for shares of requests, which are mostly small"
+        default=100, ge=1, description="the same for shares of requests, which are usually small"
     )
-    metrics: list[Judged] = Field(default=list(get_args(Judged)), description="what is charted")
+    metrics: list[QualityMetric] = Field(default=list(get_args(QualityMetric)), description="what is charted")
     versions: list[str] = Field(
         default=["prompt_version", "model_id"],
         description="columns whose values are compared at the same hours where they serve side by side",
@@ -169,7 +167,7 @@ class QualityPlan(_Section):
     )
     probes: bool = Field(default=True, description="compare each probe run with earlier runs of the same model")
     same_cause_days: float = Field(
-        default=2.0, ge=0, description="changes of one feature so near to each other are one alert"
+        default=2.0, ge=0, description="changes of one feature this close together are one alert"
     )
 
     @field_validator("settle")
@@ -185,7 +183,7 @@ class QualityPlan(_Section):
 class SlicesPlan(_Section):
     """What each column of the log is of: only a moved mix of questions explains an alert away."""
 
-    question: list[str] = Field(default=[], description="columns that users bring, such as a region of theirs")
+    question: list[str] = Field(default=[], description="columns that users bring, such as their region")
     service: list[str] = Field(default=[], description="columns that you choose, such as a pool or a route")
 
     @model_validator(mode="after")
@@ -207,10 +205,10 @@ class IncidentPlan(_Section):
 class WatchPlan(_Section):
     """How often `watch` looks, and what it does beside telling. No key of it moves an alert."""
 
-    infrastructure: str = Field(default="1min", description="a running watch looks at this layer so often at most")
+    infrastructure: str = Field(default="1min", description="how often a running watch looks at this layer, at most")
     cost: str = Field(default="15min", description="the same; a call with --once looks at all that is due")
     quality: str = Field(default="15min", description="the same")
-    first_round: str = Field(default="24h", description="the first round tells what fired so lately and is still open")
+    first_round: str = Field(default="24h", description="the first round reports open alerts that fired this recently")
     report: bool = Field(
         default=False, description="true writes the incident folder of each alert of the quality layer"
     )
@@ -224,10 +222,10 @@ class WatchPlan(_Section):
 
 
 class SinkPlan(_Section):
-    """Where alerts are told: an address of Apprise, jsonl://PATH, prometheus://HOST:PORT or otlp://HOST:PORT."""
+    """Where alerts are sent: an address of Apprise, jsonl://PATH, prometheus://HOST:PORT or otlp://HOST:PORT."""
 
     url: str = Field(
-        repr=False, description="a name in ${NAME} is taken from the environment, so that no secret stands here"
+        repr=False, description="a name in ${NAME} is taken from the environment, so that no secret is written here"
     )
     layers: list[Layer] = Field(default=[], description="which layers; an empty list is all")
     severity: list[Severity] = Field(
@@ -256,9 +254,9 @@ class SilencePlan(_Section):
 
     feature: str | None = Field(default=None, description="which feature; left out: all")
     metric: str | None = Field(default=None, description="which metric; left out: all")
-    start: datetime | None = Field(default=None, alias="from", description="from when on; left out: always")
-    end: datetime | None = Field(default=None, alias="to", description="until when; left out: for good")
-    reason: str = Field(default="", description="why, for whoever reads the plan later")
+    start: datetime | None = Field(default=None, alias="from", description="start; left out: always")
+    end: datetime | None = Field(default=None, alias="to", description="end; left out: forever")
+    reason: str = Field(default="", description="the reason, for later readers of the plan")
 
     @field_validator("start", "end")
     @classmethod
@@ -288,7 +286,7 @@ class Plan(_Section):
     slices: SlicesPlan = SlicesPlan()
     incident: IncidentPlan = IncidentPlan()
     watch: WatchPlan = WatchPlan()
-    sinks: list[SinkPlan] = Field(default=[], description="Where watch tells alerts, one table for each place.")
+    sinks: list[SinkPlan] = Field(default=[], description="Where watch sends alerts, one table for each place.")
     silence: list[SilencePlan] = Field(
         default=[], description="Alerts that are known: they stay in the table, marked, and are not delivered."
     )
@@ -297,7 +295,7 @@ class Plan(_Section):
     scales: dict[str, Any] = Field(default={}, description="The scale of a judge that does not score from 1 to 5.")
 
     def own_measures(self, log: Log) -> tuple[Measure, ...]:
-        """The measures of one's own that the log and this plan declare."""
+        """The custom measures that the log and this plan declare."""
         return together(log.measures, declared(self.measures, "plan"))
 
 
@@ -360,7 +358,7 @@ def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) 
     >>> read_plan({"quality": {"false_alarm_per_month": 2}})
     Traceback (most recent call last):
     ...
-    llm_monitoring.errors.ConfigError: plan: 'false_alarm_per_month' is no key of [quality]; the nearest is 'false_alarms_per_month'
+    llm_monitoring.errors.ConfigError: plan: 'false_alarm_per_month' is not a key of [quality]; the nearest is 'false_alarms_per_month'
     """
     if plan is None or isinstance(plan, Plan):
         return plan or Plan()
@@ -376,8 +374,15 @@ def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) 
         raise ConfigError(f"{path.name}: not TOML: {fault}") from fault
 
 
-def open_with(log: Log | Any, plan: Plan) -> Log:
+def open_with(log: Log | Any, plan: Plan, **opening: Any) -> Log:
     """A log opened with the measures and the scales that a plan declares.
+
+    Parameters
+    ----------
+    log : path, URL, dict or Log
+    plan : Plan
+    **opening
+        Options of `open_log`. Its scales go over those of the plan.
 
     Raises
     ------
@@ -386,10 +391,9 @@ def open_with(log: Log | Any, plan: Plan) -> Log:
     """
     from llm_monitoring.log import Log, open_log
 
-    if isinstance(log, Log):
-        opened = open_log(log, measures=plan.own_measures(log) or None, scales=plan.scales or None)
-    else:
-        opened = open_log(log, measures=declared(plan.measures, "plan") or None, scales=plan.scales or None)
+    measures = plan.own_measures(log) if isinstance(log, Log) else declared(plan.measures, "plan")
+    scales = {**plan.scales, **(opening.pop("scales", None) or {})}
+    opened = open_log(log, measures=measures or None, scales=scales or None, **opening)
     return opened.with_features(plan.features) if plan.features else opened
 
 
@@ -404,7 +408,7 @@ def default_plan_text() -> str:
 
 def plan_text(plan: Plan) -> str:
     """A plan as TOML, each key with a word on what it does; what is not set is a comment, and no secret of a sink is in it."""
-    lines = ["# Monitoring plan. Every key may be left out: the built-in plan then says what holds.", ""]
+    lines = ["# Monitoring plan. Every key may be left out; its default then applies.", ""]
     for name, section in Plan.model_fields.items():
         value = getattr(plan, name)
         if isinstance(value, dict | list):
@@ -484,7 +488,7 @@ def _unknown_keys(given: dict, name: str, text: str) -> list[str]:
 
 def _no_key(key: str, of: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"{quote(key)} is no key of {of}; the nearest is {close[0]!r}"
+    return f"{quote(key)} is not a key of {of}; the nearest is {close[0]!r}"
 
 
 def _wording(fault: Any, name: str, text: str) -> str:

@@ -23,7 +23,7 @@ from llm_monitoring.errors import ConfigError
 COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
 MONTH, DAY = pd.Timedelta("30D"), pd.Timedelta("1D")
 FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
-MOST_FITTED = 4_000
+MOST_KEPT = 4_000
 
 
 @dataclass
@@ -123,7 +123,7 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
         told.update(pd.util.hash_pandas_object(baseline[COLUMNS], index=False).to_numpy().tobytes())
     key = told.digest()
     if key not in FITTED:
-        if len(FITTED) >= MOST_FITTED:
+        if len(FITTED) >= MOST_KEPT:
             FITTED.clear()
         FITTED[key] = _fit(several)
     return FITTED[key]

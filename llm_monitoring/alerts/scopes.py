@@ -18,7 +18,7 @@ from llm_monitoring.log import as_table
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-FEWEST = 7  # windows with a value that a baseline holds at least
+FEWEST_IN_BASELINE = 7  # windows with a value that a baseline holds at least
 FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, may still begin, and is fitted once more
 FIRST_JUDGES = 14
 BESIDE_LIMITS = ("request_count", "latency_p50_ms", "latency_p95_ms")
@@ -171,7 +171,7 @@ def begins(table: pd.DataFrame, scopes: pd.DataFrame, plan: Plan) -> pd.Series:
     for wait in (days - FIRST for days in reversed(TRIES)):
         moment = rows["fit_end"] + wait * DAY
         inside = (rows["known_at"] <= moment) & (rows["window_start"] < (rows["fit_end"] if fixed(plan) else moment))
-        enough = rows[inside].groupby(KEYS).size().reindex(scopes.index, fill_value=0) >= FEWEST
+        enough = rows[inside].groupby(KEYS).size().reindex(scopes.index, fill_value=0) >= FEWEST_IN_BASELINE
         out[enough] = scopes["fit_end"][enough] + wait * DAY
     return out
 
@@ -216,7 +216,7 @@ def _parted(keys: list[tuple], budget: float) -> dict[tuple, float]:
 
 def founders(tallies: pd.DataFrame, plan: Plan, at: pd.Timestamp) -> set[tuple]:
     """Charts that hold a value on enough days at the moment when the first charts begin."""
-    days = min(FEWEST, -(-plan.baseline.days // 2)) if plan.baseline.days else FEWEST
+    days = min(FEWEST_IN_BASELINE, -(-plan.baseline.days // 2)) if plan.baseline.days else FEWEST_IN_BASELINE
     known = tallies[(tallies["n"] > 0) & (tallies["known"] <= at)]
     counted = known.assign(day=known["hour"].dt.floor("D")).groupby(KEYS)["day"].nunique()
     return set(counted[counted >= days].index)

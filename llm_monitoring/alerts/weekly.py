@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WEEK = pd.Timedelta("7D")
 MONTH = pd.Timedelta("30D")
-REFERENCE, CURRENT = 800, 200  # texts of the baseline and of a week that a drift test looks at
+TEXTS_OF_BASELINE, TEXTS_OF_WEEK = 800, 200  # texts of the baseline and of a week that a drift test looks at
 
 
 def tests_of(log: Log, plan: Plan, span_: Span) -> dict[tuple, tuple[pd.Timestamp, bool]]:
@@ -194,7 +194,7 @@ def _texts(log: Log, since: pd.DataFrame, span_: Span) -> pd.DataFrame:
         __lm_rank=ibis.row_number().over(ibis.window(group_by=group, order_by=["timestamp", "request_id"])),
         __lm_all=rows.count().over(ibis.window(group_by=group)),
     )
-    most = ibis.ifelse(ranked["period"] < 0, REFERENCE, CURRENT)
+    most = ibis.ifelse(ranked["period"] < 0, TEXTS_OF_BASELINE, TEXTS_OF_WEEK)
     step = ibis.greatest((ranked["__lm_all"] / most).ceil().cast("int64"), 1)
     chosen = ranked.filter(ranked["__lm_rank"] % step == 0).drop("__lm_rank", "__lm_all")
     return engines.run(chosen.order_by("feature_id", "timestamp", "request_id")).to_pandas()
@@ -229,7 +229,7 @@ def probe_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Aler
 
 
 def distance_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Alert]:
-    """Models whose border probes give other tokens than in their first two weeks, day by day; told when a day is over."""
+    """Models whose border probes give other tokens than in their first two weeks, day by day; reported when a day is over."""
     from llm_monitoring.probes.daily import probe_distances
 
     events: list[Alert] = []

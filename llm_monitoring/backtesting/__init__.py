@@ -1,1 +1,1 @@
-"""Back-test: what a plan would have seen, missed and told for nothing on a log of the past."""
+"""Back-test: what a plan would have seen, missed and falsely reported on a past log."""

@@ -54,7 +54,7 @@ def read_grid(grid: Any) -> dict[str, list[float] | None]:
     for name, values in grid.items():
         if name not in out:
             near = difflib.get_close_matches(str(name), list(out), n=1, cutoff=0.0)[0]
-            raise ConfigError(f"backtest(grid): {quote(name)} is no part of a grid; the nearest is {near!r}")
+            raise ConfigError(f"backtest(grid): {quote(name)} is not part of a grid; the nearest is {near!r}")
         several = list(values) if hasattr(values, "__iter__") and not isinstance(values, str) else [values]
         most = 1 if name == RATES else np.inf
         if not several or not all(is_number(one, above=0, most=most) for one in several):

@@ -110,7 +110,7 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     frame = pd.DataFrame(out, dtype=object)
     if frame["incident_id"].duplicated().any():
         twice = frame.loc[frame["incident_id"].duplicated(), "incident_id"].iloc[0]
-        raise ConfigError(f"{name}: incident_id {quote(twice)} stands twice; expected one row for each incident")
+        raise ConfigError(f"{name}: incident_id {quote(twice)} occurs twice; expected one row for each incident")
     for column in ("started_at", "ended_at"):
         frame[column] = pd.to_datetime(frame[column], utc=True).astype("datetime64[us, UTC]")
     return frame.sort_values(["started_at", "incident_id"], ignore_index=True)

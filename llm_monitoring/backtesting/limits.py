@@ -20,13 +20,13 @@ METRICS = {"latency": tuple(QUANTILES), "volume": ("request_count",)}
 
 @dataclass
 class _Windows:
-    """The windows of one feature: when they start, and per metric which are over the limit, clear of it, and judged."""
+    """The windows of one feature: when they start, and per metric which are over the limit, clear of it, and decided."""
 
     width: pd.Timedelta
     starts: pd.DatetimeIndex
     requests: np.ndarray
     usual: np.ndarray
-    judged: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    decided: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 class Limits:
@@ -65,8 +65,8 @@ class Limits:
             found[feature] = [
                 (own.starts[first], own.starts[last] + own.width)
                 for metric in METRICS[what]
-                if metric in own.judged
-                for first, _, last in stretches(*own.judged[metric], self.plan.infrastructure.for_windows)
+                if metric in own.decided
+                for first, _, last in stretches(*own.decided[metric], self.plan.infrastructure.for_windows)
             ]
         return found
 
@@ -86,11 +86,11 @@ class Limits:
         fitted = self.scopes.loc[feature, "fit_end"]
         early = self.counts[(self.counts["feature_id"] == feature) & (self.counts["window_start"] < fitted)]
         late = hit[hit["window_start"] >= fitted]  # what is usual stays what it was
-        faulty = self._judged(feature, pd.concat([early, late], ignore_index=True))
+        faulty = self._decided(feature, pd.concat([early, late], ignore_index=True))
         for metric in METRICS[injection.what]:
-            if metric not in quiet.judged or metric not in faulty.judged:
+            if metric not in quiet.decided or metric not in faulty.decided:
                 continue
-            over, clear, seen = faulty.judged[metric]
+            over, clear, seen = faulty.decided[metric]
             if metric == "request_count":
                 over = over & ((faulty.requests > faulty.usual) == (injection.size > 1))
             for number, start in enumerate(starts):
@@ -99,7 +99,7 @@ class Limits:
                 if is_loud(loud, start, injection.days) or not len(places):
                     continue
                 part = slice(max(places[0] - needed, 0), places[-1] + 1)
-                pairs = zip((over, clear, seen), quiet.judged[metric])
+                pairs = zip((over, clear, seen), quiet.decided[metric])
                 over_, clear_, seen_ = (np.where(inside, a, b)[part] for a, b in pairs)
                 for _, fired, _ in stretches(over_, clear_, seen_, needed):
                     yield number, metric, quiet.starts[part][fired] + quiet.width
@@ -107,19 +107,19 @@ class Limits:
 
     def _base(self, feature: str) -> _Windows:
         if feature not in self._quiet:
-            self._quiet[feature] = self._judged(feature, self.counts[self.counts["feature_id"] == feature])
+            self._quiet[feature] = self._decided(feature, self.counts[self.counts["feature_id"] == feature])
         return self._quiet[feature]
 
-    def _judged(self, feature: str, counts: pd.DataFrame) -> _Windows:
+    def _decided(self, feature: str, counts: pd.DataFrame) -> _Windows:
         start, fitted = (self.scopes[name][feature] for name in ("start", "fit_end"))
         base = self.counts[self.counts["feature_id"] == feature]
         stage = Stage(fitted, None, infrastructure._width(base, self.plan, start, fitted), fitted)
         table = infrastructure._merged(counts, stage, start, self.replay.span)
         limit = dict(self.limits.loc[feature])
-        judged = {row[0]: row[1:] for row in infrastructure._judged(table, self.plan, stage, limit)}
+        decided = {row[0]: row[1:] for row in infrastructure._decided(table, self.plan, stage, limit)}
         usual = table["usual"].to_numpy(float) if "usual" in table else np.full(len(table), np.nan)
         starts = pd.DatetimeIndex(table["window_start"])
-        return _Windows(windows.width(stage.width), starts, table["requests"].to_numpy(float), usual, judged)
+        return _Windows(windows.width(stage.width), starts, table["requests"].to_numpy(float), usual, decided)
 
 
 def _volume(requests: np.ndarray, factor: float, seed: int) -> np.ndarray:

@@ -16,10 +16,10 @@ from llm_monitoring.reporting import blocks
 from llm_monitoring.reporting.page import render
 
 NAME = "backtest.html"
-MOST = 40
+MOST_ROWS = 40
 FOOTER = (
-    "One file, no script, nothing loaded from elsewhere. A fault counts as seen where an alert tells of it while it lasts; "
-    "intervals are of 95 %."
+    "One file, no script, nothing loaded from elsewhere. A fault counts as seen if an alert reports it while it lasts; "
+    "intervals are 95 %."
 )
 
 
@@ -54,7 +54,7 @@ def tell(result: BacktestResult, source: str = "") -> dict[str, Any]:
     return {
         "title": f"Back-test of {source or 'a log'}",
         "eyebrow": f"Back-test{f' of {source}' if source else ''}",
-        "verdict": "What it sees:",
+        "opening": "What it sees:",
         "tone": "bad" if missed else "good",
         "headline": f"{told[0]}.",
         "lede": " ".join(f"{part[:1].upper()}{part[1:]}." for part in told[1:]),
@@ -69,7 +69,7 @@ def _facts(result: BacktestResult, real: pd.DataFrame) -> list[dict[str, str]]:
     ends = f"{_number(result.false_alarms_per_month_low)} to {_number(result.false_alarms_per_month_high)}"
     note = f"95 %: {ends}" + ("; an upper bound, no incidents were given" if result.upper_bound else "")
     facts = [
-        ("Watched", f"{say.number(30 * result.months)} days", f"alerts that would have been: {len(result.alerts)}"),
+        ("Watched", f"{say.number(30 * result.months)} days", f"alerts that would have fired: {len(result.alerts)}"),
         ("Alarms nobody can explain", f"{_number(result.false_alarms_per_month)} a month", note),
         (
             "Asked for",
@@ -160,7 +160,7 @@ def _rates(result: BacktestResult) -> dict[str, Any] | None:
             *([f"{row['false_alarms_per_month']:g}"] if budgets else []), seen, _hours(row["median_delay_hours"]),
             say.number(row["judged_per_day"]), _usd(row["judge_cost_usd_per_month"]),
         ])  # fmt: skip
-    more = f" The first {MOST * 3} of {len(rows)} rows." if len(rows) > MOST * 3 else ""
+    more = f" The first {MOST_ROWS * 3} of {len(rows)} rows." if len(rows) > MOST_ROWS * 3 else ""
     parts = [
         blocks.text(
             "A lower rate leaves out judged answers. For a higher one answers that nobody judged are drawn from the feature's "
@@ -168,7 +168,7 @@ def _rates(result: BacktestResult) -> dict[str, Any] | None:
         ),
         blocks.figure("rates", "Seen by sampling rate", "share of the cases", "A ring marks today's rate."),
         blocks.table(
-            head, rows[: MOST * 3], f"Marked: today's rate.{more}", numeric=tuple(range(1, len(head))), hit=hit
+            head, rows[: MOST_ROWS * 3], f"Marked: today's rate.{more}", numeric=tuple(range(1, len(head))), hit=hit
         ),
     ]
     return _section("rates", "Sampling rates", "What another sampling rate would see", parts)
@@ -220,15 +220,15 @@ def _alerts(result: BacktestResult) -> dict[str, Any]:
     table = result.alerts.sort_values(["fired_at", "alert_id"])
     rows = [
         [str(row["alert_id"]), say.moment(row["fired_at"], year=True), str(row["severity"]), str(row["message"])]
-        for row in table.head(MOST).to_dict("records")
+        for row in table.head(MOST_ROWS).to_dict("records")
     ]
-    more = f"The first {MOST} of {len(table)}." if len(table) > MOST else ""
+    more = f"The first {MOST_ROWS} of {len(table)}." if len(table) > MOST_ROWS else ""
     parts = (
         [blocks.table(["alert", "fired", "severity", "what it says"], rows, more)]
         if rows
         else [blocks.text("No alert.")]
     )
-    return _section("alerts", "Alerts", "The alerts that would have been", parts)
+    return _section("alerts", "Alerts", "The alerts that would have fired", parts)
 
 
 def _figures(result: BacktestResult) -> dict[str, Any]:

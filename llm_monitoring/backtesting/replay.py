@@ -69,7 +69,7 @@ class Replay:
 
     @property
     def own(self) -> tuple[Measure, ...]:
-        """Measures of one's own that the log and the plan declare."""
+        """Custom measures that the log and the plan declare."""
         return self.plan.own_measures(self.log)
 
     def keys(self, metrics: tuple[str, ...], features: list[str] | None = None) -> list[Key]:

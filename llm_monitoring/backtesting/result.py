@@ -36,7 +36,7 @@ class BacktestResult(Result):
         `low` and `high` (95 %), `median_delay_hours` (of those found), `judge_cost_usd_per_month`, `note` (why it could
         not be tried).
     alerts : DataFrame
-        The alerts that would have been, as `check` gives them.
+        The alerts that would have fired, as `check` gives them.
     false_alarms_per_month, false_alarms_per_month_low, false_alarms_per_month_high : float
         Alerts that no incident explains, a month (30 days), with the exact 95 % interval of a Poisson count. Without
         incidents every alert is unexplained and the rate is an upper bound: `upper_bound` is then true.

@@ -199,7 +199,7 @@ def _check_times(label: pd.Index, column: str, name: str) -> None:
     if not label.is_unique:
         twice = label[label.duplicated()][0]
         raise ConfigError(
-            f"{name}, {column}: {twice} stands there {int((label == twice).sum())} times; "
+            f"{name}, {column}: {twice} occurs {int((label == twice).sum())} times; "
             "expected one row per window. Chart one feature and metric at a time, or use ChartPortfolio"
         )
 

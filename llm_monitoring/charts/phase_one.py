@@ -55,7 +55,7 @@ class BaselineCheck(Result):
         """What stands out, and how often something would in a quiet baseline."""
         n, chance = (
             int(self.windows["value"].notna().sum()),
-            f"seen for nothing in {100 * self.alpha:.0f} % of quiet baselines",
+            f"falsely seen in {100 * self.alpha:.0f} % of quiet baselines",
         )
         if self.quiet:
             return f"baseline of {n} windows: nothing stands out (step p = {self.step_p_value:.2f})"

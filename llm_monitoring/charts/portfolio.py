@@ -14,7 +14,7 @@ from llm_monitoring import plotting, wording
 from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.measurements import holds_times, read_times, spacing
 from llm_monitoring.charts.posterior import GRID, DayEffect
-from llm_monitoring.charts.predictive import DIRECTIONS, FEWEST, ControlChart
+from llm_monitoring.charts.predictive import DIRECTIONS, FEWEST_TO_FIT, ControlChart
 from llm_monitoring.charts.result import EVENT_COLUMNS, ChartResult
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.measures import is_known, measure
@@ -98,7 +98,7 @@ class ChartPortfolio:
         groups = list(_groups(baseline))
         self.charts_: dict[tuple[Any, Any], ControlChart] = {}
         skipped = []
-        likely = sum(frame["value"].notna().sum() >= FEWEST for _, _, frame in groups)
+        likely = sum(frame["value"].notna().sum() >= FEWEST_TO_FIT for _, _, frame in groups)
         self.arl0_ = self._arl0(_usual_spacing(baseline), likely)
         for key, asked, frame in groups:
             try:

@@ -26,7 +26,7 @@ from llm_monitoring.results import jsonable
 NAME = "ControlChart"
 KINDS = ("mean", "proportion", "count", "positive")
 DIRECTIONS = ("both", "up", "down")
-FEWEST = 5
+FEWEST_TO_FIT = 5
 
 
 @dataclass
@@ -166,16 +166,16 @@ class ControlChart:
 
     def _weigh(self, baseline: Any) -> None:
         """Read the baseline and what it says; `_fit_limit` then weighs in the prior."""
-        windows = read_windows(baseline, "baseline", windows=FEWEST, chart="ControlChart")
+        windows = read_windows(baseline, "baseline", windows=FEWEST_TO_FIT, chart="ControlChart")
         self._check_kind(windows, "baseline")
         timed = windows["window_start"].notna().any()
         self._origin = windows["window_start"].iloc[0] if timed else None
         self._period = spacing(pd.DatetimeIndex(windows["window_start"])) if timed else None
         position, value, n, sd = (windows[column].to_numpy() for column in ("position", "value", "n", "sd"))
         used = ~np.isnan(value) & ~(n == 0)
-        if used.sum() < FEWEST:
+        if used.sum() < FEWEST_TO_FIT:
             raise ConfigError(
-                f"baseline: {used.sum()} windows with a value; ControlChart needs {FEWEST}. Give earlier windows"
+                f"baseline: {used.sum()} windows with a value; ControlChart needs {FEWEST_TO_FIT}. Give earlier windows"
             )
         self._uses_n = bool((~np.isnan(n[used])).any())
         self._usual_n = float(np.nanmedian(n[used])) if self._uses_n else 1.0

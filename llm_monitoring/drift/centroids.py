@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import weakref
 from bisect import insort
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from llm_monitoring import disk
 from llm_monitoring.drift.embedding import embed
 from llm_monitoring.errors import ConfigError, quote
 
@@ -75,7 +75,7 @@ class FileCentroids(MemoryCentroids):
     Parameters
     ----------
     folder : str or Path
-        Made where it does not exist.
+        Made where it does not exist; private, or open to the group of the folder it lies in.
 
     Examples
     --------
@@ -88,8 +88,7 @@ class FileCentroids(MemoryCentroids):
 
     def __init__(self, folder: str | Path):
         super().__init__()
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = disk.make_folder(folder)
         for path in sorted(self.folder.glob("*.json")):
             try:
                 kept = json.loads(path.read_text("utf-8"))
@@ -98,15 +97,14 @@ class FileCentroids(MemoryCentroids):
                 }
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(
-                    f"FileCentroids: {path} is no centroid file; expected what FileCentroids wrote"
+                    f"FileCentroids: {path} is not a centroid file; expected what FileCentroids wrote"
                 ) from error
 
     def _set(self, feature_id: str, name: str, value: Any) -> None:
         super()._set(feature_id, name, value)
         path = self.folder / f"{feature_id.encode('utf-8', 'replace').hex()[:200] or 'empty'}.json"
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"feature_id": feature_id} | self._kept[feature_id]), "utf-8")
-        os.replace(part, path)
+        with disk.replacing(path) as part:
+            part.write_text(json.dumps({"feature_id": feature_id} | self._kept[feature_id]), "utf-8")
 
 
 _known: dict[int, dict[str, dict[str, Any]]] = {}
@@ -187,7 +185,9 @@ def cosine_similarity(a: Sequence[float], b: Sequence[float]) -> float:
     """
     left, right = np.asarray(a, float), np.asarray(b, float)
     if left.shape != right.shape:
-        raise ConfigError(f"cosine_similarity(a, b): {left.size} and {right.size} numbers; expected as many")
+        raise ConfigError(
+            f"cosine_similarity(a, b): {left.size} and {right.size} numbers; expected the same number of both"
+        )
     lengths = float(np.linalg.norm(left) * np.linalg.norm(right))
     return float(left @ right) / lengths if lengths > 0 else 0.0
 

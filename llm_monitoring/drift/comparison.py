@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_monitoring.drift.queries import Queries
-from llm_monitoring.drift.two_sample import MOST, Pool, labellings
+from llm_monitoring.drift.two_sample import MOST_ROWS, Pool, labellings
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def _blocks(session: np.ndarray, current: np.ndarray) -> np.ndarray:
 
 def _kept(current: np.ndarray, blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Rows for the statistics of neighbours: all, or whole blocks of both sides up to 6,000 rows."""
-    if len(current) <= MOST:
+    if len(current) <= MOST_ROWS:
         return np.ones(len(current), bool)
     kept = np.zeros(len(current), bool)
     for side in (current, ~current):
-        most = max(MOST // 2, MOST - int((~side).sum()))
+        most = max(MOST_ROWS // 2, MOST_ROWS - int((~side).sum()))
         inside = np.unique(blocks[side])
         drawn = inside[rng.permutation(len(inside))]
         size = np.bincount(blocks[side], minlength=blocks.max() + 1)[drawn]

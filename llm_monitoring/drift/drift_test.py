@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS = 100_000  # queries a side that are embedded and tested; of more a random sample
-FEWEST = 10  # queries (and sessions) on each side below which nothing is tested
+FEWEST_QUERIES = 10  # queries (and sessions) on each side below which nothing is tested
 
 
 @dataclass
@@ -81,8 +81,8 @@ class DriftTest:
         needed = int(np.ceil(1 / self.alpha - 1e-9)) - 1
         if self.permutations < needed:
             raise ConfigError(
-                f"DriftTest(permutations)={self.permutations}: its least p-value is {1 / (self.permutations + 1):.3g}, "
-                f"never at most alpha={self.alpha:g}; expected at least {needed}"
+                f"DriftTest(permutations)={self.permutations}: its smallest p-value is {1 / (self.permutations + 1):.3g}, "
+                f"above alpha={self.alpha:g}; expected at least {needed}"
             )
         self.embed = embedder_of(self.embedder)
         self.reference_ = read_queries(self.reference, self.embed, "reference", MOST_ROWS, self.seed)
@@ -119,7 +119,7 @@ class DriftTest:
             raise ConfigError(
                 f"current: vectors of {now.vectors.shape[1]} numbers; expected {before.vectors.shape[1]}, as in the reference"
             )
-        if min(len(np.unique(before.sessions)), len(np.unique(now.sessions))) < FEWEST:
+        if min(len(np.unique(before.sessions)), len(np.unique(now.sessions))) < FEWEST_QUERIES:
             return DriftResult(None, None, None, **known)
         comparison = Comparison.of(before, now, permutations or self.permutations, self.seed)
         outcome = permute(comparison.pool, comparison.labels, METHODS[self.method])
@@ -184,7 +184,7 @@ class DriftResult(Result):
     def headline(self) -> str:
         sizes = f"{self.n_current:,} queries against {self.n_reference:,}"
         if self.drift is None:
-            return f"Too few queries to tell: {sizes}, and each side needs {FEWEST} (in as many sessions)."
+            return f"Too few queries to tell: {sizes}, and each side needs {FEWEST_QUERIES} (in as many sessions)."
         if self.used_reference < self.n_reference or self.used_current < self.n_current:
             sizes += f", of which {self.used_current:,} and {self.used_reference:,} drawn at random were tested"
         p = f"p = {self.p_value:.3g}, {sizes}"

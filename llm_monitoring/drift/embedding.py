@@ -15,7 +15,7 @@ from scipy import sparse
 from llm_monitoring.drift.vector_cache import CachedEmbedder
 from llm_monitoring.errors import ConfigError, quote
 
-LONGEST = 8_000  # characters of a text that count; longer ones cost memory and move a mean of tokens little
+LONGEST_TEXT = 8_000  # characters of a text that count; longer ones cost memory and move a mean of tokens little
 
 
 def embed(text: str) -> list[float]:
@@ -137,4 +137,4 @@ def _wordllama() -> tuple[str, Callable[[list[str]], np.ndarray]]:
 
 def cut(text: str) -> str:
     """The first 8,000 characters, with half characters replaced, so that every embedder can read it."""
-    return text[:LONGEST].encode("utf-8", "replace").decode()
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()

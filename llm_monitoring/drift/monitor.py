@@ -27,7 +27,7 @@ COLUMNS = [
 ]  # fmt: skip
 MOST_PERMUTATIONS = 4_999
 FIRST_LOOK = 299  # permutations after which a window that looks ordinary is left
-REFERENCE = 0.5  # the CUSUM's reference value, in sd of the normal scores
+CUSUM_REFERENCE = 0.5  # the CUSUM's reference value, in sd of the normal scores
 SLOW, TOGETHER = 0.2, 4  # share of the budget of the slow rule, and windows that it looks at as one
 MOST_CURRENT, MOST_POOL = 2_000, 4_000  # queries of a window and of what it is held against; of more a random sample
 
@@ -214,7 +214,7 @@ class _Watch:
         if p is None:
             return row
         row["mix_p_value"] = mix_p(self.group.category, _category(inside), self.monitor.seed)
-        self.total = max(0.0, self.total + float(norm.isf(p)) - REFERENCE)
+        self.total = max(0.0, self.total + float(norm.isf(p)) - CUSUM_REFERENCE)
         row["score"] = self.total
         rule = "once" if p <= self.monitor.p_limit_ else "several" if self.total > self.monitor.limit_ else None
         row["reference_p_value"] = slow = self._slow(kind, now)
@@ -291,7 +291,7 @@ def _run_length(p_limit: float, h: float, cells: int = 150) -> float:
     most = norm.isf(p_limit)
     edge = np.linspace(0, h, cells + 1)
     middle = np.concatenate([[0.0], (edge[:-1] + edge[1:]) / 2])
-    upper = np.minimum(edge[None, :] - middle[:, None] + REFERENCE, most)
+    upper = np.minimum(edge[None, :] - middle[:, None] + CUSUM_REFERENCE, most)
     below = norm.cdf(upper)  # chance of a score that leads to at most this edge, and is no alarm at once
     step = np.hstack([below[:, :1], np.diff(below, axis=1)])
     return float(np.linalg.solve(np.eye(cells + 1) - step, np.ones(cells + 1))[0])

@@ -16,7 +16,7 @@ from scipy.linalg import solve_triangular
 from scipy.stats import rankdata
 
 NEAR = 20  # neighbours kept of every row
-MOST = 6_000  # rows that the statistics of neighbours use at most
+MOST_ROWS = 6_000  # rows that the statistics of neighbours use at most
 BLOCK = 20_000  # rows of a product at a time
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError
 
 if TYPE_CHECKING:
     import duckdb
 
-PATIENCE = 10.0  # seconds to wait for a cache file that another process has open
+PATIENCE_S = 10.0  # seconds to wait for a cache file that another process has open
 
 
 class Embedder(Protocol):
@@ -37,7 +38,7 @@ class CachedEmbedder:
         Name and version of the embedder; part of the key, so that another version never gets old vectors.
     path : str or Path, optional
         DuckDB file that keeps the vectors between runs (hashes and numbers, no texts): worth it for embedders that
-        cost money. Every batch is written when it is done, so a run that was killed goes on where it was.
+        cost money. Private, as a vector tells something of its text. Every batch is written when it is done, so a run that was killed goes on where it was.
     most : int
         Vectors kept in memory; the least recently used go first.
     batch : int
@@ -109,13 +110,17 @@ class CachedEmbedder:
         """The file, open only while it is read or written, so that other processes can use it between."""
         import duckdb
 
-        until = time.monotonic() + PATIENCE
+        path, until = Path(self.path or ""), time.monotonic() + PATIENCE_S
         while True:
             try:
-                store = duckdb.connect(str(self.path))
+                new = not path.exists()
+                disk.make_folder(path.parent)
+                store = duckdb.connect(str(path))
+                if new:  # DuckDB takes no empty file, so it gets its mode here, before anything is in it
+                    path.chmod(disk.file_mode(disk.is_shared(path.parent)))
                 store.execute("create table if not exists vectors (key blob primary key, vector blob)")
                 break
-            except duckdb.IOException as error:
+            except (OSError, duckdb.IOException) as error:
                 if "lock" not in str(error).lower() or time.monotonic() > until:
                     raise ConfigError(
                         f"CachedEmbedder(path={str(self.path)!r}): {str(error).splitlines()[0][:160]}; "

@@ -14,14 +14,14 @@ from llm_monitoring.results import jsonable
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-MOST = 20
+MOST_ANSWERS = 20
 LONGEST = 4_000
 TEXTS = ("user_input", "system_output")
 COLUMNS = ["request_id", "timestamp", "value", *TEXTS, "flag_reason"]
 
 
 def answers_in(
-    log: Log, measure: Measure, feature: str | None, start: Any, end: Any, most: int = MOST
+    log: Log, measure: Measure, feature: str | None, start: Any, end: Any, most: int = MOST_ANSWERS
 ) -> tuple[int, list[dict[str, Any]]]:
     """The answers that a window of a chart rests on.
 
@@ -85,7 +85,4 @@ def _told(row: dict[Any, Any], measure: Measure) -> dict[str, Any]:
 def _cut(text: Any) -> str | None:
     if text is None:
         return None
-    whole = str(text).encode(errors="replace").decode()
-    return (
-        whole if len(whole) <= LONGEST else f"{whole[:LONGEST]}… ({len(whole) - LONGEST:,} more characters in the log)"
-    )
+    return say.cut(str(text), LONGEST)

@@ -10,9 +10,9 @@ from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.importers.draft import Draft
 
 #: Failed tries to read a value over many lines cost together at most so many times the length of the text.
-PATIENCE = 200
+STEPS_A_CHARACTER = 200
 MARKS = ("\n{", "\n[")
-DOUBLED = "a key that stands twice in one JSON object: the last value is read"
+DOUBLED = "a key that occurs twice in one JSON object: the last value is read"
 
 
 class Document(NamedTuple):
@@ -77,7 +77,7 @@ class _Reader:
 
     def __init__(self, text: str, draft: Draft):
         self.text, self.at, self.line, self.read = text, 0, 1, 0
-        self.patience = PATIENCE * len(text)
+        self.steps_left = STEPS_A_CHARACTER * len(text)
         self.marks = dict.fromkeys(MARKS, 0)
         self.draft = draft
         self.decoder = json.JSONDecoder(object_pairs_hook=self._object)
@@ -121,13 +121,13 @@ class _Reader:
             return self.at + used, value, None
         except ValueError as error:
             fault = error
-        if line[:1] in "{[" and stop < len(self.text) and self.patience > 0:
+        if line[:1] in "{[" and stop < len(self.text) and self.steps_left > 0:
             try:
                 value, used = self._decode(self.text, self.at)
                 return used, value, None
             except ValueError as error:
                 fault = error
-                self.patience -= getattr(error, "pos", len(self.text))
+                self.steps_left -= getattr(error, "pos", len(self.text))
                 return stop, None, error
         return stop, None, ValueError(getattr(fault, "msg", str(fault)))
 

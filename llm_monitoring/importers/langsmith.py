@@ -77,7 +77,7 @@ def _runs(place: str, value: Any, draft: Draft) -> Iterator[Document]:
         yield Document(place, value)
         yield from _runs(f"{place} child", value.get("child_runs") or [], draft)
     else:
-        draft.aside(place, None, "no run: it lacks id or run_type")
+        draft.aside(place, None, "not a run: it lacks id or run_type")
 
 
 def _wrappers(calls: set[str], by_id: Mapping[str, Mapping[str, Any]]) -> set[str]:

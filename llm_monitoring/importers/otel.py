@@ -99,7 +99,7 @@ def _row(span: Span, draft: Draft) -> dict[str, Any]:
     known = span.attributes
     response_id = text(known.get("gen_ai.response.id"))
     if response_id and draft.request(response_id) is not None:
-        draft.guess("a gen_ai.response.id that stands on several spans: the later ones go by their span id")
+        draft.guess("a gen_ai.response.id that several spans share: the later ones go by their span id")
         response_id = None
     draft.guess("request_id is gen_ai.response.id" if response_id else "request_id is the span's id")
     given = pick("input_tokens", known, INPUT_TOKENS, draft)

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from llm_monitoring.errors import Fault, LogError
 
 #: What a packed file may hold, unpacked. A larger one is refused by name, before it fills the memory.
-MOST = 4 << 30
+MOST_BYTES = 4 << 30
 PACKED = (".gz", ".zst")
 
 
@@ -32,7 +32,7 @@ def unpacked(name: str, raw: bytes) -> tuple[bytes, int]:
     Raises
     ------
     LogError
-        Where the packed data are cut short, damaged, or larger than `MOST`.
+        Where the packed data are cut short, damaged, or larger than `MOST_BYTES`.
     """
     packing = PurePath(name).suffix.lower()
     try:
@@ -42,7 +42,7 @@ def unpacked(name: str, raw: bytes) -> tuple[bytes, int]:
             import pyarrow as pa
 
             with pa.CompressedInputStream(io.BytesIO(raw), "zstd") as stream:
-                return _no_larger(name, stream.read(MOST + 1)), 0
+                return _no_larger(name, stream.read(MOST_BYTES + 1)), 0
     except (OSError, EOFError, zlib.error) as error:
         words = f"the file is cut short or damaged ({error})"
         raise LogError(Fault("source", name, expected=words, remedy="Write it again")) from error
@@ -55,7 +55,7 @@ def _gunzipped(name: str, raw: bytes) -> tuple[bytes, int]:
     rest = raw
     while rest[:2] == b"\x1f\x8b":
         member = zlib.decompressobj(31)
-        parts.append(_no_larger(name, member.decompress(rest, MOST + 1 - held), held))
+        parts.append(_no_larger(name, member.decompress(rest, MOST_BYTES + 1 - held), held))
         held += len(parts[-1])
         if not member.eof:
             raise EOFError("the end of the gzip data is missing")
@@ -66,8 +66,8 @@ def _gunzipped(name: str, raw: bytes) -> tuple[bytes, int]:
 
 
 def _no_larger(name: str, content: bytes, held: int = 0) -> bytes:
-    if held + len(content) > MOST:
-        expected = f"holds more than {MOST >> 30} GiB when unpacked"
+    if held + len(content) > MOST_BYTES:
+        expected = f"holds more than {MOST_BYTES >> 30} GiB when unpacked"
         raise LogError(Fault("source", name, expected=expected, remedy="Split it into several files"))
     return content
 
@@ -81,7 +81,7 @@ def members(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
                 if entry.is_dir() or "__MACOSX" in path.parts or path.name.startswith("."):
                     continue
                 inside = f"{name}/{entry.filename}"
-                if entry.file_size > MOST:
+                if entry.file_size > MOST_BYTES:
                     _no_larger(inside, b"", entry.file_size)
                 yield inside, archive.read(entry)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:

@@ -13,7 +13,7 @@ VALUES, OBJECTS, DEPTH = 50, 2_000, 12
 UNREAD = {
     "Jaeger's JSON, which is not read: export the traces as OTLP JSON": {"operationName", "spanID"},
     "Zipkin's JSON, which is not read: export the traces as OTLP JSON": {"traceId", "duration", "tags"},
-    "metrics of OpenTelemetry, which hold no single call: give the traces": {"resourceMetrics"},
+    "metrics of OpenTelemetry, which do not hold single calls: give the traces": {"resourceMetrics"},
 }
 
 

@@ -122,7 +122,7 @@ class Scores:
         latest: dict[str, Score] = {}
         for score in sorted(scores, key=lambda each: (each.at, each.place)):
             if score.name in latest:
-                self.draft.guess(f"score {score.name!r} stands twice on an answer: the latest counts")
+                self.draft.guess(f"score {score.name!r} is on an answer twice: the latest counts")
             latest[score.name] = score
         if main is None or scale == main:
             judge = None if main is None else self.draft.format

@@ -81,7 +81,7 @@ def open_spans(format: str, source: Any, columns: Mapping[str, str] | None) -> t
             elif kind == "span":
                 span = _span(place, value, resource, draft)
                 if span.span_id and (span.trace_id, span.span_id) in met:
-                    draft.aside(place, span.span_id, "the span is there already")
+                    draft.aside(place, span.span_id, "this span was read already")
                     continue
                 met.add((span.trace_id, span.span_id or ""))
                 spans.append(span)

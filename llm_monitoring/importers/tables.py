@@ -69,7 +69,7 @@ def _named(name: str, names: list[str], cells: list[str], draft: Draft) -> list[
     kept: list[str] = []
     for each in names:
         if each and each in kept:
-            draft.guess(f"column {quote(each)} stands twice in {name}: the first one is read")
+            draft.guess(f"column {quote(each)} occurs twice in {name}: the first one is read")
         kept.append("" if each in kept else each)
     return kept
 

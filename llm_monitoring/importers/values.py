@@ -41,7 +41,7 @@ def moment(value: Any, draft: Draft, name: str) -> datetime | None:
 
 
 def _zoned(when: datetime, draft: Draft, name: str) -> datetime:
-    draft.guess(f"{name} names no time zone: read as UTC")
+    draft.guess(f"{name} has no time zone: read as UTC")
     return when.replace(tzinfo=UTC)
 
 

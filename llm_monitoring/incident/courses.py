@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 WIDTHS = {"1h": pd.Timedelta("1h"), "6h": pd.Timedelta("6h"), "1d": pd.Timedelta("1D")}
 PER = {"1h": " an hour", "6h": " in six hours", "1d": " a day"}
 COUNTED = {"1h": "hours", "6h": "stretches of six hours", "1d": "days"}
-FEWEST = 4  # windows before the alert below which no step is weighed
+LEVELS = ("before", "before_low", "before_high", "after", "after_low", "after_high")
+FEWEST_BEFORE = 4  # windows before the alert below which no step is weighed
 USUAL_SD = {"amount": 0.1, "share": 0.03}
 
 
@@ -55,7 +56,7 @@ class Course:
 
     def starts(self) -> pd.DatetimeIndex:
         """Starts of the windows; none where there are too few to weigh a step."""
-        if len(self.windows) < FEWEST + 1:
+        if len(self.windows) < FEWEST_BEFORE + 1:
             return pd.DatetimeIndex([], tz="UTC")
         return pd.DatetimeIndex(self.windows["window_start"])
 
@@ -66,7 +67,7 @@ class Course:
         seen = self.windows[self.windows["window_start"] < alert.fired_at]
         late = (seen["window_start"] >= at).to_numpy()
         y = seen["y"].to_numpy(float)
-        if late.sum() < 1 or (~late).sum() < FEWEST:
+        if late.sum() < 1 or (~late).sum() < FEWEST_BEFORE:
             return -np.log(2.0)
         before, after = y[~late], y[late]
         variance = max(float(before.var(ddof=1)), USUAL_SD[self.scale] ** 2)
@@ -83,8 +84,7 @@ class Course:
 
     def change(self, since: pd.Timestamp, ended: pd.Timestamp | None) -> dict[str, Any]:
         """Levels before and since with 95 % intervals from the spread of windows; None where there are no windows."""
-        names = ("estimate", "low", "high", "before", "before_low", "before_high", "after", "after_low", "after_high")
-        nothing: dict[str, Any] = {**dict.fromkeys(names), "n_before": 0, "n_after": 0}
+        nothing: dict[str, Any] = {**dict.fromkeys(("estimate", "low", "high", *LEVELS)), "n_before": 0, "n_after": 0}
         if not len(self.windows):
             return nothing
         start, value = self.windows["window_start"], self.windows["value"].to_numpy(float)
@@ -110,7 +110,7 @@ class Course:
             return None
         before = y[(start < since).to_numpy()]
         late = self.windows[(start >= since).to_numpy()]
-        if len(before) < FEWEST or len(late) < 4:
+        if len(before) < FEWEST_BEFORE or len(late) < 4:
             return None
         sign = 1 if alert.direction == "up" else -1
         off = sign * (late["y"].to_numpy(float) - float(before.mean()))
@@ -232,7 +232,7 @@ def _passes(log: Log, alert: Alert) -> Course:
     own = table[table["model_id"] == model].reset_index(drop=True)
     value = own["sum"] / own["size"]
     made = pd.DataFrame({"window_start": own["window_start"], "value": value, "n": own["size"], "y": value})
-    few = "" if len(made) > FEWEST else f"Only {len(made)} runs of the probes of {model} are in the log."
+    few = "" if len(made) > FEWEST_BEFORE else f"Only {len(made)} runs of the probes of {model} are in the log."
     last = own.iloc[-1]
     low, high = wilson(last["sum"], last["size"])
     note = f"Last run of {model}: {say.amount(last['sum'] / last['size'], 'share')} {say.span(float(low), float(high), 'share')} of {last['size']:,} probe results pass."
@@ -256,12 +256,14 @@ def _model_of(alert: Alert, table: pd.DataFrame) -> str:
 
 def _distances(log: Log, alert: Alert) -> Course:
     """Distance of the border probes from their reference, day by day."""
-    from llm_monitoring.probes.daily import REFERENCE, probe_distances
+    from llm_monitoring.probes.daily import REFERENCE_BATCHES, probe_distances
 
     results = log.probe_results
     at = alert.window_start if alert.window_start is not None else alert.fired_at
     days = results.loc[results["run_at"] < at, "run_at"].dt.floor("D").nunique() if len(results) else 0
-    reference = min(REFERENCE, max(days - FEWEST - 1, 5))  # some quiet days after it, to see how they spread
+    reference = min(
+        REFERENCE_BATCHES, max(days - FEWEST_BEFORE - 1, 5)
+    )  # some quiet days after it, to see how they spread
     found = probe_distances(results, reference=reference) if len(results) else pd.DataFrame()
     if not len(found):
         return Course(pd.DataFrame(), "share", why="The log holds too few days of border probes for a distance.")

@@ -10,7 +10,7 @@ from scipy import stats
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.incident.courses import Course, width_of, windows_of
+from llm_monitoring.incident.courses import LEVELS, Course, width_of, windows_of
 from llm_monitoring.incident.inference.observations import slice_columns
 from llm_monitoring.incident.inference.roles import QUESTION
 from llm_monitoring.incident.inference.slices import Slice
@@ -20,6 +20,7 @@ from llm_monitoring.intervals import newcombe, wilson
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
+COMPARED = (*LEVELS, "low", "high", "n_before", "n_after")
 MOST_SHOWN, CARRIES = 12, 0.8
 Parts = tuple[str, list[dict[str, Any]], list[dict[str, Any]], list[str], list[str], dict[str, str]]
 
@@ -102,20 +103,8 @@ def _row(part: Slice, change: dict[str, Any], alert: Alert, share: float | None,
     if abs(change["estimate"]) > needed:
         toward = (change["estimate"] > 0) == (alert.direction == "up")
         verdict = "worse" if toward == alert.harmful else "better"
-    kept = (
-        "before",
-        "before_low",
-        "before_high",
-        "after",
-        "after_low",
-        "after_high",
-        "low",
-        "high",
-        "n_before",
-        "n_after",
-    )
     return {
-        "where": part.to_dict(), "label": part.label, "verdict": verdict, **{name: change[name] for name in kept},
+        "where": part.to_dict(), "label": part.label, "verdict": verdict, **{name: change[name] for name in COMPARED},
         "change": change["estimate"], "share_of_change": share, "probability": None,
     }  # fmt: skip
 
@@ -126,30 +115,9 @@ def _of_probes(log: Log, course: Course, since: pd.Timestamp) -> Parts:
     rows = []
     for row in table.to_dict("records"):
         where = {name: row[name] for name in ("feature_id", "check", "model") if isinstance(row.get(name), str)}
-        names = (
-            "label",
-            "before",
-            "before_low",
-            "before_high",
-            "after",
-            "after_low",
-            "after_high",
-            "change",
-            "low",
-            "high",
-            "n_before",
-            "n_after",
-        )
-        kept = {str(name): row[name] for name in names}
-        rows.append(
-            {
-                "where": where,
-                **kept,
-                "verdict": words.get(row["verdict"], row["verdict"]),
-                "share_of_change": None,
-                "probability": None,
-            }
-        )
+        kept = {name: row[name] for name in ("label", "change", *COMPARED)}
+        told = {"verdict": words.get(row["verdict"], row["verdict"]), "share_of_change": None, "probability": None}
+        rows.append({"where": where, **kept, **told})
     less = [row for row in rows if row["verdict"] == "worse"]
     told = (
         f"{len(less)} of {len(rows)} groups of probes (feature, check and model) pass less often than before."

@@ -55,7 +55,7 @@ class Baseline:
 
 
 def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
-    """Test whether a slice is back at the level of before.
+    """Test whether a slice is back at the earlier level.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     rows, scale = _harm(seen, rows, inquiry.since)
     before = rows[rows["timestamp"] < inquiry.since]
     if len(before) < 2:
-        because = "Too few answers of before to compare with."
+        because = "Too few earlier answers to compare with."
         return {**untested(because), "test": "too few answers before"}
     fix = _fix(log, inquiry, group)
     at = None if fix is None else fix["at"]
@@ -180,7 +180,7 @@ def log_ratios(after: pd.DataFrame, base: Baseline) -> tuple[np.ndarray, np.ndar
 
 
 def _wider(harm: np.ndarray, known: float) -> np.ndarray:
-    """How much more the answers so far vary than those of before, at least 1; told from 20 answers on."""
+    """How much more the answers so far vary than those of before, at least 1; known from 20 answers on."""
     n = np.arange(1, len(harm) + 1)
     off = harm - harm[0]
     so_far = (np.cumsum(off**2) - np.cumsum(off) ** 2 / n) / np.maximum(n - 1, 1)
@@ -370,15 +370,15 @@ def _test_words(seen: Observations, group: Slice, base: Baseline, scale: str, st
     metric = say.metric_words(seen.alert.metric)
     of = f"{metric} of {group.label}"
     if seen.alert.metric.startswith("latency_p"):
-        of = f"the share of answers of {group.label} above the {metric} of before"
+        of = f"the share of answers of {group.label} above the earlier {metric}"
     expected = state["expected_n"]
     words = (
         f"Recovered when {of} since the fix is shown to be less than {_amount(seen, base.margin, scale).lstrip('+−')} "
-        f"worse than {_level(seen, base, scale)}: Wald's sequential test, false in 5 % of cases however often one looks."
+        f"worse than {_level(seen, base, scale)}: Wald's sequential test, false in 5 % of cases however often you look."
     )
     if expected is None:
         return (
-            f"{words} The answers of before are too few for that, whatever comes: their level is not known well enough."
+            f"{words} The earlier answers are too few for that: their level is not known well enough, whatever comes."
         )
     if state["days"] is None:
         return words

@@ -11,6 +11,7 @@ import pandas as pd
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.courses import LEVELS
 from llm_monitoring.incident.inference.causes import in_scope
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
@@ -89,18 +90,7 @@ class RespondResult(Result):
 
     def to_frame(self) -> pd.DataFrame:
         """The hit slice on every measure, before and since."""
-        columns = [
-            "measure",
-            "unit",
-            "before",
-            "before_low",
-            "before_high",
-            "after",
-            "after_low",
-            "after_high",
-            "reading",
-        ]
-        return pd.DataFrame(self.measures, columns=columns)
+        return pd.DataFrame(self.measures, columns=["measure", "unit", *LEVELS, "reading"])
 
     def plot(self, ax=None, narrow: bool = False):
         """How far the recovery test has come."""
@@ -260,7 +250,7 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
             continue
         row = compare(until_fix(seen, fix), group, inquiry.since, len(names))
         if row["n_before"] and row["n_after"]:
-            kept = ("before", "before_low", "before_high", "after", "after_low", "after_high", "n_before", "n_after")
+            kept = (*LEVELS, "n_before", "n_after")
             reading = _gain_or_loss(name, row["verdict"], row["change"])
             rows.append({"measure": name, "unit": seen.alert.unit, **{k: row[k] for k in kept}, "reading": reading})
     worse = [row for row in rows if row["reading"] == "worse"]
@@ -384,7 +374,7 @@ def _options(
         "rollback": [back],
         "revert_judge": [
             {
-                "do": "score with the judge of before",
+                "do": "score with the earlier judge",
                 "costs": "re-judging the period",
                 "gains": "one scale again",
                 "undo": "the new judge",
@@ -427,7 +417,7 @@ def _next(action: str, target: str | None, state: dict[str, Any]) -> str:
         "rollback": "Roll back, write it into the change log, then let the recovery test run.",
         "hotfix": "Mend the prompt, run the eval cases of the next stage on it, write it into the change log, then let "
         "the recovery test run.",
-        "revert_judge": "Score the period again with the judge of before.",
+        "revert_judge": "Score the period again with the earlier judge.",
         "investigate": "Find the event, or separate the candidates; then run this stage again.",
         "none": "Go on to learn, and close.",
     }[action]

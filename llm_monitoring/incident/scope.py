@@ -9,6 +9,7 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.incident.courses import LEVELS
 from llm_monitoring.incident.inference.causes import whole
 from llm_monitoring.incident.inference.comparison import compare, corrected_for_choice
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
 MOST_LEAVES = 12
 SLICE_FIELDS = (
-    "label", "verdict", "before", "before_low", "before_high", "after", "after_low", "after_high", "change", "low", "high",
-    "n_before", "n_after",
+    "label", "verdict", *LEVELS, "change", "low", "high", "n_before", "n_after",
 )  # fmt: skip
 
 
@@ -293,5 +293,5 @@ def _next(kind: str) -> str:
     if kind in ("all", "slice"):
         return "Go on to isolate: which change did it?"
     if kind == "mix":
-        return "Look at the questions that grew; no change of yours needs to be rolled back."
+        return "Look at the questions that grew; none of your changes needs to be rolled back."
     return "Judge more answers in the slices listed, then run this stage again."

@@ -18,7 +18,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.incident.courses import Course, course_of
-from llm_monitoring.incident.parts import parts_of
+from llm_monitoring.incident.parts import COMPARED, parts_of
 from llm_monitoring.incident.recovery import untested
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Series:
         reasons += self.course.notes
         reasons.append(f"Chance alone: probability {say.probability(1 - p)}.")
         if self.ended is not None:
-            reasons.append(f"Back at the level of before since {say.moment(self.ended)}.")
+            reasons.append(f"Back at its earlier level since {say.moment(self.ended)}.")
         if self.alert.message and self.alert.message not in reasons:
             reasons.append(self.alert.message)
         return {
@@ -184,18 +184,6 @@ class Series:
 
     def _whole_row(self) -> dict[str, Any]:
         c, feature = self.change, self.alert.feature_id
-        kept = (
-            "before",
-            "before_low",
-            "before_high",
-            "after",
-            "after_low",
-            "after_high",
-            "low",
-            "high",
-            "n_before",
-            "n_after",
-        )
         sign = 1 if self.alert.direction == "up" else -1
         sure = c["low"] is not None and (c["low"] > 0 or c["high"] < 0)
         harm = self.alert.harmful if sign * (c["estimate"] or 0) > 0 else not self.alert.harmful
@@ -204,7 +192,7 @@ class Series:
             "where": {} if feature is None else {"feature_id": feature},
             "label": feature or "all answers",
             "verdict": verdict,
-            **{name: c[name] for name in kept},
+            **{name: c[name] for name in COMPARED},
             "change": c["estimate"],
             "share_of_change": 1.0 if c["estimate"] else None,
             "probability": self.probability,
@@ -247,7 +235,7 @@ class Series:
         back = {
             "do": f"roll back {target}",
             "costs": "what the change brought",
-            "gains": "the level of before",
+            "gains": "the earlier level",
             "undo": "deploy it again",
         }
         look = {
@@ -297,7 +285,7 @@ class Series:
         if self.better:
             return "none", None, f"{_capital(self.sentence).rstrip('.')}: it got better, there is nothing to do."
         if self.ended is not None:
-            return "none", None, f"{self.named} has been at the level of before since {say.moment(self.ended)}."
+            return "none", None, f"{self.named} has been back at its earlier level since {say.moment(self.ended)}."
         found = self.isolate()
         first = self.ranking[0]
         if found["verdict"] == "none":
@@ -308,7 +296,7 @@ class Series:
             return (
                 "investigate",
                 None,
-                f"{USERS.get(self.alert.metric, 'users ask for more')}: no change of yours explains it.",
+                f"{USERS.get(self.alert.metric, 'users ask for more')}: none of your changes explains it.",
             )
         return "investigate", None, f"{', '.join(found['candidates'])} cannot be told apart by the windows alone."
 
@@ -316,7 +304,7 @@ class Series:
         return {
             "query_drift": "read 20 of the new questions, and judge them apart",
             "request_count": "ask who sends the requests: clients, retries, a campaign",
-            "total_cost_usd": "look at the dearest 20 requests and at the volume",
+            "total_cost_usd": "look at the 20 most expensive requests and at the volume",
             "probe_pass_rate": "read the probes that fail now, and judge 20 answers of that model",
             "probe_distance": "read what the model answers to the border probes, and judge 20 of its answers",
         }.get(self.alert.metric, "judge or read 20 more answers of the period")
@@ -334,7 +322,7 @@ class Series:
         if self.alert.metric.startswith("probe"):
             return {
                 **unknown,
-                "text": "what the failing probes stand for: probes are no users, so answers have to be judged",
+                "text": "what the failing probes stand for: probes are not users, so answers have to be judged",
             }
         if self.course.drift is not None:
             return {**unknown, "text": "answers to new questions that nobody has judged yet"}
@@ -358,18 +346,18 @@ class Series:
         if self.better:
             return untested("It got better: there is nothing to recover from.") | {"test": "none: nothing got worse"}
         if self.ended is not None:
-            told = f"Recovered: {self.named} is at the level of before since {say.moment(self.ended)}."
-            return untested(told) | {"test": "back at the level of before", "recovered": True, "decided_at": self.ended}
+            told = f"Recovered: {self.named} has been back at its earlier level since {say.moment(self.ended)}."
+            return untested(told) | {"test": "back at the earlier level", "recovered": True, "decided_at": self.ended}
         if self.course.drift is not None:
             return untested(
-                "Other questions are no fault: set [baseline] of the plan to the new ones once they are judged."
+                "New questions are not a fault: set [baseline] of the plan to the new ones once they are judged."
             ) | {"test": "a week whose questions do not differ from the baseline's"}
         if self.course.step is None:
-            return untested("Too few answers of before to compare with.")
+            return untested("Too few earlier answers to compare with.")
         test = (
             f"Back when three {self.course.counted} in a row lie within what the {self.course.counted} before spread."
         )
-        return untested(f"{_capital(self.named)} is not back at the level of before.") | {"test": test}
+        return untested(f"{_capital(self.named)} is not back at its earlier level.") | {"test": test}
 
 
 def _causes(log: Log, alert: Alert) -> list[dict[str, Any]]:

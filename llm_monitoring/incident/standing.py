@@ -221,7 +221,12 @@ class Standing:
             "because": f"{_capital(self.named)} stands above its limit and did not change: there is nothing to take back.",
             "options": [
                 *options,
-                {"do": "wait", "costs": waiting["text"], "gains": "nothing: it stands", "undo": "cannot be undone"},
+                {
+                    "do": "wait",
+                    "costs": waiting["text"],
+                    "gains": "nothing: the level stays",
+                    "undo": "cannot be undone",
+                },
             ],
             "measures": [],
             "cost_of_acting": {
@@ -232,7 +237,7 @@ class Standing:
             "cost_of_waiting": waiting,
             "recovery": untested("A standing level has no earlier level to go back to.")
             | {"test": f"Over when the 95 % interval of a week lies within the limit{self._limit_words()}."},
-            "wrong_if": ["Those who leave found what they wanted: reading tells."]
+            "wrong_if": ["Those who leave may have found what they wanted: read some to see."]
             if self.alert.metric == "abandonment_rate"
             else ["The limit was set for another kind of feature."],
             "next": f"{_capital(read['do'])}; then mend, or set the limit.",
@@ -254,7 +259,7 @@ class Standing:
         unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": None, "usd_per_day": None}
         known = [one for one in (self.value, self.low, self.high) if one is not None]
         if len(known) < 3 or self.alert.unit != "share" or not len(self.rows):
-            return {**unknown, "text": "nothing more than before: the level stands"}
+            return {**unknown, "text": "nothing more than before: the level stays"}
         per_day = self.n / days
         bad, *ends = [per_day * (one if self.alert.direction == "up" else 1 - one) for one in known]
         low, high = sorted(ends)

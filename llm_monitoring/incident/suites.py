@@ -6,7 +6,6 @@ Logged text is hostile: it is never a template, a file name or code in any of th
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -48,10 +47,7 @@ def append_cases(cases: Iterable[Case], path: Path) -> int:
     >>> append_cases([case], suite), append_cases([case, {**case, "case_id": "r2"}], suite)
     (1, 0)
     """
-    disk.make_folder(path.parent)
-    file = disk.open_private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-    try:
-        disk.lock(file)
+    with disk.appending(path) as file:
         known = _read(path)
         ids = {str(case.get("case_id")) for case in known}
         held = Distinct()
@@ -62,8 +58,6 @@ def append_cases(cases: Iterable[Case], path: Path) -> int:
             text = path.read_bytes()
             lines = "".join(_line(case) for case in added)
             disk.append(file, (("" if not text or text.endswith(b"\n") else "\n") + lines).encode(), sync=True)
-    finally:
-        os.close(file)
     return len(added)
 
 

@@ -84,7 +84,7 @@ def read_answer(reply: JudgeReply, rubric: Rubric) -> Answer:
     if reply.text is None:
         return _unfit("empty", "the answer holds no text")
     if not isinstance(reply.text, str):
-        return _unfit("not_json", f"{quote(reply.text)} is no text; expected one JSON object as text")
+        return _unfit("not_json", f"{quote(reply.text)} is not text; expected one JSON object as text")
     if not reply.text.strip():
         return _unfit("empty", "the answer holds no text")
     text, unwrapped = unwrap(reply.text)
@@ -93,7 +93,7 @@ def read_answer(reply: JudgeReply, rubric: Rubric) -> Answer:
     try:
         content = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except _Repeated as repeated:
-        return _unfit("schema", f"{quote(str(repeated))} stands there twice; expected once")
+        return _unfit("schema", f"{quote(str(repeated))} occurs twice; expected once")
     except (ValueError, RecursionError):
         return _unfit("not_json", f"{quote(reply.text)}; expected one JSON object and nothing around it")
     if not isinstance(content, dict):
@@ -104,7 +104,7 @@ def read_answer(reply: JudgeReply, rubric: Rubric) -> Answer:
 
 
 def unwrap(text: str) -> tuple[str | None, str | None]:
-    """The JSON inside a reply and what was taken off, or None and why that cannot be told.
+    """The JSON inside a reply and what was taken off, or None and why it cannot be found.
 
     >>> unwrap('<think>Perhaps {"tone": 5}? No.</think>{"tone": 2}')
     ('{"tone": 2}', 'thinking')

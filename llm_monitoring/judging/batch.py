@@ -152,7 +152,7 @@ def _check_texts(rows: ir.Table) -> None:
     missing = [name for name in TEXTS if not counts[name]]
     if missing:
         raise LogError(
-            [Fault("requests", column=name, expected="no text in any row; a judge needs them") for name in missing]
+            [Fault("requests", column=name, expected="no text in any row; a judge needs it") for name in missing]
         )
 
 
@@ -180,7 +180,7 @@ def remedy(kind: str) -> str:
     """
     if kind.startswith("http_5"):
         return "The server fails; call again later with retry_failed=True"
-    return REMEDIES.get(kind, "Mend what the server names, then judge into a new file: out=")
+    return REMEDIES.get(kind, "Fix what the server reports, then judge into a new file: out=")
 
 
 class BudgetSpent(Exception):
@@ -273,7 +273,7 @@ class _Run:
         while worst_usd > 0:
             reserved, hopeless = await self.commit.done(lambda store: self._set_aside(store, worst_usd))
             if hopeless:
-                raise BudgetSpent(f"budget of {self.budget_usd:g} USD: another call could pass it")
+                raise BudgetSpent(f"budget of {self.budget_usd:g} USD: another call could exceed it")
             if reserved is not None:
                 return reserved
             await self._freed.wait()

@@ -60,7 +60,7 @@ class Item(NamedTuple):
 
 @runtime_checkable
 class JudgeProtocol(Protocol):
-    """What a judge of one's own has to be: a model name, a rubric, and one async call."""
+    """What a custom judge has to be: a model name, a rubric, and one async call."""
 
     model: str
     rubric: Rubric
@@ -211,7 +211,7 @@ class Judge:
         except ImportError:
             raise ImportError(
                 'Judge needs the openai package: pip install "llm-monitoring[judge]". '
-                "A function of yours as judge needs nothing"
+                "Your own function as judge needs no package"
             ) from None
         free: list[Any] = [httpx2.create_ssl_context()]
         free.append(self._new_client(free[0]))

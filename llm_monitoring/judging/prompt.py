@@ -114,7 +114,7 @@ def prompt_hash(rubric: Rubric) -> str:
 
 
 def input_hash(user_input: str, system_output: str) -> str:
-    """Hash of the two texts, taken before the random fence, so that equal items can be told."""
+    """Hash of the two texts, taken before the random fence, so that equal items are recognised."""
     text = f"{len(user_input)}\0{user_input}\0{system_output}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

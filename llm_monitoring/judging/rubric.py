@@ -299,7 +299,7 @@ def _line(where: str, fault: Any) -> str:
 
 EXPECTED = {  # what stands after the value, by pydantic's names of faults
     "missing": "every rubric has it",
-    "extra_forbidden": "no key of a rubric; expected one of ",
+    "extra_forbidden": "not a key of a rubric; expected one of ",
     "string_pattern_mismatch": "expected a letter, then at most 39 letters, digits or _",
     "too_short": "expected at least one",
     "string_too_short": "expected a text",

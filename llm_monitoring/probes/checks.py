@@ -18,7 +18,7 @@ CHECKS: dict[str, Callable[..., Any]] = {}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found: passed (None = cannot be told) and why not. True in a condition only where it passed."""
+    """What a check found: passed (None = unknown) and why not. True in a condition only where it passed."""
 
     passed: bool | None
     detail: str | None = None
@@ -164,7 +164,7 @@ def _fits(value: object, schema: dict) -> Outcome:
     except exceptions.SchemaError as error:
         return Outcome(None, f"the schema is none: {error.message}"[:300])
     except exceptions._WrappedReferencingError as error:
-        return Outcome(None, f"the schema refers to what is not in it: {error}"[:300])
+        return Outcome(None, f"the schema refers to something outside it: {error}"[:300])
     return Outcome(True) if first is None else Outcome(False, f"{first.json_path}: {first.message}"[:300])
 
 

@@ -155,14 +155,10 @@ def _keep(run: pd.DataFrame, place: Path) -> Path:
     """Add the run to the file, in one write at its end."""
     table = run.drop(columns=["repeat"]).astype(object)
     text = "".join(json.dumps(row) + "\n" for row in jsonable(table.where(table.notna(), None)))
-    file = disk.open_private(place, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-    try:
-        disk.lock(file)
+    with disk.appending(place) as file:
         size = os.fstat(file).st_size
         torn = size and os.pread(file, 1, size - 1) != b"\n"
         disk.append(file, ("\n" * bool(torn) + text).encode(), sync=True)
-    finally:
-        os.close(file)
     return place
 
 

@@ -16,7 +16,7 @@ from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.probes.distance import Distance, compare_shares
 from llm_monitoring.probes.passes import change_interval, detectable_loss, per_probe, stratified_p, sum_p
 from llm_monitoring.probes.reported import measures_of
-from llm_monitoring.probes.shares import FEWEST, Shares, batch_of, pass_shares, token_shares
+from llm_monitoring.probes.shares import FEWEST_BATCHES, Shares, batch_of, pass_shares, token_shares
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -130,9 +130,7 @@ class ProbeComparison(Result):
     def _calls_only(self) -> str:
         if self.sampling == "batches" or self.batches_before is None:
             return ""
-        return (
-            f" Only calls were compared, as if independent: {self.batches_before} quiet batches, {FEWEST} are needed."
-        )
+        return f" Only calls were compared, as if independent: {self.batches_before} quiet batches, {FEWEST_BATCHES} are needed."
 
     @cached_property
     def detectable(self) -> float | None:
@@ -273,7 +271,7 @@ def _chosen(results: pd.DataFrame, baseline: Any, current: Any, alpha: float, to
     before, after = _select(results, baseline, "baseline"), _select(results, current, "current")
     both = int((before & after).sum())
     if both:
-        raise ConfigError(f"compare_probes: {both} rows are in both baseline and current; expected two sets apart")
+        raise ConfigError(f"compare_probes: {both} rows are in both baseline and current; expected two separate sets")
     return results.loc[before | after].assign(after=after[before | after])
 
 
@@ -412,7 +410,7 @@ def _select(results: pd.DataFrame, which: Any, name: str) -> np.ndarray:
             close = difflib.get_close_matches(which, map(str, known), n=1, cutoff=0.3)
             nearest = f"; the nearest is {close[0]!r}" if close else ""
             listed = ", ".join(map(repr, sorted(map(str, known))[:5])) or "no model"
-            raise ConfigError(f"compare_probes({name}): {quote(which)} is no model_id here ({listed}){nearest}")
+            raise ConfigError(f"compare_probes({name}): {quote(which)} is not a model_id here ({listed}){nearest}")
         return (results["model_id"] == which).to_numpy(bool)
     if isinstance(which, tuple | slice) or (isinstance(which, list) and len(which) == 2 and len(results) != 2):
         start, end = (which.start, which.stop) if isinstance(which, slice) else which

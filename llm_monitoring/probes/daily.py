@@ -27,7 +27,7 @@ from llm_monitoring.windows import width
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REFERENCE = 14  # batches in which nothing happened, and against which later ones are held
+REFERENCE_BATCHES = 14  # batches in which nothing happened, and against which later ones are held
 SPANS = (1, 3, 7)  # batches that are looked at together: a swap shows in one, a small shift in several
 TESTS = 3  # what the three spans, which overlap, and the new tokens are worth together; held by benchmarks/probes.py
 DRAWS = 20_000
@@ -94,7 +94,7 @@ def probe_distances(
     alpha: float = 1 / 370,
     batch: str = "1d",
     tolerance: float = 0.05,
-    reference: int = REFERENCE,
+    reference: int = REFERENCE_BATCHES,
     until: pd.Timestamp | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:

@@ -139,7 +139,7 @@ def discover_border_probes(
     """
     for name, value in (("n", n), ("budget_calls", budget_calls), ("repeats", repeats)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"discover_border_probes({name}={quote(value)}); expected a whole number from 1")
+            raise ConfigError(f"discover_border_probes({name}={quote(value)}); expected a whole number, 1 or more")
     check_client("discover_border_probes(client)", client)
     candidates = _candidates(seed)
     found: list[tuple[float, str, Counter]] = []

@@ -147,7 +147,7 @@ def compare_versions(
     alpha : float
         Chance of `promote` where the new model is worse by the margin, and chance of `hold` where both are equal.
     seed : int
-        Of the order in which cases are asked.
+        Random seed for the order of the cases.
     timeout_s : float
         Seconds to wait for one answer.
     concurrency : int
@@ -278,7 +278,7 @@ async def _ask(
     )
     turns = asyncio.Semaphore(int(concurrency))
 
-    async def judged(case: dict[str, Any], before: Reply, after: Reply) -> dict[str, Any]:
+    async def checked(case: dict[str, Any], before: Reply, after: Reply) -> dict[str, Any]:
         texts = [reply.answer.text if reply.answer else None for reply in (before, after)]
         row = {"case_id": case["case_id"], "input": case["input"], "output_old": texts[0], "output_new": texts[1]}
         errors = [reply.error for reply in (before, after) if reply.error]
@@ -290,7 +290,7 @@ async def _ask(
         unmeasured = why_old if passed_old is None else why_new
         return row | {"passed_old": passed_old, "passed_new": passed_new, "detail": unmeasured or why_old}
 
-    return list(await asyncio.gather(*(judged(*each) for each in zip(part, *answers, strict=True))))
+    return list(await asyncio.gather(*(checked(*each) for each in zip(part, *answers, strict=True))))
 
 
 def _checker(suite: list[dict[str, Any]], judge: Any) -> Any:

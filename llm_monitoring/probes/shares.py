@@ -19,7 +19,7 @@ from llm_monitoring.windows import floor
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST = 5  # quiet batches from which a spread between batches can be told
+FEWEST_BATCHES = 5  # quiet batches that show a spread between batches
 MOST_TOKENS = 40  # a probe; rarer ones count as one
 DRAWS = 4000
 REST = "\x00rest"
@@ -108,7 +108,7 @@ def batch_of(results: pd.DataFrame, batch: str | None) -> pd.Series:
 def token_shares(
     results: pd.DataFrame, batch: pd.Series, *, told: bool | None = None, most: int | None = MOST_TOKENS
 ) -> Shares:
-    """Shares of the tokens of border probes: what was answered, or the probabilities that the server told.
+    """Shares of the tokens of border probes: what was answered, or the probabilities that the server gave.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def batch_errors(shares: Shares, quiet: np.ndarray, seed: int = 0, draws: int = 
     Normal draws with the covariance that the quiet batches show, over probes and tokens together, with the scale as
     uncertain as so few batches leave it.
     """
-    if len(quiet) < FEWEST:
+    if len(quiet) < FEWEST_BATCHES:
         return None
     rng = np.random.default_rng(seed)
     there = shares.calls[quiet][:, shares.probe] > 0

@@ -120,7 +120,7 @@ def faults_of(probes: Iterable[ModelBehaviorProbe]) -> list[str]:
             faults.append(f"{name}: the id occurs twice; expected unique ids")
         seen.add(probe.probe_id)
         if not isinstance(probe.repeats, int) or isinstance(probe.repeats, bool) or probe.repeats < 1:
-            faults.append(f"{name}, repeats: {quote(probe.repeats)}; expected a whole number from 1")
+            faults.append(f"{name}, repeats: {quote(probe.repeats)}; expected a whole number, 1 or more")
         if probe.kind not in PROBE_KINDS:
             faults.append(f"{name}, kind: {quote(probe.kind)}; expected one of {', '.join(PROBE_KINDS)}")
         try:
@@ -131,7 +131,9 @@ def faults_of(probes: Iterable[ModelBehaviorProbe]) -> list[str]:
         known, missing = parameters_of(check, probe.params)
         for key in probe.params:
             if known is not None and key not in known:
-                faults.append(f"{name}, params: {quote(key)} is no parameter of {probe.check_fn}{_nearest(key, known)}")
+                faults.append(
+                    f"{name}, params: {quote(key)} is not a parameter of {probe.check_fn}{_nearest(key, known)}"
+                )
         faults += [f"{name}, params: {key!r} is missing; {probe.check_fn} needs it" for key in missing]
     return faults
 
@@ -140,7 +142,9 @@ def _read_entry(entry: object) -> tuple[ModelBehaviorProbe | None, list[str]]:
     fields = {f.name: f for f in dataclasses.fields(ModelBehaviorProbe)}
     if not isinstance(entry, dict):
         return None, [f"{quote(entry)}; expected a mapping with {', '.join(fields)}"]
-    faults = [f"{quote(key)} is no key of a probe{_nearest(key, list(fields))}" for key in entry if key not in fields]
+    faults = [
+        f"{quote(key)} is not a key of a probe{_nearest(key, list(fields))}" for key in entry if key not in fields
+    ]
     if entry.get("kind") == "border":
         entry = {"expected_property": "", "check_fn": "check_token", **entry}
     for name in ("probe_id", "input", "expected_property", "check_fn"):

@@ -247,12 +247,10 @@ def _verdicts(judge: np.ndarray, people: np.ndarray) -> bool:
 def _rate(
     judge: np.ndarray, f: np.ndarray, y: np.ndarray, level: float, seed: int, draws: int = 20_000
 ) -> tuple[float, float, float]:
-    """Sum over the judge's verdicts of P(verdict) P(people say 1 | verdict), both drawn."""
+    """Sum over what the judge says (0 or 1) of P(says) P(people say 1 | says), both drawn."""
     rng = np.random.default_rng(seed)
     passed = rng.beta(judge.sum() + 0.5, len(judge) - judge.sum() + 0.5, draws)
-    by_verdict = [
-        rng.beta(y[f == verdict].sum() + 0.5, (1 - y[f == verdict]).sum() + 0.5, draws) for verdict in (0.0, 1.0)
-    ]
-    rate = passed * by_verdict[1] + (1 - passed) * by_verdict[0]
+    by_answer = [rng.beta(y[f == said].sum() + 0.5, (1 - y[f == said]).sum() + 0.5, draws) for said in (0.0, 1.0)]
+    rate = passed * by_answer[1] + (1 - passed) * by_answer[0]
     low, high = np.quantile(rate, [(1 - level) / 2, (1 + level) / 2])
     return float(rate.mean()), float(low), float(high)

@@ -22,13 +22,13 @@ def chat_text(story: Story, results: Mapping[str, Any]) -> str:
     results : mapping
         The stage results.
     """
-    lines = [f"{story['verdict']} {story['headline']}", story["lede"], *_costs(results), _where(results)]
+    lines = [f"{story['opening']} {story['headline']}", story["lede"], *_costs(results), _where(results)]
     return "\n".join(say.harmless(line) for line in lines if line)
 
 
 def ticket_text(story: Story, results: Mapping[str, Any]) -> str:
     """A text for a ticket: the sentence, the facts, two answers quoted, what is open."""
-    parts = [f"{story['verdict']} {story['headline']}", "", story["lede"], *_costs(results), ""]
+    parts = [f"{story['opening']} {story['headline']}", "", story["lede"], *_costs(results), ""]
     parts += [
         f"{fact['name']}: {fact['value']} ({fact['note']})" if fact["note"] else f"{fact['name']}: {fact['value']}"
         for fact in story["facts"]

@@ -219,10 +219,6 @@ def _feature(triage: Mapping[str, Any]) -> str:
     return triage["feature_id"] or "all features"
 
 
-def _real(results: Mapping[str, Any]) -> str:
-    return level_sentence(results)
-
-
 def _failed(results: Mapping[str, Any]) -> str:
     failure, stages = results["incident"]["failure"], results["incident"]["stages"]
     stand = [stage for stage in STAGES if stages.get(stage) == "done"]
@@ -346,5 +342,5 @@ _REST = {
     "mix": _mix,
     "tie": _tie,
     "unrecorded": _unrecorded,
-    "real": _real,
+    "real": level_sentence,
 }

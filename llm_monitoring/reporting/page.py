@@ -31,7 +31,7 @@ def render(story: Mapping[str, Any], draw: Callable[[str], str]) -> str:
 
     Examples
     --------
-    >>> story = {"title": "Quiet <b>", "eyebrow": "", "verdict": "No alert:", "tone": "good", "headline": "<img>",
+    >>> story = {"title": "Quiet <b>", "eyebrow": "", "opening": "No alert:", "tone": "good", "headline": "<img>",
     ...          "lede": "", "answers": [], "facts": [], "sections": []}
     >>> "&lt;img&gt;" in render(story, draw=str) and "<img" not in render(story, draw=str)
     True

@@ -100,7 +100,7 @@ def report(
     reviews : path or DataFrame, optional
         Verdicts of people; default those of the log.
     force : bool
-        Write over an earlier report of the same incident.
+        Overwrite an earlier report of the same incident.
     isolated : bool
         A kernel for each stage in place of one for all: slower, for those who doubt that stages share files only.
     seed : int
@@ -108,7 +108,7 @@ def report(
     progress : bool
         Show a bar over the stages where somebody looks.
     suite : path, optional
-        An eval suite of yours: the failing cases that it lacks are appended.
+        Your eval suite; failing cases that it lacks are appended.
     override : dict, optional
         ``by`` and ``because``: a named person closes the incident with points open. Kept by later runs.
     plan : path, dict or Plan, optional
@@ -259,7 +259,7 @@ def write_page(folder: str | Path) -> str:
     told = story.tell(results)
     html = page.render(told, lambda name: figures.draw(name, results))
     disk.write(Path(folder) / "index.html", html)
-    return f"{told['verdict']} {told['headline']}"
+    return f"{told['opening']} {told['headline']}"
 
 
 def _stages(case: Case) -> tuple[str, ...]:

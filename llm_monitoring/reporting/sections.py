@@ -96,7 +96,7 @@ def _real(results: Mapping[str, Any]) -> dict[str, Any] | None:
             blocks.append(_level_figure(triage))
         blocks.append(bullets(triage["reasons"]))
         return _section(
-            "real", "The level", "How high does it stand?", f"{capital(triage['summary'].split(': ', 1)[-1])}.", blocks
+            "real", "The level", "How high is it?", f"{capital(triage['summary'].split(': ', 1)[-1])}.", blocks
         )
     if triage["chart"]:
         blocks.append(_chart_figure(triage))
@@ -340,7 +340,7 @@ def _quiet(quiet: Mapping[str, Any]) -> dict[str, Any]:
 
 def _assumptions(story: str, results: Mapping[str, Any]) -> dict[str, Any]:
     told = [
-        "Times are UTC. Intervals are 95 %, that of the start 90 %; n stands beside every estimate.",
+        "Times are UTC. Intervals are 95 %, that of the start 90 %; n is given beside every estimate.",
         "A failed judgement counts as missing, never as a score.",
         "Answers of one session may resemble each other; intervals take them as single answers unless a caption says otherwise.",
     ]

@@ -93,11 +93,11 @@ def _review_figure(triage: Mapping[str, Any]) -> Block:
     share = say.amount(p["estimate"], "share")
     told = [f"{triage['deserved']} of {triage['reviewed']} deserved: {share} {say.span(p['low'], p['high'], 'share')}."]
     told.append(
-        "Thin lines: interval valid whenever one stops. Below: diamond real, circle false positive, cross unsure."
+        "Thin lines: interval valid whenever you stop. Below: diamond real, circle false positive, cross unsure."
     )
     if wald["p_real"] is not None and wald["p_false"] is not None:
         told.append(
-            f"If the flags of old were a guide, {say.amount(wald['p_real'], 'share')} would be deserved; if all extra flags "
+            f"By the rate of earlier flags, {say.amount(wald['p_real'], 'share')} would be deserved; if all extra flags "
             f"were undeserved, {say.amount(wald['p_false'], 'share')}."
         )
     if triage["decided_at"]:
@@ -206,7 +206,7 @@ def _respond(respond: Mapping[str, Any]) -> tuple[str, list[Block]]:
 
 def _learn(learn: Mapping[str, Any]) -> tuple[str, list[Block]]:
     many = count_words(learn["cases"], "failing case")
-    blocks: list[Block] = [text(f"Question: how not to meet it again? {many} in {learn['file']}.")]
+    blocks: list[Block] = [text(f"Question: how to keep it from coming back? {many} in {learn['file']}.")]
     if learn["examples"]:
         rows = [
             [

@@ -55,7 +55,7 @@ def start_folder(
     targets = [folder / source.name for source in sources] + [folder / PLAN]
     standing = [str(target) for target in targets if target.exists()]
     if standing and not force:
-        raise ConfigError(f"{', '.join(standing)}: already there. Write over with --force, or name another folder")
+        raise ConfigError(f"{', '.join(standing)}: already there. Overwrite with --force, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for source, target in zip(sources, targets, strict=False):
         shutil.copyfile(source, target)

@@ -46,20 +46,20 @@ def tell(results: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        title, eyebrow, verdict, tone, headline, lede, answers, quotes, facts, sections, messages: texts, and blocks of
+        title, eyebrow, opening, tone, headline, lede, answers, quotes, facts, sections, messages: texts, and blocks of
         them (`reporting.blocks`).
     """
     story = outcome_of(results)
-    verdict, headline = first_sentence(results)
+    opening, headline = first_sentence(results)
     incident = results["incident"]
     until = incident["log"]["until"]
     known = say.moment(until, year=True)
     told = "triage" in results and incident["alert"] is not None
     made = {
         "outcome": story,
-        "title": f"{verdict} {headline} ({known})",
+        "title": f"{opening} {headline} ({known})",
         "eyebrow": f"Incident {incident['incident_id']}. Known at {known}.",
-        "verdict": verdict,
+        "opening": opening,
         "tone": TONES.get(story, "now"),
         "headline": headline,
         "lede": _lede(story, results),
@@ -252,7 +252,7 @@ def _facts(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
             _fact(
                 "Expected false alarms",
                 _false_alarms(triage),
-                "how often this chart or rule fires for nothing, by design",
+                "how often this chart or rule fires falsely, by design",
             )
         )
     facts.append(

@@ -203,7 +203,7 @@ def _gone(recorded: Mapping[str, Any]) -> list[str]:
     """Files of reviews that were named and are not there: the verdicts used stand in the folder."""
     named = recorded["parameters"].get("reviews")
     return (
-        [f"reviews {named}: not there any more; the verdicts used stand in the folder"]
+        [f"reviews {named}: no longer there; the verdicts used are in the folder"]
         if named and not Path(named).exists()
         else []
     )

@@ -34,10 +34,10 @@ def check_place(folder: Path, force: bool = False) -> None:
     ConfigError
     """
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: a file stands where the incident folder should be. {ELSEWHERE}")
+        raise ConfigError(f"{folder}: there is a file where the incident folder should be. {ELSEWHERE}")
     if holds_report(folder) and not force:
         raise ConfigError(
-            f"{folder}: already holds a report. Write over it with --force, or choose another folder with --out"
+            f"{folder}: already holds a report. Overwrite it with --force, or choose another folder with --out"
         )
 
 
@@ -86,7 +86,7 @@ def draft(folder: Path) -> Iterator[Path]:
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".draft", dir=folder.parent))
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}). {ELSEWHERE}") from None
-    with _locked(made):
+    with disk.holding(made):
         try:
             (made / "results").mkdir()
             yield made
@@ -105,7 +105,7 @@ def put(made: Path, folder: Path, force: bool = False) -> None:
     place = folder.resolve()
     shared = disk.is_shared(place)
     disk.make_private(made, shared)
-    with _locked(place.parent):
+    with disk.holding(place.parent):
         _recover(place)
         check_place(place, force)
         if place.exists():
@@ -149,24 +149,9 @@ def _recover(place: Path) -> None:
 def _clear(folder: Path) -> None:
     """Take away drafts that no process writes any more, and end a swap that was killed half way."""
     for path in folder.parent.glob(f".{folder.name}.*.draft"):
-        with _locked(path, wait=False) as held:
+        with disk.holding(path, wait=False) as held:
             if held:
                 shutil.rmtree(path, ignore_errors=True)
     if _replaced(folder).exists():
-        with _locked(folder.parent):
+        with disk.holding(folder.parent):
             _recover(folder)
-
-
-@contextmanager
-def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a folder; False where another process has it and `wait` is off."""
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            disk.lock(file, wait)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(file)

@@ -14,7 +14,7 @@ def decide(verdicts: Iterable[str | None]) -> tuple[str, str]:
     """What the verdicts so far decide about the flags, and the sentence that says so.
 
     Decided is `real` where the interval of the share of deserved flags lies above one half, `false_positive` where it
-    lies below. The interval covers the share at 95 % however often one looks [1]_, so one may stop as soon as it is
+    lies below. The interval covers the share at 95 % however often you look [1]_, so one may stop as soon as it is
     decided: seven verdicts that agree are enough. An answer that a reader is unsure of counts for neither side: as not
     deserved on the way to real, as deserved on the way to false positive.
 

@@ -6,9 +6,7 @@ A verdict belongs to a request and a reviewer; of several lines for both, the la
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +58,9 @@ def append(path: str | Path, line: Mapping[str, Any]) -> None:
     path = Path(path)
     if fault := _fault(path, "new line", dict(line)):
         raise LogError(fault)  # or the whole file could not be read any more
-    disk.make_folder(path.parent)
     text = json.dumps(dict(line)).encode() + b"\n"
-    with _locked(path) as file:
+    with disk.appending(path) as file:
         disk.append(file, _unfinished(path) + text, sync=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The file, opened to append, while no other process or thread writes to it."""
-    file = disk.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        disk.lock(file)
-        yield file
-    finally:
-        os.close(file)
 
 
 def read(path: str | Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import anywidget
 import pandas as pd
 
 from llm_monitoring import disk
+from llm_monitoring import wording as say
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.results import iso, jsonable, table_html
 from llm_monitoring.reviewing import context, drawing, verdicts
@@ -246,10 +247,7 @@ def _cleaned(value: Any) -> Any:
 
 def _clean(text: str | None) -> str | None:
     """The text without lone surrogates, cut where it is longer than anybody reads."""
-    if text is None:
-        return None
-    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST:,} more characters in the log)"
-    return cut.encode(errors="replace").decode()
+    return None if text is None else say.cut(text, LONGEST)
 
 
 def somebody_watches() -> bool:

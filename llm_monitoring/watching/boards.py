@@ -46,7 +46,7 @@ class Boards:
                 page.stop()
 
     def show(self, state: State, readable: bool) -> list[str]:
-        """Show the numbers of this moment; what could not be shown is told."""
+        """Show the numbers of this moment; what could not be shown is reported."""
         from llm_monitoring.watching.gauges import of_watch
 
         shown = [board for board in self.all if isinstance(board, Collector) or board.server is not None]
@@ -55,7 +55,7 @@ class Boards:
             try:
                 self._measure()
             except (LogError, OSError) as error:
-                said.append(f"the numbers stand as they were: {error}")
+                said.append(f"the numbers are unchanged: {error}")
         for board in shown:
             wanted = board.wanted
             gauges = self._measured[1] if self._measured and board.takes("infrastructure") else []

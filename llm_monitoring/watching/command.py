@@ -76,7 +76,7 @@ def _acknowledge(state: str, ack: str | None, until: str | None, say: Callable[[
             known = any(one.alert_id == ack for one in kept.alerts().values())
     finally:
         kept.close()
-    more = "" if known else "; no round has found an alert of this id yet"
+    more = "" if known else "; no round has found an alert with this id yet"
     say(f"{ack} is not told until {moment(when, year=True)}{more}")
 
 
@@ -99,7 +99,7 @@ def _once(guard: Guard, say: Callable[[str], None], warn: Callable[[str], None])
 
 
 def _print(guard: Guard, done: Round, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-    """The events told, then what else is worth knowing; last the line that says when it looked, and how it went."""
+    """The events reported, then what else is worth knowing; last the line that says when it looked, and how it went."""
     for event in done.told:
         say(line(event))
     for said in done.lines:

@@ -18,7 +18,7 @@ SAME = ("layer", "metric", "feature_id", "version", "rule", "direction", "fired_
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be remembered of one alert after a look, and what is to be told of it."""
+    """What is to be remembered of one alert after a look, and what is to be sent about it."""
 
     found_as: str
     known: Known

@@ -15,7 +15,7 @@ import llm_monitoring
 from llm_monitoring import addresses, windows
 from llm_monitoring.alerts.plan import Plan, open_with
 from llm_monitoring.errors import ConfigError, Fault, LogError
-from llm_monitoring.log import Log, open_log
+from llm_monitoring.log import Log
 from llm_monitoring.results import iso
 from llm_monitoring.watching import outside
 from llm_monitoring.watching.state import State
@@ -52,10 +52,7 @@ class Source:
         return str(self.log) if isinstance(self.log, str) or hasattr(self.log, "__fspath__") else "LOG"
 
     def open(self, plan: Plan) -> Log:
-        if isinstance(self.log, Log):
-            return open_with(self.log, plan)
-        scales = {**plan.scales, **self.opening.get("scales", {})}
-        return open_with(open_log(self.log, **{**self.opening, "scales": scales or None}), plan)
+        return open_with(self.log, plan, **self.opening)
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def _as_log_error(source: Source, error: Exception) -> LogError:
 
 
 def _rules(plan: Plan) -> str:
-    """What alerts rest on beside the log: the plan without what only says where they are told, and the version."""
+    """What alerts rest on beside the log: the plan without what only says where they are sent, and the version."""
     text = plan.model_dump_json(exclude={"watch", "sinks", "silence"})
     return hashlib.sha256(f"{llm_monitoring.__version__}\n{text}".encode()).hexdigest()[:16]
 

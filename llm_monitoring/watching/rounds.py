@@ -120,7 +120,7 @@ class Guard:
         return Round(told, new, waiting, fault, lines, before)
 
     def _clock(self, before: str | None) -> list[str]:
-        """Note the time of this look; a clock that went back is told."""
+        """Note the time of this look; a clock that went back is reported."""
         now = datetime.now(UTC)
         self.state.note("looked_at", str(iso(now)))
         if before is None or pd.Timestamp(before) <= pd.Timestamp(now):
@@ -227,7 +227,7 @@ def write_page(source: Source, plan: Plan, alert_id: str) -> Path:
 def watch(
     log: LogLike, plan: Plan | Any = None, state: str | os.PathLike = "watch.db", heartbeat: str | None = None
 ) -> pd.DataFrame:
-    """One round of the standing guard: what is new in a log is checked, and each alert is told once to the plan's sinks.
+    """One round of the standing guard: what is new in a log is checked, and each alert is sent once to the plan's sinks.
 
     Call it from a scheduler as often as you like. A round over a log to which nothing was added reads nothing of it. The
     first round tells what fired within the last day of the log and is still open; older alerts are taken as known. It may

@@ -1,4 +1,4 @@
-"""Where alerts are told: a message through Apprise, or a line of a JSON Lines file. What is shown of an address has no secret."""
+"""Where alerts are sent: a message through Apprise, or a line of a JSON Lines file. What is shown of an address has no secret."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SinkError(Exception):
 
 
 class Sink:
-    """One place that alerts are told to. `key` names it in the state, `shown` to people."""
+    """One place that alerts are sent to. `key` names it in the state, `shown` to people."""
 
     def __init__(self, wanted: SinkPlan, url: str):
         self.wanted, self.url = wanted, url
@@ -165,14 +165,9 @@ class JsonLines(Sink):
         ]
         data = "".join(json.dumps(line) + "\n" for line in lines).encode()
         try:
-            disk.make_folder(self.path.parent)
-            file = disk.open_private(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            try:
-                disk.lock(file)
+            with disk.appending(self.path) as file:
                 _mend(file)
                 disk.append(file, data, sync=True)
-            finally:
-                os.close(file)
         except OSError as error:
             raise SinkError(f"{error.filename or self.path}: {error.strerror}") from error
 
@@ -225,6 +220,6 @@ def _from_environment(name: re.Match[str]) -> str:
     value = os.environ.get(name[1])
     if not value:
         raise ConfigError(
-            f"[[sinks]] url names ${{{name[1]}}}, which the environment does not hold; set it, or write the address"
+            f"[[sinks]] url names ${{{name[1]}}}, which the environment does not have; set it, or write the address"
         )
     return value

@@ -1,4 +1,4 @@
-"""What a watch remembers, in one SQLite file: alerts, what is to be told of them, and which sink has got it.
+"""What a watch remembers, in one SQLite file: alerts, what is to be sent about them, and which sink has got it.
 
 What was found and what is owed to each sink are written in one transaction, before anything is sent; a sink has got an
 event once that is written too. So a watch that is killed anywhere sends again what it cannot know to have arrived, under
@@ -85,7 +85,7 @@ class State:
             Another watch has been at work on it for longer than `wait_s`, or the file is no state of a watch.
         """
         if not self.path.parent.is_dir():
-            raise ConfigError(f"state {quote(str(self.path))}: its folder is not there")
+            raise ConfigError(f"state {quote(str(self.path))}: its folder does not exist")
         file = disk.open_private(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT)
         try:
             self._lock(file, wait_s)
@@ -107,7 +107,7 @@ class State:
             except BlockingIOError:
                 if time.monotonic() > end:
                     raise ConfigError(
-                        f"state {quote(str(self.path))}: another watch has been at work on it for {wait_s:.0f} s. "
+                        f"state {quote(str(self.path))}: another watch has been using it for {wait_s:.0f} s. "
                         "Name another file, or end the other watch"
                     ) from None
             time.sleep(0.05)

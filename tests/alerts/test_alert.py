@@ -22,7 +22,7 @@ def test_a_row_of_the_alerts_table_is_read_and_unknown_means_none():
         ({"direction": "sideways"}, "alert direction='sideways'; expected one of 'up', 'down'"),
         (
             {"fired_at": "2026-05-19"},
-            "alert fired_at='2026-05-19' names no time zone; write it with one, such as '2026-05-12T09:31Z'",
+            "alert fired_at='2026-05-19' has no time zone; write it with one, such as '2026-05-12T09:31Z'",
         ),
     ],
 )

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from llm_monitoring.alerts.plan import Plan, default_plan_text, read_plan
+from llm_monitoring.alerts.plan import Plan, default_plan_text, open_with, read_plan
 from llm_monitoring.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def test_the_examples_of_the_written_plan_are_a_plan():
 def test_a_measure_that_the_plan_cannot_use_is_named():
     with pytest.raises(ConfigError) as caught:
         read_plan({"measures": {"ttft": {"colum": "ttft_ms"}}})
-    assert str(caught.value) == "plan: measures: 'colum' is no key of [measures.ttft]; the nearest is 'column'"
+    assert str(caught.value) == "plan: measures: 'colum' is not a key of [measures.ttft]; the nearest is 'column'"
 
 
 def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one(tmp_path):
@@ -38,7 +38,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one(tmp_pat
     with pytest.raises(ConfigError) as caught:
         read_plan(path)
     assert str(caught.value) == (
-        "monitoring.toml line 5: 'false_alarm_per_month' is no key of [quality]; the nearest is 'false_alarms_per_month'"
+        "monitoring.toml line 5: 'false_alarm_per_month' is not a key of [quality]; the nearest is 'false_alarms_per_month'"
     )
 
 
@@ -47,7 +47,7 @@ def test_an_unknown_section_is_named(tmp_path):
     path.write_text("[qualty]\nwindow = '1d'\n")
     with pytest.raises(ConfigError) as caught:
         read_plan(path)
-    assert str(caught.value) == "monitoring.toml line 1: 'qualty' is no key of a plan; the nearest is 'quality'"
+    assert str(caught.value) == "monitoring.toml line 1: 'qualty' is not a key of a plan; the nearest is 'quality'"
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,11 @@ def test_none_gives_the_defaults_and_a_plan_stays_as_it_is():
     plan = Plan()
     assert read_plan(None) == plan
     assert read_plan(plan) is plan
+
+
+def test_scales_named_on_opening_join_those_of_the_plan():
+    plan = read_plan({"scales": {"a": "0..10", "b": "0..10"}})
+    opened = open_with("sample_data", plan, scales={"b": "0..1", "c": "0..1"})
+    assert opened.scales == {"a": "0..10", "b": "0..1", "c": "0..1"}
+    joined = open_with("sample_data", plan, scales={"c": "0..1"})
+    assert open_with(joined, plan) is joined

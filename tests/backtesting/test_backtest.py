@@ -80,7 +80,7 @@ def test_a_log_that_ends_with_its_baseline_can_be_asked():
 
 
 @pytest.mark.parametrize(("grid", "words"), [
-    ({"rates": [0.1]}, "'rates' is no part of a grid; the nearest is 'rate'"),
+    ({"rates": [0.1]}, "'rates' is not part of a grid; the nearest is 'rate'"),
     ({"rate": [2]}, "expected shares above 0, at most 1"),
     ([0.1], "expected a dict such as"),
 ])  # fmt: skip

@@ -39,6 +39,12 @@ def test_features_with_odd_names_have_files_of_their_own(tmp_path):
     assert len(list((tmp_path / "new").iterdir())) == 5
 
 
+def test_files_of_centroids_are_private(tmp_path):
+    FileCentroids(tmp_path / "new").update_centroid("support", [1.0])
+    (file,) = (tmp_path / "new").iterdir()
+    assert [oct(path.stat().st_mode & 0o777) for path in (file.parent, file)] == ["0o700", "0o600"]
+
+
 def test_a_centroid_of_another_embedder_is_an_error_that_says_so():
     store = MemoryCentroids()
     store.update_centroid("support", [1.0, 2.0])
@@ -55,5 +61,5 @@ def test_a_broken_file_is_named(tmp_path):
     with pytest.raises(ConfigError) as error:
         FileCentroids(tmp_path)
     assert str(error.value) == (
-        f"FileCentroids: {tmp_path / 'x.json'} is no centroid file; expected what FileCentroids wrote"
+        f"FileCentroids: {tmp_path / 'x.json'} is not a centroid file; expected what FileCentroids wrote"
     )

@@ -186,7 +186,7 @@ def test_beyond_6000_rows_the_answer_stays():
         ),
         (
             lambda: lm.DriftTest(queries(20), permutations=10),
-            "DriftTest(permutations)=10: its least p-value is 0.0909, never at most alpha=0.05; expected at least 19",
+            "DriftTest(permutations)=10: its smallest p-value is 0.0909, above alpha=0.05; expected at least 19",
         ),
         (lambda: lm.DriftTest(queries(20), alpha=2), "DriftTest(alpha)=2; expected a number between 0 and 1"),
         (

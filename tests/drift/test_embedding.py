@@ -122,6 +122,15 @@ def test_the_file_of_the_cache_holds_no_text_and_the_very_vectors(tmp_path):
     assert b"secret" not in path.read_bytes()
 
 
+def test_the_file_of_the_cache_is_private_and_open_to_the_group_of_its_folder(tmp_path):
+    alone, group = tmp_path / "new" / "vectors.db", tmp_path / "group" / "vectors.db"
+    group.parent.mkdir()
+    group.parent.chmod(0o770)
+    for path in (alone, group):
+        CachedEmbedder(hash_embed, version="1", path=path)(["refund"])
+    assert [oct(path.stat().st_mode & 0o777) for path in (alone.parent, alone, group)] == ["0o700", "0o600", "0o660"]
+
+
 def test_a_file_that_is_no_cache_is_named(tmp_path):
     path = tmp_path / "old.db"
     with sqlite3.connect(path) as store:

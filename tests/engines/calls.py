@@ -60,7 +60,7 @@ CALLS = {
     "window_metrics by hour": lambda log: lm.window_metrics(log, "1h", intervals=True),
     "window_metrics of everything": lambda log: lm.window_metrics(log, None, by=[]),
     "window_metrics until": lambda log: lm.window_metrics(log.until(MIDDLE), "1h", fill=True),
-    "window_metrics of own measures": lambda log: lm.window_metrics(log, "6h", measures=[SPEED, SLOW]),
+    "window_metrics of custom measures": lambda log: lm.window_metrics(log, "6h", measures=[SPEED, SLOW]),
     "quality_metrics": lambda log: lm.quality_metrics(log, by=["feature_id", "category"]),
     "quality_metrics of everything": lambda log: lm.quality_metrics(log, window=None, by=[]),
     "satisfaction_metrics": lambda log: lm.satisfaction_metrics(log, window="1d"),

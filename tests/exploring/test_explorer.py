@@ -118,7 +118,7 @@ def test_a_window_shows_its_answers_worst_first(fresh):
         ({"window": "2h"}, "expected one of 'auto', '1h', '6h', '1d'"),
         ({"baseline": 0}, "expected days, 1 or more"),
         ({"false_alarms_per_month": 0}, "expected a number above 0"),
-        ({"until": "yesterday"}, "is no time"),
+        ({"until": "yesterday"}, "is not a time"),
         ({"point": "2020-01-01T00:00Z"}, "the chart has no window that starts then"),
         ({"colour": 1}, "expected one of 'feature', 'metric'"),
     ],
@@ -133,7 +133,7 @@ def test_a_choice_that_cannot_be_is_refused_and_nothing_changes(fresh, choice, w
 def test_a_moment_mistyped_in_the_control_is_told_and_the_chart_stays(fresh):
     before = fresh.to_frame()
     fresh._controls["until"].value = "tomorrow"
-    assert "is no time" in fresh._view._shown["status"]["words"]
+    assert "is not a time" in fresh._view._shown["status"]["words"]
     pd.testing.assert_frame_equal(fresh.to_frame(), before)
 
 

@@ -121,9 +121,9 @@ def test_a_batch_of_failures_only_asks_for_its_time():
 
 
 def test_a_timestamp_that_is_no_time_is_refused():
-    with pytest.raises(ConfigError, match=r"^timestamp='yesterday' is no time; expected one such as"):
+    with pytest.raises(ConfigError, match=r"^timestamp='yesterday' is not a time; expected one such as"):
         importers.openai_batch([failed("b")], timestamp="yesterday")
-    with pytest.raises(ConfigError, match=r"^timestamp='2025-11-03 09:00' names no time zone"):
+    with pytest.raises(ConfigError, match=r"^timestamp='2025-11-03 09:00' has no time zone"):
         importers.openai_batch([failed("b")], timestamp="2025-11-03 09:00")
 
 

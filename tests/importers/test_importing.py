@@ -189,7 +189,7 @@ def test_a_span_in_two_exports_is_one_request(tmp_path):
         (tmp_path / name).write_text(json.dumps([SPAN]))
     log, report = importers.otel(tmp_path)
     assert log.requests["request_id"].tolist() == ["r-1"]
-    assert [entry["reason"] for entry in report.set_aside] == ["the span is there already"]
+    assert [entry["reason"] for entry in report.set_aside] == ["this span was read already"]
     assert report.rows_read == 2
 
 

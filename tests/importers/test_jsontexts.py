@@ -63,7 +63,7 @@ def test_a_broken_document_between_others_is_set_aside_with_its_lines():
 def test_a_key_that_stands_twice_is_told():
     found, _, guesses = values('{"a": 1, "a": 2}')
     assert found == [("f line 1", {"a": 2})]
-    assert guesses == ["a key that stands twice in one JSON object: the last value is read"]
+    assert guesses == ["a key that occurs twice in one JSON object: the last value is read"]
 
 
 @pytest.mark.parametrize("line", ['{"a":\n', "[\n", '{"a": [1,\n', '"\n', "[[[[\n"])
@@ -79,7 +79,7 @@ def test_broken_lines_are_tried_over_many_lines_a_bounded_number_of_times(line, 
     found, aside, _ = values(text)
     assert [value for _, value in found][:1] == [{"ok": 1}]
     assert aside
-    assert sum(tries) <= 2 * jsontexts.PATIENCE * len(text)
+    assert sum(tries) <= 2 * jsontexts.STEPS_A_CHARACTER * len(text)
 
 
 SPAN = {

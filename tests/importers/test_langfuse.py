@@ -166,7 +166,7 @@ def test_a_blob_export_in_snake_case_is_read():
     }  # fmt: skip
     log, report = importers.langfuse([row])
     assert log.requests[["latency_ms", "input_tokens", "cost_usd"]].values.tolist() == [[1000.0, 13, 0.001]]
-    assert "startTime names no time zone: read as UTC" in report.guesses
+    assert "startTime has no time zone: read as UTC" in report.guesses
 
 
 def test_every_record_ends_in_exactly_one_place():

@@ -146,4 +146,4 @@ def test_a_providers_own_body_as_outputs_is_read():
 
 def test_what_is_no_run_is_set_aside():
     _, report = importers.langsmith([run(), {"name": "no id"}])
-    assert [entry["reason"] for entry in report.set_aside] == ["no run: it lacks id or run_type"]
+    assert [entry["reason"] for entry in report.set_aside] == ["not a run: it lacks id or run_type"]

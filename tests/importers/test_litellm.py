@@ -39,7 +39,7 @@ def only(*rows, **options):
 def test_times_without_a_zone_are_utc_and_a_guess():
     row, report = only(spent())
     assert row["timestamp"].isoformat() == "2025-01-24T09:20:41.847371+00:00"
-    assert "startTime names no time zone: read as UTC" in report.guesses
+    assert "startTime has no time zone: read as UTC" in report.guesses
 
 
 def test_a_spend_of_zero_is_unknown_unless_the_cache_answered():

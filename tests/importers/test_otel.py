@@ -72,7 +72,7 @@ def test_a_response_id_that_repeats_falls_back_to_the_span_id():
     spans = [span("s1", **{"gen_ai.response.id": "r"}), span("s2", seconds=1, **{"gen_ai.response.id": "r"})]
     log, report = importers.otel(exported(*spans))
     assert log.requests["request_id"].tolist() == ["r", "s2"]
-    assert "a gen_ai.response.id that stands on several spans: the later ones go by their span id" in report.guesses
+    assert "a gen_ai.response.id that several spans share: the later ones go by their span id" in report.guesses
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_of_a_score_that_repeats_the_latest_counts():
     later = score("x", 0.9) | {"timestamp": "2026-05-11T10:00:00Z"}
     rows, report = judged(later, score("x", 0.1), scales={"x": (0, 1)})
     assert rows[0][0] == 0.9
-    assert "score 'x' stands twice on an answer: the latest counts" in report.guesses
+    assert "score 'x' is on an answer twice: the latest counts" in report.guesses
 
 
 def test_feedback_that_the_caller_names_is_a_judgement_and_no_thumb():

@@ -115,4 +115,4 @@ def test_a_column_that_stands_twice_is_told(tmp_path):
     content = table(names=(*NAMES, "model"), rows=[(*row, "other") for row in ROWS])
     log, report = read(tmp_path, content)
     assert log.requests["model_id"].unique().tolist() == ["small-1"]
-    assert "column 'model' stands twice in spend.csv: the first one is read" in report.guesses
+    assert "column 'model' occurs twice in spend.csv: the first one is read" in report.guesses

@@ -203,7 +203,7 @@ def test_the_budget_holds_over_two_runs_and_is_used(server, tmp_path):
     requests, out, budget = questions(300), tmp_path / "j.db", 0.05
     found = judge_sample(requests, judge_at(server), rate=1, out=out, budget_usd=budget)
     assert 0.8 * budget <= found["cost_usd"].sum() <= budget
-    assert found.attrs["stopped"] == "budget of 0.05 USD: another call could pass it"
+    assert found.attrs["stopped"] == "budget of 0.05 USD: another call could exceed it"
     judged = len(found)
     again = judge_sample(requests, judge_at(server), rate=1, out=out, budget_usd=budget)
     with Store(out) as store:
@@ -228,7 +228,7 @@ def test_a_limit_is_above_zero(server, tmp_path, name, value):
 def test_a_log_without_texts_is_told_at_once(server, tmp_path):
     with pytest.raises(LogError) as error:
         judge_sample(questions(2).assign(system_output=None), judge_at(server), rate=1, out=tmp_path / "j.db")
-    assert str(error.value) == "requests, system_output: no text in any row; a judge needs them"
+    assert str(error.value) == "requests, system_output: no text in any row; a judge needs it"
 
 
 def test_a_folder_in_the_place_of_the_file_is_told(server, tmp_path):
@@ -378,7 +378,7 @@ def test_personal_data_stays_out_of_the_judges_copy_and_in_the_log(server, tmp_p
         ),
         ("out_of_range", "schema", "Look at what the judge answers: its fields and its scale have to be the rubric's"),
         ("500", "http_500", "The server fails; call again later with retry_failed=True"),
-        ("400", "http_400", "Mend what the server names, then judge into a new file: out="),
+        ("400", "http_400", "Fix what the server reports, then judge into a new file: out="),
     ],
 )
 def test_a_run_of_one_kind_of_failure_stops_with_its_reason(server, tmp_path, mode, kind, remedy):

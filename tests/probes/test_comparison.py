@@ -132,14 +132,14 @@ def test_result_survives_json_and_evil_ids():
 @pytest.mark.parametrize(
     ("baseline", "current", "sentence"),
     [
-        ("odl", "new", "compare_probes(baseline): 'odl' is no model_id here ('new', 'old'); the nearest is 'old'"),
-        ("old", "old", "compare_probes: 44 rows are in both baseline and current; expected two sets apart"),
+        ("odl", "new", "compare_probes(baseline): 'odl' is not a model_id here ('new', 'old'); the nearest is 'old'"),
+        ("old", "old", "compare_probes: 44 rows are in both baseline and current; expected two separate sets"),
         (
             "old",
             [True],
             "compare_probes(current): [True]; expected a boolean mask of 88 rows, a (start, end) of run_at, or a model id",
         ),
-        (("x", None), "new", "compare_probes: baseline='x' is no time; expected one such as '2026-05-12T09:31Z'"),
+        (("x", None), "new", "compare_probes: baseline='x' is not a time; expected one such as '2026-05-12T09:31Z'"),
     ],
 )
 def test_errors_are_whole_sentences(baseline, current, sentence):

@@ -65,4 +65,4 @@ def test_a_server_that_cannot_be_reached_is_not_asked_on_and_on():
 def test_errors_are_whole_sentences():
     with pytest.raises(ConfigError) as error:
         discover_border_probes(str, 0, 10)
-    assert str(error.value) == "discover_border_probes(n=0); expected a whole number from 1"
+    assert str(error.value) == "discover_border_probes(n=0); expected a whole number, 1 or more"

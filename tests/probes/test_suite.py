@@ -63,13 +63,13 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path):
     with pytest.raises(ConfigError) as error:
         load_probes(path)
     assert str(error.value).split("\n") == [
-        "suite.yaml probe 2: 'inptu' is no key of a probe; the nearest is 'input'",
+        "suite.yaml probe 2: 'inptu' is not a key of a probe; the nearest is 'input'",
         "suite.yaml probe 2: input is missing; expected a text",
         "suite.yaml probe 5: probe_id: 5; expected a text. Put it in quotes",
         "suite.yaml: probe 'a', check_fn: 'check_contain'; expected a registered check; the nearest is 'check_contains'",
-        "suite.yaml: probe 'c', params: 'mots' is no parameter of check_length; the nearest is 'most'",
+        "suite.yaml: probe 'c', params: 'mots' is not a parameter of check_length; the nearest is 'most'",
         "suite.yaml: probe 'c': the id occurs twice; expected unique ids",
-        "suite.yaml: probe 'c', repeats: 0; expected a whole number from 1",
+        "suite.yaml: probe 'c', repeats: 0; expected a whole number, 1 or more",
     ]
 
 

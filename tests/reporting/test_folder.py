@@ -65,5 +65,5 @@ def test_lines_are_json_one_row_each(tmp_path):
 
 
 def test_a_time_that_cannot_be_read_says_how_to_write_one():
-    with pytest.raises(ConfigError, match=r"^until='soon' is no time; expected one such as '2026-05-12T09:31Z'$"):
+    with pytest.raises(ConfigError, match=r"^until='soon' is not a time; expected one such as '2026-05-12T09:31Z'$"):
         folder.read_time("until", "soon")

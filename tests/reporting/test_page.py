@@ -109,7 +109,7 @@ def test_any_text_comes_back_equal_and_makes_no_element(text):
 
 def render_title(text):
     story = {
-        "title": "t", "eyebrow": "", "verdict": "Real:", "tone": "now", "headline": text, "lede": "", "answers": [],
+        "title": "t", "eyebrow": "", "opening": "Real:", "tone": "now", "headline": text, "lede": "", "answers": [],
         "facts": [], "sections": [],
     }  # fmt: skip
     return page.render(story, draw=str)

@@ -248,7 +248,7 @@ def test_a_standing_level_is_told_without_a_before():
             triage=triage, isolate=isolate, scope={"slices": slices, "leaves": slices, "kind": "all"}, respond=respond
         )
     )
-    assert story["verdict"] == "Standing:"
+    assert story["opening"] == "Standing:"
     assert (
         story["headline"].replace("\u00a0", " ")
         == "43 % of answers in opinionqa are followed by people leaving (limit 30 %)."
@@ -269,6 +269,6 @@ def test_better_has_nothing_to_do_and_costs_nothing():
         "cost_of_waiting": {"text": "nothing"},
     }
     story = tell(make_results(triage=triage, isolate=isolate, respond=respond))
-    assert story["verdict"] == "Better:"
+    assert story["opening"] == "Better:"
     assert story["lede"] == "Nothing to do, and waiting costs nothing. Set [baseline]."
     assert story["answers"][1]["question"] == "Who gets better answers?"

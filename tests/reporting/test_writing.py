@@ -38,7 +38,7 @@ def test_an_earlier_report_is_not_written_over_without_force(tmp_path):
     write(tmp_path / "x", "old")
     with pytest.raises(ConfigError) as caught:
         write(tmp_path / "x", "new")
-    sentence = "already holds a report. Write over it with --force, or choose another folder with --out"
+    sentence = "already holds a report. Overwrite it with --force, or choose another folder with --out"
     assert str(caught.value) == f"{tmp_path / 'x'}: {sentence}"
     assert held(tmp_path) == {"x/index.html": "old", "x/results/triage.json": "old"}
 
@@ -181,5 +181,5 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         pass
     sentence = "cannot be made (Not a directory). Choose another folder with --out"
     assert str(caught.value) == f"{tmp_path / 'file' / 'x'}: {sentence}"
-    with pytest.raises(ConfigError, match="a file stands where the incident folder should be"):
+    with pytest.raises(ConfigError, match="there is a file where the incident folder should be"):
         writing.check_place(tmp_path / "file")

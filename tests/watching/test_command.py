@@ -177,7 +177,7 @@ def test_a_page_that_cannot_be_written_is_told_and_tried_twice(watched, monkeypa
     ("text", "sentence"),
     [
         ("[[sinks]]\nurl = 'jsonl://a'\n[[sinks]]\nurl = 'jsonl://b'\nlayer = []\n",
-         "plan.toml line 5: 'layer' is no key of [[sinks]]; the nearest is 'layers'"),
+         "plan.toml line 5: 'layer' is not a key of [[sinks]]; the nearest is 'layers'"),
         ("[[sinks]]\nlayers = []\n", "plan.toml line 1: [[sinks]] url is missing; expected a value"),
         ("[[sinks]]\nurl = 'jsonl://a'\nlayers = ['qualty']\n",
          "plan.toml line 3: [[sinks]] layers = 'qualty'; expected 'infrastructure', 'cost' or 'quality'"),

@@ -327,7 +327,7 @@ def test_a_state_is_taken_by_one_round_at_a_time(watched):
     state, other = State(watched.state), State(watched.state)
     with (
         state.round(),
-        pytest.raises(ConfigError, match="another watch has been at work on it"),
+        pytest.raises(ConfigError, match="another watch has been using it"),
         other.round(wait_s=0.1),
     ):
         pass

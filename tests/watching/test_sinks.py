@@ -172,7 +172,7 @@ def test_an_address_that_nobody_can_read_is_named_without_its_secrets():
 
 def test_a_secret_may_come_from_the_environment(monkeypatch, hook):
     plan = read_plan({"sinks": [{"url": "${HOOK_URL}"}]})
-    with pytest.raises(ConfigError, match=r"names \$\{HOOK_URL\}, which the environment does not hold"):
+    with pytest.raises(ConfigError, match=r"names \$\{HOOK_URL\}, which the environment does not have"):
         sinks_of(plan)
     monkeypatch.setenv("HOOK_URL", hook.url())
     assert sinks_of(plan)[0].shown == f"json://127.0.0.1:{hook.port}/***"

@@ -210,7 +210,7 @@ def _sentences(good: np.ndarray, low, high, wald: dict, before: pd.DataFrame) ->
         return [f"Nobody has read a flagged answer of this period yet.{need}"]
     told = (
         f"{good.sum()} of {len(good)} flagged answers that were read deserved the flag "
-        f"{say.span(low, high, 'share')}, 95 % whenever one stops; {say.amount(wald['p_real'], 'share')} would be "
+        f"{say.span(low, high, 'share')}, 95 % whenever you stop; {say.amount(wald['p_real'], 'share')} would be "
         f"expected if the fall is real, {say.amount(wald['p_false'], 'share')} if the extra flags are not ({source})."
     )
     return [told]

@@ -24,8 +24,8 @@ def separating_step(inquiry: Inquiry, first: Cause, second: Cause) -> str:
         return _between_changes(inquiry, first, second, n)
     if "judge" in kinds:
         return (
-            f"Judge {max(n, 60):,} answers of before {say.moment(inquiry.since)} again with today's judge: scores that fall "
-            "show that the judge moved, scores that stay that the answers did."
+            f"Judge {max(n, 60):,} answers from before {say.moment(inquiry.since)} again with today's judge: if the "
+            "scores fall, the judge moved; if they stay, the answers did."
         )
     if kinds & {"none", "mix"}:
         return f"Judge about {n:,} more answers of {inquiry.slice.label} since {say.moment(inquiry.since)}: a shift of this size shows in that many (5 % error, 80 % power)."

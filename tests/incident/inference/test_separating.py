@@ -25,7 +25,7 @@ def test_the_judge_is_told_from_the_answers_by_judging_old_answers_again():
     by_name = {cause.name: cause for cause in inquiry.causes}
     told = separating_step(inquiry, by_name["judge"], by_name["silent"])
     assert told.startswith("Judge ")
-    assert "answers of before" in told
+    assert "answers from before" in told
     assert "again with today's judge" in told
 
 
