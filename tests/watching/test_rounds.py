@@ -275,7 +275,7 @@ def test_an_empty_log_is_no_fault(watched, tmp_path):
 def test_a_file_that_is_no_state_is_named(watched, tmp_path):
     watched.log.grow(1)
     watched.state.write_text("no database, but a file of some length, so that SQLite looks at it")
-    with pytest.raises(ConfigError, match=r"watch.db': file is not a database. Name another file"):
+    with pytest.raises(ConfigError, match=r"file is not a database. Name another file"):
         watch(watched)
 
 
