@@ -301,7 +301,9 @@ def _series(days: pd.DataFrame) -> dict[tuple[Any, ...], str]:
         for key in sorted(judges, key=lambda key: (judges[key].index.min(), key)):
             n = judges[key]
             shared = n[n.index.isin(together.index)]
-            beside = len(shared) >= SHARED_DAYS and shared.sum() >= SHARED_PART * n.sum()
+            part = shared.sum() / max(n.sum(), 1)
+            mostly = part > 0.5 and together[together.index.isin(n.index)].sum() > 0.5 * together.sum()
+            beside = mostly or (len(shared) >= SHARED_DAYS and part >= SHARED_PART)
             if key == first or (key[1] == first[1] and not beside):
                 named[(str(feature), *key)] = ""
                 together = together.add(n, fill_value=0)

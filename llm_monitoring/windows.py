@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 ANCHOR = pd.Timestamp("1970-01-05", tz="UTC")  # a Monday; every width that divides a week starts there
+EARLIEST = (
+    2**52
+)  # microseconds before the anchor, 142 years: with today's times still exact where an engine divides floats
 WINDOW, FIRST, LAST = f"{RESERVED}window", f"{RESERVED}first", f"{RESERVED}last"
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -67,8 +70,11 @@ def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple
     if window is None:
         return rows, by
     size = int(width(window).total_seconds()) * 1_000_000
-    shifted = engines.microseconds(rows[time]) - int(ANCHOR.timestamp()) * 1_000_000
-    return rows.mutate(**{WINDOW: engines.whole_parts(shifted, size)}), [WINDOW, *by]
+    before = (
+        EARLIEST // size + 1
+    )  # windows, so that what is divided is never below 0: engines round that in several ways
+    shifted = engines.microseconds(rows[time]) - int(ANCHOR.timestamp()) * 1_000_000 + before * size
+    return rows.mutate(**{WINDOW: engines.whole_parts(shifted, size) - before}), [WINDOW, *by]
 
 
 def labelled(frame: pd.DataFrame, window: str | None, by: list[str]) -> pd.DataFrame:

@@ -44,7 +44,8 @@ class Alert:
     `began_low` to `began_by` its interval, `ended` the end of the last window outside. `value` with its 95 % interval
     is the mean since the change. `limit` is set where a fixed limit was passed, `words` where a rule has a sentence of
     its own, `split` what is said beside the size,
-    `second` where it is a change on top of one that has alarmed. `measure` says what the metric means.
+    `second` where it is a change on top of one that has alarmed, `version_column` the column that `version` is a value of.
+    `measure` says what the metric means.
     """
 
     metric: str
@@ -75,6 +76,7 @@ class Alert:
     split: str | None = None
     silenced: bool = False
     second: bool = False
+    version_column: str | None = None
     measure: Measure = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

@@ -12,11 +12,13 @@ from llm_monitoring import answers, windows
 from llm_monitoring.alerts import operation
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.holidays import without_holidays
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, all_features, hourly, to_windows
 from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.runs import MONTH, Run, joined, make_runs, run_all
 from llm_monitoring.alerts.scopes import FEWEST_IN_BASELINE, Span, span_of
+from llm_monitoring.alerts.versions import version_looks, version_tests
 from llm_monitoring.alerts.weekly import tests_of
 from llm_monitoring.charts.portfolio import PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
@@ -62,6 +64,8 @@ class PlanCharts(PortfolioResult):
         (feature_id, metric) -> mean over the whole log.
     tallies : DataFrame
         The hourly sums behind the windows.
+    versions : DataFrame
+        Every comparison of versions that serve side by side; see `versions.version_looks`.
     """
 
     span: Span | None = None
@@ -73,6 +77,7 @@ class PlanCharts(PortfolioResult):
     later: list[pd.DataFrame] = field(default_factory=list)
     levels: dict[tuple, float] = field(default_factory=dict)
     tallies: pd.DataFrame = field(default_factory=pd.DataFrame)
+    versions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -175,18 +180,20 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     tallies = hourly(log, charted_measures(log, plan), own, plan.baseline.days or scoping.FIRST)
     names = [*tallies["metric"].unique(), *operation.watched(plan)]
     measures = {name: measure(name, own) for name in names}
-    tests = tests_of(log, plan, span)
+    looks = version_looks(log, plan, span.end, plan.baseline.days or scoping.FIRST)
+    tests = tests_of(log, plan, span) | version_tests(looks)
     if not names:
-        return replace(_nothing(plan), span=span, shares=scoping.shares(tests, plan))
+        return replace(_nothing(plan), span=span, shares=scoping.shares(tests, plan), versions=looks)
     scopes, table, first = pd.DataFrame(), pd.DataFrame(), set()
     if len(tallies):
         scopes = _scopes(log, plan, tallies, measures)
         table, first = windows_of(tallies, scopes, span.end), scoping.founders(tallies, plan, span.split)
     later = _later_looks(tallies, scopes, table, span.end) if len(tallies) else []
+    later = [without_holidays(each, plan) for each in later]
     more, wider, there = operation.operation_windows(log, plan, span)
     scopes = pd.concat([part for part in (scopes, wider) if len(part)])
     full = [part for part in (table, more) if len(part)]
-    table = pd.concat(full, ignore_index=True) if full else windows_table()
+    table = without_holidays(pd.concat(full, ignore_index=True), plan) if full else windows_table()
     scopes["begin"] = scoping.begins(table, scopes, plan)
     first = first | there
     begins: Any = scopes["begin"].items()
@@ -215,6 +222,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
         later=later,
         levels=_levels(tallies, table),
         tallies=tallies,
+        versions=looks,
     )
 
 
@@ -515,6 +523,7 @@ def chart_of(
     table = _windows_of(log, measure(alert_metric, own), own, feature_id, plan, span, window)
     if table is None or table.empty:
         return None
+    table = without_holidays(table, plan)
     start, fit_end = table["start"].iloc[0], table["fit_end"].iloc[0]
     rate = false_alarms_per_month or plan.quality.false_alarms_per_month / max(len(charted(log, plan, span).shares), 1)
     again = None if scoping.fixed(plan) else fit_end + (scoping.AGAIN - scoping.FIRST) * DAY

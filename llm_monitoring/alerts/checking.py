@@ -17,6 +17,7 @@ from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.alerts.unwatched import limit_events, not_watched
+from llm_monitoring.alerts.versions import version_events
 from llm_monitoring.alerts.weekly import abandonment_events, distance_events, drift_events, probe_events
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.log import Log, LogLike
@@ -82,6 +83,7 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
         events += limit_events(found.tallies, plan, span) if len(found.tallies) else []
         events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
         events += probe_events(log, span, found.shares) if plan.quality.probes else []
+        events += version_events(found.versions, found.shares) if len(found.versions) else []
         events += distance_events(log, span, found.shares) if plan.quality.probes else []
     table = alerts_table(events, plan, span.end)
     table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}

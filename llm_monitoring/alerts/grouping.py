@@ -11,6 +11,7 @@ import pandas as pd
 
 from llm_monitoring.alerts.alert import COLUMNS, Alert
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.table import Alerts
 from llm_monitoring.results import iso
 from llm_monitoring.wording import NBSP, amount, moment, number, span
 
@@ -22,13 +23,15 @@ TEXT = pd.Series([""]).dtype  # a text column that keeps null, whatever the vers
 def severity(event: Alert, plan: Plan) -> str:
     """How bad one alert is.
 
-    info: the metric went the good way (quality up, cost or latency down), the questions changed, or the size of the
-    change rounds to nothing.
+    info: the metric went the good way (quality up, cost or latency down), the questions changed, the size of the
+    change rounds to nothing, or a version that was there from the first week is worse than the others.
     critical: a mean score fell by `critical_fall`, a share of the quality layer rose by `critical_rise`, a cost rose to
     `critical_factor` times the usual, or the interval of an infrastructure metric is beyond twice its limit.
     warning: everything else.
     """
     if not event.harmful or event.metric == "query_drift":
+        return "info"
+    if event.version_column is not None and event.kind == "standing":
         return "info"
     if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit):
         return "info"
@@ -80,7 +83,7 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
         severity=table["severity"].map({name: rank for rank, name in enumerate(SEVERITIES)}),
         feature_id=table["feature_id"].fillna(""),
     ).sort_values(["severity", "fired_at", "feature_id", "metric"], kind="stable")
-    table = table.loc[order.index].reset_index(drop=True)
+    table = Alerts(table.loc[order.index].reset_index(drop=True))
     table.attrs["ended"] = {name: ended[at] for name, at in zip(table["alert_id"], order.index)}
     return table
 
@@ -130,6 +133,8 @@ def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
 def _family(event: Alert) -> str:
     if event.layer == "infrastructure":
         return event.layer
+    if event.version_column is not None:
+        return f"{event.version_column} {event.version}"
     if event.limit is not None or event.metric in ("query_drift", "probe_pass_rate", "probe_distance"):
         return f"{event.layer} {event.metric if event.layer == 'quality' else ''}"
     return "charts"
@@ -155,10 +160,16 @@ def _row(group: list[Alert], plan: Plan) -> Alert:
     del others[first.metric, first.direction]
     return replace(
         first,
-        alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}{'-2' if first.second else ''}",
+        alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}{_ending(first)}",
         severity=worst if harmful else "info",
         message=_message(first, [others[key] for key in sorted(others)]),
     )
+
+
+def _ending(first: Alert) -> str:
+    if first.version_column is not None:
+        return f"-{_safe(first.version_column)}-{_safe(first.version)}"
+    return "-2" if first.second else ""
 
 
 def _message(event: Alert, others: list[str]) -> str:
@@ -204,7 +215,8 @@ def _reopened(rows: list[Alert], groups: list[list[Alert]]) -> list[Alert]:
             (out[i], other)
             for i in range(place)
             for other in groups[i]
-            if (other.feature_id, other.metric, other.direction) == (row.feature_id, row.metric, row.direction)
+            if other.fired_at <= row.fired_at  # what joined the earlier one after this had fired is not known yet
+            and (other.feature_id, other.metric, other.direction) == (row.feature_id, row.metric, row.direction)
             and _family(other) == _family(row)
         ]
         if row.second and earlier:

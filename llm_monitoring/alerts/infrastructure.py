@@ -17,6 +17,7 @@ from scipy import stats
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
+from llm_monitoring.alerts.holidays import on_holiday
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
 from llm_monitoring.intervals import clopper_pearson
@@ -204,7 +205,7 @@ def _decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict):
                 k = table[metric].to_numpy()
                 yield metric, seen & (_tail(k, n, 1 - share) < tail), k / n < ease * (1 - share), seen
     if watched.any() and not watched.all():
-        yield _volume(table, plan, watched, tail)
+        yield _volume(table, plan, stage, watched, tail)
 
 
 def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
@@ -212,11 +213,13 @@ def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
     return stats.binom.sf(k - 1, n, share)
 
 
-def _volume(table: pd.DataFrame, plan: Plan, watched: np.ndarray, tail: float):
+def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float):
     settings = plan.infrastructure
     count = table["requests"].to_numpy()
-    low, usual, high = usual_volume(table, watched, tail)
-    table["usual"] = usual
+    step = windows.width(stage.width)
+    aside = on_holiday(table["window_start"], table["window_start"] + step, plan)
+    low, usual, high = usual_volume(table, watched, tail, aside)
+    table["usual"], watched = usual, watched & ~aside
     fewest, most = stats.chi2.ppf(tail, 2 * count) / 2, stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
     dropped = most < settings.volume_low * low
     surged = np.nan_to_num(fewest) > settings.volume_high * high
@@ -225,16 +228,19 @@ def _volume(table: pd.DataFrame, plan: Plan, watched: np.ndarray, tail: float):
     return "request_count", watched & (dropped | surged), normal, watched
 
 
-def usual_volume(table: pd.DataFrame, watched: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def usual_volume(
+    table: pd.DataFrame, watched: np.ndarray, tail: float, aside: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Requests that a window of the same hour of the week had in the baseline, with the ends of a Poisson interval.
 
-    Below two weeks of baseline the hour of the day is taken.
+    Below two weeks of baseline the hour of the day is taken. Windows `aside` (holidays) are not learnt from.
     """
     start = table["window_start"]
     period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else pd.Timedelta("1D")
     since = start - windows.floor(start, "1w" if period == WEEK else "1d")
     slot = since.dt.total_seconds() // 3600
-    before = table.assign(slot=slot)[~watched].groupby("slot")["requests"].agg(["sum", "size"])
+    learnt = ~watched if aside is None else ~watched & ~aside
+    before = table.assign(slot=slot)[learnt].groupby("slot")["requests"].agg(["sum", "size"])
     total, size = (slot.map(before[name]).to_numpy(float) for name in ("sum", "size"))
     low = np.nan_to_num(stats.chi2.ppf(tail, 2 * total) / 2)
     return low / size, total / size, stats.chi2.ppf(1 - tail, 2 * total + 2) / 2 / size

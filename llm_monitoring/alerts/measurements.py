@@ -11,7 +11,7 @@ its plain mean: a change of all requests by some factor shows as that factor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,16 +107,7 @@ def _of_requests(log: Log, several: list[Measure], own: Iterable[Measure]) -> It
 
 
 def _of_judgements(log: Log, several: list[Measure], days: int) -> Iterator[pd.DataFrame]:
-    rows = answers.judged_rows(as_table(log, "judgements").rows, as_table(log, "requests").rows)
-    rows = answers.succession(with_series(rows, days), ["request_id", "__lm_series"])
-    by = ["feature_id", "__lm_series"]
-    rows, keys = windows.keyed(_stepped(rows), "timestamp", "1h", by)
-    sums: dict[str, Any] = {"__lm_scale": rows["scale"].max()}  # a series has one
-    for i, each in enumerate(several):
-        sums |= {f"__lm_{i}_{name}": value for name, value in _sums(rows, each).items()}
-    grouped = rows.group_by([*keys, "__lm_known", "__lm_replaced"]).aggregate(**sums)
-    found = _by_hour(engines.run(grouped).to_pandas(), by).sort_values([*by, "hour"], ignore_index=True)
-    found = _signed(found, [f"__lm_{i}_{name}" for i in range(len(several)) for name in SUMS])
+    found = judged_hours(log, as_table(log, "requests").rows, several, days)
     for judge, part in found.groupby("__lm_series", sort=True):
         ends = pd.DataFrame([scale_ends(scale) for scale in part["__lm_scale"]], columns=ENDS, index=part.index)
         for i, each in enumerate(several):
@@ -124,6 +115,39 @@ def _of_judgements(log: Log, several: list[Measure], days: int) -> Iterator[pd.D
             table = table[["feature_id", "hour", "known", *SUMS]]
             table = table.join(ends) if each.kind == "mean" else table
             yield tally(table, of_judge(each.name, str(judge)), CHARTED.get(each.kind, each.kind))
+
+
+def judged_hours(
+    log: Log,
+    requests: ir.Table,
+    several: list[Measure],
+    days: int,
+    more: Iterable[str] = (),
+    kept: Callable[[ir.Table], ir.Table] | None = None,
+) -> pd.DataFrame:
+    """Hourly sums of judged measures per feature, series of judges and `more` columns of the requests.
+
+    `kept` narrows the judged rows once it is settled whose judgements are which series.
+
+    Returns
+    -------
+    DataFrame
+        `feature_id`, `more`, `__lm_series`, `__lm_scale`, `hour`, `known`, and `__lm_<i>_<sum>` of each measure.
+    """
+    more = list(more)
+    rows = with_series(answers.judged_rows(as_table(log, "judgements").rows, requests, more), days)
+    rows = answers.succession(rows if kept is None else kept(rows), ["request_id", "__lm_series"])
+    by = ["feature_id", *more, "__lm_series"]
+    rows, keys = windows.keyed(_stepped(rows), "timestamp", "1h", by)
+    sums: dict[str, Any] = {"__lm_scale": rows["scale"].max()}  # a series has one
+    for i, each in enumerate(several):
+        sums |= {f"__lm_{i}_{name}": value for name, value in _sums(rows, each).items()}
+    grouped = rows.group_by([*keys, "__lm_known", "__lm_replaced"]).aggregate(**sums)
+    found = _by_hour(engines.run(grouped).to_pandas(), by)
+    found = found.sort_values(
+        [*by, "hour", "__lm_known", "__lm_replaced"], ignore_index=True
+    )  # the same in all engines
+    return _signed(found, [f"__lm_{i}_{name}" for i in range(len(several)) for name in SUMS])
 
 
 def _of_signals(log: Log, several: list[Measure]) -> Iterator[pd.DataFrame]:

@@ -56,7 +56,7 @@ def _bootstrap(values: np.ndarray) -> tuple[float, float]:
 
 def _split(usual: np.ndarray, now: np.ndarray, each: Measure) -> str | None:
     far = now > FAR * np.quantile(usual, 0.99)
-    few, much = far.mean(), now[far].sum() / now.sum()
+    few, much = far.mean(), now[far].sum() / (now.sum() or 1.0)
     if not (0 < few <= FEW and much >= MUCH):
         return None
     typical, then = np.median(now), np.median(usual)

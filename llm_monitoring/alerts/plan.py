@@ -8,9 +8,10 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -53,6 +54,24 @@ class BaselinePlan(_Section):
     )
     start: datetime | None = Field(default=None, description="first moment; by default each feature's first day")
     end: datetime | None = Field(default=None, description="last moment, if `days` is not given")
+
+    holidays: list[date] = Field(
+        default=[],
+        description="days such as 2026-12-25 that are neither learnt from nor charted, nor is their volume limited",
+    )
+    timezone: str = Field(
+        default="UTC",
+        description="whose midnight holidays begin and end at; windows of hours and days are those of UTC",
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("expected a name such as Europe/Berlin") from None
+        return zone
 
     @field_validator("start", "end")
     @classmethod
@@ -120,6 +139,10 @@ class QualityPlan(_Section):
         default=100, ge=1, description="the same for shares of requests, which are usually small"
     )
     metrics: list[QualityMetric] = Field(default=list(get_args(QualityMetric)), description="what is charted")
+    versions: list[str] = Field(
+        default=["prompt_version", "model_id"],
+        description="columns whose values are compared at the same hours where they serve side by side",
+    )
     smallest_change: float = Field(
         default=0.0, ge=0, description="a change by less is info (points of a score, or of a share: 0.01 = 1 point)"
     )

@@ -218,5 +218,5 @@ def founders(tallies: pd.DataFrame, plan: Plan, at: pd.Timestamp) -> set[tuple]:
     """Charts that hold a value on enough days at the moment when the first charts begin."""
     days = min(FEWEST_IN_BASELINE, -(-plan.baseline.days // 2)) if plan.baseline.days else FEWEST_IN_BASELINE
     known = tallies[(tallies["n"] > 0) & (tallies["known"] <= at)]
-    counted = known.groupby(KEYS)["hour"].agg(lambda hours: hours.dt.floor("D").nunique())
+    counted = known.assign(day=known["hour"].dt.floor("D")).groupby(KEYS)["day"].nunique()
     return set(counted[counted >= days].index)

@@ -86,10 +86,10 @@ SPECIFIC = re.compile(f"({QUOTED})|({CODE})|({NAME})")
 
 
 def specifics_of(question: str) -> tuple[str, ...]:
-    """What makes a question its own beside its wording: numbers, codes, names, quoted parts; in order, as they stand.
+    """What makes a question its own beside its wording: numbers, codes, names, quoted parts; sorted.
 
     >>> specifics_of("Is 20,011 a prime number?"), specifics_of('What did Ada Lovelace mean by "engine"?')
-    (('20011',), ('Ada Lovelace', '"engine"'))
+    (('20011',), ('"engine"', 'Ada Lovelace'))
     """
     found = (match[0].strip() for match in SPECIFIC.finditer(question))
     return tuple(sorted(re.sub(r"(?<=\d),(?=\d{3})", "", one) for one in found if one != "I"))

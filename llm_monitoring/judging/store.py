@@ -122,7 +122,8 @@ class Store:
             os.close(disk.open_private(self.path, os.O_RDWR | os.O_CREAT))  # SQLite's own files beside it get its mode
             self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.OperationalError) as error:
-            raise ConfigError(f"{self.path}: {error}; expected the name of a file that may be written") from None
+            why = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(f"{self.path}: {why}; expected the name of a file that may be written") from None
         try:
             self.db.execute("pragma journal_mode=wal")
             self.db.execute("pragma synchronous=normal")

@@ -90,8 +90,8 @@ def outcome_of(results: Mapping[str, Any]) -> str:
 def first_sentence(results: Mapping[str, Any]) -> tuple[str, str]:
     """The verdict that stands in front, and the rest of the sentence.
 
-    >>> first_sentence({"incident": {"alert": None, "failure": None}, "triage": {"charts": 24, "days": 31, "words": ""}})
-    ('No alert:', '24 charts, 31 days, nothing outside the limits.')
+    >>> first_sentence({"incident": {"alert": None, "failure": None}, "triage": {"charts": 24, "days": 31, "words": "60 a day judged"}})
+    ('No alert:', '24 charts, 31 days, nothing outside the limits; 60 a day judged.')
     """
     story = outcome_of(results)
     rest = _REST[story](results)

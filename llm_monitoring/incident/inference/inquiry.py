@@ -83,8 +83,8 @@ class Inquiry:
 
     @property
     def until(self) -> pd.Timestamp | None:
-        """The end of the period of harm: a second shift, to the better."""
-        better = [one.at for one in self.found[1:] if one.size < 0]
+        """The end of the period of harm: a second shift, to the better, after its start."""
+        better = [one.at for one in self.found[1:] if one.size < 0 and one.at > self.since]
         return better[0] if better else None
 
     def chance_of(self, *kinds: str) -> float:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import linalg, sparse
-from scipy.special import betaincinv, betaln, logsumexp, ndtri
+from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
 
 from llm_monitoring.incident.inference.observations import Observations, weights_of
 from llm_monitoring.incident.inference.slices import Slice, leaves
@@ -283,14 +283,18 @@ def _leaf_scale(cells: pd.DataFrame, seen: Observations) -> float:
 
 
 def log_harm(delta: np.ndarray, variance: np.ndarray, scale: str) -> np.ndarray:
-    """Log Bayes factor of delta ~ normal(tau, tau / 3), mean over the scales, against delta = 0.
+    """Log Bayes factor of delta ~ normal(tau, tau / 3) above 0, mean over the scales, against delta = 0.
 
-    A harm has a size: with much belief near 0 the data could hardly speak against it.
+    A harm has a size: with much belief near 0 the data could hardly speak against it. And it has a sign: the tails of
+    these normals below 0 are cut off, or a large improvement would be told as harm.
     """
     terms = []
     for tau in EFFECTS[scale]:
         total = variance + (tau * SPREAD) ** 2
-        terms.append(_log_normal(delta - tau, total) - _log_normal(delta, variance))
+        size = (tau * variance + delta * (tau * SPREAD) ** 2) / total  # as believed on the data, and its sd
+        sd = tau * SPREAD * np.sqrt(variance / total)
+        above = log_ndtr(size / sd) - log_ndtr(1 / SPREAD)
+        terms.append(_log_normal(delta - tau, total) - _log_normal(delta, variance) + above)
     mixed = logsumexp(terms, axis=0) - np.log(len(terms))
     return np.where(np.isfinite(mixed), mixed, -np.log(2))
 

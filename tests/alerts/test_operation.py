@@ -1,0 +1,76 @@
+"""Volume, spend and latency as they are charted: by the day, empty days counted, latency in windows that hold enough."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llm_monitoring.alerts.operation import NOBODY, operation_windows, watched
+from llm_monitoring.alerts.plan import Plan, read_plan
+from llm_monitoring.alerts.scopes import span_of
+from tests.builders import START, make_requests, open_tables, times
+
+DAY = pd.Timedelta("1D")
+
+
+def made(requests, plan=None):
+    plan = read_plan(plan)
+    log = open_tables(requests=requests)
+    return operation_windows(log, plan, span_of(log, plan))
+
+
+def of(found, metric, feature="search"):
+    table = found[0]
+    return table[(table["metric"] == metric) & (table["feature_id"] == feature)]
+
+
+def test_the_plan_says_what_is_charted():
+    assert set(watched(Plan())) == {"request_count", "latency_p50_ms", "latency_p95_ms", "total_cost_usd"}
+    assert watched(read_plan({"infrastructure": {"enabled": False}})) == ["total_cost_usd"]
+    assert "total_cost_usd" not in watched(read_plan({"cost": {"enabled": False}}))
+    nothing = made(make_requests(3), {"infrastructure": {"enabled": False}, "cost": {"enabled": False}})
+    assert [len(part) for part in nothing] == [0, 0, 0]
+
+
+def test_a_day_without_a_request_counts_and_has_no_spend():
+    at = [START + hour * pd.Timedelta("1h") for hour in (0, 1, 2, 49, 73)]  # 3, 0, 1 and the day that is not over
+    found = made(make_requests(5, timestamp=at, cost_usd=[1.0, 2.0, 4.0, 8.0, 16.0]))
+    count, spend = of(found, "request_count"), of(found, "total_cost_usd")
+    assert count["value"].tolist() == [3, NOBODY, 1]
+    assert spend["value"].iloc[[0, 2]].tolist() == [7, 8]
+    assert np.isnan(spend["value"].iloc[1])
+    assert (count["known_at"] == count["window_start"] + DAY).all()
+
+
+def test_a_request_of_unknown_cost_adds_nothing_to_the_spend():
+    found = made(make_requests(49, every="1h", cost_usd=[0.1, None]))
+    assert of(found, "total_cost_usd")["value"].tolist() == pytest.approx([1.2, 1.2])  # twelve times 0.1
+
+
+@pytest.mark.parametrize(("every", "width"), [("1min", "1h"), ("15min", "6h"), ("2h", "1d")])
+def test_latency_is_charted_in_windows_that_hold_enough_requests(every, width):
+    n = min(pd.Timedelta("15D") // pd.Timedelta(every), 21_600)
+    _, scopes, there = made(make_requests(n, every=every), {"quality": {"requests_per_window": 20}})
+    assert scopes.loc[("search", "latency_p50_ms"), "window"] == width
+    assert scopes.loc[("search", "request_count"), "window"] == "1d"
+    assert ("search", "latency_p50_ms") in there
+
+
+def test_a_latency_is_the_quantile_of_the_known_ones_and_empty_windows_have_none():
+    at = [*times(10, START), *times(10, START + 2 * DAY), START + 4 * DAY]
+    latency = [100.0, 200, 300, 400, None, None, 500, None, None, None] + [50.0] * 11
+    found = made(make_requests(21, timestamp=at, latency_ms=latency))
+    middle = of(found, "latency_p50_ms")
+    assert middle["value"].dropna().tolist() == [300, 50]
+    assert middle["n"].tolist() == [5, 0, 10]
+    assert middle["window"].unique().tolist() == ["1d"]
+
+
+def test_a_feature_that_began_late_is_not_there_from_the_beginning():
+    rows = pd.concat([
+        make_requests(20 * 24, every="1h"),
+        make_requests(8 * 24, start=START + 10 * DAY, every="1h", feature_id="new", request_id=[f"n{i}" for i in range(192)]),
+    ], ignore_index=True)  # fmt: skip
+    _, scopes, there = made(rows)
+    assert {feature for feature, _ in there} == {"search"}
+    assert scopes.loc[("new", "request_count"), "start"] == START + 10 * DAY
+    assert scopes.loc[("new", "request_count"), "fit_end"] == START + 24 * DAY
