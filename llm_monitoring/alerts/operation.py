@@ -101,7 +101,7 @@ def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: 
         rows = answers.view_of(log, "requests").select("feature_id", "timestamp", "latency_ms")
         rows = rows.filter(rows["feature_id"].isin(features), rows["latency_ms"].notnull())
         rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
-        asked = {"value": rows["latency_ms"].quantile(QUANTILES[name]), "n": rows.count()}
+        asked = {"value": engines.quantile(rows["latency_ms"], QUANTILES[name]), "n": rows.count()}
         found = engines.run(rows.group_by(keys).aggregate(**asked)).to_pandas()
         found = windows.labelled(found, window, ["feature_id"])
         for feature, own in found.groupby("feature_id", sort=True):

@@ -116,8 +116,8 @@ def _of_probes(log: Log, course: Course, since: pd.Timestamp) -> Parts:
     for row in table.to_dict("records"):
         where = {name: row[name] for name in ("feature_id", "check", "model") if isinstance(row.get(name), str)}
         kept = {name: row[name] for name in ("label", "change", *COMPARED)}
-        reading = {"verdict": words.get(row["verdict"], row["verdict"]), "share_of_change": None, "probability": None}
-        rows.append({"where": where, **kept, **reading})
+        verdict = words.get(row["verdict"], row["verdict"])
+        rows.append({"where": where, **kept, "verdict": verdict, "share_of_change": None, "probability": None})
     less = [row for row in rows if row["verdict"] == "worse"]
     told = (
         f"{len(less)} of {len(rows)} groups of probes (feature, check and model) pass less often than before."

@@ -32,8 +32,12 @@ def test_a_fault_of_cost_is_seen_when_a_check_of_the_spoiled_log_sees_it(tables,
 def test_a_fault_of_latency_is_seen_when_a_check_of_the_spoiled_log_sees_it(tables, found, trial):
     row = planted_rows(found, "latency").loc[trial]
     bad = spoiled(tables, "latency_ms", row["started_at"], row["ended_at"], lambda ms: 2.5 * ms)
-    assert row["found"]
-    assert first_alert(bad, row["started_at"]) == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+    assert row["found"]  # by the fixed limits; the charts of latency, which a trial leaves out, may see it earlier
+    assert (
+        row["started_at"]
+        < first_alert(bad, row["started_at"])
+        <= row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+    )
 
 
 @pytest.mark.parametrize("trial", [2, 15])
