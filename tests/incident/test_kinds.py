@@ -184,10 +184,10 @@ def test_every_metric_in_every_kind_makes_a_page(results, metric, kind):
     words = re.sub(r"<[^>]+>", " ", re.sub(r"<(style|svg).*?</\1>", " ", html, flags=re.DOTALL))
     assert "unknown" not in words
     if kind == "standing":
-        assert told["verdict"].startswith("Standing")
+        assert told["opening"].startswith("Standing")
         assert not re.search(r"\b(before|since the start|Started)\b", told["headline"] + told["lede"])
     if kind == "better":
-        assert told["verdict"].startswith("Better")
+        assert told["opening"].startswith("Better")
 
 
 OWN = [lm.Measure("ttft", column="ttft_ms", kind="positive", unit="ms"), lm.Measure("useful", column="useful", kind="proportion", worse="down")]  # fmt: skip
