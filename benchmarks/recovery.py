@@ -13,9 +13,9 @@ import argparse
 import numpy as np
 import pandas as pd
 
+from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
 from llm_monitoring.incident.recovery import (
     FALSELY,
-    FEWEST,
     MISSED,
     POWER,
     _baseline,
@@ -45,10 +45,10 @@ def run(generator, scale: str, per_day: float, day_sd: float, still_worse: bool)
     before = answers(generator, scale, 14, per_day, 0.0, day_sd, 0)
     fall = 0.6 if scale == "score" else 0.2  # a margin of 0.2 points, or of 6.25 points of a share
     hit = answers(generator, scale, 3, per_day, fall, day_sd, 14)
-    base = _baseline(before, hit, scale)
+    base = _baseline(before, hit, scale, 1.0)
     after = answers(generator, scale, 40, per_day, base.margin if still_worse else 0.0, day_sd, 17)
     ratio = log_ratios(after, base)[2]
-    counted = np.arange(1, len(ratio) + 1) >= FEWEST
+    counted = np.arange(1, len(ratio) + 1) >= LEAST_TO_TELL
     up, down = (ratio >= np.log(1 / FALSELY)) & counted, (ratio <= np.log(MISSED)) & counted
     n = int(np.argmax(up)) + 1 if up.any() else len(ratio)
     return (True if up.any() else False if down.any() else None), n, _planned(base, per_day, _information(POWER))
