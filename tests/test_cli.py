@@ -72,7 +72,10 @@ def test_check_gives_json_lines():
 
 def test_check_of_a_calm_log_exits_with_zero(calm):
     done = run("check", calm)
-    assert (done.exit_code, done.output) == (0, "no alert\nnot watched: search: 0 days of history; refusal rate 0\N{NO-BREAK SPACE}%\n")
+    assert (done.exit_code, done.output) == (
+        0,
+        "no alert\nnot watched: search: 0 days of history; refusal rate 0\N{NO-BREAK SPACE}%\n",
+    )
 
 
 def test_check_before_the_first_request_could_not_measure(calm):
@@ -100,7 +103,10 @@ def test_an_error_about_times_says_the_option_that_mends_it(local):
 
 def test_check_takes_the_zone_and_tells_what_was_mapped_and_where_broken_rows_went(local):
     done = run("check", local, "--tz", "Europe/Berlin", "--on-error", "quarantine")
-    assert (done.exit_code, done.stdout) == (0, "no alert\nnot watched: search: 0 days of history; refusal rate 0\N{NO-BREAK SPACE}%\n")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "no alert\nnot watched: search: 0 days of history; refusal rate 0\N{NO-BREAK SPACE}%\n",
+    )
     aside = local / "quarantine" / "requests.jsonl"
     assert done.stderr == (
         "2 notices about the log:\n"

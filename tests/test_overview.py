@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llm_monitoring.overview import MOST, overview
+from llm_monitoring.overview import MOST_FEATURES, overview
 from tests.builders import (
     START,
     make_changes,
@@ -79,7 +79,7 @@ def test_the_text_names_the_busiest_features_and_counts_the_others():
     requests = make_requests(14, feature_id=[f"f{i:02d}" for i in range(14)])
     line = plain(of(requests=requests).text()).splitlines()[1]
     assert line.startswith("  14 features: f00 1, f01 1")
-    assert line.endswith(f"f{MOST - 1} 1 and 2 more")
+    assert line.endswith(f"f{MOST_FEATURES - 1} 1 and 2 more")
     assert "  1 feature: search 2" in plain(of(requests=make_requests(2)).text())
 
 

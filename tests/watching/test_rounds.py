@@ -47,7 +47,7 @@ def test_what_comes_later_is_told_however_long_ago_it_fired(watched):
 def test_a_round_over_a_quiet_log_does_not_open_it(watched, monkeypatch):
     watched.log.grow(100)
     watch(watched)
-    monkeypatch.setattr(looking, "open_log", None)
+    monkeypatch.setattr(looking, "open_with", None)
     assert watch(watched).empty
     assert len(watched.checks) == 1
 
@@ -304,15 +304,15 @@ def test_a_file_that_is_being_written_is_read_a_moment_later(watched, monkeypatc
     whole = path.read_text()
     path.write_text(whole[:-20])
     monkeypatch.setattr(looking, "PAUSE_S", 0)
-    opened = looking.open_log
+    opened = looking.open_with
 
-    def as_it_is_written(source, **options):
+    def as_it_is_written(source, plan, **options):
         try:
-            return opened(source, **options)
+            return opened(source, plan, **options)
         finally:
             path.write_text(whole)
 
-    monkeypatch.setattr(looking, "open_log", as_it_is_written)
+    monkeypatch.setattr(looking, "open_with", as_it_is_written)
     watched.alerts = [alert("a1", 9)]
     assert watch(watched)["alert_id"].tolist() == ["a1"]
 
