@@ -230,6 +230,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
     begin("starting")
     import llm_monitoring as lm
     from llm_monitoring import addresses
+    from llm_monitoring.alerts.lines import alert_lines
     from llm_monitoring.alerts.plan import open_with, read_plan
     from llm_monitoring.reporting.folder import read_time
 
@@ -243,31 +244,9 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
         sys.exit(3)
     alerts = lm.check(opened, plan=watched)
     tell(opened.notices)
-    for line in _alert_lines(alerts, as_json):
+    for line in alert_lines(alerts, as_json):
         click.echo(line)
     sys.exit(1 if (alerts["kind"] != "better").any() else 0)  # what got better is nothing to act on
-
-
-def _alert_lines(alerts, as_json: bool):
-    import json
-
-    from llm_monitoring.alerts.unwatched import sentences
-    from llm_monitoring.results import jsonable
-    from llm_monitoring.wording import moment
-
-    rows = jsonable(alerts)
-    if as_json:
-        yield from (json.dumps(row) for row in rows)
-        return
-    for row in rows:
-        yield f"{moment(row['fired_at'], year=True)}  {row['severity']:8}  {row['message']}  [{row['alert_id']}]"
-    if not rows:
-        yield "no alert"
-    yield from sentences(alerts.attrs.get("not_watched", []))
-    charts = alerts.attrs.get("charts")
-    if charts and rows:
-        budget = alerts.attrs["false_alarms_per_month"]
-        yield f"Expected false alarms: {budget:g} a month over {charts} charts and tests together."
 
 
 @main.command(epilog=example("llm-monitoring backtest sample_data --inject --out backtest.html"))

@@ -40,8 +40,7 @@ function render({ model, el }) {
   function place() {
     for (const [ring, form] of rings) {
       const [x, y] = shown[form].points[at] ?? [0, 0];
-      ring.style.left = `${x}%`;
-      ring.style.top = `${y}%`;
+      ring.setAttribute("style", `left: ${Number(x)}%; top: ${Number(y)}%`);
       ring.hidden = shown.chosen === null;
     }
     chart.setAttribute("aria-valuenow", String(at));

@@ -234,9 +234,7 @@ def test_a_log_without_texts_is_told_at_once(server, tmp_path):
 def test_a_folder_in_the_place_of_the_file_is_told(server, tmp_path):
     with pytest.raises(ConfigError) as error:
         judge_sample(questions(1), judge_at(server), out=tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path}: unable to open database file; expected the name of a file that may be written"
-    )
+    assert str(error.value) == (f"{tmp_path}: Is a directory; expected the name of a file that may be written")
 
 
 def test_what_cannot_be_redacted_is_not_sent_and_is_tried_again(server, tmp_path):

@@ -67,9 +67,9 @@ def test_a_misspelt_key_is_told_with_the_nearest():
     with pytest.raises(ConfigError) as error:
         Rubric.from_yaml("version: 1\ndimensions: [{name: tone, anchor: {}}]\nflag: {quality: 9}\n")
     assert str(error.value) == (
-        "rubric, dimensions.0.anchor: {}; no key of a rubric; expected one of name, question, anchors; "
+        "rubric, dimensions.0.anchor: {}; not a key of a rubric; expected one of name, question, anchors; "
         "the nearest is 'anchors'\n"
-        "rubric, flag.quality: '9'; no key of a rubric; expected one of quality_at_most, dimension_at_most; "
+        "rubric, flag.quality: '9'; not a key of a rubric; expected one of quality_at_most, dimension_at_most; "
         "the nearest is 'quality_at_most'"
     )
 
