@@ -32,6 +32,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(mark))
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes are named by their length: an archive made while tests are collected holds the time, and workers would differ."""
+    return f"{argname} of {len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def report_folder(tmp_path_factory) -> Path:
     """The incident folder that `report` writes for sample_data: notebooks executed, page written."""
