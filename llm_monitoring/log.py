@@ -250,8 +250,13 @@ class Log:
     @property
     def whole(self) -> Log:
         """The log as it was opened, whatever this one was cut to."""
+        return self._but(_cuts=()) if self._cuts else self
+
+    def _but(self, **changed: Any) -> Log:
+        """The same log with some attributes changed; what was found of its rows as they were is forgotten."""
         log = copy.copy(self)
-        log._cuts, log._frames = (), {}
+        log._frames, log._seen, log.checked, log.charted = {}, None, {}, {}
+        vars(log).update(changed)
         return log
 
     @property
@@ -312,18 +317,19 @@ class Log:
 
     def with_features(self, names: Mapping[str, Sequence[str]]) -> Log:
         """The same log with several names of a feature as one: `{"assistant": ["chat", "assistant"]}`."""
-        log = copy.copy(self)
-        log._names = {old: new for new, several in names.items() for old in several if old != new}
-        if log._names != self._names:
-            log._overlaid, log._frames, log.checked = True, {}, {}
-        return log
+        named = {old: new for new, several in names.items() for old in several if old != new}
+        return self if named == self._names else self._but(_names=named, _overlaid=True)
 
     def with_reviews(self, reviews: pd.DataFrame) -> Log:
         """The same log with these verdicts in place of its own, as every incident stage then reads them."""
-        log = copy.copy(self)
         read = validation.clean(given("reviews", reviews), Options(), strict=False)
-        log._tables, log._overlaid, log._seen = {**self._tables, "reviews": read}, True, None
-        log._loaded = {**self._loaded, "reviews": engines.Counted(read.raw.rows)}
+        log = self._but(
+            _tables={**self._tables, "reviews": read},
+            _overlaid=True,
+            _loaded={**self._loaded, "reviews": engines.Counted(read.raw.rows)},
+            checked=self.checked,  # no alert rests on reviews
+            charted=self.charted,
+        )
         for cache in ("_aside", "_written", "_frames"):
             setattr(log, cache, {name: value for name, value in getattr(self, cache).items() if name != "reviews"})
         for cache in ("_narrowed", "_found", "_repeats", "_last"):
@@ -338,9 +344,7 @@ class Log:
             self._set_aside(name)
             aside, table = len(self._aside.get(name, ())), self._whole(name)
             told += notices.of_table(table, self._counts(table), aside, self._written.get(name))
-        whole = copy.copy(self)
-        whole._cuts = ()
-        return told + notices.orphans(whole)
+        return told + notices.orphans(self.whole)
 
     def validate(self) -> pd.DataFrame:
         """Check every row of every table.
@@ -390,15 +394,10 @@ class Log:
             raise ConfigError(f"{options_given}: the log was opened without it; give the option to open_log")
         if not measures or measures == self._measures:
             return self
-        log = copy.copy(self)
-        log._measures, log._overlaid, log.checked, log.charted = measures, True, {}, {}
-        return log
+        return self._but(_measures=measures, _overlaid=True, _frames=self._frames, _seen=self._seen)
 
     def _cut(self, cut: _Cut) -> Log:
-        log = copy.copy(self)
-        log._cuts, log._frames, log._seen = (*self._cuts, cut), {}, None
-        log.checked, log.charted = {}, {}
-        return log
+        return self._but(_cuts=(*self._cuts, cut))
 
     def _frame(self, name: str) -> pd.DataFrame:
         with engines.LOCK:
@@ -448,9 +447,7 @@ class Log:
 
     def _whole(self, name: str) -> CleanTable:
         """A table over all of its files, whatever the log was cut to."""
-        whole = copy.copy(self)
-        whole._cuts = ()
-        return whole._read(name)
+        return self.whole._read(name)
 
     def _distinct(self, name: str) -> None:
         """Refuse a table that repeats a key; looked for once."""
