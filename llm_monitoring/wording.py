@@ -160,6 +160,11 @@ def harmless(text: str) -> str:
     return re.sub(r"^(\s*)([#+=-]|!(?=\())", "\\1\u2060\\2", line)
 
 
+def capital(words: str) -> str:
+    """The words with a capital at their beginning; the rest as it stands."""
+    return words[:1].upper() + words[1:]
+
+
 def cut(text: str, longest: int) -> str:
     """A text without lone surrogates, shortened where it is longer than anybody reads.
 

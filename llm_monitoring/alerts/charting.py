@@ -16,11 +16,11 @@ from llm_monitoring.alerts.holidays import without_holidays
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, all_features, hourly, to_windows
 from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
-from llm_monitoring.alerts.runs import MONTH, Run, joined, make_runs, run_all
+from llm_monitoring.alerts.runs import Run, joined, make_runs, run_all
 from llm_monitoring.alerts.scopes import FEWEST_IN_BASELINE, Span, span_of
 from llm_monitoring.alerts.versions import version_looks, version_tests
 from llm_monitoring.alerts.weekly import tests_of
-from llm_monitoring.charts.portfolio import PortfolioResult
+from llm_monitoring.charts.portfolio import MONTH, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.intervals import wilson

@@ -79,7 +79,7 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
         return empty, found
     events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found, log, plan)]
     if plan.quality.enabled:
-        events += _leaving(log, plan, span)
+        events += _leaving(log, plan, found, span)
         events += limit_events(found.tallies, plan, span) if len(found.tallies) else []
         events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
         events += probe_events(log, span, found.shares) if plan.quality.probes else []
@@ -91,8 +91,10 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     return table, found
 
 
-def _leaving(log: Log, plan: Plan, span: Span) -> list[Alert]:
-    tallies = hourly(log, [measure("abandonment_rate"), measure("explicit_positive_rate")])
+def _leaving(log: Log, plan: Plan, found: PlanCharts, span: Span) -> list[Alert]:
+    names = ("abandonment_rate", "explicit_positive_rate")
+    there = len(found.tallies) and set(names) <= set(plan.quality.metrics)
+    tallies = found.tallies if there else hourly(log, [measure(name) for name in names])
     return abandonment_events(tallies, plan, span, signal_delays(log, plan, tallies))
 
 

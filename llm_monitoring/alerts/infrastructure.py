@@ -18,8 +18,10 @@ from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.holidays import on_holiday
+from llm_monitoring.alerts.measurements import DAY, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
+from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, amount, moment, number, span
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 QUANTILES = {"latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
-MONTH = pd.Timedelta("30D")
-WEEK, DAY = pd.Timedelta("7D"), pd.Timedelta("1D")
 
 
 def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
@@ -49,20 +49,20 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
     """
     if not plan.infrastructure.enabled:
         return []
-    scopes = _scopes(log, plan)
-    limits = _limits(log, plan, scopes)
-    counts = _counts(log, plan, limits)
+    scopes = scopes_of(log, plan)
+    limits = usual_limits(log, plan, scopes)
+    counts = window_counts(log, plan, limits)
     events: list[Alert] = []
     for feature, own in counts.groupby("feature_id", sort=True):
         line: Any = scopes.loc[str(feature)]
         start, fit_end = line["start"], line["fit_end"]
         first_day = start + DAY
-        early = Stage(start, fit_end, _width(own, plan, start, first_day), first_day)
-        later = Stage(fit_end, None, _width(own, plan, start, fit_end), fit_end)
+        early = Stage(start, fit_end, window_width(own, plan, start, first_day), first_day)
+        later = Stage(fit_end, None, window_width(own, plan, start, fit_end), fit_end)
         for stage in (early, later):
-            table = _merged(own, stage, start, span_)
+            table = closed_windows(own, stage, start, span_)
             limit = dict(limits.loc[str(feature)])
-            for metric, over, clear, seen in _decided(table, plan, stage, limit):
+            for metric, over, clear, seen in decided(table, plan, stage, limit):
                 for first, fired, last in stretches(over, clear, seen, plan.infrastructure.for_windows):
                     events.append(_event(log, plan, str(feature), metric, table, (first, fired, last), limit, stage))
     return events
@@ -78,7 +78,7 @@ class Stage:
     known: pd.Timestamp
 
 
-def _scopes(log: Log, plan: Plan) -> pd.DataFrame:
+def scopes_of(log: Log, plan: Plan) -> pd.DataFrame:
     """By feature the first day and the end of its baseline."""
     rows = log.table("requests")
     found = engines.run(rows.group_by("feature_id").aggregate(first=rows["timestamp"].min())).to_pandas()
@@ -115,7 +115,7 @@ def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int
     return [*found, (first, fired, last)] if fired >= 0 else found
 
 
-def _limits(log: Log, plan: Plan, scopes: pd.DataFrame) -> pd.DataFrame:
+def usual_limits(log: Log, plan: Plan, scopes: pd.DataFrame) -> pd.DataFrame:
     """Per feature: usual error rate and latency of the baseline, and the limits on latency; NaN where not known."""
     import ibis
     import pyarrow as pa
@@ -138,7 +138,7 @@ def _limits(log: Log, plan: Plan, scopes: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
+def window_counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
     """Requests, errors and slow requests per feature and window, by one query."""
     import ibis
     import pyarrow as pa
@@ -162,7 +162,7 @@ def _counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _width(own: pd.DataFrame, plan: Plan, start: pd.Timestamp, end: pd.Timestamp) -> str:
+def window_width(own: pd.DataFrame, plan: Plan, start: pd.Timestamp, end: pd.Timestamp) -> str:
     """The plan's window, or the shortest of 1 h, 6 h, 1 d above it that most often holds enough requests."""
     before = own[(own["window_start"] >= start) & (own["window_start"] < end)]
     shortest = plan.infrastructure.window
@@ -175,7 +175,7 @@ def _width(own: pd.DataFrame, plan: Plan, start: pd.Timestamp, end: pd.Timestamp
     return choices[-1]
 
 
-def _merged(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: Span) -> pd.DataFrame:
+def closed_windows(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: Span) -> pd.DataFrame:
     """The counts of all closed windows of one feature from its start to the stage's end, empty ones included."""
     step = windows.width(stage.width)
     numbers = ["requests", "known", "errors", "timed", *QUANTILES]
@@ -187,7 +187,7 @@ def _merged(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: Span) -
     return table.rename_axis("window_start").reset_index()
 
 
-def _decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict):
+def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict):
     """Per metric: which windows are over the limit, which are clearly under it, and which can be judged."""
     settings = plan.infrastructure
     tail, ease = (1 - settings.level) / 2, 1 - settings.hysteresis
@@ -236,7 +236,7 @@ def usual_volume(
     Below two weeks of baseline the hour of the day is taken. Windows `aside` (holidays) are not learnt from.
     """
     start = table["window_start"]
-    period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else pd.Timedelta("1D")
+    period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else DAY
     since = start - windows.floor(start, "1w" if period == WEEK else "1d")
     slot = since.dt.total_seconds() // 3600
     learnt = ~watched if aside is None else ~watched & ~aside

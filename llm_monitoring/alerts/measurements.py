@@ -36,6 +36,7 @@ KEYS = ["feature_id", "metric"]
 TALLIES = [*KEYS, "kind", *ENDS, "hour", "known", *SUMS]
 CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
 HOUR, DAY, STEP = pd.Timedelta("1h"), pd.Timedelta("1D"), pd.Timedelta("5min")
+WEEK = 7 * DAY
 TIME: Any = "datetime64[us, UTC]"
 
 
@@ -240,18 +241,28 @@ def _sums(rows: ir.Table, each: Measure) -> dict[str, Any]:
     n = value.count()
     if each.judged:
         weight = answers.weight_where(rows, value)
-        sums = {"weight": _fixed(weight), "weight2": _fixed(weight * weight, 6), "total": _fixed(weight * value)}
-        return {"n": n} | sums | {"squares": _fixed(weight * value * value, 6), "plain": _fixed(weight * value)}
+        sums = {
+            "weight": fixed_total(weight),
+            "weight2": fixed_total(weight * weight, 6),
+            "total": fixed_total(weight * value),
+        }
+        return (
+            {"n": n} | sums | {"squares": fixed_total(weight * value * value, 6), "plain": fixed_total(weight * value)}
+        )
     known = {"n": n, "weight": value.count(), "weight2": value.count()}
     if each.kind == "positive":
         digits = 9 if each.unit == "usd" else 6
-        return known | {"total": _fixed(value), "squares": _fixed(value * value, 6), "plain": _fixed(plain, digits)}
+        return known | {
+            "total": fixed_total(value),
+            "squares": fixed_total(value * value, 6),
+            "plain": fixed_total(plain, digits),
+        }
     if each.name in BUILT_IN:
-        return known | {"total": _fixed(value), "squares": _fixed(value * value), "plain": _fixed(value)}
+        return known | {"total": fixed_total(value), "squares": fixed_total(value * value), "plain": fixed_total(value)}
     return known | {"total": value.sum(), "squares": (value * value).sum(), "plain": value.sum()}
 
 
-def _fixed(value: ir.Value, digits: int = 9):
+def fixed_total(value: ir.Value, digits: int = 9):
     """A sum over whole numbers of the last digit kept: the same in whatever order an engine adds."""
     return (value * 10.0**digits).round().cast("int64").sum().cast("float64") / 10.0**digits
 

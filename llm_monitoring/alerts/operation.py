@@ -9,7 +9,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts import scopes as scoping
-from llm_monitoring.alerts.measurements import DAY, KEYS, WIDTHS
+from llm_monitoring.alerts.measurements import DAY, KEYS, WIDTHS, fixed_total
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
 
@@ -39,13 +39,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
     first = hours.groupby("feature_id")["hour"].min()
     base = scoping.baselines(first, plan)
     early = hours[(hours["n"] > 0) & (hours["hour"] < span.split)]
-    days = early.groupby("feature_id")["hour"].agg(lambda at: at.dt.floor("D").nunique())
-    needed = (
-        min(scoping.FEWEST_IN_BASELINE, -(-plan.baseline.days // 2))
-        if plan.baseline.days
-        else scoping.FEWEST_IN_BASELINE
-    )
-    there = set(days[days >= needed].index)
+    there = scoping.on_enough_days(early, ["feature_id"], plan)
     parts, scopes = [], []
     for name in names:
         if name in QUANTILES:
@@ -66,7 +60,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
 def _hours(log: Log) -> pd.DataFrame:
     """Requests, those of known latency, and USD per feature and hour."""
     rows, keys = windows.keyed(answers.view_of(log, "requests"), "timestamp", "1h", ["feature_id"])
-    usd = (rows["cost_usd"].cast("float64") * 1e9).round().cast("int64").sum().cast("float64") / 1e9
+    usd = fixed_total(rows["cost_usd"].cast("float64"))
     sums = {"n": rows.count(), "timed": rows["latency_ms"].count(), "usd": usd}
     found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas()
     table = windows.labelled(found, "1h", ["feature_id"]).rename(columns={"window_start": "hour"})

@@ -10,10 +10,10 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llm_monitoring.addresses import destination
 from llm_monitoring.errors import ConfigError, quote
@@ -42,6 +42,15 @@ Layer = Literal["infrastructure", "cost", "quality"]
 Severity = Literal["critical", "warning", "info"]
 
 
+def _zoned(when: datetime) -> datetime:
+    if when.tzinfo is None:
+        raise ValueError("expected a time with a zone, such as 2026-05-11T00:00:00Z")
+    return when
+
+
+ZonedTime = Annotated[datetime, AfterValidator(_zoned)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -52,8 +61,8 @@ class BaselinePlan(_Section):
     days: int | None = Field(
         default=None, ge=1, description="length; by default charts begin after 14 days and are fitted once more at 28"
     )
-    start: datetime | None = Field(default=None, description="first moment; by default each feature's first day")
-    end: datetime | None = Field(default=None, description="last moment, if `days` is not given")
+    start: ZonedTime | None = Field(default=None, description="first moment; by default each feature's first day")
+    end: ZonedTime | None = Field(default=None, description="last moment, if `days` is not given")
 
     holidays: list[date] = Field(
         default=[],
@@ -72,13 +81,6 @@ class BaselinePlan(_Section):
         except (KeyError, ValueError, OSError):
             raise ValueError("expected a name such as Europe/Berlin") from None
         return zone
-
-    @field_validator("start", "end")
-    @classmethod
-    def _zoned(cls, when: datetime | None) -> datetime | None:
-        if when is not None and when.tzinfo is None:
-            raise ValueError("expected a time with a zone, such as 2026-05-11T00:00:00Z")
-        return when
 
 
 class InfrastructurePlan(_Section):
@@ -254,16 +256,9 @@ class SilencePlan(_Section):
 
     feature: str | None = Field(default=None, description="which feature; left out: all")
     metric: str | None = Field(default=None, description="which metric; left out: all")
-    start: datetime | None = Field(default=None, alias="from", description="start; left out: always")
-    end: datetime | None = Field(default=None, alias="to", description="end; left out: forever")
+    start: ZonedTime | None = Field(default=None, alias="from", description="start; left out: always")
+    end: ZonedTime | None = Field(default=None, alias="to", description="end; left out: forever")
     reason: str = Field(default="", description="the reason, for later readers of the plan")
-
-    @field_validator("start", "end")
-    @classmethod
-    def _zoned(cls, when: datetime | None) -> datetime | None:
-        if when is not None and when.tzinfo is None:
-            raise ValueError("expected a time with a zone, such as 2026-05-11T00:00:00Z")
-        return when
 
     def covers(self, alert: Any) -> bool:
         """Whether an alert is meant."""

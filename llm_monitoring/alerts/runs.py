@@ -13,15 +13,14 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring import windows
-from llm_monitoring.alerts.measurements import ENDS, KEYS, SEASON
+from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, SEASON
 from llm_monitoring.alerts.scopes import AGAIN, FIRST
-from llm_monitoring.charts.portfolio import set_limits
+from llm_monitoring.charts.portfolio import MONTH, set_limits
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import ChartResult
 from llm_monitoring.errors import ConfigError
 
 COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
-MONTH, DAY = pd.Timedelta("30D"), pd.Timedelta("1D")
 FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
 MOST_KEPT = 4_000
 

@@ -216,7 +216,11 @@ def _parted(keys: list[tuple], budget: float) -> dict[tuple, float]:
 
 def founders(tallies: pd.DataFrame, plan: Plan, at: pd.Timestamp) -> set[tuple]:
     """Charts that hold a value on enough days at the moment when the first charts begin."""
+    return on_enough_days(tallies[(tallies["n"] > 0) & (tallies["known"] <= at)], KEYS, plan)
+
+
+def on_enough_days(hours: pd.DataFrame, by: list[str], plan: Plan) -> set:
+    """Groups whose `hour` fall on as many days as a baseline needs: seven, or half of the days that the plan gives it."""
     days = min(FEWEST_IN_BASELINE, -(-plan.baseline.days // 2)) if plan.baseline.days else FEWEST_IN_BASELINE
-    known = tallies[(tallies["n"] > 0) & (tallies["known"] <= at)]
-    counted = known.assign(day=known["hour"].dt.floor("D")).groupby(KEYS)["day"].nunique()
+    counted = hours.assign(day=hours["hour"].dt.floor("D")).groupby(by)["day"].nunique()
     return set(counted[counted >= days].index)

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.charting import MONTH, PlanCharts
+from llm_monitoring.alerts.charting import PlanCharts
 from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, amount, moment, number, span

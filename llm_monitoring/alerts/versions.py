@@ -16,8 +16,9 @@ import pandas as pd
 from llm_monitoring import engines, windows
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
-from llm_monitoring.alerts.measurements import DAY, HOUR, SUMS, TIME, judged_hours
+from llm_monitoring.alerts.measurements import DAY, HOUR, SUMS, TIME, WEEK, judged_hours
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.log import as_table
 from llm_monitoring.measures import measure
@@ -26,7 +27,6 @@ from llm_monitoring.wording import NBSP, amount, number, span
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-WEEK, MONTH = 7 * DAY, pd.Timedelta("30D")
 FEWEST_ANSWERS, FEWEST_DAYS = 20, 3  # of a version and of the others; days that must be shared where hours are not
 METRICS = {"flagged_rate": "up", "mean_quality": "down"}  # what is compared, and which way is worse
 OF = ["metric", "feature_id", "look", "version"]

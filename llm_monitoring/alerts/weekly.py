@@ -11,8 +11,10 @@ from llm_monitoring import engines
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
+from llm_monitoring.alerts.measurements import DAY, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
     from llm_monitoring.log import Log
 
-WEEK = pd.Timedelta("7D")
-MONTH = pd.Timedelta("30D")
 TEXTS_OF_BASELINE, TEXTS_OF_WEEK = 800, 200  # texts of the baseline and of a week that a drift test looks at
 
 
@@ -238,7 +238,7 @@ def distance_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[A
     results = log.probe_results
     for model, own in results[results["kind"] == "border"].groupby("model_id", sort=True):
         share = shares[model, "probe_distance"]
-        alpha = float(np.clip(share * (pd.Timedelta("1D") / MONTH), 1e-6, 0.05))
+        alpha = float(np.clip(share * (DAY / MONTH), 1e-6, 0.05))
         open_ = False
         day: Any
         for day in probe_distances(own, alpha=alpha, until=span_.end).sort_values("window_end").itertuples():

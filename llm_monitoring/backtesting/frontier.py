@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import engines, windows
-from llm_monitoring.alerts.measurements import KEYS, to_windows
+from llm_monitoring.alerts.measurements import HOUR, KEYS, to_windows
 from llm_monitoring.alerts.runs import Run, run_all
 from llm_monitoring.alerts.scopes import widths
 from llm_monitoring.backtesting.injection import Injection
@@ -36,7 +36,6 @@ FRONTIER: dict[str, Any] = {
     **dict.fromkeys(["found_rate", "low", "high", "median_delay_hours", "smallest_seen", "judged_per_day"], "float64"),
     "judge_cost_usd_per_month": "float64",
 }
-MONTH, DAY, HOUR = pd.Timedelta("30D"), pd.Timedelta("1D"), pd.Timedelta("1h")
 
 
 def read_grid(grid: Any) -> dict[str, list[float] | None]:

@@ -34,22 +34,22 @@ class Limits:
 
     def __init__(self, replay: Replay):
         self.replay, self.plan = replay, replay.plan
-        self.scopes = infrastructure._scopes(replay.log, self.plan)
-        self.limits = infrastructure._limits(replay.log, self.plan, self.scopes)
-        self.counts = infrastructure._counts(replay.log, self.plan, self.limits)
+        self.scopes = infrastructure.scopes_of(replay.log, self.plan)
+        self.limits = infrastructure.usual_limits(replay.log, self.plan, self.scopes)
+        self.counts = infrastructure.window_counts(replay.log, self.plan, self.limits)
         self._quiet: dict[str, _Windows] = {}
 
     def hit(self, injection: Injection, seed: int) -> pd.DataFrame:
         """Counts of every window as if the fault were in it, of the features that it hits."""
         inside = touched_log(self.replay.log, injection, seed)
         whole = inside is self.replay.log
-        part = self.counts if whole else infrastructure._counts(inside, self.plan, self.limits)
+        part = self.counts if whole else infrastructure.window_counts(inside, self.plan, self.limits)
         keys = ["feature_id", "window_start"]
         full = self.counts[self.counts["feature_id"].isin(part["feature_id"].unique())].set_index(keys)
         if injection.what == "latency":
             names = list(QUANTILES)
             lower = {f"{name}_limit": self.limits[f"{name}_limit"] / injection.size for name in names}
-            moved = infrastructure._counts(inside, self.plan, self.limits.assign(**lower))
+            moved = infrastructure.window_counts(inside, self.plan, self.limits.assign(**lower))
         else:
             names = ["requests"]
             moved = part.assign(requests=_volume(part["requests"].to_numpy(), injection.size, seed))
@@ -113,10 +113,10 @@ class Limits:
     def _decided(self, feature: str, counts: pd.DataFrame) -> _Windows:
         start, fitted = (self.scopes[name][feature] for name in ("start", "fit_end"))
         base = self.counts[self.counts["feature_id"] == feature]
-        stage = Stage(fitted, None, infrastructure._width(base, self.plan, start, fitted), fitted)
-        table = infrastructure._merged(counts, stage, start, self.replay.span)
+        stage = Stage(fitted, None, infrastructure.window_width(base, self.plan, start, fitted), fitted)
+        table = infrastructure.closed_windows(counts, stage, start, self.replay.span)
         limit = dict(self.limits.loc[feature])
-        decided = {row[0]: row[1:] for row in infrastructure._decided(table, self.plan, stage, limit)}
+        decided = {row[0]: row[1:] for row in infrastructure.decided(table, self.plan, stage, limit)}
         usual = table["usual"].to_numpy(float) if "usual" in table else np.full(len(table), np.nan)
         starts = pd.DatetimeIndex(table["window_start"])
         return _Windows(windows.width(stage.width), starts, table["requests"].to_numpy(float), usual, decided)

@@ -16,10 +16,11 @@ import pandas as pd
 
 from llm_monitoring.alerts.charting import PlanCharts
 from llm_monitoring.alerts.checking import with_charts
-from llm_monitoring.alerts.measurements import KEYS, SUMS, hourly
+from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, SUMS, hourly
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.runs import Run
 from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.log import Log
 from llm_monitoring.measures import Measure, measure
@@ -28,7 +29,6 @@ from llm_monitoring.windows import floor, width
 Key = tuple[Any, Any]
 Stretches = list[tuple[pd.Timestamp, pd.Timestamp]]
 FOUND = ["trial", "feature_id", "metric", "fired_at"]
-DAY, HOUR, MONTH = pd.Timedelta("1D"), pd.Timedelta("1h"), pd.Timedelta("30D")
 
 
 @dataclass

@@ -69,7 +69,7 @@ class BacktestResult(Result):
     @property
     def headline(self) -> str:
         """What the current rate sees of a typical fall, what a higher one would, the incidents, and the false alarms."""
-        return f"{_capital('; '.join(self.said))}."
+        return f"{say.capital('; '.join(self.said))}."
 
     @property
     def said(self) -> list[str]:
@@ -107,7 +107,7 @@ class BacktestResult(Result):
         if rows.empty:
             return ""
         row = rows.iloc[0]
-        return f"{_capital(injection_words(row))} {_seen(row)}"
+        return f"{say.capital(injection_words(row))} {_seen(row)}"
 
     def _of_incidents(self) -> str:
         real = self.incidents[~self.incidents["injected"]]
@@ -218,7 +218,3 @@ def _time(hours: float) -> str:
     if math.isnan(hours):
         return "unknown time"
     return f"{say.number(hours)}{NBSP}h" if hours < 48 else f"{say.number(hours / 24, 1)}{NBSP}days"
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

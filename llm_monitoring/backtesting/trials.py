@@ -10,13 +10,14 @@ import pandas as pd
 
 from llm_monitoring import answers, engines
 from llm_monitoring.alerts.grouping import _safe
-from llm_monitoring.alerts.measurements import KEYS
+from llm_monitoring.alerts.measurements import HOUR, KEYS
 from llm_monitoring.backtesting.frontier import counted
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.limits import METRICS as LIMITED
 from llm_monitoring.backtesting.limits import Limits
 from llm_monitoring.backtesting.planting import METRICS, judged_answers, judged_sums, planted, touched_log, worse
-from llm_monitoring.backtesting.replay import HOUR, MONTH, Replay, quiet_starts
+from llm_monitoring.backtesting.replay import Replay, quiet_starts
+from llm_monitoring.charts.portfolio import MONTH
 
 TRIALS = 20
 JUDGED = ("quality", "pass_fail")

@@ -13,6 +13,7 @@ from llm_monitoring import times
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.charting import control_charts
 from llm_monitoring.alerts.plan import open_with, read_plan
+from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.errors import ConfigError, LogError, one_of
 from llm_monitoring.exploring.chart_view import ChartView, picture
 from llm_monitoring.exploring.choices import WINDOWS, Choices, charted
@@ -26,7 +27,6 @@ from llm_monitoring.reviewing.widget import somebody_watches
 if TYPE_CHECKING:
     from llm_monitoring.alerts.charting import PlanCharts
 
-MONTH = pd.Timedelta("30D")
 REFITS = ("window", "baseline", "until", "false_alarms_per_month")
 
 

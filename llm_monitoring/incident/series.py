@@ -113,7 +113,7 @@ class Series:
             verdict = "real" if p >= REAL else "false_positive" if p <= FALSE else "inconclusive"
         if self.better:
             verdict = "real" if p >= 0.975 else "inconclusive"
-        reasons = [f"{_capital(self.sentence).rstrip('.')}."]
+        reasons = [f"{say.capital(self.sentence).rstrip('.')}."]
         if c["estimate"] is not None:
             unit = self.alert.unit
             reasons.append(
@@ -175,7 +175,7 @@ class Series:
             "until": self.log.span("requests")[1],
             "slices": shown,
             "leaves": leaves,
-            "reasons": reasons or [f"{_capital(self.sentence)}."],
+            "reasons": reasons or [f"{say.capital(self.sentence)}."],
             "next": "Go on to isolate: what did it?" if not self.better else "Nothing to do.",
             "looked_at": looked,
             "not_looked_at": skipped,
@@ -265,7 +265,7 @@ class Series:
             else [self._wrong()],
             "next": {
                 "rollback": "Roll back, write it into the change log, then look at the next windows.",
-                "investigate": f"{_capital(self._look())}; then run this stage again.",
+                "investigate": f"{say.capital(self._look())}; then run this stage again.",
                 "none": "Nothing to do.",
             }[action],
             "summary": f"{action}{f' {target}' if target else ''}: {because} Waiting costs {waiting['text']}.",
@@ -283,7 +283,7 @@ class Series:
 
     def _action(self) -> tuple[str, str | None, str]:
         if self.better:
-            return "none", None, f"{_capital(self.sentence).rstrip('.')}: it got better, there is nothing to do."
+            return "none", None, f"{say.capital(self.sentence).rstrip('.')}: it got better, there is nothing to do."
         if self.ended is not None:
             return "none", None, f"{self.named} has been back at its earlier level since {say.moment(self.ended)}."
         found = self.isolate()
@@ -357,7 +357,7 @@ class Series:
         test = (
             f"Back when three {self.course.counted} in a row lie within what the {self.course.counted} before spread."
         )
-        return untested(f"{_capital(self.named)} is not back at its earlier level.") | {"test": test}
+        return untested(f"{say.capital(self.named)} is not back at its earlier level.") | {"test": test}
 
 
 def _causes(log: Log, alert: Alert) -> list[dict[str, Any]]:
@@ -467,10 +467,6 @@ def _onset(times: pd.DatetimeIndex, weight: np.ndarray, ranking: list[dict[str, 
     at = first["at"] if first["recorded"] and first["probability"] >= 0.5 else middle
     step = times[1] - times[0] if len(times) > 1 else pd.Timedelta("1h")
     return {"at": at, "low": min(low - step, at), "high": max(high + step, at)}
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
 
 
 def log_harm(delta: float, variance: float, scale: str = "amount") -> float:

@@ -115,7 +115,7 @@ class Standing:
         return self.low > self.limit if self.alert.direction == "up" else self.high < self.limit
 
     def triage(self) -> dict[str, Any]:
-        reasons = [f"{_capital(self.sentence)}."]
+        reasons = [f"{say.capital(self.sentence)}."]
         if self.alert.message:
             reasons.append(self.alert.message)
         if len(self.course) > 1:
@@ -178,7 +178,7 @@ class Standing:
         }
 
     def isolate(self) -> dict[str, Any]:
-        told = f"{_capital(self.named)} did not move, so there is nothing for a change to explain."
+        told = f"{say.capital(self.named)} did not move, so there is nothing for a change to explain."
         none = {
             "cause": "none", "kind": "none", "description": "a standing level: nothing moved", "at": None,
             "probability": 1.0, "recorded": False, "evidence": [told],
@@ -218,7 +218,7 @@ class Standing:
             "action": "investigate",
             "target": None,
             "scope": _whole(self.alert).to_dict(),
-            "because": f"{_capital(self.named)} stands above its limit and did not change: there is nothing to take back.",
+            "because": f"{say.capital(self.named)} stands above its limit and did not change: there is nothing to take back.",
             "options": [
                 *options,
                 {
@@ -240,7 +240,7 @@ class Standing:
             "wrong_if": ["Those who leave may have found what they wanted: read some to see."]
             if self.alert.metric == "abandonment_rate"
             else ["The limit was set for another kind of feature."],
-            "next": f"{_capital(read['do'])}; then mend, or set the limit.",
+            "next": f"{say.capital(read['do'])}; then mend, or set the limit.",
             "summary": f"investigate: {read['do']}. Waiting costs {waiting['text']}.",
         }
 
@@ -359,7 +359,3 @@ def _of_feature(frame: pd.DataFrame, alert: Alert) -> pd.DataFrame:
 
 def _whole(alert: Alert) -> Slice:
     return Slice(()) if alert.feature_id is None else Slice((("feature_id", alert.feature_id),))
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
