@@ -166,7 +166,7 @@ def joined(raw: ir.Value) -> ir.StringValue:
         return text.nullif("")
     written = ibis.ifelse(engines.is_json(text, "ARRAY"), text, ibis.null("string"))
     values = written.cast("json").try_cast("array<string>")
-    return ibis.coalesce(values.join(","), text).nullif("")
+    return ibis.ifelse(values.notnull(), values.join(","), text).nullif("")  # of an empty list DuckDB 1.3 joins null
 
 
 def _not_a_number(asked: Asked) -> list[Mended]:
