@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -282,7 +283,11 @@ def _connected(url: str) -> BaseBackend:
 
     url = addresses.whole(url)
     try:
-        return ibis.connect(url)
+        connection = ibis.connect(url)
+        driver = getattr(connection, "con", None)
+        if hasattr(driver, "close"):  # nobody else holds it: closed once no table of it is left
+            weakref.finalize(connection, driver.close)
+        return connection
     except Exception as error:  # each database has its own; none of them may show the password of the URL
         reason = addresses.without_secrets((str(error).splitlines() or [type(error).__name__])[0], url)
     expected = f"cannot be opened ({reason}); expected a folder, a file or the URL of a database that can be reached"

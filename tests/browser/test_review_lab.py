@@ -122,7 +122,9 @@ def wait_saved(root):
 
 
 def lines(path):
-    return [(one["request_id"], one["verdict"]) for one in map(json.loads, path.read_text().splitlines())]
+    """What was pressed, in the order of the keys: messages of one browser may arrive in another."""
+    written = sorted(map(json.loads, path.read_text().splitlines()), key=lambda one: one["seq"])
+    return [(one["request_id"], one["verdict"]) for one in written]
 
 
 def cells(page):

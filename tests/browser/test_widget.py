@@ -64,7 +64,8 @@ def show(open_page, tmp_path):
 
 
 def lines(out):
-    return [(one["request_id"], one["verdict"], one["note"]) for one in map(json.loads, out.read_text().splitlines())]
+    written = sorted(map(json.loads, out.read_text().splitlines()), key=lambda one: one["seq"])
+    return [(one["request_id"], one["verdict"], one["note"]) for one in written]
 
 
 def press(shown, *keys):
