@@ -408,8 +408,8 @@ def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str]
     found = textfiles.scan(file, kind, table)
     if found.fault and not (mend and found.lines):
         raise LogError(found.fault)
-    if found.foreign and not mend:
-        raise LogError(textfiles.faults(file, kind, table))
+    if (found.foreign or found.open_end) and not mend and (faults := textfiles.faults(file, kind, table)):
+        raise LogError(faults)
     if found.mark:
         notices.append(f"{file.name}: a byte order mark at its start was left out")
     if found.fault is None:
