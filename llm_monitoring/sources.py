@@ -284,9 +284,9 @@ def _connected(url: str) -> BaseBackend:
     url = addresses.whole(url)
     try:
         connection = ibis.connect(url)
-        driver = getattr(connection, "con", None)
-        if hasattr(driver, "close"):  # nobody else holds it: closed once no table of it is left
-            weakref.finalize(connection, driver.close)
+        close = getattr(getattr(connection, "con", None), "close", None)
+        if close is not None:  # nobody else holds it: closed once no table of it is left
+            weakref.finalize(connection, close)
         return connection
     except Exception as error:  # each database has its own; none of them may show the password of the URL
         reason = addresses.without_secrets((str(error).splitlines() or [type(error).__name__])[0], url)

@@ -8,6 +8,7 @@ A look rests on what was known at its moment alone, so a longer log only adds lo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY, HOUR, SUMS, TIME, WEEK, judged_hours
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.alerts.spells import QUIET
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.log import as_table
@@ -80,11 +82,12 @@ def _test(column: str) -> str:
     return f"versions of {column}"
 
 
-def version_events(looks: pd.DataFrame, shares: dict[tuple, float]) -> list[Alert]:
+def version_events(looks: pd.DataFrame, shares: dict[tuple, float], end: pd.Timestamp) -> list[Alert]:
     """Versions that are worse than the others at the same hours, one event for each look that says so.
 
     `shares` has the number of false alarms a month that the tests of a feature and column may give; each day's part is
-    divided by the number of its tests. Of two columns that split the answers alike the first one speaks.
+    divided by the number of its tests. Of two columns that split the answers alike the first one speaks. A version is no
+    longer worse once two days to `end`, the last moment known, did not say so, also where it serves no more.
     """
     events: list[Alert] = []
     told: set[tuple] = set()
@@ -102,7 +105,8 @@ def version_events(looks: pd.DataFrame, shares: dict[tuple, float]) -> list[Aler
                 round(look.expected, 9),
             )
             if split not in told:
-                events.append(_event(look, alpha * (MONTH / DAY)))
+                over = look.look if look.look + QUIET * DAY <= end else None
+                events.append(replace(_event(look, alpha * (MONTH / DAY)), over=over))
             told.add(split)
     return events
 
