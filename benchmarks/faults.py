@@ -138,7 +138,7 @@ def users(**shares: float) -> Callable:
 def other_model(tables: Tables, since: pd.Timestamp, rng) -> Tables:
     """The endpoint behind the probes is swapped; nothing else moves."""
     day = (since - START.tz_localize("UTC")).days
-    found = endpoint(np.random.default_rng(rng.integers(2**31)), 15, 1, DAYS, 1, 0, "settled", day + 1)
+    found = endpoint(np.random.default_rng(rng.integers(2**31)), 20, 5, DAYS, 1, 0, "settled", day + 1)
     at = found["run_at"] - found["run_at"].min().floor("D") + START.tz_localize("UTC")
     return {**tables, "probe_results": found.assign(run_at=at, model_id="model-a-2026-01-01", input="?", detail=None)}
 
@@ -148,8 +148,8 @@ SCORE = {"window": "auto", "rate": RATE, "day_sd": 0.05, "sd": 0.75}
 FAULTS = {
     "error burst (20 %)": Fault(
         in_requests(QUALITY, lambda rows: rows.assign(error="HTTP 500"), 0.2), "infrastructure", ("error_rate",)),
-    "slow p95 (12 % six times as slow)": Fault(
-        in_requests(QUALITY, scaled(latency_ms=6), 0.12), "infrastructure", ("latency_p95_ms", "latency_p99_ms")),
+    "slow p95 (30 % six times as slow)": Fault(
+        in_requests(QUALITY, scaled(latency_ms=6), 0.3), "infrastructure", ("latency_p95_ms", "latency_p99_ms")),
     "latency 60 % up": Fault(
         in_requests(QUALITY, scaled(latency_ms=1.6)), "infrastructure", ("latency_p50_ms", "latency_p95_ms")),
     "prompt doubles tokens": Fault(
@@ -206,7 +206,8 @@ def asked_hours(fault: Fault, charts: Any, infra: str) -> float:
     if fault.hours is not None:
         return fault.hours
     if fault.layer == "infrastructure":
-        return 3 * width(infra) / HOUR
+        charted = [run.width for run in charts.runs if run.key == (fault.feature, fault.metrics[0])]
+        return 3 * width(charted[0] if "p50" in fault.metrics[0] else infra) / HOUR
     run = next(run for run in charts.runs if run.key == (fault.feature, fault.metrics[0]))
     window = run.width if fault.predicted["window"] == "auto" else fault.predicted["window"]
     arl0 = run.arl0 if window == run.width else 30 / run.share
@@ -232,7 +233,9 @@ def tried(seed: int, only: list[str]) -> list[dict[str, Any]]:
         if only and not any(word in name for word in only):
             continue
         rng = np.random.default_rng([seed, number, 7])
-        hour = rng.uniform(7, 18) if fault.hours == 2 else rng.uniform(0, 24)  # 20 requests an hour, for two hours
+        hour = (
+            rng.uniform(0, 24) if fault.hours != 2 and fault.layer != "infrastructure" else rng.uniform(7, 16)
+        )  # enough requests
         since = START.tz_localize("UTC") + int(EARLIEST + rng.integers(4)) * DAY + hour * HOUR
         found = lm.check(lm.open_log(fault.plant(base, since, rng)))
         found = found[(found["fired_at"] >= since) & ~found["alert_id"].isin(known)].sort_values(

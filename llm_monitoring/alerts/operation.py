@@ -69,7 +69,9 @@ def _hours(log: Log) -> pd.DataFrame:
 
 def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> pd.Series:
     tallies = hours.assign(metric=name, known=hours["hour"], n=hours["timed"])
-    keyed = base.assign(metric=name, enough=float(plan.quality.requests_per_window)).reset_index().set_index(KEYS)
+    middle = name == "latency_p50_ms"  # a median needs fewer requests than a p95
+    enough = plan.infrastructure.min_requests if middle else plan.quality.requests_per_window
+    keyed = base.assign(metric=name, enough=float(enough)).reset_index().set_index(KEYS)
     return scoping.widths(tallies, keyed).droplevel("metric")
 
 
