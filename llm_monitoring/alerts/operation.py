@@ -84,7 +84,7 @@ def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, first: pd.Series
             continue
         own = daily.loc[str(feature)].reindex(pd.date_range(start, last, freq="D"), fill_value=0.0)
         value = own["n"].clip(lower=NOBODY) if name == "request_count" else own["usd"].where(own["usd"] > 0)
-        value = value.where(own.index >= first[feature].ceil("D"))  # a first day that begins at noon is half a day
+        value = value.where(own.index >= first[str(feature)].ceil("D"))  # a first day that begins at noon is half a day
         parts.append(_table(feature, name, "1d", own.index, value.to_numpy(), np.nan, value.to_numpy()))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
