@@ -1,11 +1,13 @@
 """Query drift on real questions: false alarms, power, rankings, topics, windows in a row, speed.
 
     python benchmarks/drift.py ../shared/data/queries/banking77.jsonl.gz --repetitions 30
-    python benchmarks/drift.py synthetic --parts power topics
+    python benchmarks/drift.py frames --parts power topics
+    python benchmarks/drift.py keywords german --parts topics --repeated
 
 Kinds of drift: *intent* = one intent that the reference lacks, *surge* = one known intent grows, *many* = queries of 25
 intents that the reference lacks. Standard error of a rate over R repetitions: at most .5 / sqrt(R).
 
+A word instead of a file is a corpus of `drift_corpora`; `--repeated` asks 12 sentences of each intent over and over.
 `--export FOLDER` writes the draws of the power table as arrays, `--others FOLDER` tests them with Evidently's or
 alibi-detect's defaults, whichever is installed in the environment it runs in (neither works beside pandas 3).
 """
@@ -20,75 +22,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from drift_corpora import CORPORA, repeated
 
 N, M = 2_000, 200
 CELLS = [("null", 0), *((kind, share) for kind in ("intent", "surge", "many") for share in (0.05, 0.1))]
-VERBS = [
-    "open",
-    "close",
-    "find",
-    "lose",
-    "change",
-    "cancel",
-    "repair",
-    "send",
-    "return",
-    "order",
-    "check",
-    "block",
-    "move",
-    "count",
-    "print",
-    "sign",
-]
-THINGS = [
-    "ticket",
-    "engine",
-    "garden",
-    "invoice",
-    "passport",
-    "violin",
-    "battery",
-    "contract",
-    "recipe",
-    "curtain",
-    "bicycle",
-    "lawyer",
-    "vaccine",
-    "roof",
-]
-FRAMES = ["how do I {v} my {t}", "please {v} the {t} for me", "{t} {v} not possible", "can you {v} a {t} today",
-          "I want to {v} this {t} {x}", "why did you {v} my {t} {x}", "help me {v} the {t} {x}"]  # fmt: skip
-EXTRA = [
-    "again",
-    "soon",
-    "quickly",
-    "before",
-    "friday",
-    "without",
-    "fee",
-    "online",
-    "now",
-    "abroad",
-    "at",
-    "home",
-    "by",
-    "phone",
-    "this",
-    "week",
-    "twice",
-]
 
 
 def read(path):
-    if path == "synthetic":
-        rng = np.random.default_rng(99)
-        pairs = [(v, t) for v in VERBS for t in THINGS][::3]
-        rows = [(v, t) for v, t in pairs for _ in range(120)]
-        texts = [
-            rng.choice(FRAMES).format(v=v, t=t, x=" ".join(rng.choice(EXTRA, rng.integers(1, 4)))) for v, t in rows
-        ]
-        return np.array(texts, object), np.array([f"{v} {t}" for v, t in rows])
+    """Texts and their intents: of a file, or of a corpus made by rules."""
+    if path in CORPORA:
+        return CORPORA[path]()
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return np.array([row["text"] for row in rows], object), np.array([row["intent"] for row in rows])
@@ -206,9 +149,9 @@ def topics(text, vectors, intent, options):
     from llm_monitoring.drift.drift_test import DriftTest
 
     place = {t: k for k, t in enumerate(text)}
-    print(
-        f"\nexplanation at 10 %, {options.repetitions} draws a kind; of alarms: first topic and its kind right; rankings"
-    )
+    from llm_monitoring.intervals import wilson
+
+    print("\nexplanation at 10 %; of alarms: first topic and its kind right, with the 95 % interval; rankings")
     for kind in ("intent", "surge"):
         rng = np.random.default_rng([options.seed + 1, len(kind)])
         rows = []
@@ -231,8 +174,16 @@ def topics(text, vectors, intent, options):
                 row["first"] = first is not None and np.mean([example in meant for example in first["examples"]]) > 0.5
                 row["kind"] = first is not None and first["kind"] == {"intent": "new"}.get(kind, "grew")
             rows.append(row)
-        mean = {name: np.nanmean([row.get(name, np.nan) for row in rows]) for name in rows[0]}
-        print(f"{kind:8}" + ", ".join(f"{name} {value:.2f}" for name, value in mean.items()), flush=True)
+        explained = [row for row in rows if "kind" in row]
+        said = []
+        for name in ("first", "kind"):
+            right = sum(bool(row[name]) for row in explained)
+            low, high = wilson(right, len(explained))
+            said.append(f"{name} {right} of {len(explained)} ({low:.2f} to {high:.2f})")
+        said += [
+            f"{name} {np.mean([row[name] for row in rows]):.2f}" for name in rows[0] if name not in ("first", "kind")
+        ]
+        print(f"{kind:8}" + ", ".join(said), flush=True)
 
 
 def in_a_row(vectors, intent, options):
@@ -294,7 +245,8 @@ def speed(vectors, sizes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", default="synthetic")
+    parser.add_argument("corpora", nargs="*", default=["frames"], help=f"files, or {', '.join(CORPORA)}")
+    parser.add_argument("--repeated", action="store_true")
     parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--null", type=int, default=90, help="draws without drift")
     parser.add_argument("--streams", type=int, default=6)
@@ -309,8 +261,16 @@ def main():
         return others(options.others)
     from llm_monitoring.drift.embedding import default_embedder
 
-    text, intent = read(options.file)
-    vectors = default_embedder()(text.tolist())
+    for path in options.corpora:
+        text, intent = read(path)
+        if options.repeated:
+            text, intent = repeated(text, intent)
+        print(f"\n{path}: {len(text):,} questions ({len(set(text)):,} different) of {len(set(intent))} intents")
+        measure(text, default_embedder()(text.tolist()), intent, options)
+    return None
+
+
+def measure(text, vectors, intent, options):
     if options.export:
         return export(vectors, intent, options)
     if "speed" in options.parts:

@@ -98,10 +98,10 @@ def wrap_words(ax) -> None:
 
 
 def percent(ax, axis: str = "y"):
-    """Write the ticks of an axis of shares as whole percent."""
+    """Write the ticks of an axis of shares as percent; a tick of 2.5 % keeps its half."""
     from matplotlib.ticker import FuncFormatter
 
-    getattr(ax, f"{axis}axis").set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+    getattr(ax, f"{axis}axis").set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 2):g} %"))
 
 
 def days(ax, span, most: int = 8):

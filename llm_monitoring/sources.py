@@ -284,9 +284,9 @@ def _connected(url: str) -> BaseBackend:
     url = addresses.whole(url)
     try:
         connection = ibis.connect(url)
-        driver = getattr(connection, "con", None)
-        if hasattr(driver, "close"):  # nobody else holds it: closed once no table of it is left
-            weakref.finalize(connection, driver.close)
+        close = getattr(getattr(connection, "con", None), "close", None)
+        if close is not None:  # nobody else holds it: closed once no table of it is left
+            weakref.finalize(connection, close)
         return connection
     except Exception as error:  # each database has its own; none of them may show the password of the URL
         reason = addresses.without_secrets((str(error).splitlines() or [type(error).__name__])[0], url)
@@ -408,8 +408,8 @@ def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str]
     found = textfiles.scan(file, kind, table)
     if found.fault and not (mend and found.lines):
         raise LogError(found.fault)
-    if found.foreign and not mend:
-        raise LogError(textfiles.faults(file, kind, table))
+    if (found.foreign or found.open_end) and not mend and (faults := textfiles.faults(file, kind, table)):
+        raise LogError(faults)
     if found.mark:
         notices.append(f"{file.name}: a byte order mark at its start was left out")
     if found.fault is None:

@@ -69,7 +69,8 @@ def broken_at_once(path: Path, kind: str, table: str) -> Fault | None:
 class Scan(NamedTuple):
     """What one reading of a text file by the byte finds: a fault, a byte order mark, what engines do not read.
 
-    `lines` are those that can be read, `mixed` line ends of several kinds, `foreign` bytes that are not UTF-8.
+    `lines` are those that can be read, `mixed` line ends of several kinds, `foreign` bytes that are not UTF-8, and
+    `open_end` a comma as the last character of JSON, behind which the rest of a list is missing.
     """
 
     fault: Fault | None
@@ -77,11 +78,12 @@ class Scan(NamedTuple):
     mark: bool = False
     mixed: bool = False
     foreign: bool = False
+    open_end: bool = False
 
 
 def scan(path: Path, kind: str, table: str) -> Scan:
     """Read a text file through: engines read what is left of a file cut short, and fail at mixed ends and foreign bytes."""
-    lines, returns, both, mark, foreign, before = 0, 0, 0, False, False, b""
+    lines, returns, both, mark, foreign, before, last = 0, 0, 0, False, False, b"", b""
     letters = codecs.getincrementaldecoder("utf-8")()
     try:
         with open_bytes(path) as file:
@@ -95,11 +97,12 @@ def scan(path: Path, kind: str, table: str) -> Scan:
                 both += block.count(b"\r\n") + (before.endswith(b"\r") and block.startswith(b"\n"))
                 foreign = foreign or not _decodes(letters, block)
                 before = block[-1:]
+                last = block.rstrip()[-1:] or last
     except (OSError, EOFError) as error:
         return Scan(_cut_short(path, table, lines + 1, error), lines, mark, foreign=foreign)
     foreign = foreign or not _decodes(letters, b"", final=True)
     mixed = returns != both or (kind == "csv" and bool(both) and lines != both)
-    return Scan(None, lines, mark, mixed, foreign)
+    return Scan(None, lines, mark, mixed, foreign, open_end=kind == "jsonl" and last == b",")
 
 
 def _decodes(letters: codecs.IncrementalDecoder, block: bytes, final: bool = False) -> bool:
@@ -308,7 +311,9 @@ def _elements(text: io.TextIOBase) -> Iterator[tuple[str, object, int, str | Non
         if not held and (more := text.read(size)):
             held = more
             continue
-        if not held and not listed:
+        if not held:
+            if listed:
+                yield "", None, line, "the list is not closed"
             return
         if listed and held.startswith("]"):
             behind = (held[1:] + text.read(size)).strip(BLANK)

@@ -277,6 +277,15 @@ def test_a_broken_line_is_named_and_alone_set_aside(tmp_path, way):
     assert log.set_aside["requests"]["place"].tolist() == ["line 2"]
 
 
+@pytest.mark.parametrize(("end", "place"), [(",", "row 4"), (",\n", "row 4"), ("", "row 3")])
+def test_a_list_that_was_cut_off_is_named(tmp_path, end, place):
+    (tmp_path / "requests.json").write_text("[\n" + ",\n".join(LINES) + end)
+    with pytest.raises(lm.LogError, match=r"^requests\.json line \d: .*the list is not closed"):
+        lm.open_log(tmp_path).validate()
+    aside = lm.open_log(tmp_path, on_error="quarantine").set_aside["requests"]
+    assert aside["place"].tolist() == [place]
+
+
 def test_a_quote_that_is_not_closed_sets_its_line_alone_aside(tmp_path):
     (tmp_path / "requests.csv").write_text(as_csv().replace("timeout", '"timeout'))
     log = lm.open_log(tmp_path, on_error="quarantine")

@@ -60,6 +60,8 @@ def test_broken_elements_of_a_list_are_numbered_and_the_others_kept(tmp_path, in
         ('[{"a": 1},]', "a comma before the end of the list"),
         ('[{"a": 1}] x', "text behind the end of the list, 'x'"),
         ('[{"a": 1}', "the list is not closed"),
+        ('[{"a": 1},\n', "the list is not closed"),
+        ("[", "the list is not closed"),
     ],
 )
 def test_what_is_wrong_with_a_list_is_told(tmp_path, text, reason):

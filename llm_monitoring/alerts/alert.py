@@ -41,8 +41,9 @@ class Alert:
     """One metric of one feature outside its limits, as it was known at `fired_at`; what is not known is None.
 
     The names up to `message` are the columns of the alerts table. `began` is when the change most likely began,
-    `began_low` to `began_by` its interval, `ended` the end of the last window outside. `value` with its 95 % interval
-    is the mean since the change. `limit` is set where a fixed limit was passed, `words` where a rule has a sentence of
+    `began_low` to `began_by` its interval, `ended` the end of the last window outside (of a test: of the first look),
+    `over` that of the last look of a test, once it is found inside again. `value` with its 95 % interval is the mean since
+    the change. `limit` is set where a fixed limit was passed, `words` where a rule has a sentence of
     its own, `split` what is said beside the size,
     `second` where it is a change on top of one that has alarmed, `version_column` the column that `version` is a value of.
     `measure` says what the metric means.
@@ -71,6 +72,7 @@ class Alert:
     began_low: Any = None
     began_by: Any = None
     ended: Any = None
+    over: Any = None
     limit: Any = None
     words: str | None = None
     split: str | None = None
@@ -146,7 +148,7 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measu
         if given.get(name) is None:
             raise ConfigError(f"alert: {name} is missing; an alert is a row of check(log), or a dict with this name")
     one_of("alert direction", given["direction"], ["up", "down"])
-    for name in ("fired_at", "window_start", "began", "began_low", "began_by", "ended"):
+    for name in ("fired_at", "window_start", "began", "began_low", "began_by", "ended", "over"):
         if given.get(name) is not None:
             given[name] = times.moment(given[name], f"alert {name}")
     given["measure"] = measure(str(given["metric"]), own)

@@ -83,7 +83,7 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
         events += limit_events(found.tallies, plan, span) if len(found.tallies) else []
         events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
         events += probe_events(log, span, found.shares) if plan.quality.probes else []
-        events += version_events(found.versions, found.shares) if len(found.versions) else []
+        events += version_events(found.versions, found.shares, span.end) if len(found.versions) else []
         events += distance_events(log, span, found.shares) if plan.quality.probes else []
     table = alerts_table(events, plan, span.end)
     table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}

@@ -89,15 +89,16 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
 
 
 def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
-    """When all alerts of a cause were over: two windows have passed since the last one outside, and none is a test."""
+    """When all alerts of a cause were over: two windows have passed since the last one outside, or two looks of a test."""
     ends = []
     for alert in group:
         charted = alert.rule == "chart" or (alert.rule == "limit" and alert.layer == "infrastructure")
-        if log_end is None or alert.window_start is None or not charted:
+        over = alert.ended if charted else alert.over
+        if log_end is None or alert.window_start is None or over is None:
             return None
-        if alert.ended + 2 * (alert.fired_at - alert.window_start) > log_end:
+        if charted and over + 2 * (alert.fired_at - alert.window_start) > log_end:
             return None
-        ends.append(alert.ended)
+        ends.append(over)
     return iso(max(ends))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ MOST_KEPT = 4_000
 
 @dataclass
 class Run:
-    """One chart: its windows, when it begins, its share of the budget; then what was fitted and what it saw.
+    """One chart: its windows in the order of time, when it begins, its share of the budget; then what was fitted and what it saw.
 
     `stages` lists each fitted chart with the first window that it judges and the one it no longer does.
     """
@@ -54,13 +55,20 @@ class Run:
 
     def baseline(self, before: pd.Timestamp) -> pd.DataFrame:
         """The windows that the limits are taken from."""
-        return self.windows.loc[self.windows["window_start"] < before, COLUMNS]
+        return self._columns.iloc[: self._starts.searchsorted(before)]
 
     def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
         """The windows from one moment to another."""
-        start = self.windows["window_start"]
-        inside = start >= since if before is None else (start >= since) & (start < before)
-        return self.windows.loc[inside, COLUMNS]
+        last = len(self._starts) if before is None else self._starts.searchsorted(before)
+        return self._columns.iloc[self._starts.searchsorted(since) : last]
+
+    @cached_property
+    def _columns(self) -> pd.DataFrame:
+        return self.windows[COLUMNS]
+
+    @cached_property
+    def _starts(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(self.windows["window_start"])
 
     def chart(self) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
@@ -119,7 +127,9 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
     for run, baseline in several:
         chart = run.chart()
         told.update(repr((run.key, chart.kind, chart.arl0, chart.season, chart.low, chart.high)).encode())
-        told.update(pd.util.hash_pandas_object(baseline[COLUMNS], index=False).to_numpy().tobytes())
+        times = (pd.DatetimeIndex(baseline[name]).asi8 for name in COLUMNS[:2])
+        for column in (*times, baseline[COLUMNS[2:]].to_numpy(float)):
+            told.update(column.tobytes())
     key = told.digest()
     if key not in FITTED:
         if len(FITTED) >= MOST_KEPT:

@@ -13,6 +13,7 @@ from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.alerts.spells import spells
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.measures import measure
@@ -99,27 +100,30 @@ def limit_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[Alert]:
         limit, direction = limits.get(str(metric), (None, ""))
         if limit is None:
             continue
-        start, open_ = own["hour"].min().floor("D"), False
+        start = own["hour"].min().floor("D")
+        looks: list[tuple[pd.Timestamp, Alert | None]] = []
         for day in pd.date_range(start + DAY, span_.end.floor("D"), freq="D"):
             inside = own[(own["hour"] >= day - 7 * DAY) & (own["hour"] < day) & (own["known"] <= day)]
             value, low, high, n = _known(inside, str(metric))
-            beyond = n >= FEWEST_ANSWERS and (low > limit if direction == "up" else high < limit)
-            if beyond and not open_:
-                each = measure(str(metric))
-                unit = each.shown_in
-                words = (
-                    f"{one_line(str(feature))}: {each.words} {amount(value, unit)} {span(low, high, unit)} in the week to "
-                    f"{moment(day)}, limit {amount(limit, unit)} ({number(n)}{NBSP}{each.counted})"
-                )
-                events.append(
-                    Alert(
-                        str(metric), day, direction, str(feature), max(day - 7 * DAY, start), layer="quality",
-                        value=value, expected=limit, low=low, high=high, n=round(n), rule="limit", kind="standing",
-                        limit=limit, words=words, began=max(day - 7 * DAY, start), began_low=max(day - 7 * DAY, start),
-                        began_by=day, ended=day, designed_false_alarms_per_month=0.025 * MONTH / (7 * DAY),
-                    )
-                )  # fmt: skip
-            open_ = bool(beyond)
+            if n < FEWEST_ANSWERS:
+                continue
+            if not (low > limit if direction == "up" else high < limit):
+                looks.append((day, None))
+                continue
+            each = measure(str(metric))
+            unit = each.shown_in
+            words = (
+                f"{one_line(str(feature))}: {each.words} {amount(value, unit)} {span(low, high, unit)} in the week to "
+                f"{moment(day)}, limit {amount(limit, unit)} ({number(n)}{NBSP}{each.counted})"
+            )
+            since = max(day - 7 * DAY, start)
+            alert = Alert(
+                str(metric), day, direction, str(feature), since, layer="quality", value=value, expected=limit, low=low,
+                high=high, n=round(n), rule="limit", kind="standing", limit=limit, words=words, began=since,
+                began_low=since, began_by=day, ended=day, designed_false_alarms_per_month=0.025 * MONTH / (7 * DAY),
+            )  # fmt: skip
+            looks.append((day, alert))
+        events += spells(looks)
     return events
 
 

@@ -14,6 +14,7 @@ from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.alerts.spells import spells
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
@@ -21,9 +22,11 @@ from llm_monitoring.wording import NBSP, amount, moment, number, probability, sp
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+    from llm_monitoring.drift.drift_test import DriftTest
     from llm_monitoring.log import Log
 
 TEXTS_OF_BASELINE, TEXTS_OF_WEEK = 800, 200  # texts of the baseline and of a week that a drift test looks at
+QUICK = (49, 0.14), (199, 0.02)  # permutations, and the p-value above which no more are made
 
 
 def tests_of(log: Log, plan: Plan, span_: Span) -> dict[tuple, tuple[pd.Timestamp, bool]]:
@@ -76,25 +79,25 @@ def abandonment_events(
         left, thumbs = (own[own["metric"] == name] for name in ("abandonment_rate", "explicit_positive_rate"))
         if left.empty:
             continue
-        before: Alert | None = None
+        looks: list[tuple[pd.Timestamp, Alert | None]] = []
         wait = (settles or {}).get(str(feature), pd.Timedelta(0))
         for start, end in weeks(left["hour"].min().floor("D"), span_.end - wait):
             inside = left[(left["hour"] >= start) & (left["hour"] < end) & (left["known"] <= end + wait)]
             n, k = inside["n"].sum(), inside["total"].sum()
             low, high = wilson(k, n)
             if not low > limit:
-                before = None
+                looks += [(end, None)] if n else []
                 continue
-            if before is None:
-                pressed = thumbs[(thumbs["hour"] >= start) & (thumbs["hour"] < end) & (thumbs["known"] <= end + wait)]
-                words = _leaving(str(feature), k / n, (float(low), float(high)), int(n), pressed)
-                before = Alert(
-                    "abandonment_rate", end + wait, "up", str(feature), start, layer="quality", value=float(k / n),
-                    expected=limit, low=float(low), high=float(high), n=int(n), rule="limit", kind="standing",
-                    limit=limit, words=words, began=start, began_low=start, began_by=end, ended=end,
-                    designed_false_alarms_per_month=0.025 * MONTH / WEEK,
-                )  # fmt: skip
-                events.append(before)
+            pressed = thumbs[(thumbs["hour"] >= start) & (thumbs["hour"] < end) & (thumbs["known"] <= end + wait)]
+            words = _leaving(str(feature), k / n, (float(low), float(high)), int(n), pressed)
+            alert = Alert(
+                "abandonment_rate", end + wait, "up", str(feature), start, layer="quality", value=float(k / n),
+                expected=limit, low=float(low), high=float(high), n=int(n), rule="limit", kind="standing",
+                limit=limit, words=words, began=start, began_low=start, began_by=end, ended=end,
+                designed_false_alarms_per_month=0.025 * MONTH / WEEK,
+            )  # fmt: skip
+            looks.append((end, alert))
+        events += spells(looks)
     return events
 
 
@@ -112,44 +115,56 @@ def _leaving(feature: str, rate: float, ends: tuple[float, float], n: int, thumb
 def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) -> list[Alert]:
     """Features whose questions changed: each whole week after the baseline is tested against the baseline.
 
-    `shares` has the number of false alarms a month that each feature's tests may give. Where a quick test of 199
-    permutations leaves no doubt that nothing changed, the long one is not made.
+    `shares` has the number of false alarms a month that each feature's tests may give. Where a quick test leaves no doubt
+    that nothing changed, the long one is not made.
     """
+    from llm_monitoring.drift.drift_test import DriftTest
+
     events = []
     since = _asked_since(log, plan)
     asked = _texts(log, since, span_)
     for feature, own in asked.groupby("feature_id", sort=True):
         share = shares[feature, "query_drift"]
         alpha = min(share * WEEK / MONTH, 0.05)
-        reference, event = own[own["period"] < 0], None
+        reference = own[own["period"] < 0]
+        if reference.empty:
+            continue
+        test = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha))))
+        looks: list[tuple[pd.Timestamp, Alert | None]] = []
         fit_end: Any = since.at[feature, "fit_end"]
         for period, (start, end) in enumerate(weeks(fit_end, span_.end)):
             current = own[own["period"] == period]
-            found = _drift(reference, current, alpha) if len(reference) and len(current) else None
+            if current.empty:
+                continue
+            found = _drift(test, current)
             if found is None:
-                event = None
-            elif event is None:
-                p, n = found
-                words = (
-                    f"{one_line(str(feature))}: the questions of the week from {moment(start)} differ from the baseline's "
-                    f"(p{NBSP}={NBSP}{probability(p)}, {number(n)}{NBSP}questions)"
-                )
-                event = Alert(
-                    "query_drift", end, "up", str(feature), start, layer="quality", value=p, expected=alpha,
-                    low=np.nan, high=np.nan, n=n, rule="test", words=words, began=start, began_low=start,
-                    began_by=end, ended=end, designed_false_alarms_per_month=share,
-                )  # fmt: skip
-                events.append(event)
+                looks.append((end, None))
+                continue
+            p, n = found
+            words = (
+                f"{one_line(str(feature))}: the questions of the week from {moment(start)} differ from the baseline's "
+                f"(p{NBSP}={NBSP}{probability(p)}, {number(n)}{NBSP}questions)"
+            )
+            alert = Alert(
+                "query_drift", end, "up", str(feature), start, layer="quality", value=p, expected=alpha,
+                low=np.nan, high=np.nan, n=n, rule="test", words=words, began=start, began_low=start,
+                began_by=end, ended=end, designed_false_alarms_per_month=share,
+            )  # fmt: skip
+            looks.append((end, alert))
+        events += spells(looks)
     return events
 
 
-def _drift(reference: pd.DataFrame, current: pd.DataFrame, alpha: float) -> tuple[float, int] | None:
-    from llm_monitoring.drift.drift_test import DriftTest
+def _drift(test: DriftTest, current: pd.DataFrame) -> tuple[float, int] | None:
+    """p-value and number of questions where they changed; the fewer permutations leave little doubt, the fewer are made."""
+    from llm_monitoring.drift.queries import read_queries
 
-    quick = DriftTest(reference, alpha=0.05, permutations=199).test(current)
-    if quick.p_value is None or quick.p_value > 0.02:
-        return None
-    result = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha)))).test(current)
+    now = read_queries(current, test.embed, "current")
+    for permutations, doubt in QUICK:
+        quick = test.compare(test.reference_, now, permutations)
+        if quick.p_value is None or quick.p_value > doubt:
+            return None
+    result = test.compare(test.reference_, now)
     return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
 
 
@@ -214,17 +229,23 @@ def probe_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Aler
     results = log.probe_results
     first = results.groupby("model_id")["run_at"].min().dt.floor("D")
     for model, runs in pass_rates(results, until=span_.end).groupby("model_id", sort=True):
-        before, event = first[model], None
+        before, opened = first[model], None
+        looks: list[tuple[pd.Timestamp, Alert | None]] = []
         share = shares[model, "probe_pass_rate"]
         run: Any
         for run in runs.sort_values("window_start").itertuples():
             alpha = float(np.clip(share * ((run.window_start - before) / MONTH), 1e-6, 0.05))
             before = run.window_start
-            if run.p_value is None or not run.p_value <= alpha:
-                event = None
-            elif event is None:
-                event = _probe_event(str(model), run, share)
-                events.append(event)
+            if run.p_value is None or pd.isna(run.p_value):
+                continue
+            if run.p_value <= alpha:
+                alert = _probe_event(str(model), run, share)
+                opened = opened or alert
+                looks.append((run.window_end, alert))
+            elif opened is None or _is_back(run, opened):
+                opened = None
+                looks.append((run.window_end, None))
+        events += spells(looks)
     return events
 
 
@@ -239,25 +260,31 @@ def distance_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[A
     for model, own in results[results["kind"] == "border"].groupby("model_id", sort=True):
         share = shares[model, "probe_distance"]
         alpha = float(np.clip(share * (DAY / MONTH), 1e-6, 0.05))
-        open_ = False
+        looks: list[tuple[pd.Timestamp, Alert | None]] = []
         day: Any
         for day in probe_distances(own, alpha=alpha, until=span_.end).sort_values("window_end").itertuples():
-            if day.alarm and not open_:
-                words = (
-                    f"{one_line(str(model))}: the answers to the border probes are {amount(day.value, 'share')} from what "
-                    f"they were, {amount(day.limit, 'share')} is the limit ({number(day.n)}{NBSP}answers to "
-                    f"{moment(day.window_end)})"
-                )
-                events.append(
-                    Alert(
-                        "probe_distance", day.window_end, "up", None, day.window_start, layer="quality", value=day.value,
-                        expected=day.expected, low=day.low, high=day.high, n=int(day.n), rule="test", words=words,
-                        began=day.window_start, began_low=day.window_start, began_by=day.window_end,
-                        ended=day.window_end, designed_false_alarms_per_month=share,
-                    )
-                )  # fmt: skip
-            open_ = bool(day.alarm)
+            if not day.alarm:
+                looks.append((day.window_end, None))
+                continue
+            words = (
+                f"{one_line(str(model))}: the answers to the border probes are {amount(day.value, 'share')} from what "
+                f"they were, {amount(day.limit, 'share')} is the limit ({number(day.n)}{NBSP}answers to "
+                f"{moment(day.window_end)})"
+            )
+            alert = Alert(
+                "probe_distance", day.window_end, "up", None, day.window_start, layer="quality", value=day.value,
+                expected=day.expected, low=day.low, high=day.high, n=int(day.n), rule="test", words=words,
+                began=day.window_start, began_low=day.window_start, began_by=day.window_end, ended=day.window_end,
+                designed_false_alarms_per_month=share,
+            )  # fmt: skip
+            looks.append((day.window_end, alert))
+        events += spells(looks)
     return events
+
+
+def _is_back(run: Any, opened: Alert) -> bool:
+    """Whether as many probes pass as before the alert: bad runs have become part of what later runs are compared with."""
+    return bool(run.high >= opened.expected if opened.direction == "down" else run.low <= opened.expected)
 
 
 def _probe_event(model: str, run, share: float) -> Alert:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
-from llm_monitoring.charts.measurements import read_windows, spacing
+from llm_monitoring.charts.measurements import Windows, as_windows, read_windows, spacing
 from llm_monitoring.charts.posterior import DayEffect, Posterior
 from llm_monitoring.charts.rate_model import RateEvidence
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
@@ -166,12 +166,11 @@ class ControlChart:
 
     def _weigh(self, baseline: Any) -> None:
         """Read the baseline and what it says; `_fit_limit` then weighs in the prior."""
-        windows = read_windows(baseline, "baseline", windows=FEWEST_TO_FIT, chart="ControlChart")
+        windows = as_windows(baseline, "baseline", windows=FEWEST_TO_FIT, chart="ControlChart")
         self._check_kind(windows, "baseline")
-        timed = windows["window_start"].notna().any()
-        self._origin = windows["window_start"].iloc[0] if timed else None
-        self._period = spacing(pd.DatetimeIndex(windows["window_start"])) if timed else None
-        position, value, n, sd = (windows[column].to_numpy() for column in ("position", "value", "n", "sd"))
+        self._origin = windows.window_start[0] if windows.timed else None
+        self._period = spacing(windows.window_start) if windows.timed else None
+        position, value, n, sd = windows.position, windows.value, windows.n, windows.sd
         used = ~np.isnan(value) & ~(n == 0)
         if used.sum() < FEWEST_TO_FIT:
             raise ConfigError(
@@ -291,13 +290,15 @@ class ControlChart:
         seams = read_seams(seams, self._first_time(windows))
         if seams or not at_once:
             state = self._blank()
-            rows = zip(windows["window"], *(windows[name].tolist() for name in ("position", "value", "n")))
+            rows = zip(windows.window, *(each.tolist() for each in (windows.position, windows.value, windows.n)))
             found = [self._step(state, window, position, value, n, seams) for window, position, value, n in rows]
             told = np.array(found, dtype=float).reshape(-1, 8).T
         else:
-            told = self._steps(*(windows[name].to_numpy() for name in ("position", "value", "n")))
+            told = self._steps(windows.position, windows.value, windows.n)
         statistic, center, lower, upper, alarm, side, error, weight = told
-        frame = frame_of(windows, statistic=statistic, center=center, lower=lower, upper=upper, alarm=alarm > 0)
+        frame = frame_of(
+            windows._asdict(), statistic=statistic, center=center, lower=lower, upper=upper, alarm=alarm > 0
+        )
         alarms = events_of(frame, side.astype(int), error, weight, self._yardstick.center)
         if self.kind == "positive" and len(alarms):
             alarms["size"] = np.exp(np.mean(self.center_)) * np.expm1(alarms["size"])
@@ -339,14 +340,14 @@ class ControlChart:
             row["window" if isinstance(window, int | float | np.number) else "window_start"] = [window]
         after = self._last if self.state_["position"] is None else self.state_["position"]
         windows = self._read(pd.DataFrame(row), after)
-        line = windows.iloc[0]
-        self._check_order(window, line["window"], int(line["position"]))
+        at, position = windows.window[0], int(windows.position[0])
+        given, answers = float(windows.value[0]), float(windows.n[0])
+        self._check_order(window, at, position)
         margins = read_seams(seams, self._first_time(windows))
-        values = int(line["position"]), float(line["value"]), float(line["n"])
-        found = self._step(self.state_, line["window"], *values, margins)
-        self._seen = line["window"]
+        found = self._step(self.state_, at, position, given, answers, margins)
+        self._seen = at
         names = ("statistic", "center", "lower", "upper", "alarm")
-        return {"window": line["window"], "value": line["value"], "n": line["n"], **dict(zip(names, found))}
+        return {"window": at, "value": given, "n": answers, **dict(zip(names, found))}
 
     def _check_order(self, given: Any, window: Any, position: int) -> None:
         """Refuse a window that is not after the last one charted."""
@@ -356,11 +357,11 @@ class ControlChart:
             return
         raise ConfigError(f"update(window={quote(given)}); expected a window after the last one charted ({last})")
 
-    def _first_time(self, windows: pd.DataFrame) -> pd.Timestamp | None:
+    def _first_time(self, windows: Windows) -> pd.Timestamp | None:
         """A time of the windows as they are labelled; None where they are numbered."""
-        if not len(windows):
+        if not len(windows.value):
             return self._origin
-        first = windows["window"].iloc[0]
+        first = windows.window[0]
         return first if isinstance(first, pd.Timestamp) else None
 
     def rebaseline(self, baseline: Any, *, reason: str) -> ControlChart:
@@ -411,13 +412,13 @@ class ControlChart:
         if not hasattr(self, "limit_"):
             raise ConfigError(f"ControlChart.{verb}: no baseline yet; expected chart.fit(baseline) before it")
 
-    def _read(self, stream: Any, after: int) -> pd.DataFrame:
-        windows = read_windows(stream, "stream", origin=self._origin, period=self._period, after=after)
+    def _read(self, stream: Any, after: int) -> Windows:
+        windows = as_windows(stream, "stream", origin=self._origin, period=self._period, after=after)
         self._check_kind(windows, "stream")
         return windows
 
-    def _check_kind(self, windows: pd.DataFrame, name: str) -> None:
-        value, n = windows["value"].to_numpy(), windows["n"].to_numpy()
+    def _check_kind(self, windows: Windows, name: str) -> None:
+        value, n = windows.value, windows.n
         there = ~np.isnan(value) & ~(n == 0)
         low, high = self._bounds()
         slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0  # a weighted mean of the best scores is rounded
@@ -437,7 +438,9 @@ class ControlChart:
         for broken, column, words in rules[self.kind]:
             if (there & broken).any():
                 row = int(np.flatnonzero(there & broken)[0])
-                raise ConfigError(f"{name} row {row}, {column}: {quote(windows[column].iloc[row])}; expected {words}")
+                raise ConfigError(
+                    f"{name} row {row}, {column}: {quote(getattr(windows, column)[row])}; expected {words}"
+                )
 
     def _scale(self, value: np.ndarray) -> tuple[float, float]:
         if self.low is not None and self.high is not None:

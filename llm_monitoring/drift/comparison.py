@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,6 +40,11 @@ class Comparison:
     def current(self) -> np.ndarray:
         """True for every current row of the pool."""
         return self.labels[0] == 1
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """A number for every row of the pool, equal where two queries are the same."""
+        return np.concatenate([self.before.keys, self.now.keys])[self.order]
 
     def text(self, row: int) -> str:
         """The query in a row of the pool; its position in the input where vectors were given."""

@@ -17,6 +17,7 @@ from llm_monitoring.drift.topics import Topic, distances_to_reference, find_topi
 from llm_monitoring.intervals import newcombe
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.results import Result, jsonable
+from llm_monitoring.wording import NBSP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,8 +146,8 @@ class DriftExplanation(Result):
             ax.set_ylim(-0.6, len(shown) - 0.4)
             percent(ax, "x")
             ax.set_xlabel(
-                f"share of the questions\ncircle: before (n = {self.looked_before:,}), "
-                f"diamond: now (n = {self.looked_after:,}), bar: 95 % interval"
+                f"share of the {self.looked_before:,} questions before (circle) and of the {self.looked_after:,} now "
+                f"(diamond; bar: 95{NBSP}% interval of the change)"
             )
             ax.set_title("Topics that moved" if len(shown) else "No topic stands out")
         return ax

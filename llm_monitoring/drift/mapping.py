@@ -56,5 +56,5 @@ def draw_map(ax, comparison: Comparison | None, members: tuple[np.ndarray, ...],
         for rows, name, colour, mark in marks:
             inside = point[np.isin(kept, rows)]
             ax.scatter(*inside.T, s=30, marker=mark, color=colour, label=f"{name} (n = {len(inside):,})")
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0), ncols=2)
     return ax

@@ -27,6 +27,7 @@ COLUMNS = [
 ]  # fmt: skip
 MOST_PERMUTATIONS = 4_999
 FIRST_LOOK = 299  # permutations after which a window that looks ordinary is left
+BEYOND_DOUBT = 0.1  # share of the limit of p at which a window does not join the pool
 CUSUM_REFERENCE = 0.5  # the CUSUM's reference value, in sd of the normal scores
 SLOW, TOGETHER = 0.2, 4  # share of the budget of the slow rule, and windows that it looks at as one
 MOST_CURRENT, MOST_POOL = 2_000, 4_000  # queries of a window and of what it is held against; of more a random sample
@@ -36,10 +37,11 @@ MOST_CURRENT, MOST_POOL = 2_000, 4_000  # queries of a window and of what it is 
 class DriftMonitor:
     """Query drift window after window, with a stated rate of false alarms that holds given this reference.
 
-    Each window is compared with a pool: the reference and the earlier windows that raised no alarm. The p-values of
-    such a sequence are independent and uniform where nothing changes, whatever the reference is like [1]_; held
-    against the reference alone they would lean together, and an odd reference would alarm for ever. Three rules share
-    the budget of one false alarm in `arl0` windows of time over all groups:
+    Each window is compared with a pool: the reference and the earlier windows, but for those that differed beyond
+    doubt (p at most a tenth of the limit). The p-values of such a sequence are, but for these, independent and uniform
+    where nothing changes, whatever the reference is like [1]_; held against the reference alone they would lean
+    together, and an odd reference would alarm for ever. Three rules share the budget of one false alarm in `arl0`
+    windows of time over all groups:
 
     * ``once``: one window with a small p;
     * ``several``: a CUSUM of z = Phi^-1(1 - p), for windows that lean the same way. Both limits are such that together
@@ -74,8 +76,11 @@ class DriftMonitor:
     Notes
     -----
     What is said of a window rests on the reference and on windows before it, so later windows never change it. A new
-    topic that no rule finds joins the pool with its window; the slow rule still sees it. A p-value is never below
-    1 / 5,000: with an `arl0` of more than 2,400 over all groups one window alone cannot alarm, two in a row can.
+    topic that no rule finds beyond doubt joins the pool with its window; the slow rule still sees it. Were every window
+    with an alarm kept out of the pool, one false alarm would bring others: the pool would stay as odd as it was (with
+    five references of 300 and windows of 2,000, 25 alarms where 10 were stated). A p-value is never below 1 / 5,000: with an
+    `arl0` of more than 2,400 over all groups one window alone cannot alarm, two in a row can, and from 240 on every
+    window joins.
 
     Examples
     --------
@@ -109,7 +114,7 @@ class DriftMonitor:
         self.p_limit_, self.limit_ = limits(share / (1 - SLOW))
         self.slow_limit_ = min(SLOW * TOGETHER / share, 0.5)
         smallest = min(self.p_limit_, self.slow_limit_)
-        self.permutations_ = int(np.clip(np.ceil(2 / smallest) - 1, FIRST_LOOK, MOST_PERMUTATIONS))
+        self.permutations_ = int(np.clip(np.ceil(1 / (BEYOND_DOUBT * smallest)) - 1, FIRST_LOOK, MOST_PERMUTATIONS))
         self.groups_ = {name: _Group.of(part, self) for name, part in groups.items()}
 
     @property
@@ -197,7 +202,7 @@ class _Watch:
 
     def __init__(self, monitor: DriftMonitor, group: _Group | None):
         self.monitor, self.group = monitor, group
-        self.quiet: list[tuple[int, Queries]] = []
+        self.joined: list[tuple[int, Queries]] = []
         self.latest: list[tuple[int, Queries]] = []
         self.total = 0.0
 
@@ -220,16 +225,16 @@ class _Watch:
         row["reference_p_value"] = slow = self._slow(kind, now)
         if rule is None and slow is not None and slow <= self.monitor.slow_limit_:
             rule = "slow"
-        if rule is None:
-            self.quiet.append((kind, now))
-        elif rule != "slow":
+        if p > BEYOND_DOUBT * self.monitor.p_limit_:
+            self.joined.append((kind, now))
+        if rule in ("once", "several"):
             self.total = 0.0
         return row | {"alarm": rule is not None, "rule": rule}
 
     def _pool(self, kind: int, size: int, when: pd.Timestamp) -> Queries:
         assert self.group is not None
         reference = self.group.test.reference_.at(np.flatnonzero(self.group.kinds == kind))
-        pool = join([reference, *(queries for other, queries in self.quiet if other == kind)])
+        pool = join([reference, *(queries for other, queries in self.joined if other == kind)])
         most = int(np.clip(2 * size, MOST_POOL - 1_500, MOST_POOL))
         drawn = sample_places(pool.sessions, pool.keys, most, [self.monitor.seed, when.value // 10**9])
         return pool.at(drawn)

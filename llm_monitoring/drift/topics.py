@@ -13,7 +13,11 @@ from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.two_sample import NEAR, cluster_scores
 from llm_monitoring.intervals import newcombe
 
-NEW_FROM = 0.21  # how far from the reference a topic is new, not known; see _apartness
+KNOWN_FROM = (
+    0.025  # share of a topic before over that now, by count, from which it is known; docs/drift.md has the figures
+)
+LEAST_SHARE = 0.005  # added to each count, so that nothing found by one does not decide alone
+ALMOST_EQUAL = 1 - 1e-4  # cosine of two questions that are the same but for rounding
 FEWEST_OF_TOPIC = 4  # current queries that make a topic
 
 
@@ -28,9 +32,8 @@ class Topic(NamedTuple):
 
 def find_topics(comparison: Comparison, growth: np.ndarray, far: np.ndarray, usual: np.ndarray) -> list[Topic]:
     """All topics that may have moved, from the local growth and the distances of `distances_to_reference`."""
-    strange = _strangeness(comparison)
-    found = _grown(comparison, growth, strange)
-    found += _clusters(comparison, strange, found)
+    found = _grown(comparison, growth)
+    found += _clusters(comparison, found)
     percentile = np.searchsorted(np.sort(usual), far) / max(len(usual), 1)
     return found + _diffuse(comparison, percentile, usual, found)
 
@@ -61,63 +64,75 @@ def local_growth(comparison: Comparison) -> np.ndarray:
     return np.mean([current[near[:, :most]].mean(axis=1) for near in spaces for most in (10, NEAR)], axis=0)
 
 
-def _strangeness(comparison: Comparison) -> np.ndarray:
-    """Distance to the third nearest reference row over that of these three themselves; NaN for reference rows.
-
-    About 1 inside a known topic, however wide it is; larger where a query stands apart from its nearest topic.
-    """
+def _grown(comparison: Comparison, growth: np.ndarray) -> list[Topic]:
+    """Neighbourhoods in either geometry with more current rows than chance gives, joined where they touch."""
     current = comparison.current[comparison.pool.kept]
-    rows, reference = comparison.pool.unit[current], comparison.pool.unit[~current]
-    usual = third_nearest(reference, reference, 1)
-    strange = np.full(len(current), np.nan)
-    least = _least(usual)
-    found = []
-    for i in range(0, len(rows), 1_000):
-        apart = np.sqrt(np.maximum(2 - 2 * rows[i : i + 1_000] @ reference.T, 0))
-        near = np.argpartition(apart, min(2, apart.shape[1] - 1), axis=1)[:, :3]
-        here = np.take_along_axis(apart, near, axis=1).max(axis=1)
-        found.append((here + least) / (usual[near].mean(axis=1) + least))
-    strange[current] = np.concatenate(found)
-    return strange
-
-
-def _least(usual: np.ndarray) -> float:
-    """What is added to both sides of a ratio of distances, so that equal texts, which are 0 apart, say little."""
-    return 0.1 * float(usual.mean()) + 1e-3
-
-
-def _grown(comparison: Comparison, growth: np.ndarray, strange: np.ndarray) -> list[Topic]:
-    """Neighbourhoods with more current rows than chance gives (tail of 1 %), joined where they touch."""
-    current = comparison.current[comparison.pool.kept]
-    near = comparison.pool.near[0][:, : 10 if current.mean() <= 0.25 else NEAR]
-    inside = current[near].sum(axis=1) > binom.ppf(0.99, near.shape[1], current.mean())
+    near = comparison.pool.near[0]
+    inside = _crowded(near, current) | _crowded(comparison.pool.near_as_given[0], current)
     topics = []
     for member in _joined(near, inside):
         after = member[current[member]]
         if len(after) >= FEWEST_OF_TOPIC:
             after = after[np.argsort(-growth[after], kind="stable")]
-            before = member[~current[member]]
-            topics.append(Topic(_new_or_grew(comparison, strange, after, before), after, before))
+            topics.append(Topic(_new_or_grew(comparison, after), after, member[~current[member]]))
     return topics
 
 
-def _new_or_grew(comparison: Comparison, strange: np.ndarray, after: np.ndarray, before: np.ndarray) -> str:
-    return "new" if _apartness(comparison, strange, after, before) >= NEW_FROM else "grew"
+def _crowded(near: np.ndarray, current: np.ndarray) -> np.ndarray:
+    """True for rows with more current ones among their neighbours than 99 % of rows had by chance."""
+    return current[near].sum(axis=1) > binom.ppf(0.99, near.shape[1], current.mean())
 
 
-def _apartness(comparison: Comparison, strange: np.ndarray, after: np.ndarray, before: np.ndarray) -> float:
-    """How far a topic's queries lie apart from the reference, by two spacings: the reference's and their own.
+def _new_or_grew(comparison: Comparison, after: np.ndarray) -> str:
+    current = comparison.current[comparison.pool.kept]
+    core = after[_crowded(comparison.pool.near[0][:, :10], current)[after]]
+    share = _share_before(comparison, core if len(core) >= FEWEST_OF_TOPIC else after)
+    return "grew" if share >= KNOWN_FROM else "new"
 
-    The logarithms of both ratios (mean strangeness; third nearest of the reference over third nearest of the topic) are
-    added, with a tenth of that of the topic's rows now and before (docs/drift.md says how the cut was set).
+
+def _share_before(comparison: Comparison, own: np.ndarray) -> float:
+    """Share of a topic before over its share now: the geometric mean of two counts of reference rows, in both geometries.
+
+    A neighbouring topic comes near to the centre but keeps to itself; a sentence of the topic that the reference lacks has
+    few of its rows as neighbours, but they lie about the centre all the same. So neither count does alone.
     """
-    unit, current = comparison.pool.unit, comparison.current[comparison.pool.kept]
-    own, reference = unit[after], unit[~current]
-    to_reference = np.median(third_nearest(own, reference, 0))
-    to_each_other = np.median(third_nearest(own, own, 1))
-    least = _least(third_nearest(reference, reference, 1))
-    apart = np.log([strange[after].mean(), (to_reference + least) / (to_each_other + least)])
-    return float(apart.clip(-1, 1).sum() + 0.1 * np.log((len(after) + 0.5) / (len(before) + 0.5)))
+    pool, current = comparison.pool, comparison.current[comparison.pool.kept]
+    keys, reference = comparison.keys[pool.kept], np.flatnonzero(~current)
+    distinct = _distinct(own, keys), _distinct(reference, keys)
+    spaces = (pool.unit, pool.near_as_given[0]), (pool.white[pool.kept], pool.near[0])
+    by_centre = np.mean([_as_central(space[distinct[0]], space[distinct[1]]) for space, _ in spaces])
+    by_neighbours = np.mean([_as_mingled(near[:, :5], own, reference) for _, near in spaces])
+    shares = np.minimum([by_centre, by_neighbours], 3) * current.sum() / len(reference)
+    return float(np.sqrt(np.prod(shares + LEAST_SHARE)))
+
+
+def _as_central(own: np.ndarray, reference: np.ndarray) -> float:
+    """Reference rows at least as near to the topic's centre as its own, for one of its own; over its inner half.
+
+    Each of its own is held against the centre of the others; a topic of one row takes in what is equal to it.
+    """
+    total = own.sum(axis=0)
+    others = total - own
+    length = np.linalg.norm(others, axis=1)
+    near = np.divide((own * others).sum(axis=1), length, out=np.full(len(own), ALMOST_EQUAL), where=length > 0)
+    inner = np.sort(near)[::-1][: (len(own) + 1) // 2]
+    likeness = np.sort(reference @ (total / (np.linalg.norm(total) or 1)))
+    count = len(likeness) - np.searchsorted(likeness, inner)
+    return float(np.mean(count / np.arange(1, len(inner) + 1)))
+
+
+def _as_mingled(near: np.ndarray, own: np.ndarray, reference: np.ndarray) -> float:
+    """Reference rows with as many of the topic's rows among their neighbours as its own mostly have, for one of these."""
+    inside = np.zeros(len(near), bool)
+    inside[own] = True
+    count = inside[near].sum(axis=1)
+    usual = np.median(count[own])
+    return float((count[reference] >= max(usual, 1)).sum() / max((count[own] >= usual).sum(), 1))
+
+
+def _distinct(rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """One row of each question."""
+    return rows[np.unique(keys[rows], return_index=True)[1]]
 
 
 def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
@@ -131,7 +146,7 @@ def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
     return [rows[group[rows] == g] for g in np.unique(group[rows])]
 
 
-def _clusters(comparison: Comparison, strange: np.ndarray, found: list[Topic]) -> list[Topic]:
+def _clusters(comparison: Comparison, found: list[Topic]) -> list[Topic]:
     """Clusters that grew or shrank more than the most of any cluster in 95 % of the random labellings."""
     pool = comparison.pool
     current, cluster = comparison.current[pool.kept], pool.clusters[pool.kept]
@@ -147,7 +162,7 @@ def _clusters(comparison: Comparison, strange: np.ndarray, found: list[Topic]) -
         if score[0, number] < least:
             topics.append(Topic("shrank", after, before))
         elif len(after) >= FEWEST_OF_TOPIC and np.isin(after, covered).mean() < 0.5:
-            topics.append(Topic(_new_or_grew(comparison, strange, after, before), after, before))
+            topics.append(Topic(_new_or_grew(comparison, after), after, before))
     return topics
 
 

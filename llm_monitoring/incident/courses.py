@@ -200,7 +200,7 @@ def _totals(log: Log, alert: Alert) -> Course:
 
 def windows_of(log: Log, alert: Alert, name: str, chosen: Any = None) -> pd.DataFrame:
     """`window_start`, `value` and `n` of a total over the feature that alerted, windows without a request included."""
-    requests = log.requests
+    requests = log.asked
     rows = requests if alert.feature_id is None else requests[requests["feature_id"] == alert.feature_id]
     rows = rows if chosen is None else rows[chosen.mask(rows)]
     step = WIDTHS[name]

@@ -40,7 +40,8 @@ def control_chart(
     Parameters
     ----------
     frame : DataFrame
-        window_start, window_end, value, n, center, lower, upper, alarm (None while the window is open).
+        window_start, window_end, value, n, center, lower, upper, alarm (None while the window is open), and where known
+        statistic (what the limits are for).
     ax : Axes, optional
     unit : str
         share, score, ms, usd or count: how a value is printed. All but scores start at 0.
@@ -68,7 +69,9 @@ def control_chart(
         _limits(ax, frame, start, end)
         charted = np.isfinite(alarm)
         size = float(np.clip(420 / max(len(frame), 1), 2.5, 6))
-        ax.plot(at[charted], value[charted], color=BLUE, lw=1.2, zorder=2)
+        watched = _numbers(frame, "statistic") if "statistic" in frame else np.full(len(at), np.nan)
+        ax.plot(at[charted], value[charted], color=BLUE, lw=0.9 if np.isfinite(watched).any() else 1.2, zorder=2)
+        ax.plot(at, watched, color=INK, lw=1.3, zorder=2.5)
         for chosen, style in (
             (alarm == 0, {"marker": "o", "ms": size, "mfc": PAPER, "mec": BLUE, "mew": 1.4, "zorder": 3}),
             (alarm == 1, {"marker": "D", "ms": size + 1.5, "mfc": VERMILION, "mec": PAPER, "mew": 0.8, "zorder": 4}),
@@ -237,7 +240,7 @@ def portfolio(frame: pd.DataFrame, ax=None, columns: int = 3):
     Parameters
     ----------
     frame : DataFrame
-        feature_id, metric, unit, window_start, value, center, lower, upper, alarm.
+        feature_id, metric, unit, window_start, value, statistic, center, lower, upper, alarm.
     """
     with axes(ax, size=(8.4, 1.5 * -(-max(_charts(frame), 1) // columns)), filled=True) as ax:
         ax.axis("off")
@@ -523,11 +526,12 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
     from llm_monitoring.wording import metric_words
 
     at, value = moments(one["window_start"]), _numbers(one, "value")
-    lower, center, upper = (_numbers(one, name) for name in ("lower", "center", "upper"))
+    lower, center, upper, mean = (_numbers(one, name) for name in ("lower", "center", "upper", "statistic"))
     loud = one["alarm"].eq(True).to_numpy()
     ax.fill_between(at, lower, upper, color=BAND, lw=0)
     ax.plot(at, center, color=MUTE, lw=0.8)
-    ax.plot(at, value, color=BLUE, lw=1.3)
+    ax.plot(at, value, color=BLUE, lw=0.8, alpha=0.45)
+    ax.plot(at, mean, color=BLUE, lw=1.4)
     ax.plot(at[loud], value[loud], "D", ms=5, color=VERMILION, zorder=4, clip_on=False)
     unit = str(one["unit"].iloc[0])
     known = value[np.isfinite(value)]
@@ -538,10 +542,11 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
         0, 1.05, f"{words}: {ends}" + ("  alarm" if loud.any() else ""), transform=ax.transAxes, va="bottom",
         color=VERMILION if loud.any() else MUTE, fontsize=11,
     )  # fmt: skip
-    seen = np.concatenate([value, lower, upper])
-    seen = seen[np.isfinite(seen)] if np.isfinite(seen).any() else np.array([0.0, 1.0])
+    usual = [np.median(ends[np.isfinite(ends)]) for ends in (lower, upper) if np.isfinite(ends).any()]
+    seen = np.concatenate([known, usual])  # limits begin wide: their first windows may run off the panel
+    seen = seen if len(seen) else np.array([0.0, 1.0])
     room = 0.08 * (seen.max() - seen.min()) or 0.1
-    ax.set_ylim(seen.min() - room if unit == "score" else 0, seen.max() + room)
+    ax.set_ylim(0 if unit == "share" else seen.min() - room, seen.max() + room)
     ax.set_yticks([])
     ax.grid(False)
     ax.set_xticks([at[0], at[-1]] if last else [])

@@ -263,7 +263,7 @@ def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
         chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)
     if chart is None:
         return []
-    columns = ["window_start", "window_end", "value", "n", "center", "lower", "upper", "alarm"]
+    columns = ["window_start", "window_end", "value", "n", "statistic", "center", "lower", "upper", "alarm"]
     return jsonable(chart.to_frame().reindex(columns=columns))
 
 

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
 FIRST = ("mean_quality", "flagged_rate", "refusal_rate", "error_rate")
 MOST_CHARTS = 30
-COLUMNS = ["feature_id", "metric", "unit", "window_start", "value", "n", "center", "lower", "upper", "alarm"]
+COLUMNS = [
+    "feature_id",
+    "metric",
+    "unit",
+    "window_start",
+    "value",
+    "n",
+    "statistic",
+    "center",
+    "lower",
+    "upper",
+    "alarm",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +46,7 @@ class QuietResult(Result):
     words : str
         The fall of mean quality that would have been seen; empty where it is not judged.
     portfolio : list of dict
-        feature_id, metric, unit, window_start, value, center, lower, upper, alarm of at most 30 charts.
+        feature_id, metric, unit, window_start, value, n, statistic, center, lower, upper, alarm of at most 30 charts.
     next : str
     """
 
@@ -80,7 +92,9 @@ def watched(log: Log, plan: Any = None) -> QuietResult:
         units = {name: each.shown_in for name, each in found.measures.items()}
         frame = frame.assign(unit=frame["metric"].map(units))
         keys = sorted(found.results, key=lambda key: (FIRST.index(key[1]) if key[1] in FIRST else len(FIRST), str(key)))
-        frame = pd.concat([frame[(frame["feature_id"] == f) & (frame["metric"] == m)] for f, m in keys[:MOST_CHARTS]])
+        shown = [frame[(frame["feature_id"] == f) & (frame["metric"] == m)] for f, m in keys[:MOST_CHARTS]]
+        means = [found.results[key].windows[["window_start", "statistic"]] for key in keys[:MOST_CHARTS]]
+        frame = pd.concat([one.merge(mean, on="window_start", how="left") for one, mean in zip(shown, means)])
     days = 0 if found.span is None else round((found.span.end - found.span.split) / pd.Timedelta("1D"))
     return QuietResult(
         verdict="no alert",

@@ -110,14 +110,16 @@ def _chart_figure(triage: Mapping[str, Any]) -> Block:
     told = []
     if rows:
         told.append(f"Expected {say.amount(rows[-1]['center'], triage['unit'])}.")
-    told.append("Band: the limits of chance, widened for the error of the baseline.")
+    watched = any(row.get("statistic") is not None for row in rows)
+    told.append("Dark line: the mean of recent windows, which the chart watches." if watched else "")
+    told.append(f"Band: the limits of chance{' for it' if watched else ''}, widened for the error of the baseline.")
     if rate is not None:
         told.append(f"Expected false alarms of this chart: {say.number(rate, 2)} a month.")
     if any(row["alarm"] is None for row in triage["chart"]):
         told.append("Open diamond: the window is not over, so it is not charted.")
     of = f" in {triage['feature_id']}" if triage["feature_id"] else ""
     title = f"{capital(say.metric_words(triage['metric']))}{of}"
-    return figure("chart", title, f"{unit_words(triage['unit'])}, one point a window", " ".join(told))
+    return figure("chart", title, f"{unit_words(triage['unit'])}, one point a window", " ".join(filter(None, told)))
 
 
 def _level_figure(triage: Mapping[str, Any]) -> Block:
@@ -328,8 +330,9 @@ def _other_alerts(incident: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _quiet(quiet: Mapping[str, Any]) -> dict[str, Any]:
     caption = (
-        "Grey line and band: what is expected, and the limits of chance. Each chart has its own axis. "
-        "The numbers are the expected level and the last one seen."
+        "Strong line: the mean of recent windows, which the chart watches; pale line: each window. Grey line and band: "
+        "what is expected, and the limits of chance for that mean. Each chart has its own axis. The numbers are the "
+        "expected level and the last one seen."
     )
     blocks: list[Block] = []
     if quiet["portfolio"]:

@@ -89,13 +89,15 @@ def test_a_log_without_texts_is_not_tested():
     assert drift_events(log, Plan(), span_of(log, Plan()), {("search", "query_drift"): 0.1}) == []
 
 
-def probe_log(lost: int) -> lm.Log:
+def probe_log(*lost: int) -> lm.Log:
+    """Three weekly runs that pass, then one for each number of lost probes."""
     runs = [
         make_probe_results(20, start=START + k * WEEK, every="1min", probe_id=[f"p{i}" for i in range(20)],
-                           passed=[i >= (lost if k == 3 else 0) for i in range(20)])
-        for k in range(4)
+                           passed=[i >= fewer for i in range(20)])
+        for k, fewer in enumerate([0, 0, 0, *lost])
     ]  # fmt: skip
-    return lm.open_log({"requests": make_requests(30, every="1D"), "probe_results": pd.concat(runs)})
+    requests = make_requests(30 + 7 * len(lost), every="1D")
+    return lm.open_log({"requests": requests, "probe_results": pd.concat(runs)})
 
 
 def probes_of(log: lm.Log) -> list:
@@ -103,10 +105,25 @@ def probes_of(log: lm.Log) -> list:
 
 
 def test_a_run_that_lost_probes_is_an_event_with_the_lost_ones_named():
-    (event,) = probes_of(probe_log(lost=10))
+    (event,) = probes_of(probe_log(10))
     assert (event.metric, event.feature_id, event.direction, event.value) == ("probe_pass_rate", None, "down", 0.5)
     assert "lost: p0, p1" in event.words
 
 
 def test_runs_that_all_pass_are_none():
-    assert probes_of(probe_log(lost=0)) == []
+    assert probes_of(probe_log(0)) == []
+
+
+def test_probes_that_pass_again_are_over_and_bad_runs_that_were_got_used_to_are_not():
+    (event,) = probes_of(probe_log(10, 0, 0))
+    assert event.over == event.fired_at
+    (event,) = probes_of(probe_log(10, *[10] * 12))
+    assert event.over is None
+
+
+def test_abandonment_and_drift_are_open_while_they_last():
+    (event,) = leave(5)
+    assert event.over is None
+    log = questions(changed=True)
+    (event,) = drift_events(log, Plan(), span_of(log, Plan()), {("search", "query_drift"): 0.1})
+    assert event.over is None

@@ -62,6 +62,37 @@ def test_a_known_topic_with_more_share_grew():
     assert all("refund" in text for text in told.grew["query"].head(10))
 
 
+SEARCHED = [f"{kind} {thing}" for thing, kinds in {
+    "boots": "leather rubber hiking", "lamp": "desk floor solar", "tent": "family winter beach", "knife": "bread chef pocket",
+}.items() for kind in kinds.split()]  # fmt: skip
+MORE = "red black cheap used small best review price near sale spare".split()  # noqa: SIM905
+
+
+def search(topics, count, rng):
+    """Keywords as typed into a search box: a topic has far more of them than the reference can hold."""
+    return [
+        " ".join([*topic.split(), *rng.choice(MORE, rng.integers(0, 3), replace=False)])
+        for topic in rng.choice(topics, count)
+    ]
+
+
+@pytest.mark.parametrize(("known", "kind"), [(True, "grew"), (False, "new")])
+def test_combinations_that_the_reference_lacks_do_not_make_a_known_topic_new(known, kind):
+    rng = np.random.default_rng(4)
+    usual = [topic for topic in SEARCHED if known or topic != "solar lamp"]
+    table = explained(search(usual, 600, rng), search(usual, 80, rng) + search(["solar lamp"], 20, rng)).to_frame()
+    assert table["kind"].iloc[0] == kind
+    assert all("solar lamp" in text for text in table["examples"].iloc[0])
+
+
+def test_one_question_asked_word_for_word_is_known_where_the_reference_has_it():
+    rng = np.random.default_rng(13)
+    usual, bot = ask_all(300, rng), ["are you open on sunday, and until when"]
+    for before, kind in ((usual + bot * 4, "grew"), (usual, "new")):
+        first = explained(before, ask_all(60, rng) + bot * 20).to_frame().iloc[0]
+        assert (first["kind"], first["examples"]) == (kind, bot)
+
+
 def test_a_topic_that_vanished_shrank():
     rng = np.random.default_rng(2)
     table = explained(ask_all(300, rng), ask_all(300, rng, without=["parcel"])).to_frame()

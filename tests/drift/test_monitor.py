@@ -43,6 +43,22 @@ def test_a_new_topic_is_found_in_its_first_window_and_only_in_its_feature():
     result.plot()
 
 
+def test_only_windows_that_differ_beyond_doubt_stay_out_of_the_pool(monkeypatch):
+    monitor = lm.DriftMonitor(traffic(1, np.random.default_rng(0)), by=[], embedder=hash_embed)
+    limit = monitor.p_limit_
+    pools, p_values = [], iter([0.5, 0.9 * limit, 0.05 * limit, 0.5, 0.5])
+
+    def p_of(watch, before, now, at):
+        pools.append(len(before))
+        return next(p_values) if at == limit else 0.5
+
+    monkeypatch.setattr("llm_monitoring.drift.monitor._Watch._p", p_of)
+    table = monitor.monitor(traffic(4, np.random.default_rng(1))).to_frame()
+    assert table["alarm"].tolist() == [False, True, True, False]
+    assert pools[:4] == [30, 60, 90, 90]
+    assert limit * (monitor.permutations_ + 1) > 10  # a tenth of the limit can be reached
+
+
 def test_quiet_windows_raise_few_alarms():
     alarms = 0
     for seed in range(2):

@@ -154,7 +154,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
         probability = _half_to_mix(causes, probability)
     order = np.argsort(-probability, kind="stable")
     causes, probability = [causes[i] for i in order], probability[order]
-    seen, finer = find_finer(seen, belief.chosen, belief.since)
+    seen, finer = find_finer(seen, belief.chosen, belief.since, log.with_texts)
     chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
     return Inquiry(
         seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, belief.since, mix, finer, branch,
