@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llm_monitoring import windows
@@ -24,6 +25,7 @@ from llm_monitoring.errors import ConfigError
 COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
 FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
 MOST_KEPT = 4_000
+TOTALS = ("request_count", "total_cost_usd")  # of a day; a holiday halves them
 
 
 @dataclass
@@ -70,6 +72,11 @@ class Run:
     def _starts(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(self.windows["window_start"])
 
+    def look(self, chart: ControlChart, stream: pd.DataFrame) -> ChartResult:
+        """What a fitted chart sees in some windows; of totals, a fall counts once it has lasted for two days."""
+        result = chart.monitor(stream, at_once=True)
+        return _lasting(result) if self.key[1] in TOTALS and len(result.alarms) else result
+
     def chart(self) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
         ends = {end: self.windows[end].iloc[0] for end in ENDS}
@@ -84,7 +91,7 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
     for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
         again = None if run.again is None or run.again <= run.begin else run.again
         run.stages = [(chart, run.begin, again)]
-        run.results = [chart.monitor(run.stream(run.begin, again), at_once=True)]
+        run.results = [run.look(chart, run.stream(run.begin, again))]
     waiting = [
         run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
     ]
@@ -95,10 +102,10 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
         newer = fitted.get(id(run))
         if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
-            run.results = [first.monitor(run.stream(begin, None), at_once=True)]
+            run.results = [run.look(first, run.stream(begin, None))]
         else:
             run.stages.append((newer, again, None))
-            run.results.append(newer.monitor(run.stream(again, None), at_once=True))
+            run.results.append(run.look(newer, run.stream(again, None)))
     return aside
 
 
@@ -147,6 +154,25 @@ def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], Contr
             charts[run.key] = str(error)
     set_limits({key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)})
     return charts
+
+
+def _lasting(result: ChartResult) -> ChartResult:
+    """The result without falls of a single day: the day before has to have been down, too, by half as much at least."""
+    shown = result.windows
+    off = pd.Series(np.log((shown["value"] / shown["center"]).to_numpy(float)), index=shown.index)
+    both = pd.concat([off, off.shift()], axis=1)
+    lasts = shown["alarm"] & (both.max(axis=1, skipna=False) <= 0.5 * both.min(axis=1, skipna=False))
+    kept = []
+    for alarm in result.alarms.to_dict("records"):
+        inside = shown["window_start"][
+            lasts & (shown["window_start"] >= alarm["start"]) & (shown["window_end"] <= alarm["end"])
+        ]
+        if alarm["direction"] == "up":
+            kept.append(alarm)
+        elif len(inside):
+            kept.append({**alarm, "start": inside.iloc[0], "first_window": inside.iloc[0]})
+    alarms = pd.DataFrame(kept, columns=result.alarms.columns)
+    return replace(result, alarms=alarms.astype(result.alarms.dtypes))
 
 
 def joined(run: Run) -> ChartResult:

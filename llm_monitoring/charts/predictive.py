@@ -20,6 +20,7 @@ from llm_monitoring.charts.running import advance, blank, run
 from llm_monitoring.charts.saved import restore, state_of
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 from llm_monitoring.charts.seams import read_seams
+from llm_monitoring.charts.sharing import SharedDay, days_of, without_days
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
 
@@ -170,6 +171,8 @@ class ControlChart:
         self._check_kind(windows, "baseline")
         self._origin = windows.window_start[0] if windows.timed else None
         self._period = spacing(windows.window_start) if windows.timed else None
+        self._days = days_of(self._origin, self._period)
+        self._shared: SharedDay | None = None
         position, value, n, sd = windows.position, windows.value, windows.n, windows.sd
         used = ~np.isnan(value) & ~(n == 0)
         if used.sum() < FEWEST_TO_FIT:
@@ -183,8 +186,11 @@ class ControlChart:
         self._pattern = self._n_pattern(position, n)
         position, value, n, sd = position[used], value[used], n[used], sd[used]
         y = self._charted(value, n)
-        self._windows = position, y, n
         rates = self.kind in ("proportion", "count")
+        if self._days[0] > 1 and not rates:
+            place = position % self.season if len(y) >= 3 * self.season else np.zeros(len(y), dtype=int)
+            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position))
+        self._windows = position, y, n
         self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
         self.n_baseline_ = len(y)
 
@@ -223,11 +229,13 @@ class ControlChart:
         self.false_alarm_probability_ = float(alpha)
         prior = self.day_effect or self._evidence.day
         found = self._evidence.posterior(prior, _draws(alpha), np.random.default_rng([self.seed, 1]))
+        if self._shared is not None:
+            found = self._shared.added(found, np.random.default_rng([self.seed, 2]))
         self.center_, self._yardstick, self.day_effect_ = found.center, found.yardstick, found.day_effect
         self.notes_ = self._autocorrelation()
         position = self._last + 1 + np.arange(self.horizon)
         n = self._pattern[position % self.season]
-        sums, scale, slope = simulate(found, self.lambdas, n, position, self.seed)
+        sums, scale, slope = simulate(found, self.lambdas, n, position, self.seed, self._day(position))
         self.limit_ = upper_quantile(extreme(sums, scale, self.direction), alpha)
         if self.guarantee is not None:
             conditional = self._conditional_limits(found, n, position, alpha)
@@ -239,14 +247,16 @@ class ControlChart:
             float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
         )
         self.state_, self._seen = self._blank(), None
-        del self._evidence, self._windows
+        del self._evidence, self._windows, self._shared
 
     def _conditional_limits(
         self, found: Posterior, n: np.ndarray, position: np.ndarray, alpha: float, worlds: int = 100
     ) -> np.ndarray:
         """The limit that each of some draws of the parameters would need, were it the truth."""
         each = int(np.clip(20 / alpha, 200, 1000))
-        sums, scale, _ = simulate(found.repeated(worlds, each), self.lambdas, n, position, self.seed)
+        sums, scale, _ = simulate(
+            found.repeated(worlds, each), self.lambdas, n, position, self.seed, self._day(position)
+        )
         by_world = extreme(sums, scale, self.direction).reshape(worlds, each)
         return np.array([upper_quantile(row, alpha, enough=10) for row in by_world])
 
@@ -470,6 +480,11 @@ class ControlChart:
             pattern[position[recent] % self.season] = n[recent]
         return pattern if (pattern > 0).any() else np.full(self.season, self._usual_n)
 
+    def _day(self, position: Any) -> Any:
+        """Number of the day that a window is in; where windows are days or have no time, its own number."""
+        windows, before = self._days
+        return (position + before) // windows
+
     def _blank(self) -> dict[str, Any]:
         return blank(self.lambdas, len(self.center_))
 
@@ -483,7 +498,7 @@ class ControlChart:
         center += sum(seam["offset"] for seam, there in zip(seams, passed) if there)
         error = None if missing else float(self._charted(value, n)) - center
         margins = [(bool(there), seam["se"]) for seam, there in zip(seams, passed)]
-        found = advance(state, self._yardstick, self.lambdas, position, error, n, margins)
+        found = advance(state, self._yardstick, self.lambdas, position, error, n, margins, self._day(position))
         shown = self._shown(center, n)
         if error is None:
             return (np.nan, shown, np.nan, np.nan, False, 0, 0.0, 0.0)
@@ -517,8 +532,9 @@ class ControlChart:
         error = (np.log(value) if self.kind == "positive" else value / n if self.kind == "count" else value) - center
         steps = np.cumsum(np.r_[0, np.maximum(np.diff(position), 1)]).astype(int)
         places = len(self.center_)
-        place = position[there].astype(int) % places
-        sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n)
+        at = position[there].astype(int)
+        place, day = at % places, self._day(at)
+        sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n, day)
         sign = {"both": 0, "up": 1, "down": -1}[self.direction]
         t = sums / scale
         sided = sign * t if sign else np.abs(t)
