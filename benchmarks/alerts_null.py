@@ -1,7 +1,12 @@
-"""How often `check` fires on logs in which nothing happens, and how long it takes on a large one.
+"""How often `check` fires on healthy traffic, by chart and window, and how long it takes on a large log.
 
-python benchmarks/alerts_null.py --seeds 30           # false alarms a month, against the budget of 1
-python benchmarks/alerts_null.py --large              # 1 million requests, 20 features, 90 days: seconds and MB
+    python benchmarks/alerts_null.py --logs 10 --days 364          # false alarms a month, against the budget of 1
+    python benchmarks/alerts_null.py --logs 10 --busy --days 84    # few features, hourly charts
+    python benchmarks/alerts_null.py --large                       # 1 million requests, 20 features, 90 days: seconds and MB
+
+Logs are those of `traffic.healthy`: day and week, day effects, holidays (which the plan does not name unless `--named`), two
+changes of the clocks a year. No texts and no probes: the whole budget is the charts'. Alerts against a fixed limit have their
+own stated rate and are counted apart.
 """
 
 from __future__ import annotations
@@ -12,77 +17,48 @@ import time
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 import llm_monitoring as lm
+from benchmarks.traffic import HOLIDAYS, START, ZONE, healthy
 
-START = pd.Timestamp("2026-05-04", tz="UTC")
-
-
-def stationary(seed: int, days: int = 42, features: int = 4, a_day: int = 150, rate: float = 0.2) -> dict:
-    """A log with a day and week pattern, log-normal latency and cost, and nothing that changes."""
-    rng = np.random.default_rng(seed)
-    n = days * features * a_day
-    day = rng.choice(days, n, p=np.tile([1.1, 1.1, 1.1, 1.1, 1.0, 0.5, 0.5], days // 7 + 1)[:days] / _week(days))
-    hour = np.clip(rng.normal(14, 4.5, n), 0, 23.99)
-    feature = rng.integers(features, size=n)
-    spread = rng.lognormal(0, 0.8, n)
-    requests = pd.DataFrame({
-        "timestamp": START + pd.to_timedelta(day * 86400.0 + hour * 3600, unit="s"),
-        "feature_id": [f"feature-{f:02d}" for f in feature],
-        "model_id": "model-a-2026-01-01",
-        "latency_ms": rng.lognormal(7, 0.6, n),
-        "input_tokens": np.ceil(300 * rng.lognormal(0, 0.5, n)),
-        "output_tokens": np.ceil(80 * spread),
-        "cost_usd": 0.002 * spread,
-        "finish_reason": rng.choice(["end_turn", "refusal", "max_tokens"], n, p=[0.96, 0.025, 0.015]),
-        "error": np.where(rng.random(n) < 0.01, "timeout", None),
-    })  # fmt: skip
-    requests = requests.sort_values("timestamp", ignore_index=True)
-    requests["request_id"] = [f"r{i:07d}" for i in range(n)]
-    requests["session_id"] = requests["request_id"]
-    judged = requests.loc[rng.random(n) < rate, ["request_id", "feature_id", "timestamp"]]
-    level = rng.normal(0, 1, (len(judged), 1)) * 0.6
-    scores = np.clip(np.round(4.3 + level + rng.normal(0, 0.6, (len(judged), 3))), 1, 5)
-    quality = np.floor(scores.mean(axis=1) + 0.5)
-    judgements = pd.DataFrame({
-        "request_id": judged["request_id"], "feature_id": judged["feature_id"], "quality_score": quality,
-        "dimensions": [dict(zip(("correctness", "completeness", "tone"), row)) for row in scores],
-        "flagged": quality <= 2, "flag_reason": None, "judged_at": judged["timestamp"] + pd.Timedelta("5min"),
-    })  # fmt: skip
-    kinds = rng.choice(["abandoned", "retry", "thumbs_up", "thumbs_down"], n, p=[0.5, 0.2, 0.2, 0.1])
-    sent = rng.random(n) < 0.2
-    signals = requests.loc[sent, ["request_id", "session_id", "timestamp"]].assign(
-        signal_type=kinds[sent], metadata=None
-    )
-    return {"requests": requests, "judgements": judgements, "signals": signals}
+MANY, BUSY = tuple(np.geomspace(20, 500, 20).round()), (1500, 1000, 700, 500)
+MONTH = pd.Timedelta("30D")
 
 
-def _week(days: int) -> float:
-    return np.tile([1.1, 1.1, 1.1, 1.1, 1.0, 0.5, 0.5], days // 7 + 1)[:days].sum()
-
-
-def null(seeds: int, days: int) -> None:
-    """Alerts a month on stationary logs, by layer; a month counts from the end of the baseline."""
+def null(logs: int, first: int, days: int, busy: bool, plan: dict) -> None:
+    """Alerts a month on healthy logs; a month counts from the end of the first baseline."""
     found, months = [], 0.0
-    for seed in range(seeds):
-        log = lm.open_log(stationary(seed, days))
-        alerts = lm.check(log)
-        months += (days - 7 * min(max(days // 14, 2), 4)) / 30
-        found.append(alerts.assign(seed=seed))
-        print(seed, alerts[["layer", "metric", "feature_id", "severity"]].values.tolist(), flush=True)
+    for seed in range(first, first + logs):
+        begin = time.process_time()
+        tables = healthy(
+            seed, days, BUSY if busy else MANY, holidays=HOLIDAYS, start=START + pd.Timedelta(weeks=seed % 40)
+        )
+        log = lm.open_log(tables)
+        alerts, charts = lm.check(log, plan), lm.control_charts(log, plan)
+        months += (charts.span.end - charts.span.split) / MONTH
+        width = {run.key: run.width for run in charts.runs}
+        keys = zip(alerts["feature_id"], alerts["metric"])
+        alerts = alerts.assign(seed=seed, window=[width.get(key, "") for key in keys])
+        found.append(alerts)
+        chance = alerts[alerts["rule"] != "limit"]
+        print(f"{seed}: {len(chance)} of {charts.span.end - charts.span.split}, {len(alerts) - len(chance)} by limits, "
+              f"{time.process_time() - begin:.0f} s", flush=True)  # fmt: skip
+        for line in chance.itertuples():
+            print(f"    {line.fired_at:%Y-%m-%d %H} {line.feature_id} {line.metric} {line.window} {line.direction} "
+                  f"{line.value:.4g} for {line.expected:.4g}", flush=True)  # fmt: skip
     alerts = pd.concat(found)
-    for layer in ("infrastructure", "cost", "quality"):
-        k = int((alerts["layer"] == layer).sum())
-        print(f"{layer}: {k} in {months:.1f} months, {k / months:.2f} a month")
-    k, quiet = len(alerts), seeds - alerts["seed"].nunique()
-    print(
-        f"all: {k / months:.2f} a month (se {np.sqrt(max(k, 1)) / months:.2f}); {quiet} of {seeds} logs without an alert"
-    )
+    chance = alerts[alerts["rule"] != "limit"]
+    k = len(chance)
+    low, high = stats.chi2.ppf(0.025, 2 * k) / 2 if k else 0.0, stats.chi2.ppf(0.975, 2 * k + 2) / 2
+    print(f"{k} statistical alerts in {months:.1f} months: {k / months:.2f} ({low / months:.2f} to {high / months:.2f}) "
+          f"a month for a budget of 1; {len(alerts) - k} by limits")  # fmt: skip
+    print(chance.groupby(["window", "metric"]).size().to_string())
 
 
 def large() -> None:
     """Seconds and memory of one check."""
-    tables = stationary(0, days=90, features=20, a_day=556, rate=0.05)
+    tables = healthy(0, 90, [556] * 20, rate=0.05)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     log = lm.open_log(tables)
     begin, cpu = time.perf_counter(), time.process_time()
@@ -96,11 +72,15 @@ def large() -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--days", type=int, default=42)
+    parser.add_argument("--logs", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first log")
+    parser.add_argument("--days", type=int, default=364)
+    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--named", action="store_true", help="the plan names the holidays")
     parser.add_argument("--large", action="store_true")
     chosen = parser.parse_args()
     if chosen.large:
         large()
     else:
-        null(chosen.seeds, chosen.days)
+        named = {"baseline": {"holidays": list(HOLIDAYS), "timezone": ZONE}} if chosen.named else {}
+        null(chosen.logs, chosen.first, chosen.days, chosen.busy, named)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames, windows
@@ -383,16 +383,33 @@ def value(rows: ir.Table, measure: Measure) -> ir.Value:
     return rows[flag] if flag in rows.columns else rows[str(measure.column)]
 
 
-def judgements(log: Log) -> pd.DataFrame:
-    """The judgements that count, as the table `judgements`: one a request, of its feature's first judge."""
+def judgements(log: Log, columns: Iterable[str] = JUDGEMENTS.names) -> pd.DataFrame:
+    """The judgements that count, as the table `judgements`: one a request, of its feature's first judge.
+
+    Of few `columns` no more is loaded than these, the id and the time.
+    """
+    names = [name for name in JUDGEMENTS.names if name in {"request_id", JUDGEMENTS.time, *columns}]
     if not log.has("judgements"):
-        return frames.empty(JUDGEMENTS)
+        return frames.empty(JUDGEMENTS)[names]
     rows = view_of(log, "judgements")
-    return frames.load(rows.filter(rows["__lm_series"] == "").select(*JUDGEMENTS.names), JUDGEMENTS)
+    return frames.load(rows.filter(rows["__lm_series"] == "").select(*names), JUDGEMENTS)
 
 
-def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFrame | None:
+def flagged_ids(log: Log) -> set[str]:
+    """The requests whose judgement that counts flags them."""
+    if not log.has("judgements"):
+        return set()
+    rows = view_of(log, "judgements")
+    rows = rows.filter(rows["__lm_series"] == "", rows["flagged"].fill_null(False))
+    return set(engines.run(rows.select("request_id"))["request_id"].to_pylist())
+
+
+def values(
+    log: Log, measure: Measure, own: Iterable[Measure] = (), where: Mapping[str, str] | None = None
+) -> pd.DataFrame | None:
     """What a measure says of each answer of a log; None where no single answer has a value (volume, totals, drift).
+
+    `where` narrows the answers to a value of some columns.
 
     Returns
     -------
@@ -408,6 +425,8 @@ def values(log: Log, measure: Measure, own: Iterable[Measure] = ()) -> pd.DataFr
     if measure.of not in ("requests", "judgements", "signals", "thumbs") or measure.total:
         return None
     rows = view_of(log, measure.of, own)
+    for column, one in (where or {}).items():
+        rows = rows.filter(rows[column] == one)
     kept: dict[str, Any] = {"request_id": rows["request_id"], "value": value(rows, measure).cast("float64")}
     if measure.judged:
         rows = rows.filter(rows["__lm_series"] == (measure.judge or ""))

@@ -12,6 +12,7 @@ from llm_monitoring.schema import Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import numpy as np
     import pandas as pd
 
 
@@ -21,11 +22,16 @@ def load(rows: ir.Table, schema: Table) -> pd.DataFrame:
 
 
 def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
-    """Times as UTC, numbers as floats, flags as booleans, JSON objects as dicts; sorted by time, then key."""
+    """Times as UTC, numbers as floats, flags as booleans, JSON objects as dicts; sorted by time, then key.
+
+    Columns of the schema that are not there stay away.
+    """
     import pandas as pd
 
     unknown_text = "str" if int(pd.__version__.split(".")[0]) >= 3 else "object"
     for column in schema.columns:
+        if column.name not in frame:
+            continue
         values = frame[column.name]
         if column.kind == "time":
             frame[column.name] = pd.to_datetime(values, utc=True).astype("datetime64[us, UTC]")
@@ -38,7 +44,34 @@ def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
         elif values.isna().all():  # of pandas 2, "str" would make the text "None" of null
             frame[column.name] = values.astype(unknown_text)  # type: ignore[call-overload]
     order = [schema.time, schema.columns[0].name]
-    return frame.sort_values(order, kind="stable", ignore_index=True)
+    return (
+        frame
+        if _in_order(*(frame[name] for name in order))
+        else frame.sort_values(order, kind="stable", ignore_index=True)
+    )
+
+
+def _in_order(times: pd.Series, keys: pd.Series) -> bool:
+    """Whether rows are sorted by time, those of one time by their key."""
+    if not times.is_monotonic_increasing:
+        return False
+    tied = (times.to_numpy()[1:] == times.to_numpy()[:-1]).nonzero()[0]
+    return bool((keys.iloc[tied].array <= keys.iloc[tied + 1].array).all()) if len(tied) else True
+
+
+def among(ids: pd.Series, wanted: pd.Series) -> np.ndarray:
+    """Which of some texts are among others: `isin`, without a Python object for each of them.
+
+    >>> import pandas as pd
+    >>> among(pd.Series(["a", "b", None]), pd.Series(["b", "c"])).tolist()
+    [False, True, False]
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listed = pa.array(wanted.dropna().astype(object).to_numpy(), pa.large_string())
+    return np.asarray(pc.is_in(pa.array(ids.array, pa.large_string()), value_set=listed))
 
 
 def copied(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:

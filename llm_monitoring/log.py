@@ -13,7 +13,7 @@ from llm_monitoring.columns import Options
 from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
 from llm_monitoring.measures import declared
 from llm_monitoring.scales import texts as scale_texts
-from llm_monitoring.schema import FLAG, TABLES
+from llm_monitoring.schema import FLAG, LEFT_OUT, TABLES
 from llm_monitoring.sources import given, read_tables
 from llm_monitoring.validation import CleanTable
 
@@ -226,6 +226,28 @@ class Log:
         return self._frame("reviews")
 
     @property
+    def asked(self) -> pd.DataFrame:
+        """The requests without their texts and without what is only measured of an answer (`schema.LEFT_OUT`).
+
+        Loaded once and shared: a caller must not edit it. Texts are asked for by id: `with_texts`.
+        """
+        with engines.LOCK:
+            if "asked" not in self._frames:
+                self._frames["asked"] = self._load("requests", without=LEFT_OUT)
+        return self._frames["asked"].copy(deep=False)
+
+    def with_texts(self, rows: pd.DataFrame, columns: Iterable[str] = ("user_input",)) -> pd.DataFrame:
+        """Rows with a `request_id` in their order, with text columns of their requests; the others' texts are not loaded."""
+        import pandas as pd
+
+        requests = as_table(self, "requests").rows
+        wanted = [name for name in columns if name in requests.columns]
+        ids = frames.small_table(pd.DataFrame({"request_id": rows["request_id"].unique()}, dtype="str"))
+        found = engines.run(requests.select("request_id", *wanted).semi_join(ids, "request_id")).to_pandas()
+        place = pd.Index(found["request_id"]).get_indexer(rows["request_id"])
+        return rows.assign(**{name: found[name].take(place).array for name in wanted})
+
+    @property
     def measures(self) -> tuple:
         """Custom measures, as `open_log` was given them."""
         return self._measures
@@ -405,7 +427,7 @@ class Log:
                 self._frames[name] = self._load(name)
         return frames.copied(self._frames[name], TABLES[name])
 
-    def _load(self, name: str) -> pd.DataFrame:
+    def _load(self, name: str, without: Iterable[str] = ()) -> pd.DataFrame:
         if name not in self._tables:
             return frames.empty(TABLES[name])
         table = self._read(name)
@@ -413,7 +435,8 @@ class Log:
         if count and self._on_error == "raise":
             raise LogError(faults, count)
         self._set_aside(name)
-        return frames.load(self.table(name), TABLES[name])
+        rows = self.table(name)
+        return frames.load(rows.drop(*(each for each in without if each in rows.columns)), TABLES[name])
 
     def _read(self, name: str) -> CleanTable:
         """A table over the files that may hold rows of the period, each as it was when the log was opened.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import llm_monitoring as lm
+from llm_monitoring import incident
 from tests.builders import make_judgements, make_requests, make_signals
 
 N = 2000
@@ -66,3 +67,26 @@ def test_a_judge_is_shown_texts_that_are_loaded_for_it_alone(log, tmp_path):
     assert chosen * 1000 <= before <= chosen * 1200
     assert len(lm.judge_sample(log, judge, **given)) == chosen
     assert log.loaded.loc["requests", "bytes"] - before <= chosen * 100
+
+
+def test_stages_load_what_they_slice_by_once_and_the_texts_of_what_they_show(tmp_path):
+    n, judged_of = 2 * N, slice(None, None, 4)
+    requests = make_requests(
+        n, every="10min", feature_id=["search", "summary"], user_input="a" * 2000, system_output="b" * 2000
+    )
+    requests.to_parquet(tmp_path / "requests.parquet")
+    ids, at = requests["request_id"][judged_of], requests["timestamp"][judged_of]
+    bad = ((at >= at.iloc[400]) & (ids.index % 12 == 0)).tolist()
+    scores = [1.0 if one else 5.0 for one in bad]
+    judged = make_judgements(len(ids), dimensions="{}", quality_score=scores, request_id=ids.tolist())
+    judged.assign(judged_at=at.tolist()).to_parquet(tmp_path / "judgements.parquet")
+    log = lm.open_log(tmp_path)
+    alert = {"metric": "flagged_rate", "feature_id": "search", "direction": "up", "fired_at": at.iloc[500]}
+    shown = incident.triage(log, alert)
+    scope = incident.scope(log, alert)
+    incident.respond(log, alert, scope, incident.isolate(log, alert, scope))
+    assert shown.verdict == "real"
+    found = log.loaded.loc["requests"]
+    texts = 1_000 * 4_000  # of one slice, to look inside it, and of the answers shown
+    assert found["bytes"] < n * 250 + texts < n * 4_000
+    assert found["rows"] < 8 * n  # the columns once, and five measures of the slice

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import answers, windows
+from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts import operation
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
@@ -255,7 +255,7 @@ def _settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> 
     if isinstance(asked, str):
         waits = {"judgements": windows.width(asked), "signals": windows.width(asked)}
     found = scoping.delays(log) if not isinstance(asked, str) else None
-    out = []
+    out, known = [], {}
     lines: Any = scopes.iterrows()
     for (feature, metric), line in lines:
         table = "signals" if of[metric] == "thumbs" else of[metric]
@@ -264,9 +264,10 @@ def _settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> 
         elif found is None:
             out.append(waits[table])
         else:
-            out.append(
-                scoping.usual_delay(found, table, feature, line["start"], line["fit_end"], asked)  # type: ignore[arg-type]
-            )
+            key = (table, feature, line["start"], line["fit_end"])
+            if key not in known:
+                known[key] = scoping.usual_delay(found, *key, asked)  # type: ignore[arg-type]
+            out.append(known[key])
     return pd.Series(out, index=scopes.index, dtype="timedelta64[us]")
 
 
@@ -378,7 +379,7 @@ def _events(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
         stream = looked.stream(since, before)
         if stream.empty:
             continue
-        result = run.results[number] if first else chart.monitor(stream, at_once=True)
+        result = run.results[number] if first else looked.look(chart, stream)
         for alarm in result.alarms.itertuples():
             event = _event(found, looked, chart, stream, alarm)
             events += [event, *_on_top(found, looked, event, result)]
@@ -408,7 +409,7 @@ def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> l
         chart.fit(level[["window_start", "window_end", "value", "n", "sd"]])
     except ConfigError:
         return []
-    alarms = chart.monitor(stream, at_once=True).alarms
+    alarms = run.look(chart, stream).alarms
     same = alarms[alarms["direction"] == first.direction]
     return [replace(_event(found, run, chart, stream, alarm), second=True) for alarm in list(same.itertuples())[:1]]
 
@@ -575,6 +576,12 @@ def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, windo
     own = _whole_windows(log, feature, span, window)
     value = own[each.name].astype(float)
     value = value if kind == "count" else value.where(value > 0)
+    rows = log.table("requests")
+    rows = rows if feature is None else rows.filter(rows["feature_id"] == feature)
+    first = pd.to_datetime(engines.run(rows.aggregate(at=rows["timestamp"].min())).to_pandas()["at"], utc=True).iloc[0]
+    value = value.where(
+        own["window_start"] >= windows.floor(pd.Series([first]), "1h").iloc[0].ceil(windows.width(window))
+    )
     return own[["window_start", "window_end"]].assign(value=value, n=np.nan, sd=np.nan, kind=kind)
 
 

@@ -47,7 +47,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
             table = _quantiles(log, name, width, base, span)
         else:
             width = pd.Series("1d", index=base.index)
-            table = _totals(hours, name, base, span)
+            table = _totals(hours, name, base, first, span)
         parts.append(table)
         scopes.append(base.assign(metric=name, window=width, settle=pd.Timedelta(0), enough=1.0).reset_index())
     every = pd.concat(scopes, ignore_index=True).set_index(KEYS)
@@ -69,11 +69,13 @@ def _hours(log: Log) -> pd.DataFrame:
 
 def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> pd.Series:
     tallies = hours.assign(metric=name, known=hours["hour"], n=hours["timed"])
-    keyed = base.assign(metric=name, enough=float(plan.quality.requests_per_window)).reset_index().set_index(KEYS)
+    middle = name == "latency_p50_ms"  # a median needs fewer requests than a p95
+    enough = plan.infrastructure.min_requests if middle else plan.quality.requests_per_window
+    keyed = base.assign(metric=name, enough=float(enough)).reset_index().set_index(KEYS)
     return scoping.widths(tallies, keyed).droplevel("metric")
 
 
-def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
+def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, first: pd.Series, span: Span) -> pd.DataFrame:
     parts = []
     last = span.asked.floor("D") - DAY
     daily = hours.assign(day=hours["hour"].dt.floor("D")).groupby(["feature_id", "day"])[["n", "usd"]].sum()
@@ -82,6 +84,7 @@ def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> p
             continue
         own = daily.loc[str(feature)].reindex(pd.date_range(start, last, freq="D"), fill_value=0.0)
         value = own["n"].clip(lower=NOBODY) if name == "request_count" else own["usd"].where(own["usd"] > 0)
+        value = value.where(own.index >= first[str(feature)].ceil("D"))  # a first day that begins at noon is half a day
         parts.append(_table(feature, name, "1d", own.index, value.to_numpy(), np.nan, value.to_numpy()))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 

@@ -116,7 +116,7 @@ class CostPlan(_Section):
 
     enabled: bool = Field(default=True, description="false switches the layer off")
     window: Auto = Field(default="auto", description="1h, 6h, 1d, or auto: the shortest with enough requests")
-    requests_per_window: int = Field(default=20, ge=1, description="requests that auto wants in most windows")
+    requests_per_window: int = Field(default=10, ge=1, description="requests that auto wants in most windows")
     metrics: list[Spent] = Field(default=list(get_args(Spent)), description="what is charted")
     smallest_change: float = Field(default=0.0, ge=0, description="a change by a smaller share is info (0.05 = 5 %)")
     critical_factor: float = Field(default=2.0, gt=1, description="a rise to this multiple is critical")

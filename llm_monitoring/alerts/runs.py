@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llm_monitoring import windows
@@ -23,11 +25,12 @@ from llm_monitoring.errors import ConfigError
 COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
 FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
 MOST_KEPT = 4_000
+TOTALS = ("request_count", "total_cost_usd")  # of a day; a holiday halves them
 
 
 @dataclass
 class Run:
-    """One chart: its windows, when it begins, its share of the budget; then what was fitted and what it saw.
+    """One chart: its windows in the order of time, when it begins, its share of the budget; then what was fitted and what it saw.
 
     `stages` lists each fitted chart with the first window that it judges and the one it no longer does.
     """
@@ -54,13 +57,25 @@ class Run:
 
     def baseline(self, before: pd.Timestamp) -> pd.DataFrame:
         """The windows that the limits are taken from."""
-        return self.windows.loc[self.windows["window_start"] < before, COLUMNS]
+        return self._columns.iloc[: self._starts.searchsorted(before)]
 
     def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
         """The windows from one moment to another."""
-        start = self.windows["window_start"]
-        inside = start >= since if before is None else (start >= since) & (start < before)
-        return self.windows.loc[inside, COLUMNS]
+        last = len(self._starts) if before is None else self._starts.searchsorted(before)
+        return self._columns.iloc[self._starts.searchsorted(since) : last]
+
+    @cached_property
+    def _columns(self) -> pd.DataFrame:
+        return self.windows[COLUMNS]
+
+    @cached_property
+    def _starts(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(self.windows["window_start"])
+
+    def look(self, chart: ControlChart, stream: pd.DataFrame) -> ChartResult:
+        """What a fitted chart sees in some windows; of totals, a fall counts once it has lasted for two days."""
+        result = chart.monitor(stream, at_once=True)
+        return _lasting(result) if self.key[1] in TOTALS and len(result.alarms) else result
 
     def chart(self) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
@@ -76,7 +91,7 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
     for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
         again = None if run.again is None or run.again <= run.begin else run.again
         run.stages = [(chart, run.begin, again)]
-        run.results = [chart.monitor(run.stream(run.begin, again), at_once=True)]
+        run.results = [run.look(chart, run.stream(run.begin, again))]
     waiting = [
         run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
     ]
@@ -87,10 +102,10 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
         newer = fitted.get(id(run))
         if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
-            run.results = [first.monitor(run.stream(begin, None), at_once=True)]
+            run.results = [run.look(first, run.stream(begin, None))]
         else:
             run.stages.append((newer, again, None))
-            run.results.append(newer.monitor(run.stream(again, None), at_once=True))
+            run.results.append(run.look(newer, run.stream(again, None)))
     return aside
 
 
@@ -119,7 +134,9 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
     for run, baseline in several:
         chart = run.chart()
         told.update(repr((run.key, chart.kind, chart.arl0, chart.season, chart.low, chart.high)).encode())
-        told.update(pd.util.hash_pandas_object(baseline[COLUMNS], index=False).to_numpy().tobytes())
+        times = (pd.DatetimeIndex(baseline[name]).asi8 for name in COLUMNS[:2])
+        for column in (*times, baseline[COLUMNS[2:]].to_numpy(float)):
+            told.update(column.tobytes())
     key = told.digest()
     if key not in FITTED:
         if len(FITTED) >= MOST_KEPT:
@@ -137,6 +154,25 @@ def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], Contr
             charts[run.key] = str(error)
     set_limits({key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)})
     return charts
+
+
+def _lasting(result: ChartResult) -> ChartResult:
+    """The result without falls of a single day: the day before has to have been down, too, by half as much at least."""
+    shown = result.windows
+    off = pd.Series(np.log((shown["value"] / shown["center"]).to_numpy(float)), index=shown.index)
+    both = pd.concat([off, off.shift()], axis=1)
+    lasts = shown["alarm"] & (both.max(axis=1, skipna=False) <= 0.5 * both.min(axis=1, skipna=False))
+    kept = []
+    for alarm in result.alarms.to_dict("records"):
+        inside = shown["window_start"][
+            lasts & (shown["window_start"] >= alarm["start"]) & (shown["window_end"] <= alarm["end"])
+        ]
+        if alarm["direction"] == "up":
+            kept.append(alarm)
+        elif len(inside):
+            kept.append({**alarm, "start": inside.iloc[0], "first_window": inside.iloc[0]})
+    alarms = pd.DataFrame(kept, columns=result.alarms.columns)
+    return replace(result, alarms=alarms.astype(result.alarms.dtypes))
 
 
 def joined(run: Run) -> ChartResult:

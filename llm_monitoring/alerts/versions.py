@@ -27,6 +27,8 @@ from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, amount, number, span
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from llm_monitoring.log import Log
 
 FEWEST_ANSWERS, FEWEST_DAYS = 20, 3  # of a version and of the others; days that must be shared where hours are not
@@ -91,23 +93,28 @@ def version_events(looks: pd.DataFrame, shares: dict[tuple, float], end: pd.Time
     """
     events: list[Alert] = []
     told: set[tuple] = set()
+    group = ["look", "feature_id", "column"]
+    tests = looks.groupby(group)["p"].transform("size")
+    given = [
+        shares.get((feature, _test(str(column))), 0.0) for feature, column in zip(looks["feature_id"], looks["column"])
+    ]
+    alphas = np.array(given) * (DAY / MONTH) / tests
+    worse = looks.assign(alpha=alphas)[looks["p"] <= alphas]
     look: Any
-    for (_, feature, column), own in looks.groupby(["look", "feature_id", "column"], sort=False):
-        alpha = shares.get((feature, _test(str(column))), 0.0) * (DAY / MONTH) / len(own)
-        for look in own[own["p"] <= alpha].itertuples(index=False):
-            split = (
-                look.metric,
-                feature,
-                look.look,
-                look.n,
-                look.n_others,
-                round(look.value, 9),
-                round(look.expected, 9),
-            )
-            if split not in told:
-                over = look.look if look.look + QUIET * DAY <= end else None
-                events.append(replace(_event(look, alpha * (MONTH / DAY)), over=over))
-            told.add(split)
+    for look in worse.itertuples(index=False):
+        split = (
+            look.metric,
+            look.feature_id,
+            look.look,
+            look.n,
+            look.n_others,
+            round(look.value, 9),
+            round(look.expected, 9),
+        )
+        if split not in told:
+            over = look.look if look.look + QUIET * DAY <= end else None
+            events.append(replace(_event(look, look.alpha * (MONTH / DAY)), over=over))
+        told.add(split)
     return events
 
 
@@ -207,8 +214,7 @@ def _compared(cells: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> p
     if sums.empty:
         return pd.DataFrame(columns=LOOKS)
     table = sums.assign(value=sums["total"] / sums["weight"], expected=sums["hoped"] / sums["weight"]).reset_index()
-    tested = [_tested(row) for row in table.itertuples()]
-    table[["low", "high", "p"]] = pd.DataFrame(tested, index=table.index)
+    table["low"], table["high"], table["p"] = _tested(table)
     return _described(table, served, end)
 
 
@@ -238,41 +244,48 @@ def _strata(cells: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
     return added.assign(since=sums.groupby(OF)["since"].min())
 
 
-def _tested(row: Any) -> tuple[float, float, float]:
-    """95 % interval of a version's value, and the probability of one so bad were it like the others."""
-    from scipy import stats
+def _tested(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """95 % interval of every version's value, and the probability of one so bad were it like the others."""
+    from scipy import special
 
-    n, n_others = row.weight**2 / row.weight2, row.weight**2 / row.error
-    if row.metric == "flagged_rate":
-        low, high = wilson(row.value * n, n)
-        return float(low), float(high), _rate_above(row.value, n, row.expected, n_others)
-    others = row.within / row.freedom if row.freedom > 1e-9 else 0.0
-    own = max(row.apart / row.weight - (row.value - row.expected) ** 2, 0.0) * n / (n - 1) if n > 1 else np.nan
-    spread = max(own, others)
-    reach = float(stats.t.ppf(0.975, n - 1)) * np.sqrt(spread / n)
-    error = np.sqrt(spread / n + others / n_others)
-    fall = row.expected - row.value
-    p = float(stats.t.sf(fall / error, n - 1)) if error > 0 else float(not fall > 1e-9)
-    return row.value - reach, row.value + reach, p
+    names = ("value", "expected", "weight", "weight2", "error", "apart", "within", "freedom")
+    value, expected, weight, weight2, error, apart, within, freedom = (table[name].to_numpy(float) for name in names)
+    n, n_others = weight**2 / weight2, weight**2 / error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        others = np.where(freedom > 1e-9, within / freedom, 0.0)
+        own = np.where(n > 1, np.maximum(apart / weight - (value - expected) ** 2, 0.0) * n / (n - 1), np.nan)
+        spread = np.where(np.isnan(own) | (own >= others), own, others)
+        reach = special.stdtrit(n - 1, 0.975) * np.sqrt(spread / n)
+        wrong, fall = np.sqrt(spread / n + others / n_others), expected - value
+        p = np.where(wrong > 0, special.stdtr(n - 1, -fall / wrong), (~(fall > 1e-9)).astype(float))
+    low, high = value - reach, value + reach
+    rate = (table["metric"] == "flagged_rate").to_numpy()
+    low[rate], high[rate] = wilson(value[rate] * n[rate], n[rate])
+    p[rate] = _rate_above(value[rate], n[rate], expected[rate], n_others[rate])
+    return low, high, p
 
 
-def _rate_above(rate: float, n: float, others: float, n_others: float) -> float:
+def _rate_above(rate: ArrayLike, n: ArrayLike, others: ArrayLike, n_others: ArrayLike) -> np.ndarray:
     """Fisher's exact one-sided probability, in the form of beta distributions that holds for weighted counts too.
 
     >>> from scipy import stats
     >>> exact = stats.fisher_exact([[7, 18], [10, 190]], alternative="greater").pvalue
-    >>> float(round(_rate_above(7 / 25, 25, 10 / 200, 200) / exact, 3))
-    1.0
+    >>> (_rate_above([7 / 25], [25], [10 / 200], [200]) / exact).round(6).tolist()
+    [1.0]
     """
-    from scipy import stats
+    from scipy import special
 
-    hits, hits_others = rate * n, others * n_others
-    if rate <= others or n - hits < 0 or n_others - hits_others < 1e-9:
-        return 1.0
-    beyond = stats.beta(hits_others + 1, n_others - hits_others)
-    grid = np.linspace(beyond.ppf(1e-13), beyond.isf(1e-13), 4001)
-    mass = np.diff(beyond.cdf(grid))
-    return float((mass * stats.beta.cdf((grid[1:] + grid[:-1]) / 2, hits, n - hits + 1)).sum())
+    rate, n, others, n_others = (np.asarray(each, float) for each in (rate, n, others, n_others))
+    hits, a, b = rate * n, others * n_others + 1, n_others - others * n_others
+    out = np.ones(len(rate))
+    tried = ~((rate <= others) | (n - hits < 0) | (b < 1e-9))
+    hits, n, a, b = hits[tried, None], n[tried, None], a[tried, None], b[tried, None]
+    start, end = special.betaincinv(a, b, 1e-13), 1 - special.betaincinv(b, a, 1e-13)
+    node, mass = np.polynomial.legendre.leggauss(100)
+    at = start + (end - start) * (node + 1) / 2
+    density = np.exp(special.xlogy(a - 1, at) + special.xlog1py(b - 1, -at) - special.betaln(a, b))
+    out[tried] = (density * special.betainc(hits, n - hits + 1, at)) @ (mass / 2) * (end - start)[:, 0]
+    return out
 
 
 def _described(table: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
@@ -285,10 +298,10 @@ def _described(table: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> 
     part = asked["n"] / asked["all"]
     table["look"] = table["look"].astype(TIME)
     table["since"] = table["since"].astype(TIME)
-    table["part"] = [float(part.get((f, at, v), np.nan)) for f, at, v in table[OF[1:]].itertuples(index=False)]
-    names = asked.reset_index().groupby(["feature_id", "look"])["version"].agg(list)
+    table["part"] = part.reindex(pd.MultiIndex.from_frame(table[OF[1:]])).to_numpy(float)
+    names = asked.reset_index().groupby(["feature_id", "look"])["version"].agg(list).to_dict()
     first = served.groupby(["feature_id", "version"])["hour"].min()
-    old = first < first.groupby("feature_id").transform("min").dt.floor("D") + WEEK
+    old = (first < first.groupby("feature_id").transform("min").dt.floor("D") + WEEK).to_dict()
     table["old"] = [bool(old[f, v]) for f, v in table[["feature_id", "version"]].itertuples(index=False)]
     table["other"] = pd.Series(
         [_beside(names.get((f, at), []), v) for f, at, v in table[OF[1:]].itertuples(index=False)],

@@ -22,9 +22,11 @@ from llm_monitoring.wording import NBSP, amount, moment, number, probability, sp
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+    from llm_monitoring.drift.drift_test import DriftTest
     from llm_monitoring.log import Log
 
 TEXTS_OF_BASELINE, TEXTS_OF_WEEK = 800, 200  # texts of the baseline and of a week that a drift test looks at
+QUICK = (49, 0.14), (199, 0.02)  # permutations, and the p-value above which no more are made
 
 
 def tests_of(log: Log, plan: Plan, span_: Span) -> dict[tuple, tuple[pd.Timestamp, bool]]:
@@ -113,9 +115,11 @@ def _leaving(feature: str, rate: float, ends: tuple[float, float], n: int, thumb
 def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) -> list[Alert]:
     """Features whose questions changed: each whole week after the baseline is tested against the baseline.
 
-    `shares` has the number of false alarms a month that each feature's tests may give. Where a quick test of 199
-    permutations leaves no doubt that nothing changed, the long one is not made.
+    `shares` has the number of false alarms a month that each feature's tests may give. Where a quick test leaves no doubt
+    that nothing changed, the long one is not made.
     """
+    from llm_monitoring.drift.drift_test import DriftTest
+
     events = []
     since = _asked_since(log, plan)
     asked = _texts(log, since, span_)
@@ -123,13 +127,16 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
         share = shares[feature, "query_drift"]
         alpha = min(share * WEEK / MONTH, 0.05)
         reference = own[own["period"] < 0]
+        if reference.empty:
+            continue
+        test = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha))))
         looks: list[tuple[pd.Timestamp, Alert | None]] = []
         fit_end: Any = since.at[feature, "fit_end"]
         for period, (start, end) in enumerate(weeks(fit_end, span_.end)):
             current = own[own["period"] == period]
-            if not len(reference) or not len(current):
+            if current.empty:
                 continue
-            found = _drift(reference, current, alpha)
+            found = _drift(test, current)
             if found is None:
                 looks.append((end, None))
                 continue
@@ -148,13 +155,16 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
     return events
 
 
-def _drift(reference: pd.DataFrame, current: pd.DataFrame, alpha: float) -> tuple[float, int] | None:
-    from llm_monitoring.drift.drift_test import DriftTest
+def _drift(test: DriftTest, current: pd.DataFrame) -> tuple[float, int] | None:
+    """p-value and number of questions where they changed; the fewer permutations leave little doubt, the fewer are made."""
+    from llm_monitoring.drift.queries import read_queries
 
-    quick = DriftTest(reference, alpha=0.05, permutations=199).test(current)
-    if quick.p_value is None or quick.p_value > 0.02:
-        return None
-    result = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha)))).test(current)
+    now = read_queries(current, test.embed, "current")
+    for permutations, doubt in QUICK:
+        quick = test.compare(test.reference_, now, permutations)
+        if quick.p_value is None or quick.p_value > doubt:
+            return None
+    result = test.compare(test.reference_, now)
     return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
 
 

@@ -232,7 +232,7 @@ class WatchedChart:
         stream = self.table.loc[places, ["window_start", "window_end", "value", "n", "sd"]]
         read = chart._read(stream, chart._last)
         state = chart._blank()
-        for place, position, value, n in zip(places, *(read[name].tolist() for name in ("position", "value", "n"))):
+        for place, position, value, n in zip(places, read.position.tolist(), read.value.tolist(), read.n.tolist()):
             self._states[int(place)] = (chart, {**state, "seams": dict(state["seams"])}, position)
             chart._step(state, None, position, value, n, [])
 

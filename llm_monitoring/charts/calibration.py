@@ -19,12 +19,18 @@ QUICKER = 1.2
 
 
 def simulate(
-    posterior: Posterior, lambdas: tuple[float, ...], n: np.ndarray, phase: np.ndarray, seed: int
+    posterior: Posterior, lambdas: tuple[float, ...], n: np.ndarray, phase: np.ndarray, seed: int, day: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Streams with nothing wrong: weighted EWMAs and their scale, (lambda, t, draw), and their rise per unit of shift."""
+    """Streams with nothing wrong: weighted EWMAs and their scale, (lambda, t, draw), and their rise per unit of shift.
+
+    `phase` is the number of each window, `day` that of its day.
+    """
     charted = n > 0
     size, place, yardstick = n[charted], phase[charted] % len(posterior.center), posterior.yardstick
     error = posterior.deviations(size, place, _noise(len(n), posterior.draws, seed).first(len(size)))
+    if posterior.daily is not None:
+        day = day[charted] - day[0]
+        error = error + posterior.of_days(day, seed)
     weigh = _kernel(lambdas, len(n))[:, charted][:, :, charted]
     weight = 1 / yardstick.variance(size)
     slope = weigh * weight
@@ -37,6 +43,8 @@ def simulate(
     start = yardstick.center_ratio(0.0)
     rise = (1 - start) / yardstick.between if yardstick.between else 0.0
     fixed, moving = sampled + start * reach, shared + rise * reach
+    if posterior.daily is not None:
+        fixed = fixed + yardstick.daily * ((slope @ np.eye(int(day.max()) + 1)[day]) ** 2).sum(2)
     sums = slope.reshape(-1, len(size)).astype(np.float32) @ error
     between = learned(error, size, yardstick)
     variance = between * moving.astype(np.float32)[:, :, None]

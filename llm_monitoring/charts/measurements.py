@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,33 @@ from llm_monitoring.errors import ConfigError, quote
 COLUMNS = ["window", "window_start", "window_end", "position", "value", "n", "sd"]
 
 
-def read_windows(
+class Windows(NamedTuple):
+    """Windows in time order as arrays: what `read_windows` returns as a table."""
+
+    window: Any
+    window_start: pd.DatetimeIndex
+    window_end: pd.DatetimeIndex
+    position: np.ndarray
+    value: np.ndarray
+    n: np.ndarray
+    sd: np.ndarray
+
+    @property
+    def timed(self) -> bool:
+        """Whether the windows say when they were."""
+        return bool(self.window_start.notna().any())
+
+
+def read_windows(data: Any, name: str = "stream", **options: Any) -> pd.DataFrame:
+    """What `as_windows` reads, as a table.
+
+    >>> read_windows([4.1, 4.0])[["window", "value"]].values.tolist()
+    [[0.0, 4.1], [1.0, 4.0]]
+    """
+    return pd.DataFrame(as_windows(data, name, **options)._asdict(), columns=COLUMNS)
+
+
+def as_windows(
     data: pd.Series | pd.DataFrame | Sequence[float],
     name: str = "stream",
     *,
@@ -25,7 +51,7 @@ def read_windows(
     origin: Any = None,
     period: pd.Timedelta | None = None,
     after: int | None = None,
-) -> pd.DataFrame:
+) -> Windows:
     """One row per window in time order, whatever came in.
 
     Parameters
@@ -47,7 +73,7 @@ def read_windows(
 
     Returns
     -------
-    DataFrame
+    Windows
         `window` (as given, or its number), `window_start`, `window_end` (NaT where unknown), `position` (whole
         windows since `origin`), `value`, `n`, `sd` (NaN where unknown). A window without a value stays, as NaN.
 
@@ -55,9 +81,6 @@ def read_windows(
     ------
     ConfigError
         Names the window, the value, and what was expected.
-
-    >>> read_windows([4.1, 4.0])[["window", "value"]].values.tolist()
-    [[0.0, 4.1], [1.0, 4.0]]
     """
     frame = _as_frame(data, name)
     nowhere = np.full(len(frame), np.nan)
@@ -70,19 +93,20 @@ def read_windows(
         columns[column] = read_times(frame, column, name)
     if after is not None and isinstance(origin, pd.Timestamp) and not {"window", "window_start"} & set(frame):
         step = period or pd.Timedelta(days=1)
-        frame["window_start"] = pd.DatetimeIndex([origin + (after + 1 + i) * step for i in range(len(frame))])
-        columns["window_start"] = pd.DatetimeIndex(frame["window_start"])
+        columns["window_start"] = pd.DatetimeIndex([origin + (after + 1 + i) * step for i in range(len(frame))])
+        frame = frame.assign(window_start=columns["window_start"])
     timed = "window_start" in frame
     numbered = not timed and "window" in frame
     label = columns["window_start"] if timed else pd.Index(_whole(frame, name) if numbered else nowhere)
     if timed or numbered:
         _check_times(label, "window_start" if timed else "window", name)
-        order = np.argsort(label.asi8 if timed else label.to_numpy(), kind="stable")  # type: ignore[attr-defined]
-        columns = {key: column[order] for key, column in columns.items()}
-        label = label[order]
+        if not label.is_monotonic_increasing:
+            order = np.argsort(label.asi8 if timed else label.to_numpy(), kind="stable")  # type: ignore[attr-defined]
+            columns = {key: column[order] for key, column in columns.items()}
+            label = label[order]
     position = _positions(label, timed, numbered, origin, period, after)
     _check_enough(columns["value"], name, windows, distinct, chart)
-    return pd.DataFrame({"window": label if timed else position, **columns, "position": position}, columns=COLUMNS)
+    return Windows(window=label if timed else position, position=position, **columns)
 
 
 def spacing(starts: pd.Index) -> pd.Timedelta | None:
@@ -108,7 +132,8 @@ def _as_frame(data: Any, name: str) -> pd.DataFrame:
 
 def _with_times(data: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table with `window_start` where its `window` is a time."""
-    twice = sorted({str(c) for c in data.columns[data.columns.duplicated()]} & set(COLUMNS))
+    unique = data.columns.is_unique
+    twice = [] if unique else sorted({str(c) for c in data.columns[data.columns.duplicated()]} & set(COLUMNS))
     if twice:
         raise ConfigError(f"{name}: the column {twice[0]!r} is there more than once; expected one of each name")
     if "value" not in data:
@@ -116,10 +141,9 @@ def _with_times(data: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{name}: no column 'value'; the columns are {', '.join(map(str, data.columns)) or 'none'}. "
             "Rename the measure's column, for example frame.rename(columns={'mean_quality': 'value', 'n_judged': 'n'})"
         )
-    frame = data.reset_index(drop=True)
-    if "window" in frame and "window_start" not in frame and holds_times(frame["window"]):
-        frame = frame.rename(columns={"window": "window_start"})
-    return frame
+    if "window" in data and "window_start" not in data and holds_times(data["window"]):
+        return data.rename(columns={"window": "window_start"})
+    return data
 
 
 def holds_times(column: pd.Series) -> bool:
@@ -153,8 +177,10 @@ def read_times(frame: pd.DataFrame, column: str, name: str) -> pd.DatetimeIndex:
 
 
 def _parsed(given: pd.Series) -> pd.DatetimeIndex | None:
+    if pd.api.types.is_datetime64_any_dtype(given):
+        return pd.DatetimeIndex(given)
     try:
-        texts = not pd.api.types.is_datetime64_any_dtype(given) and any(isinstance(at, str) for at in given)
+        texts = any(isinstance(at, str) for at in given)
         with warnings.catch_warnings():
             warnings.simplefilter("error", FutureWarning)  # what pandas 2 says of zones that differ
             return pd.DatetimeIndex(pd.to_datetime(given, format="ISO8601") if texts else given)

@@ -53,6 +53,8 @@ class Yardstick:
     mean_inverse_n : float
         Mean of 1 / n over the baseline.
     per_answer : bool
+    daily : float
+        Variance of what all windows of a day share, where windows are shorter than a day; no part of `between`.
     """
 
     between: float
@@ -62,6 +64,7 @@ class Yardstick:
     place: float
     mean_inverse_n: float
     per_answer: bool = False
+    daily: float = 0.0
 
     def variance(self, n: Any) -> Any:
         """Of windows of n answers, as the baseline alone has it."""
@@ -107,6 +110,10 @@ class Posterior:
     draws : int
     day_effect : tuple of float
         Mean and 5 % and 95 % quantile of the sd of the day effect.
+    daily : array, optional
+        Variance of what all windows of a day share, per draw; `deviations` is without it.
+    days : int
+        Days that it and the centre were learned from.
     """
 
     center: np.ndarray
@@ -114,6 +121,16 @@ class Posterior:
     deviations: Callable[..., np.ndarray]
     draws: int
     day_effect: tuple[float, float, float]
+    daily: np.ndarray | None = None
+    days: int = 0
+
+    def of_days(self, day: np.ndarray, seed: int) -> np.ndarray:
+        """What the days add to simulated streams, (window, draw), `day` being the number of each window's day."""
+        assert self.daily is not None
+        rng = np.random.default_rng([seed, 24])
+        normal = rng.standard_normal((int(day.max()) + 2, self.draws), dtype=np.float32)
+        spread = np.sqrt(self.daily).astype(np.float32)
+        return spread * (normal[1:][day] - normal[0] / np.float32(np.sqrt(self.days)))
 
     def repeated(self, worlds: int, each: int) -> Posterior:
         """So many draws, evenly spaced, each repeated: streams in worlds whose parameters are known."""
@@ -122,7 +139,8 @@ class Posterior:
         def deviations(*args: Any) -> np.ndarray:
             return self.deviations(*args, pick)
 
-        return replace(self, deviations=deviations, draws=worlds * each)
+        daily = None if self.daily is None else self.daily[pick]
+        return replace(self, deviations=deviations, draws=worlds * each, daily=daily)
 
 
 def trust(variances: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from llm_monitoring.charts.arguments import expect, is_number, is_whole
 from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
-from llm_monitoring.charts.measurements import read_windows, spacing
+from llm_monitoring.charts.measurements import Windows, as_windows, read_windows, spacing
 from llm_monitoring.charts.posterior import DayEffect, Posterior
 from llm_monitoring.charts.rate_model import RateEvidence
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
@@ -20,6 +20,7 @@ from llm_monitoring.charts.running import advance, blank, run
 from llm_monitoring.charts.saved import restore, state_of
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 from llm_monitoring.charts.seams import read_seams
+from llm_monitoring.charts.sharing import SharedDay, days_of, without_days
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
 
@@ -166,12 +167,13 @@ class ControlChart:
 
     def _weigh(self, baseline: Any) -> None:
         """Read the baseline and what it says; `_fit_limit` then weighs in the prior."""
-        windows = read_windows(baseline, "baseline", windows=FEWEST_TO_FIT, chart="ControlChart")
+        windows = as_windows(baseline, "baseline", windows=FEWEST_TO_FIT, chart="ControlChart")
         self._check_kind(windows, "baseline")
-        timed = windows["window_start"].notna().any()
-        self._origin = windows["window_start"].iloc[0] if timed else None
-        self._period = spacing(pd.DatetimeIndex(windows["window_start"])) if timed else None
-        position, value, n, sd = (windows[column].to_numpy() for column in ("position", "value", "n", "sd"))
+        self._origin = windows.window_start[0] if windows.timed else None
+        self._period = spacing(windows.window_start) if windows.timed else None
+        self._days = days_of(self._origin, self._period)
+        self._shared: SharedDay | None = None
+        position, value, n, sd = windows.position, windows.value, windows.n, windows.sd
         used = ~np.isnan(value) & ~(n == 0)
         if used.sum() < FEWEST_TO_FIT:
             raise ConfigError(
@@ -184,8 +186,11 @@ class ControlChart:
         self._pattern = self._n_pattern(position, n)
         position, value, n, sd = position[used], value[used], n[used], sd[used]
         y = self._charted(value, n)
-        self._windows = position, y, n
         rates = self.kind in ("proportion", "count")
+        if self._days[0] > 1 and not rates:
+            place = position % self.season if len(y) >= 3 * self.season else np.zeros(len(y), dtype=int)
+            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position))
+        self._windows = position, y, n
         self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
         self.n_baseline_ = len(y)
 
@@ -224,11 +229,13 @@ class ControlChart:
         self.false_alarm_probability_ = float(alpha)
         prior = self.day_effect or self._evidence.day
         found = self._evidence.posterior(prior, _draws(alpha), np.random.default_rng([self.seed, 1]))
+        if self._shared is not None:
+            found = self._shared.added(found, np.random.default_rng([self.seed, 2]))
         self.center_, self._yardstick, self.day_effect_ = found.center, found.yardstick, found.day_effect
         self.notes_ = self._autocorrelation()
         position = self._last + 1 + np.arange(self.horizon)
         n = self._pattern[position % self.season]
-        sums, scale, slope = simulate(found, self.lambdas, n, position, self.seed)
+        sums, scale, slope = simulate(found, self.lambdas, n, position, self.seed, self._day(position))
         self.limit_ = upper_quantile(extreme(sums, scale, self.direction), alpha)
         if self.guarantee is not None:
             conditional = self._conditional_limits(found, n, position, alpha)
@@ -240,14 +247,16 @@ class ControlChart:
             float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
         )
         self.state_, self._seen = self._blank(), None
-        del self._evidence, self._windows
+        del self._evidence, self._windows, self._shared
 
     def _conditional_limits(
         self, found: Posterior, n: np.ndarray, position: np.ndarray, alpha: float, worlds: int = 100
     ) -> np.ndarray:
         """The limit that each of some draws of the parameters would need, were it the truth."""
         each = int(np.clip(20 / alpha, 200, 1000))
-        sums, scale, _ = simulate(found.repeated(worlds, each), self.lambdas, n, position, self.seed)
+        sums, scale, _ = simulate(
+            found.repeated(worlds, each), self.lambdas, n, position, self.seed, self._day(position)
+        )
         by_world = extreme(sums, scale, self.direction).reshape(worlds, each)
         return np.array([upper_quantile(row, alpha, enough=10) for row in by_world])
 
@@ -291,13 +300,15 @@ class ControlChart:
         seams = read_seams(seams, self._first_time(windows))
         if seams or not at_once:
             state = self._blank()
-            rows = zip(windows["window"], *(windows[name].tolist() for name in ("position", "value", "n")))
+            rows = zip(windows.window, *(each.tolist() for each in (windows.position, windows.value, windows.n)))
             found = [self._step(state, window, position, value, n, seams) for window, position, value, n in rows]
             told = np.array(found, dtype=float).reshape(-1, 8).T
         else:
-            told = self._steps(*(windows[name].to_numpy() for name in ("position", "value", "n")))
+            told = self._steps(windows.position, windows.value, windows.n)
         statistic, center, lower, upper, alarm, side, error, weight = told
-        frame = frame_of(windows, statistic=statistic, center=center, lower=lower, upper=upper, alarm=alarm > 0)
+        frame = frame_of(
+            windows._asdict(), statistic=statistic, center=center, lower=lower, upper=upper, alarm=alarm > 0
+        )
         alarms = events_of(frame, side.astype(int), error, weight, self._yardstick.center)
         if self.kind == "positive" and len(alarms):
             alarms["size"] = np.exp(np.mean(self.center_)) * np.expm1(alarms["size"])
@@ -339,14 +350,14 @@ class ControlChart:
             row["window" if isinstance(window, int | float | np.number) else "window_start"] = [window]
         after = self._last if self.state_["position"] is None else self.state_["position"]
         windows = self._read(pd.DataFrame(row), after)
-        line = windows.iloc[0]
-        self._check_order(window, line["window"], int(line["position"]))
+        at, position = windows.window[0], int(windows.position[0])
+        given, answers = float(windows.value[0]), float(windows.n[0])
+        self._check_order(window, at, position)
         margins = read_seams(seams, self._first_time(windows))
-        values = int(line["position"]), float(line["value"]), float(line["n"])
-        found = self._step(self.state_, line["window"], *values, margins)
-        self._seen = line["window"]
+        found = self._step(self.state_, at, position, given, answers, margins)
+        self._seen = at
         names = ("statistic", "center", "lower", "upper", "alarm")
-        return {"window": line["window"], "value": line["value"], "n": line["n"], **dict(zip(names, found))}
+        return {"window": at, "value": given, "n": answers, **dict(zip(names, found))}
 
     def _check_order(self, given: Any, window: Any, position: int) -> None:
         """Refuse a window that is not after the last one charted."""
@@ -356,11 +367,11 @@ class ControlChart:
             return
         raise ConfigError(f"update(window={quote(given)}); expected a window after the last one charted ({last})")
 
-    def _first_time(self, windows: pd.DataFrame) -> pd.Timestamp | None:
+    def _first_time(self, windows: Windows) -> pd.Timestamp | None:
         """A time of the windows as they are labelled; None where they are numbered."""
-        if not len(windows):
+        if not len(windows.value):
             return self._origin
-        first = windows["window"].iloc[0]
+        first = windows.window[0]
         return first if isinstance(first, pd.Timestamp) else None
 
     def rebaseline(self, baseline: Any, *, reason: str) -> ControlChart:
@@ -411,13 +422,13 @@ class ControlChart:
         if not hasattr(self, "limit_"):
             raise ConfigError(f"ControlChart.{verb}: no baseline yet; expected chart.fit(baseline) before it")
 
-    def _read(self, stream: Any, after: int) -> pd.DataFrame:
-        windows = read_windows(stream, "stream", origin=self._origin, period=self._period, after=after)
+    def _read(self, stream: Any, after: int) -> Windows:
+        windows = as_windows(stream, "stream", origin=self._origin, period=self._period, after=after)
         self._check_kind(windows, "stream")
         return windows
 
-    def _check_kind(self, windows: pd.DataFrame, name: str) -> None:
-        value, n = windows["value"].to_numpy(), windows["n"].to_numpy()
+    def _check_kind(self, windows: Windows, name: str) -> None:
+        value, n = windows.value, windows.n
         there = ~np.isnan(value) & ~(n == 0)
         low, high = self._bounds()
         slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0  # a weighted mean of the best scores is rounded
@@ -437,7 +448,9 @@ class ControlChart:
         for broken, column, words in rules[self.kind]:
             if (there & broken).any():
                 row = int(np.flatnonzero(there & broken)[0])
-                raise ConfigError(f"{name} row {row}, {column}: {quote(windows[column].iloc[row])}; expected {words}")
+                raise ConfigError(
+                    f"{name} row {row}, {column}: {quote(getattr(windows, column)[row])}; expected {words}"
+                )
 
     def _scale(self, value: np.ndarray) -> tuple[float, float]:
         if self.low is not None and self.high is not None:
@@ -467,6 +480,11 @@ class ControlChart:
             pattern[position[recent] % self.season] = n[recent]
         return pattern if (pattern > 0).any() else np.full(self.season, self._usual_n)
 
+    def _day(self, position: Any) -> Any:
+        """Number of the day that a window is in; where windows are days or have no time, its own number."""
+        windows, before = self._days
+        return (position + before) // windows
+
     def _blank(self) -> dict[str, Any]:
         return blank(self.lambdas, len(self.center_))
 
@@ -480,7 +498,7 @@ class ControlChart:
         center += sum(seam["offset"] for seam, there in zip(seams, passed) if there)
         error = None if missing else float(self._charted(value, n)) - center
         margins = [(bool(there), seam["se"]) for seam, there in zip(seams, passed)]
-        found = advance(state, self._yardstick, self.lambdas, position, error, n, margins)
+        found = advance(state, self._yardstick, self.lambdas, position, error, n, margins, self._day(position))
         shown = self._shown(center, n)
         if error is None:
             return (np.nan, shown, np.nan, np.nan, False, 0, 0.0, 0.0)
@@ -514,8 +532,9 @@ class ControlChart:
         error = (np.log(value) if self.kind == "positive" else value / n if self.kind == "count" else value) - center
         steps = np.cumsum(np.r_[0, np.maximum(np.diff(position), 1)]).astype(int)
         places = len(self.center_)
-        place = position[there].astype(int) % places
-        sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n)
+        at = position[there].astype(int)
+        place, day = at % places, self._day(at)
+        sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n, day)
         sign = {"both": 0, "up": 1, "down": -1}[self.direction]
         t = sums / scale
         sided = sign * t if sign else np.abs(t)

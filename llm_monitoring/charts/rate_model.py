@@ -69,12 +69,12 @@ def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.
     """
     level = level if counts else np.minimum(level, np.float32(1 - 1e-6))
     mean = level * n
-    few, many = mean.min(axis=1) < EXACT, mean.max(axis=1) >= EXACT
+    sparse = mean < EXACT
+    many = ~sparse.all(axis=1)
     out = np.empty_like(mean)
     out[many] = _rounded_normal(level[many], mean[many], noise.normal[many], counts)
-    for row in np.flatnonzero(few):
-        sparse = slice(None) if not many[row] else np.flatnonzero(mean[row] < EXACT)
-        out[row, sparse] = _inverted(noise.uniform[row, sparse], mean[row, sparse], float(n[row, 0]), counts)
+    if sparse.any():
+        out[sparse] = _inverted(noise.uniform[sparse], mean[sparse], np.broadcast_to(n, mean.shape)[sparse], counts)
     return out if counts else np.clip(out, 0, n, out=out)
 
 
@@ -84,32 +84,32 @@ def _rounded_normal(level: np.ndarray, mean: np.ndarray, normal: np.ndarray, cou
     return np.rint(mean + np.sqrt(variance) * normal + skew * (normal**2 - 1))
 
 
-def _inverted(u: np.ndarray, mean: np.ndarray, n: float, counts: bool) -> np.ndarray:
+def _inverted(u: np.ndarray, mean: np.ndarray, n: np.ndarray, counts: bool) -> np.ndarray:
     """Smallest k with P(X <= k) >= u for Poisson or binomial X, all at once, the sums built up term by term.
 
     Only windows that have not reached their u yet are carried on.
     """
-    size = max(round(n), 1)
-    term = np.exp(-mean) if counts else _none_of(mean / np.float32(n), size)
+    size = np.maximum(np.rint(n), 1)
+    term = np.exp(-mean) if counts else _none_of(mean / n, size)
     out = np.zeros_like(mean)
     left = np.flatnonzero(u > term)
-    rest, term, mean = (u - term)[left], term[left], mean[left]
-    odds = mean if counts else mean / np.maximum(np.float32(n) - mean, np.float32(1e-6))
+    rest, term, mean, size, n = (u - term)[left], term[left], mean[left], size[left], n[left]
+    odds = mean if counts else mean / np.maximum(n - mean, np.float32(1e-6))
     for k in range(1, 101):
         out[left] = k
-        term = term * odds * np.float32(1 / k if counts else max(size - k + 1, 0) / k)
+        term = term * odds * (np.float32(1 / k) if counts else np.maximum(size - np.float32(k - 1), 0) / np.float32(k))
         rest = rest - term
         more = np.flatnonzero(rest > 0)
         if not len(more):
             break
-        left, rest, term, odds = left[more], rest[more], term[more], odds[more]
+        left, rest, term, odds, size = left[more], rest[more], term[more], odds[more], size[more]
     return out
 
 
-def _none_of(rate: np.ndarray, n: int) -> np.ndarray:
+def _none_of(rate: np.ndarray, n: np.ndarray) -> np.ndarray:
     """(1 - rate)^n in single precision, also of tiny rates and huge n."""
     small = rate + rate**2 * (0.5 + rate * np.float32(1 / 3) + 0.25 * rate**2)
-    return np.exp(np.float32(-n) * np.where(rate < 0.05, small, -np.log1p(-rate)))
+    return np.exp(-n * np.where(rate < 0.05, small, -np.log1p(-rate)))
 
 
 def _rate_grid(events: np.ndarray, n: np.ndarray, counts: bool) -> np.ndarray:

@@ -142,14 +142,14 @@ def _name_event(ax: Axes, frame: pd.DataFrame, at: pd.Series, event: Any) -> Non
     )  # fmt: skip
 
 
-def frame_of(windows: pd.DataFrame, **columns: Any) -> pd.DataFrame:
-    """The table of a result from the windows as read and the chart's columns; times only where the input had them."""
+def frame_of(windows: Any, **columns: Any) -> pd.DataFrame:
+    """The table of a result from the windows as read (columns by name) and the chart's; times only where the input had them."""
     table = {"window": windows["window"], "value": windows["value"], "n": windows["n"], **columns}
     table["alarm"] = np.asarray(table["alarm"], dtype=bool)
     for column in ("window_start", "window_end"):
         if windows[column].notna().any():
             table[column] = windows[column]
-    return pd.DataFrame(table, columns=[*FRAME_COLUMNS, *[c for c in table if c not in FRAME_COLUMNS]])
+    return pd.DataFrame({**{name: table[name] for name in FRAME_COLUMNS}, **table})
 
 
 def events_of(

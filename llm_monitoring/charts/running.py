@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ def blank(lambdas: tuple[float, ...], places: int) -> State:
     """The state before the first window; `places` in the season that have a centre of their own.
 
     Per lambda: `sums` of weighted deviations, `weights` (per place), and the two parts of the variance of the sums;
-    `seams`: weights since each seam. `before`: the last window; `waiting`, `learned`: what pairs of windows say about
+    `seams`: weights since each seam. `day`: the last window's, with the weights of its windows (`today`), and the squares of
+    those of earlier days (`days`). `before`: the last window; `waiting`, `learned`: what pairs of windows say about
     the variance between windows, of the newest pair and of all before it.
     """
     zero = [0.0] * len(lambdas)
     return {
         "position": None, "sums": zero, "weights": [[0.0] * places for _ in lambdas], "shared": zero, "sampled": zero,
-        "seams": {}, "before": None, "waiting": [0.0, 0.0], "learned": [0.0, 0.0],
+        "seams": {}, "day": None, "today": zero, "days": zero, "before": None, "waiting": [0.0, 0.0], "learned": [0.0, 0.0],
     }  # fmt: skip
 
 
@@ -38,6 +40,7 @@ def advance(
     error: float | None,
     n: float,
     seams: list[tuple[bool, float]],
+    day: int = 0,
 ) -> list[tuple[float, float, float]]:
     """Take one window into the state.
 
@@ -53,6 +56,8 @@ def advance(
         Answers in the window.
     seams : list of (bool, float)
         Whether each seam has passed, and the se of its offset.
+    day : int
+        Number of the window's day; it counts where windows of a day share an effect.
 
     Returns
     -------
@@ -66,6 +71,8 @@ def advance(
     between = _between(state, yardstick)
     ratio = yardstick.center_ratio(between)
     ahead: State = {"sums": [], "weights": [], "shared": [], "sampled": []}
+    if yardstick.daily:
+        ahead |= {"today": [], "days": []}
     found = []
     for k, (lambda_, wider) in enumerate(zip(lambdas, allowance(lambdas))):
         keep = (1 - lambda_) ** steps
@@ -80,6 +87,14 @@ def advance(
         if yardstick.place:
             middle += yardstick.place * sum([w * w for w in places])
         variance = between * shared + sampled + ratio * middle
+        if yardstick.daily:
+            same = state["day"] == day
+            today = keep * state["today"][k]
+            days = keep * keep * state["days"][k] + (0.0 if same else today * today)
+            today = gain + (today if same else 0.0)
+            variance += yardstick.daily * (days + today * today)
+            ahead["today"].append(today)
+            ahead["days"].append(days)
         for number, (passed, se) in enumerate(seams):
             after = state["seams"].setdefault(str(number), [0.0] * len(lambdas))
             after[k] = keep * after[k] + (gain if passed else 0.0)
@@ -87,7 +102,7 @@ def advance(
         for name, value in (("sums", sums), ("weights", places), ("shared", shared), ("sampled", sampled)):
             ahead[name].append(value)
         found.append((sums, reach, wider * variance**0.5))
-    state.update(ahead, position=position)
+    state.update(ahead, position=position, day=day)
     if error is not None:
         _learn(state, yardstick, error, share, 1 / n)
     return found
@@ -121,6 +136,7 @@ def run(
     place: np.ndarray,
     error: np.ndarray,
     n: np.ndarray,
+    day: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`advance` over all windows of a stream from a blank state, without seams.
 
@@ -131,6 +147,8 @@ def run(
     place : array
         Of each window in the season.
     error, n : array
+    day : array
+        Number of each window's day.
 
     Returns
     -------
@@ -158,9 +176,26 @@ def run(
         middle = yardstick.center * reach * reach
         if yardstick.place:
             middle = middle + yardstick.place * (own * own).sum(axis=0)
-        found.append((sums, reach, wider * np.sqrt(between * shared + sampled + ratio * middle)))
+        variance = between * shared + sampled + ratio * middle
+        if yardstick.daily:
+            variance = variance + yardstick.daily * _by_day(reach, at, day, keep)
+        found.append((sums, reach, wider * np.sqrt(variance)))
     sums, reach, scale = (np.array(part) for part in zip(*found))
     return sums, reach, scale
+
+
+def _by_day(reach: np.ndarray, at: np.ndarray, day: np.ndarray, keep: float) -> np.ndarray:
+    """Sum of the squares of the weights of each day, as they stand at each window; `reach` is the weight of all windows."""
+    out, squares = np.empty(len(reach)), 0.0
+    ends = [0, *(np.flatnonzero(np.diff(day)) + 1), len(day)]
+    for first, after in pairwise(ends):
+        here = slice(first, after)
+        age = at[here] - (at[first - 1] if first else at[0])
+        today = reach[here] - keep**age * (reach[first - 1] if first else 0.0)
+        earlier = squares * keep ** (2 * age)
+        out[here] = earlier + today**2
+        squares = out[after - 1]
+    return out
 
 
 def _all_between(yardstick: Yardstick, error: np.ndarray, share: np.ndarray, inverse_n: np.ndarray) -> np.ndarray:
@@ -170,7 +205,7 @@ def _all_between(yardstick: Yardstick, error: np.ndarray, share: np.ndarray, inv
     precision = shared**2 / (3 * expected**2)
     square = np.minimum(np.diff(error) ** 2, CAP * expected)
     total = np.cumsum(precision / shared * (square - sampled))
-    known = min(2, len(error))
+    known = min(3, len(error))
     total = np.r_[np.zeros(known), total[: len(error) - known]]
     trusted = np.r_[np.zeros(known), np.cumsum(precision)[: len(error) - known]]
     found = (yardstick.trust * yardstick.between + total) / (yardstick.trust + trusted)

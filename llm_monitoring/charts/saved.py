@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.charts.posterior import DayEffect, Yardstick
+from llm_monitoring.charts.sharing import days_of
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.results import jsonable
 
@@ -65,6 +66,7 @@ def _restored(kind: type[ControlChart], state: dict[str, Any]) -> ControlChart:
     chart.detectable_ = float("nan") if learned["detectable_"] is None else learned["detectable_"]
     chart._yardstick = Yardstick(**learned["_yardstick"])
     chart._period = None if learned["_period"] is None else pd.Timedelta(learned["_period"])
+    chart._days = days_of(chart._origin, chart._period)
     return chart
 
 

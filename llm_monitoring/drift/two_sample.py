@@ -5,14 +5,14 @@ Everything a statistic uses of the rows is label-blind (`Pool`), so that permuti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import solve_triangular
+from scipy.linalg import lapack
 from scipy.stats import rankdata
 
 NEAR = 20  # neighbours kept of every row
@@ -39,12 +39,12 @@ class Pool:
     @cached_property
     def white(self) -> np.ndarray:
         """Rows after whitening with ridge 1, to unit length."""
-        return _to_unit(_whiten(self.vectors, ridge=1.0))
+        return _to_unit(_whiten(self.vectors, ridge=1.0, dimensions=self.vectors.shape[1]))
 
     @cached_property
     def whiter(self) -> np.ndarray:
         """`white` centred and whitened again with ridge .1: sums over rows of it are a regularised Hotelling test."""
-        return _whiten(self.white, ridge=0.1)
+        return _whiten(self.white, ridge=0.1, dimensions=self.vectors.shape[1])
 
     @cached_property
     def near(self) -> tuple[np.ndarray, np.ndarray]:
@@ -126,24 +126,27 @@ def _to_unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-def _whiten(rows: np.ndarray, ridge: float) -> np.ndarray:
+def _whiten(rows: np.ndarray, ridge: float, dimensions: int) -> np.ndarray:
     """Centred rows whose inner products are those of whitened ones; a ridge of `ridge` times the mean variance.
 
     By the Cholesky factor of the covariance: it differs from the eigenvectors' way by a rotation alone, which no
-    statistic here sees, and costs a fraction of it.
+    statistic here sees, and costs a fraction of it. Fewer rows than numbers in a row are turned into their own span
+    first, which no inner product sees either; `dimensions` are those of the vectors as given.
     """
-    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    if len(rows) < rows.shape[1]:
+        rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T.copy()
     covariance = np.zeros((rows.shape[1], rows.shape[1]))
     for i in range(0, len(rows), BLOCK):
-        part = rows[i : i + BLOCK] - mean
+        part = rows[i : i + BLOCK]
         covariance += part.T @ part
     covariance /= len(rows)
-    spread = np.trace(covariance) / len(covariance)
+    spread = np.trace(covariance) / dimensions
     if not spread > 0:
         return np.zeros_like(rows)
     root = np.linalg.cholesky(covariance + ridge * spread * np.eye(len(covariance)))
-    turn = solve_triangular(root, np.eye(len(root)), lower=True).T.astype(np.float32)
-    return (rows - mean) @ turn
+    turn = lapack.dtrtri(root, lower=1)[0].T.astype(np.float32)
+    return rows @ turn
 
 
 def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -180,22 +183,32 @@ def off_reference(pool: Pool, labels: np.ndarray) -> np.ndarray:
     current = labels[0, pool.kept].mean()
     weight = np.broadcast_to((1 - current) * current ** np.arange(near.shape[1]), near.shape)
     score = -np.log(_share_at_least(distance, weight))
-    out = np.empty(len(labels))
-    for b, label in enumerate(labels[:, pool.kept]):
-        rows = np.flatnonzero(label)
-        is_reference = label[near[rows]] == 0
+    out = np.zeros(len(labels))
+    for b, rows, beside in _current(labels[:, pool.kept], near):
+        is_reference = beside == 0
         first = np.where(is_reference.any(axis=1), is_reference.argmax(axis=1), near.shape[1] - 1)
-        out[b] = score[rows, first].sum()
+        out += np.bincount(b, score[rows, first], len(labels))
     return out
+
+
+def _current(labels: np.ndarray, near: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The current rows of all labellings, some labellings at a time: labelling, row, and the labels of its neighbours."""
+    step = max(1_000_000 // near.size, 1)
+    for start in range(0, len(labels), step):
+        part = labels[start : start + step]
+        b, rows = np.nonzero(part)
+        yield start + b, rows, part.ravel().take((b * part.shape[1])[:, None] + near[rows])
 
 
 def _share_at_least(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted share of the values that are at least each of them; equal values are alike."""
-    flat = values.ravel()
-    order = np.argsort(-flat, kind="stable")
-    total = np.cumsum(weights.ravel()[order])
-    last_of_ties = np.searchsorted(-flat[order], -flat, side="right") - 1
-    return np.maximum(total[last_of_ties] / total[-1], 0.5 / len(values)).reshape(values.shape)
+    flat = -values.ravel()
+    order = np.argsort(flat, kind="stable")
+    total, ordered = np.cumsum(weights.ravel()[order]), flat[order]
+    last_of_ties = np.searchsorted(ordered, ordered, side="right") - 1
+    share = np.empty(len(flat))
+    share[order] = total[last_of_ties] / total[-1]
+    return np.maximum(share, 0.5 / len(values)).reshape(values.shape)
 
 
 def clump(pool: Pool, labels: np.ndarray) -> np.ndarray:
@@ -203,10 +216,10 @@ def clump(pool: Pool, labels: np.ndarray) -> np.ndarray:
     near = pool.near_as_given[0][:, :15]
     share = labels[0, pool.kept].mean()
     usual = near.shape[1] * share + 1.5 * np.sqrt(near.shape[1] * share * (1 - share))
-    out = np.empty(len(labels))
-    for b, label in enumerate(labels[:, pool.kept]):
-        count = label[near[np.flatnonzero(label)]].sum(axis=1, dtype=np.int64)
-        out[b] = (np.maximum(count - usual, 0) ** 2).sum()
+    out = np.zeros(len(labels))
+    for b, _, beside in _current(labels[:, pool.kept], near):
+        count = beside.sum(axis=1, dtype=np.int64)
+        out += np.bincount(b, np.maximum(count - usual, 0) ** 2, len(labels))
     return out
 
 

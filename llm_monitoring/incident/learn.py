@@ -18,7 +18,7 @@ from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import read_reviews
 from llm_monitoring.incident.kinds import road_of
-from llm_monitoring.incident.quotes import quotes_of
+from llm_monitoring.incident.quotes import TEXTS, quotes_of
 from llm_monitoring.incident.recovery import recovery, while_harmed
 from llm_monitoring.incident.suites import FORMATS, MOST_OF_ONE, Distinct, append_cases, template_of, write_cases
 from llm_monitoring.judging.redaction import redact
@@ -257,8 +257,7 @@ def _cases(
     log: Log, alert: Alert, inquiry: Inquiry, reviews, taken: Counter[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Failing cases with good ones beside them, and the templates of which more was found than is kept."""
-    judgements = answers.judgements(log)
-    flagged = set(judgements.loc[judgements["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"])
+    flagged = answers.flagged_ids(log)
     requests = inquiry.seen.requests
     rows = requests[inquiry.slice.mask(requests) & (requests["timestamp"] >= inquiry.since)]
     table = read_reviews(log, reviews)
@@ -268,9 +267,11 @@ def _cases(
     if not len(bad):
         unread = rows[rows["request_id"].isin(flagged) & ~rows["request_id"].isin(set(read["request_id"]))]
         bad = unread.assign(verdict=None, note=None, expected_output=None)
+    bad = log.with_texts(bad, TEXTS)
     kept = _distinct(bad, MOST_CASES)
     failing = [_case(row, alert, "failing", taken) for row in kept]
-    good = _distinct(read[read["verdict"] == "false_positive"], ceil(GUARDS / (1 - GUARDS) * len(failing)))
+    fine = log.with_texts(read[read["verdict"] == "false_positive"], TEXTS)
+    good = _distinct(fine, ceil(GUARDS / (1 - GUARDS) * len(failing)))
     return [*failing, *(_case(row, alert, "guard", taken) for row in good)], _left_out(bad, kept)
 
 

@@ -37,7 +37,7 @@ def parts_of(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ended:
 
 
 def _columns(log: Log, alert: Alert) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
-    requests = log.requests
+    requests = log.asked
     rows = requests if alert.feature_id is None else requests[requests["feature_id"] == alert.feature_id]
     columns = [c for c in slice_columns(requests.assign(model=requests["model_id"])) if c != "model"]
     columns = [c for c in [*columns, "model_id"] if rows[c].nunique() > 1]

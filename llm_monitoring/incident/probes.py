@@ -49,7 +49,7 @@ def probes_since(log: Log, since: Any) -> pd.DataFrame:
     """
     probes = log.probe_results
     since = pd.Timestamp(since)
-    family = lineage(log.requests, log.changes)
+    family = lineage(log.asked, log.changes)
     probes = probes.assign(model=probes["model_id"].map(lambda name: family.get(name, name)))
     columns = [name for name in ("feature_id", "check") if name in probes and probes[name].notna().any()]
     found = []

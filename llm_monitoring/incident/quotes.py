@@ -9,6 +9,7 @@ import pandas as pd
 
 from llm_monitoring import answers
 from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.frames import among
 from llm_monitoring.incident.inference.reviewed import read_reviews
 from llm_monitoring.judging.redaction import redact
 from llm_monitoring.reviewing.verdicts import majority
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 BAD, NEAREST = 2, 400
+TEXTS = ("user_input", "system_output")
 WHY = {
     "refusal_rate": "refused",
     "truncation_rate": "cut off at the limit of tokens",
@@ -45,11 +47,13 @@ def quotes_of(log: Log, alert: Alert, now: pd.DataFrame, then: pd.DataFrame, rev
     if not alert.judged and alert.measure.kind != "proportion":
         return nothing
     rows = _told(log, alert, pd.concat([now, then]), reviews)
-    bad = rows[rows["bad"] & rows["request_id"].isin(set(now["request_id"]))]
-    bad = bad.sort_values(["rank", "score", "timestamp", "request_id"]).drop_duplicates("user_input").head(BAD)
+    bad = rows[rows["bad"] & among(rows["request_id"], now["request_id"])]
+    bad = _first_with_texts(log, bad.sort_values(["rank", "score", "timestamp", "request_id"]), BAD, distinct=True)
     if not len(bad):
         return nothing
-    good = rows[~rows["bad"] & rows["request_id"].isin(set(then["request_id"]))]
+    good = rows[~rows["bad"] & among(rows["request_id"], then["request_id"])]
+    good = good.sort_values(["score", "timestamp", "request_id"], ascending=[False, False, True])
+    good = _first_with_texts(log, good, NEAREST)
     return {
         "bad": [_quote(row) for row in bad.to_dict("records")],
         "good": _nearest(good, str(bad["user_input"].iloc[0])),
@@ -57,15 +61,13 @@ def quotes_of(log: Log, alert: Alert, now: pd.DataFrame, then: pd.DataFrame, rev
 
 
 def _told(log: Log, alert: Alert, rows: pd.DataFrame, reviews: Any) -> pd.DataFrame:
-    """The rows that have texts, with `bad`, `why` and their order: what people found bad first, then the lowest scores."""
-    names = ["request_id", "timestamp", "user_input", "system_output", "error"]
-    texts = log.requests.reindex(columns=names)
-    made = rows[["request_id", "value"]].drop_duplicates("request_id").merge(texts, on="request_id")
-    made = made[made["user_input"].map(_has_text) & made["system_output"].map(_has_text)]
+    """The rows with `bad`, `why` and their order: what people found bad first, then the lowest scores."""
+    made = rows[["request_id", "value"]].drop_duplicates("request_id")
+    asked = log.asked[["request_id", "timestamp"]]
+    made = made.merge(asked[among(asked["request_id"], made["request_id"])], on="request_id")
     made = made.assign(score=0.0, why=WHY.get(alert.metric, ""), rank=1)
     if alert.judged:
-        columns = ["request_id", "quality_score", "flagged", "flag_reason", "scale"]
-        judged = answers.judgements(log).reindex(columns=columns).set_index("request_id")
+        judged = answers.judgements(log, ["quality_score", "flagged", "flag_reason"]).set_index("request_id")
         score = made["request_id"].map(judged["quality_score"])
         flagged = made["request_id"].map(judged["flagged"].astype("object")).map(lambda one: one is True)
         reason = made["request_id"].map(judged["flag_reason"].astype("object"))
@@ -74,8 +76,9 @@ def _told(log: Log, alert: Alert, rows: pd.DataFrame, reviews: Any) -> pd.DataFr
         )
     else:
         made = made.assign(bad=made["value"] == (1 if alert.measure.worse != "down" else 0))
-        if alert.metric == "error_rate":
-            made["why"] = made["error"].where(made["error"].map(_has_text), "an error")
+        if alert.metric == "error_rate":  # what was bad says why; the others show none
+            failed = log.with_texts(made[made["bad"]], ["error"]).get("error", pd.Series(dtype=object))
+            made["why"] = failed.where(failed.map(_has_text)).reindex(made.index).fillna("an error")
     read = read_reviews(log, reviews)
     if not len(read):
         return made
@@ -86,15 +89,28 @@ def _told(log: Log, alert: Alert, rows: pd.DataFrame, reviews: Any) -> pd.DataFr
     return made.assign(bad=bad, why=why, rank=made["rank"].where(verdict != "real", 0))
 
 
+def _first_with_texts(log: Log, rows: pd.DataFrame, most: int, distinct: bool = False) -> pd.DataFrame:
+    """The first rows whose question and answer are logged, with both; `distinct` keeps one of each question."""
+    told, start, size = rows.iloc[:0], 0, 2 * NEAREST
+    while start < len(rows) and len(told) < most:
+        part = log.with_texts(rows.iloc[start : start + size], TEXTS)
+        if not set(TEXTS) <= set(part):
+            break
+        part = part[part["user_input"].map(_has_text) & part["system_output"].map(_has_text)]
+        told = pd.concat([told, part]) if len(told) else part
+        told = told.drop_duplicates("user_input") if distinct else told
+        start, size = start + size, 2 * size
+    return told.head(most)
+
+
 def _nearest(good: pd.DataFrame, question: str) -> dict[str, Any] | None:
-    """The good answer whose question is most like another; of those alike the best scored, then the latest."""
+    """The good answer whose question is most like another; of those alike the first."""
     from rapidfuzz import fuzz
 
     if not len(good):
         return None
-    some = good.sort_values(["score", "timestamp", "request_id"], ascending=[False, False, True]).head(NEAREST)
-    likeness = [fuzz.token_set_ratio(question, text) for text in some["user_input"]]
-    best = some.iloc[max(range(len(likeness)), key=lambda i: likeness[i])].to_dict()
+    likeness = [fuzz.token_set_ratio(question, text) for text in good["user_input"]]
+    best = good.iloc[max(range(len(likeness)), key=lambda i: likeness[i])].to_dict()
     return {**_quote(best), "why": ""}
 
 

@@ -332,9 +332,9 @@ def _same_judge(
     columns = [name for name in ("judge_model", "rubric_version") if name in seen.frame]
     if not seen.alert.judged or not columns:
         return rows, "", rows.iloc[:0]
-    j = seen.frame.set_index("request_id")[columns]
-    version = j.astype("string").fillna("").agg(", ".join, axis=1)
-    of_row = rows["request_id"].map(version).fillna("")
+    of_row, *more = (rows[name].astype("string").fillna("").astype(object) for name in columns)
+    for one in more:
+        of_row = of_row + ", " + one
     old = of_row[rows["timestamp"] < since]
     if not len(old):
         return rows, "", rows.iloc[:0]

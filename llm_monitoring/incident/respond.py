@@ -15,7 +15,7 @@ from llm_monitoring.incident.courses import LEVELS
 from llm_monitoring.incident.inference.causes import in_scope
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
-from llm_monitoring.incident.inference.observations import Observations, observe
+from llm_monitoring.incident.inference.observations import Observations, observe, places
 from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.incident.isolate import IsolateResult
 from llm_monitoring.incident.kinds import of_improvement, road_of, what_it_was
@@ -245,7 +245,7 @@ def _measures(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict 
     names = [alert.metric, *(name for name in BESIDE if name != alert.metric)]
     rows = []
     for name in names:
-        seen = inquiry.seen if name == alert.metric else _beside(log, alert, inquiry, name)
+        seen = inquiry.seen if name == alert.metric else _beside(log, alert, inquiry, name, group)
         if seen is None or not len(seen.frame) or seen.columns != inquiry.seen.columns:
             continue
         row = compare(until_fix(seen, fix), group, inquiry.since, len(names))
@@ -296,16 +296,18 @@ def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict |
     return {**unknown, **told_ends, "usd_per_day": spent, "text": text}
 
 
-def _beside(log: Log, alert: Alert, inquiry: Inquiry, metric: str) -> Observations | None:
-    """Another measure of the same answers, with the columns of the slice that was hit."""
-    seen = observe(log, alert.about(metric, "up"))
+def _beside(log: Log, alert: Alert, inquiry: Inquiry, metric: str, group: Slice | None = None) -> Observations | None:
+    """Another measure of the same answers (those of a group at least), with the columns of the slice that was hit."""
+    seen = observe(log, alert.about(metric, "up"), group)
     if seen is None:
         return None
     requests = inquiry.seen.requests
-    place = pd.Index(requests["request_id"]).get_indexer(seen.frame["request_id"])
     missing = [column for column, _ in inquiry.slice.where if column not in seen.frame]
-    frame = seen.frame.assign(**{column: requests[column].iloc[place].to_numpy() for column in missing})
-    return replace(seen, frame=frame, requests=requests, columns=inquiry.seen.columns)
+    if missing:
+        place = places(requests["request_id"], seen.frame["request_id"])
+        frame = seen.frame.assign(**{column: requests[column].iloc[place].to_numpy() for column in missing})
+        seen = replace(seen, frame=frame)
+    return replace(seen, requests=requests, columns=inquiry.seen.columns)
 
 
 def _bad_share(log: Log, alert: Alert, inquiry: Inquiry) -> Observations | None:

@@ -152,7 +152,7 @@ def open_case(
         *(
             (chosen["metric"], chosen["feature_id"], read_time("fired_at", chosen["fired_at"]))
             if chosen
-            else (None, None, opened.requests["timestamp"].max())
+            else (None, None, opened.span("requests")[1])
         )
     )
     folder = Path(out) if out else Path("reports") / f"{name}-draft"

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llm_monitoring.alerts.checking import check
 from llm_monitoring.alerts.operation import NOBODY, operation_windows, watched
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.alerts.scopes import span_of
@@ -39,6 +40,42 @@ def test_a_day_without_a_request_counts_and_has_no_spend():
     assert spend["value"].iloc[[0, 2]].tolist() == [7, 8]
     assert np.isnan(spend["value"].iloc[1])
     assert (count["known_at"] == count["window_start"] + DAY).all()
+
+
+def test_a_first_day_that_begins_at_noon_has_no_total():
+    found = made(make_requests(60, start=START + pd.Timedelta("12h"), every="1h"))
+    assert of(found, "request_count")["value"].fillna(-1).tolist() == [-1, 24]
+    assert of(found, "total_cost_usd")["value"].notna().tolist() == [False, True]
+
+
+def test_a_fall_of_one_day_is_a_holiday_and_of_two_an_alarm():
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(200, 50)
+    for low, fired in (([35], None), ([35, 36], 37), ([35, 36, 37, 38], 37)):
+        n = counts.copy()
+        n[low] = 60
+        at = START + pd.to_timedelta(
+            np.repeat(np.arange(50), n) * 86400.0 + np.concatenate([np.arange(k) for k in n]), unit="s"
+        )
+        log = open_tables(
+            requests=make_requests(len(at), timestamp=at, cost_usd=None, latency_ms=None, drop=["user_input"])
+        )
+        alerts = check(log, {"infrastructure": {"metrics": ["request_count"]}, "quality": {"metrics": []}})
+        found = alerts[(alerts["metric"] == "request_count") & (alerts["rule"] == "chart")]
+        assert found["fired_at"].tolist() == ([] if fired is None else [START + fired * DAY])
+
+
+def test_a_rise_of_one_day_is_told_at_once():
+    n = np.random.default_rng(6).poisson(200, 50)
+    n[35] = 500
+    at = START + pd.to_timedelta(
+        np.repeat(np.arange(50), n) * 86400.0 + np.concatenate([np.arange(k) for k in n]), unit="s"
+    )
+    log = open_tables(
+        requests=make_requests(len(at), timestamp=at, cost_usd=None, latency_ms=None, drop=["user_input"])
+    )
+    alerts = check(log, {"infrastructure": {"metrics": ["request_count"]}, "quality": {"metrics": []}})
+    assert alerts[alerts["rule"] == "chart"]["fired_at"].tolist() == [START + 36 * DAY]
 
 
 def test_a_request_of_unknown_cost_adds_nothing_to_the_spend():

@@ -175,6 +175,35 @@ def test_autocorrelated_baseline_is_named():
     assert not ControlChart(season=1).fit(rng.standard_normal(60)).notes_
 
 
+def hours(seed, days, day_sd, per_day=24, n=50.0):
+    """Costs by the hour (or so many windows a day), each day with an effect on all of its windows."""
+    rng = np.random.default_rng(seed)
+    level = np.exp(np.repeat(rng.normal(0, day_sd, days), per_day) + rng.normal(0, 0.5 / np.sqrt(n), days * per_day))
+    at = pd.date_range("2026-05-04", periods=days * per_day, freq=pd.Timedelta("1D") / per_day, tz="UTC")
+    step = pd.Timedelta("1D") / per_day
+    return pd.DataFrame({"window_start": at, "window_end": at + step, "value": level, "n": n, "sd": 0.5 * level})
+
+
+@pytest.mark.parametrize("per_day", [24, 4])
+def test_what_a_day_does_to_all_its_windows_is_learned_and_raises_no_more_alarms_than_stated(per_day):
+    alarmed, found = [], []
+    for seed in range(40):
+        table = hours(seed, 14 + 240 // per_day, 0.06, per_day)
+        chart = ControlChart(kind="positive", arl0=400, season=per_day).fit(table[: 14 * per_day])
+        alarmed.append(len(chart.monitor(table[14 * per_day :][:60], at_once=True).alarms) > 0)
+        found.append(chart._yardstick.daily)
+    assert np.sqrt(np.median(found)) == pytest.approx(0.06, rel=0.25)
+    assert np.mean(alarmed) < chart.false_alarm_probability_ + 3 * np.sqrt(0.14 * 0.86 / 40)
+
+
+def test_hours_one_by_one_give_the_same_as_all_at_once_across_days_and_gaps():
+    table = hours(3, 20, 0.05)
+    chart = ControlChart(kind="positive", arl0=400, season=24).fit(table[: 14 * 24])
+    stream = table[14 * 24 :].drop(index=[340, 341, 342, 400, *range(410, 440)])
+    slow, quick = chart.monitor(stream).to_frame(), chart.monitor(stream, at_once=True).to_frame()
+    pd.testing.assert_frame_equal(slow, quick, rtol=1e-9)
+
+
 def test_a_new_baseline_needs_a_reason_and_keeps_the_record():
     chart = ControlChart().fit(score_windows(28, seed=17))
     with pytest.raises(ConfigError) as error:
@@ -337,7 +366,7 @@ def test_a_fall_from_no_failure_at_all_is_seen():
     assert chart.monitor(pd.DataFrame({"value": [1.0, 0.5], "n": 50})).to_frame()["alarm"].tolist() == [False, True]
 
 
-@pytest.mark.parametrize("kind", ["mean", "proportion"])
+@pytest.mark.parametrize("kind", ["mean", "mean by the hour", "proportion"])
 def test_simulated_streams_go_through_the_rule_that_judges_the_real_one(kind):
     from dataclasses import replace
 
@@ -347,7 +376,7 @@ def test_simulated_streams_go_through_the_rule_that_judges_the_real_one(kind):
     from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 
     rng, n, place, lambdas = np.random.default_rng(27), np.full(28, 50.0), np.arange(28) % 7, (0.15, 0.5)
-    if kind == "mean":
+    if kind.startswith("mean"):
         weekday = DayEffect.default(0.08)
         model = Scores(4 + 0.1 * rng.standard_normal(28), n, place, 7, 1.0, 1000.0, True, 1.0, 5.0)
         evidence = ScoreEvidence(model, DayEffect.default(0.08), weekday)
@@ -355,11 +384,16 @@ def test_simulated_streams_go_through_the_rule_that_judges_the_real_one(kind):
         evidence = RateEvidence(rng.binomial(50, 0.1, 28).astype(float), n, DayEffect.default(0.25))
     found = evidence.posterior(evidence.day, 500, rng)
     stream = (0.1 * rng.standard_normal((28, 1)) - 0.2 * (np.arange(28) > 15)[:, None]).astype(np.float32)
+    day = (np.arange(28) + 3) // 5
+    if (
+        kind == "mean by the hour"
+    ):  # windows of a day share a variance of .04; its draws are 0, so that the stream stays as it is
+        found = replace(found, yardstick=replace(found.yardstick, daily=0.04), daily=np.zeros(1), days=14)
     one = replace(found, deviations=lambda *_: stream, draws=1)
-    sums, scale, _ = calibration.simulate(one, lambdas, n, place, 0)
+    sums, scale, _ = calibration.simulate(one, lambdas, n, place, 0, day)
     state, rows = running.blank(lambdas, len(found.center)), []
     for t, error in enumerate(stream[:, 0]):
-        rows.append(running.advance(state, found.yardstick, lambdas, t, float(error), 50.0, []))
+        rows.append(running.advance(state, found.yardstick, lambdas, t, float(error), 50.0, [], int(day[t])))
     assert [[row[k][0] for row in rows] for k in (0, 1)] == pytest.approx(sums[:, :, 0], rel=1e-4, abs=1e-4)
     assert [[row[k][2] for row in rows] for k in (0, 1)] == pytest.approx(scale[:, :, 0], rel=1e-3)
 

@@ -6,14 +6,14 @@ together are held to one error of 0.05 (Bonferroni), so that a slice is rarely n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from llm_monitoring.incident.inference.observations import Observations, weights_of
+from llm_monitoring.incident.inference.observations import Observations, places, weights_of
 from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
 
 LEAST_ROWS, MOST_TEXTS, ALPHA, MOST_OF_HARM = 20, 30_000, 0.05, 0.6
@@ -39,16 +39,24 @@ class Finer:
     not_looked_at: dict[str, str]
 
 
-def find_finer(seen: Observations, chosen: Slice, since: pd.Timestamp) -> tuple[Observations, Finer]:
-    """Look inside a slice; the rows come back with the column of the answer where one was found."""
+def find_finer(
+    seen: Observations,
+    chosen: Slice,
+    since: pd.Timestamp,
+    with_texts: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+) -> tuple[Observations, Finer]:
+    """Look inside a slice; the rows come back with the column of the answer where one was found.
+
+    `with_texts` gives requests their `user_input`, where they are without.
+    """
     rows = chosen.mask(seen.frame)
     if seen.alert.feature_id is not None:
         rows &= (seen.frame["feature_id"] == seen.alert.feature_id).to_numpy()
     late = (seen.frame["timestamp"] >= since).to_numpy()[rows]
     y, weight = seen.sign * seen.model_values()[rows], weights_of(seen.frame)[rows]
-    place = pd.Index(seen.requests["request_id"]).get_indexer(seen.frame["request_id"])
+    place = places(seen.requests["request_id"], seen.frame["request_id"])
     asked = seen.requests.iloc[place[rows]].reset_index(drop=True)
-    extra, skipped = _extra_columns(seen, asked)
+    extra, skipped = _extra_columns(seen, asked, with_texts)
     best, looks, most = None, 0, 0.0
     for column, values in extra.items():
         for value, mask in _candidates(values, late):
@@ -61,27 +69,31 @@ def find_finer(seen: Observations, chosen: Slice, since: pd.Timestamp) -> tuple[
         column, value = best
         found = Slice((*chosen.where, (column, value)))
         known = column in seen.requests
-        whole = seen.requests[column] if known else _of_texts(seen.requests, (outside(column),))[column]
+        whole = seen.requests[column] if known else _of_texts(with_texts(seen.requests), (outside(column),))[column]
         frame = seen.frame.assign(**{column: whole.iloc[place].to_numpy()})
         seen = replace(seen, frame=frame, requests=seen.requests.assign(**{column: whole.to_numpy()}))
     looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *extra)))
     return seen, Finer(found, looked, skipped)
 
 
-def _extra_columns(seen: Observations, requests: pd.DataFrame) -> tuple[dict[str, pd.Series], dict[str, str]]:
+def _extra_columns(
+    seen: Observations, requests: pd.DataFrame, with_texts: Callable[[pd.DataFrame], pd.DataFrame]
+) -> tuple[dict[str, pd.Series], dict[str, str]]:
     """Columns that the short ones leave out, by the name under which the stages keep them, and why others are not searched."""
     extra: dict[str, pd.Series] = {}
     skipped: dict[str, str] = {}
-    for name in requests.columns:
+    for name in seen.names or requests.columns:
         log_name = outside(name)
         if name in seen.columns or log_name in ("user_input", "feature_id", "category"):
             continue
-        column = requests[name]
         if name in NAMES:
             skipped[log_name] = "names single requests, or a version: versions are followed as causes"
-        elif name in RESULTS or (name == "input_tokens" and seen.scale == "log"):
+            continue
+        if name in RESULTS or (name == "input_tokens" and seen.scale == "log"):
             skipped[log_name] = "a result of the answer, not a group of questions"
-        elif pd.api.types.is_datetime64_any_dtype(column) or column.map(type).isin([dict, list]).any():
+            continue
+        column = requests[name]
+        if pd.api.types.is_datetime64_any_dtype(column) or column.map(type).isin([dict, list]).any():
             skipped[log_name] = "a time, a list or an object"
         elif column.nunique() < 2:
             skipped[log_name] = "one value only"
@@ -89,7 +101,7 @@ def _extra_columns(seen: Observations, requests: pd.DataFrame) -> tuple[dict[str
             extra[name] = column
     if len(requests) > MOST_TEXTS:
         return extra, skipped | {"user_input": f"more than {MOST_TEXTS:,} texts to read"}
-    return extra | _of_texts(requests), skipped
+    return extra | _of_texts(with_texts(requests)), skipped
 
 
 def _of_texts(

@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.incident.inference.slices import inside
+from llm_monitoring.frames import among
+from llm_monitoring.incident.inference.slices import Slice, inside
 from llm_monitoring.incident.inference.traces import VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
 
@@ -25,6 +27,8 @@ NOT_SLICED = {
     "request_id", "timestamp", "session_id", "user_input", "system_output", "error", "latency_ms", "input_tokens",
     "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "prompt_version", "system_fingerprint", "model_id",
 }  # fmt: skip
+PLAIN = ("feature_id", "category")  # columns that are the log's own, whatever the stages make of the others
+_KNOWN: WeakKeyDictionary[Log, tuple[pd.DataFrame, tuple[str, ...]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Observations:
     frame : DataFrame
         Sorted by timestamp and request_id.
     requests : DataFrame
-        All requests with the same slice columns, judged or not: the mix is read from these.
+        All requests with the same slice columns, judged or not: the mix is read from these. Without the columns that
+        no stage slices by (`schema.LEFT_OUT`), where they come from a log.
     columns : tuple of str
         Names of the slice columns.
     scale : str
@@ -48,6 +53,8 @@ class Observations:
         +1 where a rise of the value is the harm that the alert speaks of, -1 where a fall is.
     step : float
         How much of the measure is worth one point of a score from 1 to 5: the sizes that are looked for are in points.
+    names : tuple of str
+        The columns of the log's requests, those that were left out too; empty where all of them are there.
     """
 
     frame: pd.DataFrame
@@ -57,6 +64,7 @@ class Observations:
     sign: int
     alert: Alert
     step: float = 1.0
+    names: tuple[str, ...] = ()
 
     def model_values(self) -> np.ndarray:
         """The values on the scale on which effects add up.
@@ -119,26 +127,32 @@ def _counted(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
     return float(np.average(x, weights=weight)) * n, n
 
 
-def observe(log: Log, alert: Alert) -> Observations | None:
+def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations | None:
     """The rows behind an alert's metric, or None where no single answer has it (request volume, query drift).
 
     Judged metrics take the request's timestamp, so that the onset is when the answer was given, not when it was read.
+    Of a metric of the requests themselves no more than the rows `within` a slice are loaded.
     """
-    requests = _with_lineage(log)
-    value = answers.values(log, alert.measure, log.measures)
+    requests, columns = _sliced(log)
+    part = Slice(()) if within is None or alert.measure.of != "requests" or alert.measure.kind == "mean" else within
+    part = Slice(tuple((column, value) for column, value in part.where if column in requests))
+    plain = {column: value for column, value in part.where if column in PLAIN and isinstance(value, str)}
+    value = answers.values(log, alert.measure, log.measures, plain)
     if value is None:
         return None
+    asked = requests[part.mask(requests)] if part.where else requests
     if "weight" in value and (value["weight"] == 1).all():
         value = value.drop(columns="weight")
-    columns = slice_columns(requests)
     versions = [name for name in VERSIONS if name in requests]
     kept = dict.fromkeys(["request_id", "timestamp", "session_id", "feature_id", *columns, "model", *versions])
-    frame = requests[[*kept]].merge(value, on="request_id", how="inner")
+    frame = asked.loc[among(asked["request_id"], value["request_id"]), [*kept]]
+    frame = frame.merge(value, on="request_id", how="inner")
     frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
     scale = {"proportion": "share", "positive": "log"}.get(alert.measure.kind, "score")
     step = _step(frame) if scale == "score" else 1.0
     frame = frame.drop(columns="scale", errors="ignore")
-    return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert, step)
+    names = (*(inside(name) for name in log.table("requests").columns), "model")
+    return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert, step, names)
 
 
 def _step(frame: pd.DataFrame) -> float:
@@ -150,6 +164,12 @@ def _step(frame: pd.DataFrame) -> float:
     return spread if spread > 0 else 1.0
 
 
+def places(ids: pd.Series, wanted: pd.Series) -> np.ndarray:
+    """Where each of some ids stands among all of them."""
+    near = np.flatnonzero(among(ids, wanted))
+    return near[pd.Index(ids.iloc[near]).get_indexer(wanted)]
+
+
 def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: int = 5) -> tuple[str, ...]:
     """Columns by which answers are sliced: feature, category, model, then further dimensions of few values.
 
@@ -159,37 +179,59 @@ def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: i
     """
     first = ["feature_id", "category", "model"]
     others = sorted(name for name in requests.columns if name not in NOT_SLICED and name not in first)
-    kept: list[str] = []
+    order = _in_time(requests)
+    kept: dict[str, np.ndarray] = {}
     for name in [*(c for c in first if c in requests), *others]:
         column = requests[name]
-        if name not in first and (column.map(type).isin([dict, list]).any() or pd.api.types.is_float_dtype(column)):
+        if name not in first and (_holds_objects(column) or pd.api.types.is_float_dtype(column)):
             continue
-        values = column.nunique()
-        same = any(_same_partition(column, requests[other]) for other in kept)
-        lasting = name == "feature_id" or _lasting(column, requests)
-        if 2 <= values <= (most_values if name not in first else 200) and not same and lasting:
-            kept.append(name)
-    return tuple(kept[:most_columns])
+        codes, values = pd.factorize(column)
+        same = any(_same_partition(codes, other) for other in kept.values())
+        lasting = name == "feature_id" or _lasting(codes, order)
+        if 2 <= len(values) <= (most_values if name not in first else 200) and not same and lasting:
+            kept[name] = codes
+    return tuple(kept)[:most_columns]
 
 
-def _lasting(column: pd.Series, requests: pd.DataFrame) -> bool:
-    """Whether its values were there from the beginning to the end; those of a version column come and go."""
+def _holds_objects(column: pd.Series) -> bool:
+    return column.dtype == object and bool(column.map(type).isin([dict, list]).any())
+
+
+def _in_time(requests: pd.DataFrame) -> np.ndarray | None:
+    """The places of the rows in the order of their time; None where they have none."""
     if "timestamp" not in requests:
+        return None
+    times = requests["timestamp"]
+    return np.arange(len(times)) if times.is_monotonic_increasing else times.argsort(kind="stable").to_numpy()
+
+
+def _lasting(codes: np.ndarray, order: np.ndarray | None) -> bool:
+    """Whether its values were there from the beginning to the end; those of a version column come and go."""
+    if order is None:
         return True
-    ordered = column.iloc[requests["timestamp"].argsort(kind="stable")]
-    first, last = ordered.iloc[: max(30, len(ordered) // 50)], ordered.iloc[-30:]
-    both = set(first) & set(last)
-    return bool(column.isin(both).mean() >= 0.5 and last.isin(both).mean() >= 0.5)
+    first, last = codes[order[: max(30, len(order) // 50)]], codes[order[-30:]]
+    both = np.intersect1d(first, last)
+    return bool(np.isin(codes, both).mean() >= 0.5 and np.isin(last, both).mean() >= 0.5)
 
 
-def _same_partition(a: pd.Series, b: pd.Series) -> bool:
-    pairs = pd.DataFrame({"a": a.astype(str), "b": b.astype(str)}).drop_duplicates()
-    return len(pairs) == pairs["a"].nunique() == pairs["b"].nunique()
+def _same_partition(a: np.ndarray, b: np.ndarray) -> bool:
+    pairs = (a.astype(np.int64) + 1) * (int(b.max()) + 2) + b + 1
+    return len(pd.unique(pairs)) == len(pd.unique(a)) == len(pd.unique(b))
+
+
+def _sliced(log: Log) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The requests with their lineage, and the columns by which they are sliced: once for each log."""
+    if log not in _KNOWN:
+        requests = _with_lineage(log)
+        _KNOWN[log] = requests, slice_columns(requests)
+    return _KNOWN[log]
 
 
 def _with_lineage(log: Log) -> pd.DataFrame:
-    requests = log.requests.rename(columns=inside)
-    return requests.assign(model=requests["model_id"].map(lineage(requests, log.changes)).astype(object))
+    requests = log.asked.rename(columns=inside)
+    family = lineage(requests, log.changes)
+    codes, models = pd.factorize(requests["model_id"])
+    return requests.assign(model=np.array([*(family[model] for model in models), np.nan], dtype=object)[codes])
 
 
 def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:

@@ -13,6 +13,7 @@ from llm_monitoring import answers
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.errors import Fault, LogError
+from llm_monitoring.frames import among
 from llm_monitoring.intervals import anytime_share
 from llm_monitoring.reviewing.verdicts import majority
 from llm_monitoring.schema import VERDICTS
@@ -87,9 +88,12 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     table = read_reviews(log, reviews)
     table = majority(table)
     table = table[table["verdict"].isin(["real", "false_positive"])]
-    judged = answers.judgements(log)
+    if table.empty:
+        return 0.0
+    judged = answers.judgements(log, ["quality_score"])
     scored = judged.loc[judged["quality_score"].notna(), ["request_id", "quality_score"]]
-    scored = scored.merge(log.requests[["request_id", "timestamp"]], on="request_id")
+    asked = log.asked[["request_id", "timestamp"]]
+    scored = scored.merge(asked[among(asked["request_id"], scored["request_id"])], on="request_id")
     rows = table[["request_id", "verdict"]].merge(scored, on="request_id")
     late, level = rows["timestamp"] >= since, scored.groupby(scored["timestamp"] >= since)["quality_score"].mean()
     if not late.any() or len(level) < 2:
@@ -136,13 +140,14 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
     """Reviews of flagged answers since the start (in reading order), and those of before."""
     table = read_reviews(log, reviews)
     columns = ["request_id", "timestamp", "feature_id", "user_input", "system_output"]
-    requests = log.requests.reindex(columns=columns)
-    judged = answers.judgements(log)
-    flagged = set(judged.loc[judged["flagged"].astype("boolean").fillna(False).astype(bool), "request_id"])
-    table = table[table["request_id"].isin(flagged)].sort_values(["reviewed_at", "request_id"], kind="stable")
+    table = table[table["request_id"].isin(answers.flagged_ids(log))].sort_values(
+        ["reviewed_at", "request_id"], kind="stable"
+    )
     notes = table.reindex(columns=["request_id", "note"]).drop_duplicates("request_id", keep="last")
     table = majority(table)[["request_id", "verdict"]].merge(notes, on="request_id", how="left")
-    rows = table.merge(requests, on="request_id", how="inner")
+    requests = log.asked.reindex(columns=columns[:3])
+    asked = requests[among(requests["request_id"], table["request_id"])]
+    rows = table.merge(log.with_texts(asked, columns[3:]).reindex(columns=columns), on="request_id", how="inner")
     if alert.feature_id is not None:
         rows = rows[rows["feature_id"] == alert.feature_id]
     late = rows["timestamp"] >= since
@@ -151,13 +156,15 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
 
 def _flags(log: Log, alert: Alert, since: pd.Timestamp) -> list[tuple[int, int]]:
     """Flagged and judged answers of the alert's feature, before and since."""
-    j = answers.judgements(log)
+    j = answers.judgements(log, ["status", "flagged", "feature_id"])
     j = j[
         (j["status"] == "ok")
         & j["flagged"].notna()
         & (True if alert.feature_id is None else j["feature_id"] == alert.feature_id)
     ]
-    at = j["request_id"].map(log.requests.set_index("request_id")["timestamp"]).fillna(j["judged_at"])
+    requests = log.asked[["request_id", "timestamp"]]
+    asked = requests[among(requests["request_id"], j["request_id"])].set_index("request_id")
+    at = j["request_id"].map(asked["timestamp"]).fillna(j["judged_at"])
     flagged = j["flagged"].astype("boolean").fillna(False).astype(bool)
     return [(int(flagged[part].sum()), int(part.sum())) for part in (at < since, at >= since)]
 

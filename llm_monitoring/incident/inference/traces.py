@@ -91,8 +91,8 @@ def _owners(frame: pd.DataFrame, of: str | None):
 
 
 def _appeared(rows: pd.DataFrame, column: str, of: str | None, owner):
-    own = rows if of is None else rows[rows[of] == owner]
-    own = own[own[column].notna()]
+    mine = rows[column].notna() if of is None else (rows[of] == owner) & rows[column].notna()
+    own = rows.loc[mine, [column, "timestamp"]]
     first = own.groupby(column)["timestamp"].min()
     for value, at in first.items():
         late = own["timestamp"] >= at
