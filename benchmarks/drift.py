@@ -201,7 +201,8 @@ def in_a_row(vectors, intent, options):
 
     print(f"\nwindows in a row, {options.streams} references a line")
     for n, m, quiet, late, arl0 in ((2_000, 200, 6, 5, 100), (300, 200, 40, 0, 20), (2_000, 200, 40, 0, 20),
-                                    (300, 50, 40, 0, 20), (300, 2_000, 20, 0, 10), (5_000, 50, 40, 0, 20)):  # fmt: skip
+                                    (300, 50, 40, 0, 20), (300, 2_000, 20, 0, 10), (5_000, 50, 40, 0, 20),
+                                    (5_000, 200, 20, 4, 10), (2_000, 2_000, 20, 0, 10), (5_000, 2_000, 20, 0, 10)):  # fmt: skip
         alarms, delays = [], []
         for stream in range(options.streams):
             rng = np.random.default_rng([options.seed, n, m, stream])

@@ -255,7 +255,7 @@ def _settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> 
     if isinstance(asked, str):
         waits = {"judgements": windows.width(asked), "signals": windows.width(asked)}
     found = scoping.delays(log) if not isinstance(asked, str) else None
-    out = []
+    out, known = [], {}
     lines: Any = scopes.iterrows()
     for (feature, metric), line in lines:
         table = "signals" if of[metric] == "thumbs" else of[metric]
@@ -264,9 +264,10 @@ def _settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> 
         elif found is None:
             out.append(waits[table])
         else:
-            out.append(
-                scoping.usual_delay(found, table, feature, line["start"], line["fit_end"], asked)  # type: ignore[arg-type]
-            )
+            key = (table, feature, line["start"], line["fit_end"])
+            if key not in known:
+                known[key] = scoping.usual_delay(found, *key, asked)  # type: ignore[arg-type]
+            out.append(known[key])
     return pd.Series(out, index=scopes.index, dtype="timedelta64[us]")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 FEWEST_IN_BASELINE = 7  # windows with a value that a baseline holds at least
 FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, may still begin, and is fitted once more
-FIRST_JUDGES = 14
+_DELAYS: WeakKeyDictionary[Log, pd.DataFrame] = WeakKeyDictionary()
 BESIDE_LIMITS = ("request_count", "latency_p50_ms", "latency_p95_ms")
 
 
@@ -100,8 +101,17 @@ def first_values(tallies: pd.DataFrame, of: dict[str, str]) -> pd.Series:
     return first.where(begun.isna() | (first > begun), begun)
 
 
-def delays(log: Log, days: int = FIRST_JUDGES) -> pd.DataFrame:
-    """How long after their request judgements and signals came: `of`, `feature_id`, `day` (of coming), `steps`, `n`."""
+def delays(log: Log) -> pd.DataFrame:
+    """How long after their request judgements and signals came: `of`, `feature_id`, `day` (of coming), `steps`, `n`.
+
+    Asked once of each log.
+    """
+    if log not in _DELAYS:
+        _DELAYS[log] = _delays(log)
+    return _DELAYS[log]
+
+
+def _delays(log: Log) -> pd.DataFrame:
     import ibis
 
     parts = []

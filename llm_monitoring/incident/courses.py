@@ -10,6 +10,7 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.shifts import log_harm
 from llm_monitoring.intervals import wilson
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ COUNTED = {"1h": "hours", "6h": "stretches of six hours", "1d": "days"}
 LEVELS = ("before", "before_low", "before_high", "after", "after_low", "after_high")
 FEWEST_BEFORE = 4  # windows before the alert below which no step is weighed
 USUAL_SD = {"amount": 0.1, "share": 0.03}
+SIZES = {"amount": (0.15, 0.4, 1.0), "share": (0.05, 0.15, 0.4)}  # of a step: in logarithms of an amount, in shares
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,6 @@ class Course:
 
     def log_step(self, at: pd.Timestamp, alert: Alert) -> float:
         """Log Bayes factor of a step at a time, towards where the alert says, against none; windows until the alert."""
-        from llm_monitoring.incident.series import log_harm
-
         seen = self.windows[self.windows["window_start"] < alert.fired_at]
         late = (seen["window_start"] >= at).to_numpy()
         y = seen["y"].to_numpy(float)
@@ -72,9 +72,8 @@ class Course:
         before, after = y[~late], y[late]
         variance = max(float(before.var(ddof=1)), USUAL_SD[self.scale] ** 2)
         sign = 1 if alert.direction == "up" else -1
-        return log_harm(
-            sign * float(after.mean() - before.mean()), variance * (1 / len(before) + 1 / len(after)), self.scale
-        )
+        error = variance * (1 / len(before) + 1 / len(after))
+        return float(log_harm(sign * float(after.mean() - before.mean()), error, SIZES[self.scale]))
 
     def drift_evidence(self) -> float:
         """Log of the most that a p-value can speak against chance (Sellke, Bayarri and Berger); 0 where there is none."""

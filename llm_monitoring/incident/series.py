@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.special import logsumexp
 
 from llm_monitoring import wording as say
@@ -31,8 +30,6 @@ BY_USERS = {
     "silent": 0.1,
 }  # of volume and spend: users ask more as often as somebody changes something
 OF_QUESTIONS = {"recorded": 0.1, "mix": 0.35, "silent": 0.05}  # few changes bring other questions
-SIZES = {"amount": (0.15, 0.4, 1.0), "share": (0.05, 0.15, 0.4)}  # of a step: in logarithms of an amount, in shares
-SPREAD = 1 / 3  # give or take, as a part of a size
 OLD, ELSEWHERE, REACH = 0.15, 0.001, pd.Timedelta("8D")
 REAL, FALSE, TIED = 0.5, 0.2, 0.9
 USERS = {"request_count": "users ask more or fewer questions", "query_drift": "users ask other questions"}
@@ -467,18 +464,3 @@ def _onset(times: pd.DatetimeIndex, weight: np.ndarray, ranking: list[dict[str, 
     at = first["at"] if first["recorded"] and first["probability"] >= 0.5 else middle
     step = times[1] - times[0] if len(times) > 1 else pd.Timedelta("1h")
     return {"at": at, "low": min(low - step, at), "high": max(high + step, at)}
-
-
-def log_harm(delta: float, variance: float, scale: str = "amount") -> float:
-    """Log Bayes factor of a step of one of three sizes, give or take a third, against none.
-
-    >>> round(log_harm(0.4, 0.01), 1), round(log_harm(0.0, 0.01), 1)
-    (6.6, -2.0)
-    """
-    terms = [
-        stats.norm.logpdf(delta, size, np.sqrt(variance + (SPREAD * size) ** 2))
-        - stats.norm.logpdf(delta, 0, np.sqrt(variance))
-        for size in SIZES[scale]
-    ]
-    found = float(logsumexp(terms) - np.log(len(terms)))
-    return min(found, 0.0) if delta < 0 else found  # far on the other side speaks for neither

@@ -25,7 +25,7 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-REAL, FALSE = 0.6, 0.2
+REAL, FALSE = 0.8, 0.2  # the limit for a cause that is named, and the odds of four to one the other way
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
@@ -141,8 +141,9 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
-    0.6 on, false positive up to 0.2, inconclusive between. Reviews are also shown as Wald's sequential test between
-    "precision as before" and "all extra flags undeserved" at 5 % error each [1]_, with Robbins' interval.
+    0.8 on, false positive up to 0.2, inconclusive between; the judge clears nothing where the scores alone speak. Reviews
+    are also shown as Wald's sequential test between "precision as before" and "all extra flags undeserved" at 5 % error
+    each [1]_, with Robbins' interval.
 
     References
     ----------
@@ -165,10 +166,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     read = weigh_reviews(log, alert, inquiry.since, reviews)
     hit = 1 - inquiry.chance_of("none", "mix", "judge")
     real = hit * read.deserved_probability
-    asked = inquiry.branch is not None and not inquiry.branch.sorted
-    verdict = (
-        "inconclusive" if asked else "real" if real >= REAL else "false_positive" if real <= FALSE else "inconclusive"
-    )
+    verdict = _verdict(inquiry, real)
     seen = compare(while_harmed(log, inquiry), whole(inquiry.seen), inquiry.since, until=inquiry.until)
     change = {k: v for k, v in seen.items() if k not in ("where", "label", "change", "low", "high")}
     change |= corrected_for_alert(inquiry.seen, seen)
@@ -195,6 +193,21 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
             }
         )
     )
+
+
+def _verdict(inquiry: Inquiry, real: float) -> str:
+    """Real from four to one on, false positive from one to four; only what can be shown clears.
+
+    A column that nobody sorted never clears. Nor does the judge where the scores alone speak: they look the same whether the
+    judge moved or all answers did.
+    """
+    if inquiry.branch is not None and not inquiry.branch.sorted:
+        return "inconclusive"
+    if real >= REAL:
+        return "real"
+    witnessed = any(cause.testimony or (cause.kind == "judge" and cause.traces) for cause in inquiry.causes)
+    doubt = real if witnessed else real + inquiry.chance_of("judge")
+    return "false_positive" if doubt <= FALSE else "inconclusive"
 
 
 def _by_road(log: Log, alert: Alert, plan: Any) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     moved = rerouted(seen, roles.question, roles.service)
     away = {one.column for one in moved}
     seen = replace(seen, columns=tuple(name for name in seen.columns if name not in away))
-    asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, rate)
+    question = question_columns(seen, roles.question, roles.service)
+    asked = _Asked.of(log, alert, seen, reviews, moved[0] if moved else None, rate, question)
     belief = asked.weighed()
     first, other = asked.two(belief) if belief.real >= NAMED / 2 else (asked.first(belief), None)
     shifts: list[Shift | None] = [first]
@@ -146,7 +147,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
         if both.real >= belief.real - DOUBT:
             belief, shifts = both, [asked.first(both), other]
     found = tuple(one for one in shifts if one is not None)
-    mix = decompose(seen, belief.since, question_columns(seen, roles.question, roles.service))
+    mix = decompose(seen, belief.since, question)
     causes, probability = _name_mix(belief.causes, belief.probability, mix, asked.prior["none"])
     branch = asked.branch
     if branch is not None and not branch.sorted:
@@ -195,10 +196,18 @@ class _Asked:
     reviews: Any
     branch: Rerouted | None
     prior: dict[str, float]
+    question: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, log: Log, alert: Alert, seen: Observations, reviews: Any, branch: Rerouted | None, rate: float
+        cls,
+        log: Log,
+        alert: Alert,
+        seen: Observations,
+        reviews: Any,
+        branch: Rerouted | None,
+        rate: float,
+        question: tuple[str, ...],
     ) -> _Asked:
         causes = possible_causes(log, alert, seen)
         declared = [cause.declared for cause in causes if cause.declared is not None]
@@ -218,6 +227,7 @@ class _Asked:
             reviews,
             branch,
             prior(seen, causes, rate),
+            question,
         )
 
     def weighed(self, beside: np.ndarray | None = None) -> _Belief:
@@ -226,7 +236,10 @@ class _Asked:
         columns = np.split(np.arange(len(doses)), np.cumsum([len(way) for way in self.ways])[:-1])
         shifts = shift_evidence(self.seen, self.slices, self.times, doses, ramps=self.ramps, beside=beside)
         causes = self.causes
-        fits = [weigh(cause, self.seen, shifts, self.grouping, k, self.prior) for cause, k in zip(causes, columns)]
+        fits = [
+            weigh(cause, self.seen, shifts, self.grouping, k, self.prior, self.question)
+            for cause, k in zip(causes, columns)
+        ]
         belief = _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
         told = _testimonies(self.log, self.seen, causes, self.slices, belief.chosen, belief.since, self.reviews)
         if self.branch is not None:

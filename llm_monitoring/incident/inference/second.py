@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from llm_monitoring.incident.inference.causes import Cause, in_scope, whole
 from llm_monitoring.incident.inference.observations import Observations
-from llm_monitoring.incident.inference.shifts import Shifts, log_harm, shift_evidence
+from llm_monitoring.incident.inference.shifts import EFFECTS, Shifts, log_harm, shift_evidence
 from llm_monitoring.incident.inference.slices import ALL, Slice
 from llm_monitoring.incident.inference.weighing import HARM, on_grid
 
@@ -58,7 +58,7 @@ def another_shift(
         return None
     slices = list(dict.fromkeys([chosen, whole(seen), ALL]))
     shifts = shift_evidence(seen, slices, times, beside=first)
-    both = np.logaddexp(shifts.log_evidence, log_harm(-shifts.size, shifts.variance, seen.scale)) - np.log(2)
+    both = np.logaddexp(shifts.log_evidence, log_harm(-shifts.size, shifts.variance, EFFECTS[seen.scale])) - np.log(2)
     live = [cause for cause in causes if cause.recorded and cause.at in times]
     odds = {cause.name: _of_cause(cause, seen, shifts, both) - np.log(len(live)) for cause in live}
     unknown = (

@@ -113,7 +113,7 @@ def shift_evidence(
         counts = _counts(cells, inside, reached, weight, delta, variance, seen)
         harm, small = _log_harm_of_counts(*counts), _log_any_of_counts(*counts)
     else:
-        harm = log_harm(delta, variance, seen.scale)
+        harm = log_harm(delta, variance, EFFECTS[seen.scale])
         small = _log_any(delta, variance, NEGLIGIBLE[seen.scale])
     n = len(times)
     if seen.scale == "share":
@@ -282,14 +282,17 @@ def _leaf_scale(cells: pd.DataFrame, seen: Observations) -> float:
     return 1.5 * float(np.sqrt(max(usual**2, excess / max(by.sum() - (by**2).sum() / by.sum(), 1e-9))))
 
 
-def log_harm(delta: np.ndarray, variance: np.ndarray, scale: str) -> np.ndarray:
-    """Log Bayes factor of delta ~ normal(tau, tau / 3) above 0, mean over the scales, against delta = 0.
+def log_harm(delta, variance, sizes: Sequence[float]) -> np.ndarray:
+    """Log Bayes factor of delta ~ normal(tau, tau / 3) above 0, mean over the sizes tau, against delta = 0.
 
     A harm has a size: with much belief near 0 the data could hardly speak against it. And it has a sign: the tails of
     these normals below 0 are cut off, or a large improvement would be told as harm.
+
+    >>> log_harm(np.array([0.4, 0.0]), 0.01, (0.15, 0.4, 1.0)).round(1)
+    array([ 6.6, -2. ])
     """
     terms = []
-    for tau in EFFECTS[scale]:
+    for tau in sizes:
         total = variance + (tau * SPREAD) ** 2
         size = (tau * variance + delta * (tau * SPREAD) ** 2) / total  # as believed on the data, and its sd
         sd = tau * SPREAD * np.sqrt(variance / total)

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from llm_monitoring.incident.inference.causes import LATER, Cause, reach
+from llm_monitoring.incident.inference.causes import LATER, OF_ANSWERS, Cause, reach
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import Shifts
 from llm_monitoring.incident.inference.slices import Slice, leaves
 
 HARM = {"recorded": 0.7, "silent": 0.2, "judge": 0.1}  # of what is not chance
 ALIKE = {"prompt": 0.3, "deployment": 0.7, "config": 0.7, "routing": 0.7}  # belief that it hit all that it reached
+ASKED = 0.8  # belief that the part which a prompt or an index hit is a kind of question: they act through what is asked
 MONTH, LOOKED_AT = 30.4, 30.4  # days
 STEP = pd.Timedelta("3h")
 RAMPS = 0.3  # of what nobody recorded comes bit by bit
@@ -77,8 +78,12 @@ def weigh(
     grouping: Grouping,
     columns: np.ndarray,
     belief: dict[str, float],
+    question: tuple[str, ...] = (),
 ) -> np.ndarray:
-    """Log (prior x fit) of a cause with each slice; `columns` are its own of `log_arrivals`, `belief` the prior."""
+    """Log (prior x fit) of a cause with each slice.
+
+    `columns` are its own of `log_arrivals`, `belief` is the prior, `question` the slice columns of what users bring.
+    """
     n = len(shifts.slices)
     arrived = shifts.log_arrivals[:, columns]
     if cause.kind == "none":
@@ -104,7 +109,8 @@ def weigh(
     at_once = shifts.log_evidence[:, [step]] if step >= 0 and cause.until is None else arrived[:, :0]
     ways = np.column_stack([at_once, arrived])
     known = cause.kind == "model_version" or cause.declared is not None
-    prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, ALIKE.get(cause.kind, 0.5))
+    through = tuple(name for name in question if name != "feature_id") if cause.kind in OF_ANSWERS else ()
+    prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, ALIKE.get(cause.kind, 0.5), through)
     return np.log(belief["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
 
 
@@ -145,11 +151,16 @@ def _silent_prior(slices: list[Slice]) -> np.ndarray:
 
 
 def _slice_prior(
-    slices: list[Slice], allowed: np.ndarray, all_of_it: int | None = None, alike: float = 0.5
+    slices: list[Slice],
+    allowed: np.ndarray,
+    all_of_it: int | None = None,
+    alike: float = 0.5,
+    through: tuple[str, ...] = (),
 ) -> np.ndarray:
     """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
 
-    Where a change's reach is known and is itself a slice, a part of the belief is that it hit all that it reached alike.
+    Where a change's reach is known and is itself a slice, a part of the belief is that it hit all that it reached alike; of
+    the rest most goes to the kinds that name a column `through` which the change acts.
     """
     parts = np.flatnonzero(allowed)
     if all_of_it is not None and len(parts) > 1:
@@ -157,9 +168,13 @@ def _slice_prior(
     kinds: dict[tuple[str, ...], list[int]] = {}
     for i in parts:
         kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
+    share = dict.fromkeys(kinds, 1 / max(len(kinds), 1))
+    named = {kind for kind in kinds if set(kind) & set(through)} if all_of_it is not None else set()
+    if 0 < len(named) < len(kinds):
+        share = dict.fromkeys(kinds, (1 - ASKED) / (len(kinds) - len(named))) | dict.fromkeys(named, ASKED / len(named))
     prior = np.zeros(len(slices))
-    for members in kinds.values():
-        prior[members] = 1 / len(kinds) / len(members)
+    for kind, members in kinds.items():
+        prior[members] = share[kind] / len(members)
     if all_of_it is None:
         return prior
     return (1 - alike) * prior + alike * _only(len(slices), all_of_it)

@@ -1,12 +1,19 @@
 """What speaks for a cause beside the time at which answers changed: versions, fingerprints, roll-outs, probes, people."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from llm_monitoring import incident, open_log
 from llm_monitoring.alerts.alert import read_alert
+from llm_monitoring.incident.inference.causes import possible_causes
 from llm_monitoring.incident.inference.inquiry import inquire
+from llm_monitoring.incident.inference.observations import observe
+from llm_monitoring.incident.inference.shifts import shift_evidence
+from llm_monitoring.incident.inference.slices import candidates
+from llm_monitoring.incident.inference.weighing import Grouping, weigh
 from tests.incident.worlds import START, make_alert, make_world
 
 PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}
@@ -88,6 +95,16 @@ def test_a_judge_of_another_name_is_a_change_of_the_judge():
     assert cause.verdict == "judge"
     assert belief(log)["judge"] > silent["judge"]
     assert any("judge_model judge-2" in words for words in cause.ranking[0]["evidence"])
+    assert incident.triage(log, make_alert()).verdict == "false_positive"
+
+
+def test_the_judge_clears_nothing_where_the_scores_alone_speak():
+    world = make_world(judge_drop=0.8, changes=[{**CONFIG, "day": 4.0}])
+    triage = incident.triage(world, make_alert())
+    assert belief(world)["judge"] > 0.7
+    assert triage.probability_real < 0.2
+    assert triage.verdict == "inconclusive"
+    assert "again with today's judge" in triage.next
 
 
 def probe_runs(passed_since):
@@ -165,6 +182,25 @@ def test_a_change_of_several_features_is_a_slice_of_its_own():
     assert scope.slices[0]["where"] == {"category": "returns"}
     scopes = [s.to_dict() for s in inquire(world, read_alert(make_alert())).shifts.slices]
     assert {"category": ["returns", "billing"]} in scopes
+
+
+def test_a_part_of_what_a_prompt_reached_is_a_kind_of_question_rather_than_a_model():
+    of_question = {"feature_id": "support", "category": "returns"}
+    of_service = {"feature_id": "support", "model": "model-a"}
+    world = make_world(changes=[PROMPT, {**CONFIG, "feature_id": "support"}])
+    seen = observe(world, read_alert(make_alert()))
+    slices = candidates(seen.frame, seen.columns, "support")
+    where = [found.to_dict() for found in slices]
+    odds = {}
+    for cause in (cause for cause in possible_causes(world, seen.alert, seen) if cause.recorded):
+        flat = shift_evidence(seen, slices, pd.DatetimeIndex([cause.at]))
+        flat = replace(flat, log_evidence=0 * flat.log_evidence)
+        told = weigh(cause, seen, flat, Grouping.of(seen, slices), np.array([], int), {"recorded": 1.0}, ("category",))
+        named = [i for i, one in enumerate(where) if one.keys() == of_question.keys()]
+        other = [i for i, one in enumerate(where) if one.keys() == of_service.keys()]
+        odds[cause.kind] = np.exp(told[named]).sum() / np.exp(told[other]).sum()
+    assert odds["prompt"] == pytest.approx(4.0)
+    assert odds["config"] == pytest.approx(1.0)
 
 
 def test_answers_of_one_session_count_as_less_than_as_many_sessions():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llm_monitoring.alerts.alert import read_alert
 from llm_monitoring.incident.inference import shifts
 from llm_monitoring.incident.inference.observations import Observations
-from llm_monitoring.incident.inference.shifts import log_harm, log_raised, shift_evidence
+from llm_monitoring.incident.inference.shifts import EFFECTS, log_harm, log_raised, shift_evidence
 from llm_monitoring.incident.inference.slices import ALL, Slice
 from tests.builders import START, make_requests
 from tests.incident.worlds import make_alert
@@ -144,19 +144,21 @@ def test_evidence_of_harm_is_the_mean_over_the_sizes_of_the_ratio_of_two_normals
     for size in (0.15, 0.4, 1.0):
         prior = np.exp(-0.5 * ((true - size) / (size / 3)) ** 2)
         ratios.append((prior / prior.sum()) @ np.exp((delta * true - true**2 / 2) / v))
-    assert log_harm(np.array([delta]), np.array([v]), "score")[0] == pytest.approx(log(np.mean(ratios)), rel=1e-4)
+    assert log_harm(np.array([delta]), np.array([v]), EFFECTS["score"])[0] == pytest.approx(
+        log(np.mean(ratios)), rel=1e-4
+    )
 
 
 @given(st.floats(-3, 3), st.floats(1e-3, 1))
 def test_more_harm_is_more_evidence_of_harm(delta, variance):
-    low, high = log_harm(np.array([delta, delta + 0.1]), np.array([variance] * 2), "score")
+    low, high = log_harm(np.array([delta, delta + 0.1]), np.array([variance] * 2), EFFECTS["score"])
     assert low < high
 
 
 @pytest.mark.parametrize("unknown", [(np.nan, 1.0), (0.3, np.nan)])
 def test_a_shift_that_cannot_be_measured_is_slightly_against_harm(unknown):
     delta, variance = (np.array([x]) for x in unknown)
-    assert log_harm(delta, variance, "score")[0] == pytest.approx(-log(2))
+    assert log_harm(delta, variance, EFFECTS["score"])[0] == pytest.approx(-log(2))
 
 
 def test_evidence_from_counts_is_a_binomial_against_a_beta_binomial():
