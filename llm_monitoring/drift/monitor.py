@@ -77,8 +77,8 @@ class DriftMonitor:
     -----
     What is said of a window rests on the reference and on windows before it, so later windows never change it. A new
     topic that no rule finds beyond doubt joins the pool with its window; the slow rule still sees it. Were every window
-    with an alarm kept out of the pool, one false alarm would bring others: the pool would stay as odd as it was (with
-    five references of 300 and windows of 2,000, 25 alarms where 10 were stated). A p-value is never below 1 / 5,000: with an
+    with an alarm kept out of the pool, one false alarm would bring others: the pool would stay as odd as it was
+    (docs/drift.md has the rates). A p-value is never below 1 / 5,000: with an
     `arl0` of more than 2,400 over all groups one window alone cannot alarm, two in a row can, and from 240 on every
     window joins.
 
