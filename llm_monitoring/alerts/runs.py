@@ -159,7 +159,8 @@ def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], Contr
 def _lasting(result: ChartResult) -> ChartResult:
     """The result without falls of a single day: the day before has to have been down, too, by half as much at least."""
     shown = result.windows
-    off = pd.Series(np.log((shown["value"] / shown["center"]).to_numpy(float)), index=shown.index)
+    with np.errstate(divide="ignore"):  # no request at all is as far below as can be
+        off = pd.Series(np.log((shown["value"] / shown["center"]).to_numpy(float)), index=shown.index)
     both = pd.concat([off, off.shift()], axis=1)
     lasts = shown["alarm"] & (both.max(axis=1, skipna=False) <= 0.5 * both.min(axis=1, skipna=False))
     kept = []
