@@ -70,7 +70,7 @@ def test_a_judge_is_shown_texts_that_are_loaded_for_it_alone(log, tmp_path):
 
 
 def test_stages_load_what_they_slice_by_once_and_the_texts_of_what_they_show(tmp_path):
-    n, judged_of = 2 * N, slice(None, None, 4)
+    n, judged_of = 2 * N, slice(None, None, 3)
     requests = make_requests(
         n, every="10min", feature_id=["search", "summary"], user_input="a" * 2000, system_output="b" * 2000
     )
