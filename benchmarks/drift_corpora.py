@@ -33,18 +33,19 @@ def _framed(frames, extra):
     return sentence
 
 
+def _sentences(verbs, things, frames, extra, seed, every=2):
+    """Frames filled with a verb and a thing, an intent each pair, and one or two extra words."""
+    return _made(_pairs(_words(verbs), _words(things), every), _framed(frames, _words(extra)), seed)
+
+
 def frames():
     """Seven frames of English sentences; any of them may be missing in the reference for some intent."""
-    verbs = _words("open close find lose change cancel repair send return order check block move count print sign")
-    things = _words(
-        "ticket engine garden invoice passport violin battery contract recipe curtain bicycle lawyer vaccine roof"
-    )
-    extra = _words("again soon quickly before friday without fee online now abroad at home by phone this week twice")
-    return _made(
-        _pairs(verbs, things, 3),
-        _framed(["how do I {v} my {t}", "please {v} the {t} for me", "{t} {v} not possible", "can you {v} a {t} today",
-                 "I want to {v} this {t} {x}", "why did you {v} my {t} {x}", "help me {v} the {t} {x}"], extra),
-        99,
+    return _sentences(
+        "open close find lose change cancel repair send return order check block move count print sign",
+        "ticket engine garden invoice passport violin battery contract recipe curtain bicycle lawyer vaccine roof",
+        ["how do I {v} my {t}", "please {v} the {t} for me", "{t} {v} not possible", "can you {v} a {t} today",
+         "I want to {v} this {t} {x}", "why did you {v} my {t} {x}", "help me {v} the {t} {x}"],
+        "again soon quickly before friday without fee online now abroad at home by phone this week twice", 99, every=3,
     )  # fmt: skip
 
 
@@ -92,39 +93,32 @@ def keywords():
 
 
 def german():
-    verbs = _words(
-        "öffnen schließen finden ändern kündigen reparieren verschicken zurückgeben bestellen sperren drucken"
-    )
-    things = _words("Fahrkarte Rechnung Reisepass Geige Batterie Vertrag Vorhang Fahrrad Impfung Dach Konto Wohnung")
-    return _made(
-        _pairs(verbs, things, 2),
-        _framed(["Wie kann ich meine {t} {v}?", "Bitte {t} {v}, {x}", "{t} lässt sich nicht {v}", "{t} {v} {x}",
-                 "Ich möchte die {t} {x} {v}", "warum haben Sie {t} {x} {v} wollen", "können Sie mir helfen, {t} zu {v}"],
-                _words("heute morgen wieder schnell vorher online jetzt im Ausland zuhause per Telefon zweimal")),
-        9,
+    return _sentences(
+        "öffnen schließen finden ändern kündigen reparieren verschicken zurückgeben bestellen sperren drucken",
+        "Fahrkarte Rechnung Reisepass Geige Batterie Vertrag Vorhang Fahrrad Impfung Dach Konto Wohnung",
+        ["Wie kann ich meine {t} {v}?", "Bitte {t} {v}, {x}", "{t} lässt sich nicht {v}", "{t} {v} {x}",
+         "Ich möchte die {t} {x} {v}", "warum haben Sie {t} {x} {v} wollen", "können Sie mir helfen, {t} zu {v}"],
+        "heute morgen wieder schnell vorher online jetzt im Ausland zuhause per Telefon zweimal", 9,
     )  # fmt: skip
 
 
 def spanish():
-    verbs = _words("abrir cerrar encontrar cambiar cancelar reparar enviar devolver pedir bloquear imprimir firmar")
-    things = _words("billete factura pasaporte violín batería contrato receta cortina bicicleta vacuna tejado cuenta")
-    return _made(
-        _pairs(verbs, things, 2),
-        _framed(["¿cómo puedo {v} mi {t}?", "por favor {v} la {t} {x}", "no se puede {v} {t}", "quiero {v} este {t} {x}",
-                 "ayuda para {v} {t}", "¿por qué no me dejan {v} el {t} {x}?", "{t} {v} {x}"],
-                _words("hoy mañana otra vez rápido antes en línea ahora desde casa por teléfono dos veces")),
-        10,
+    return _sentences(
+        "abrir cerrar encontrar cambiar cancelar reparar enviar devolver pedir bloquear imprimir firmar",
+        "billete factura pasaporte violín batería contrato receta cortina bicicleta vacuna tejado cuenta",
+        ["¿cómo puedo {v} mi {t}?", "por favor {v} la {t} {x}", "no se puede {v} {t}", "quiero {v} este {t} {x}",
+         "ayuda para {v} {t}", "¿por qué no me dejan {v} el {t} {x}?", "{t} {v} {x}"],
+        "hoy mañana otra vez rápido antes en línea ahora desde casa por teléfono dos veces", 10,
     )  # fmt: skip
 
 
 def japanese():
-    verbs = _words("開き 閉じ 探し 変更し 取り消し 修理し 送り 返品し 注文し 止め 印刷し 確認し")
-    things = _words("切符 請求書 旅券 楽器 電池 契約 料理 カーテン 自転車 注射 屋根 口座")
-    return _made(
-        _pairs(verbs, things, 2),
-        _framed(["{t}を{v}たいです", "{t}を{v}ますか", "{x}{t}を{v}てください", "どうやって{t}を{v}ますか", "{t}が{v}ません、{x}",
-                 "私の{t}、{x}{v}たいのですが"], _words("今日 明日 もう一度 早く 前に 電話で 家で 海外で")),
-        11,
+    return _sentences(
+        "開き 閉じ 探し 変更し 取り消し 修理し 送り 返品し 注文し 止め 印刷し 確認し",
+        "切符 請求書 旅券 楽器 電池 契約 料理 カーテン 自転車 注射 屋根 口座",
+        ["{t}を{v}たいです", "{t}を{v}ますか", "{x}{t}を{v}てください", "どうやって{t}を{v}ますか", "{t}が{v}ません、{x}",
+         "私の{t}、{x}{v}たいのですが"],
+        "今日 明日 もう一度 早く 前に 電話で 家で 海外で", 11,
     )  # fmt: skip
 
 

@@ -88,17 +88,20 @@ class PlanCharts(PortfolioResult):
         `feature_id`, `metric`, `layer`, `window_start`, `window_end`, `value`, `n`, `center`, `lower`, `upper` (null in
         the baseline), `alarm` and `baseline` (whether the limits were taken from this window).
         """
-        parts = [self._charted(run) for run in self.runs if run.key in self.results]
+        parts = [self._charted(run)[list(FRAME)] for run in self.runs if run.key in self.results]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(FRAME)).astype(FRAME)
+
+    def drawn(self, feature: str | None, metric: str) -> pd.DataFrame:
+        """The rows of one chart, and `statistic`: the mean that its limits are for, null in the baseline."""
+        return self._charted(next(run for run in self.runs if run.key == (feature, metric)))
 
     def _charted(self, run: Run) -> pd.DataFrame:
         key, watched = run.key, self.results[run.key].windows
         before = run.windows[run.windows["window_start"] < run.begin]
         table = pd.concat([before.assign(baseline=True), watched.assign(baseline=False)], ignore_index=True)
         named = table.assign(feature_id=key[0], metric=key[1], layer=self.measures[key[1]].layer)
-        return named.assign(alarm=named["alarm"].astype("boolean").fillna(False).astype(bool))[list(FRAME)].astype(
-            FRAME
-        )
+        named["alarm"] = named["alarm"].astype("boolean").fillna(False).astype(bool)
+        return named[[*FRAME, "statistic"]].astype(FRAME)
 
     def plot(
         self, ax: Axes | None = None, *, feature: str | None = None, metric: str | None = None, **options: Any
@@ -579,9 +582,7 @@ def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, windo
     rows = log.table("requests")
     rows = rows if feature is None else rows.filter(rows["feature_id"] == feature)
     first = pd.to_datetime(engines.run(rows.aggregate(at=rows["timestamp"].min())).to_pandas()["at"], utc=True).iloc[0]
-    value = value.where(
-        own["window_start"] >= windows.floor(pd.Series([first]), "1h").iloc[0].ceil(windows.width(window))
-    )
+    value = value.where(own["window_start"] >= first.floor("h").ceil(windows.width(window)))
     return own[["window_start", "window_end"]].assign(value=value, n=np.nan, sd=np.nan, kind=kind)
 
 

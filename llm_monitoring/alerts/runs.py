@@ -21,11 +21,12 @@ from llm_monitoring.charts.portfolio import MONTH, set_limits
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import ChartResult
 from llm_monitoring.errors import ConfigError
+from llm_monitoring.measures import BUILT_IN
 
 COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
 FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
 MOST_KEPT = 4_000
-TOTALS = ("request_count", "total_cost_usd")  # of a day; a holiday halves them
+TOTALS = [name for name, each in BUILT_IN.items() if each.total]  # of a day; a holiday halves them
 
 
 @dataclass

@@ -222,10 +222,7 @@ class Explorer(widgets.VBox):
         self._frame = table[of & (table["metric"] == metric)].reset_index(drop=True)
         meaning = self._measure(metric)
         title = f"{meaning.words} in {_feature(feature)}"
-        watched = self._charts.results[feature, metric].windows[["window_start", "statistic"]]
-        drawn = picture(
-            self._frame.merge(watched, on="window_start", how="left"), meaning.shown_in, title, self._changes()
-        )
+        drawn = picture(self._charts.drawn(feature, metric), meaning.shown_in, title, self._changes())
         self._view.show("status", words="")
         told = {"headline": self._headline(title, meaning), "rate": self._rate(), "feature": feature, "metric": metric}
         self._view.show("chart", **drawn, **told, chosen=None)

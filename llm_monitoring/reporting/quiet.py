@@ -17,18 +17,8 @@ if TYPE_CHECKING:
 FIRST = ("mean_quality", "flagged_rate", "refusal_rate", "error_rate")
 MOST_CHARTS = 30
 COLUMNS = [
-    "feature_id",
-    "metric",
-    "unit",
-    "window_start",
-    "value",
-    "n",
-    "statistic",
-    "center",
-    "lower",
-    "upper",
-    "alarm",
-]
+    "feature_id", "metric", "unit", "window_start", "value", "n", "statistic", "center", "lower", "upper", "alarm",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,15 +76,10 @@ def watched(log: Log, plan: Any = None) -> QuietResult:
     from llm_monitoring.alerts.charting import control_charts
 
     found = control_charts(log, plan)
-    frame = found.to_frame()
-    frame = frame[~frame["baseline"]]
-    if len(frame):
-        units = {name: each.shown_in for name, each in found.measures.items()}
-        frame = frame.assign(unit=frame["metric"].map(units))
-        keys = sorted(found.results, key=lambda key: (FIRST.index(key[1]) if key[1] in FIRST else len(FIRST), str(key)))
-        shown = [frame[(frame["feature_id"] == f) & (frame["metric"] == m)] for f, m in keys[:MOST_CHARTS]]
-        means = [found.results[key].windows[["window_start", "statistic"]] for key in keys[:MOST_CHARTS]]
-        frame = pd.concat([one.merge(mean, on="window_start", how="left") for one, mean in zip(shown, means)])
+    units = {name: each.shown_in for name, each in found.measures.items()}
+    keys = sorted(found.results, key=lambda key: (FIRST.index(key[1]) if key[1] in FIRST else len(FIRST), str(key)))
+    shown = [found.drawn(*key).assign(unit=units[key[1]]) for key in keys[:MOST_CHARTS]]
+    frame = pd.concat([one[~one["baseline"]] for one in shown]) if shown else pd.DataFrame()
     days = 0 if found.span is None else round((found.span.end - found.span.split) / pd.Timedelta("1D"))
     return QuietResult(
         verdict="no alert",

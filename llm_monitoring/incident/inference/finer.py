@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from llm_monitoring.incident.inference.observations import Observations, places, weights_of
+from llm_monitoring.incident.inference.observations import Observations, holds_objects, places, weights_of
 from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
 
 LEAST_ROWS, MOST_TEXTS, ALPHA, MOST_OF_HARM = 20, 30_000, 0.05, 0.6
@@ -93,7 +93,7 @@ def _extra_columns(
             skipped[log_name] = "a result of the answer, not a group of questions"
             continue
         column = requests[name]
-        if pd.api.types.is_datetime64_any_dtype(column) or column.map(type).isin([dict, list]).any():
+        if pd.api.types.is_datetime64_any_dtype(column) or holds_objects(column):
             skipped[log_name] = "a time, a list or an object"
         elif column.nunique() < 2:
             skipped[log_name] = "one value only"

@@ -183,7 +183,7 @@ def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: i
     kept: dict[str, np.ndarray] = {}
     for name in [*(c for c in first if c in requests), *others]:
         column = requests[name]
-        if name not in first and (_holds_objects(column) or pd.api.types.is_float_dtype(column)):
+        if name not in first and (holds_objects(column) or pd.api.types.is_float_dtype(column)):
             continue
         codes, values = pd.factorize(column)
         same = any(_same_partition(codes, other) for other in kept.values())
@@ -193,7 +193,8 @@ def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: i
     return tuple(kept)[:most_columns]
 
 
-def _holds_objects(column: pd.Series) -> bool:
+def holds_objects(column: pd.Series) -> bool:
+    """Whether there are dicts or lists in it."""
     return column.dtype == object and bool(column.map(type).isin([dict, list]).any())
 
 
