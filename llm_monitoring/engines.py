@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import operator
 import re
 import shutil
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 #: One query at a time: neither Ibis nor a connection may be used by two threads at once.
 LOCK = threading.RLock()
-_unused: deque[str] = deque()  # names of tables in memory that nobody holds any more
+_unused: deque[tuple[str, str]] = deque()  # kind and name of what nobody holds any more
+_numbers = itertools.count()
 
 
 @functools.cache
@@ -48,8 +50,37 @@ def in_memory(table: pa.Table) -> ir.Table:
     import ibis
 
     rows = ibis.memtable(table)
-    weakref.finalize(rows.op(), _unused.append, rows.get_name())
+    weakref.finalize(rows.op(), _unused.append, ("", rows.get_name()))
     return rows
+
+
+def named(rows: ir.Table, copied: bool = False) -> ir.Table:
+    """The same rows under a name in the engine, so that a query over them need not spell out what they are made of.
+
+    A view, of which nothing is read; with `copied` a table, so that text files are read and parsed once. It is forgotten
+    once nobody holds it. Rows of another engine are given back as they are.
+    """
+    import duckdb
+    import ibis.expr.operations as ops
+
+    with LOCK:
+        backend = _backend(rows)
+        if backend is not engine():
+            return rows
+        kind, name = "TABLE" if copied else "VIEW", f"llm_monitoring_{next(_numbers)}"
+        backend._register_in_memory_tables(rows)
+        try:
+            backend.raw_sql(f'CREATE TEMPORARY {kind} "{name}" AS {backend.compile(rows)}')
+        except duckdb.Error as error:
+            raise _broken_file(error) from error
+        there = ops.DatabaseTable(name, schema=rows.schema(), source=backend, namespace=ops.Namespace())
+        weakref.finalize(there, _forget, kind, name, None if copied else rows)
+        return there.to_expr()
+
+
+def _forget(kind: str, name: str, rows: ir.Table | None) -> None:
+    """Have a view or table forgotten; the rows that a view is made of were held until now."""
+    _unused.append((kind, name))
 
 
 def stored(sql: str) -> ir.Table:
@@ -109,7 +140,11 @@ def batches(expr, size: int = 50_000) -> Iterator[pa.RecordBatch]:
 
 def _backend(expr):
     while _unused:
-        engine().con.unregister(_unused.popleft())
+        kind, name = _unused.popleft()
+        if kind:
+            engine().raw_sql(f'DROP {kind} IF EXISTS "{name}"')
+        else:
+            engine().con.unregister(name)
     backends, _ = expr._find_backends()
     return backends[0] if backends else engine()
 

@@ -172,6 +172,7 @@ class Log:
         self._found: dict[_Read, dict[str, Any]] = {}
         self._repeats: dict[_Read, int] = {}
         self._last: dict[_Read, pd.Timestamp | None] = {}
+        self._views: dict[tuple, ir.Table] = {}  # clean rows by table, files and the columns whose rules are checked
         self._aside: dict[str, pd.DataFrame] = {}
         self._written: dict[str, Path | None] = {}
         self._frames: dict[str, pd.DataFrame] = {}
@@ -354,7 +355,7 @@ class Log:
         )
         for cache in ("_aside", "_written", "_frames"):
             setattr(log, cache, {name: value for name, value in getattr(self, cache).items() if name != "reviews"})
-        for cache in ("_narrowed", "_found", "_repeats", "_last"):
+        for cache in ("_narrowed", "_found", "_repeats", "_last", "_views"):
             setattr(log, cache, {key: value for key, value in getattr(self, cache).items() if key[0] != "reviews"})
         return log
 
@@ -448,13 +449,25 @@ class Log:
         first = max((cut.start.value // 1000 for cut in cuts if cut.start is not None), default=None)
         raw = whole.raw.within(first, min((cut.end.value // 1000 for cut in cuts), default=None))
         if raw is whole.raw:
-            return whole
+            return self._parsed(whole)
         with engines.LOCK:
             key = (name, raw.files)
             if key not in self._narrowed:
                 self._loaded[name].counts_too(raw.rows)
                 self._narrowed[key] = validation.clean(raw, self._options)
             return self._narrowed[key]
+
+    def _parsed(self, whole: CleanTable) -> CleanTable:
+        """The table, its rows parsed once where they stand in text files that are not large."""
+        name = whole.raw.schema.name
+        if not whole.raw.parse_once or name not in self._tables:
+            return whole
+        with engines.LOCK:
+            if self._tables[name] is whole:
+                raw = replace(whole.raw, rows=engines.named(whole.raw.rows, copied=True), parse_once=False)
+                self._loaded[name].counts_too(raw.rows)
+                self._tables[name] = validation.clean(raw, self._options)
+            return self._tables[name]
 
     def _counts(self, table: CleanTable) -> dict[str, Any]:
         with engines.LOCK:
@@ -489,10 +502,7 @@ class Log:
         import ibis
 
         table = self._read(name)
-        if self._on_error == "raise" or name not in self._tables:
-            rows = table.checked(checked)
-        else:
-            rows = table.sound(validation.repeated(self._counts(table)) > 0)
+        rows = self._clean(table, frozenset(checked))
         at = rows[TABLES[name].time]
         if table.raw.format == "database" and TABLES[name].time in table.present:
             last = self._last_seen(table)
@@ -503,6 +513,29 @@ class Log:
             named = [(rows["feature_id"] == old, new) for old, new in self._names.items()]
             rows = rows.mutate(feature_id=ibis.cases(*named, else_=rows["feature_id"]))
         return rows
+
+    def _clean(self, table: CleanTable, checked: frozenset[str]) -> ir.Table:
+        """The clean rows of a table, flagged, under a name of their own once every row was looked at."""
+        name, files = table.raw.schema.name, table.raw.files
+        if name not in self._tables:
+            return table.checked(checked)
+        with engines.LOCK:
+            if self._on_error == "raise":
+                checked = checked if self._faulty(table) else frozenset()
+            key = (name, files, checked)
+            if key not in self._views:
+                if self._on_error == "raise":
+                    rows = table.checked(checked)
+                else:
+                    rows = table.sound(validation.repeated(self._counts(table)) > 0)
+                self._views[key] = engines.named(rows)
+                self._loaded[name].counts_too(self._views[key])
+            return self._views[key]
+
+    def _faulty(self, table: CleanTable) -> bool:
+        """Whether a row may break a rule: False once all rows were counted and none does."""
+        found = self._found.get((table.raw.schema.name, table.raw.files))
+        return found is None or table.faults(found)[1] > 0
 
     def _last_seen(self, table: CleanTable) -> pd.Timestamp | None:
         """The newest time in a stored table when it was first asked of: rows that come in later are not read."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import addresses, engines, textfiles
-from llm_monitoring.datafiles import Part, format_of, located, parts_of, rows_of
+from llm_monitoring.datafiles import PACKED, Part, format_of, located, parts_of, rows_of
 from llm_monitoring.errors import ConfigError, Fault, LogError, quote
 from llm_monitoring.partitions import Seen, Span, spans_of
 from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
 UNFINISHED = ".import-unfinished"  # stands in a folder while an import replaces the log in it
+PARSED_ONCE_BYTES = 64_000_000  # of text; more is parsed anew for each query, so that memory stays small
 UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
 
 
@@ -37,7 +38,8 @@ UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro"
 class RawTable:
     """One table as its source holds it, nothing converted.
 
-    `located` gives the same rows with their file and row (from 0), for the errors only: it may be slower.
+    `located` gives the same rows with their file and row (from 0), for the errors only: it may be slower. `parse_once`:
+    whether the rows stand in text files small enough to be kept as a table once they were parsed.
     """
 
     schema: Table
@@ -51,6 +53,7 @@ class RawTable:
     parts: tuple[Part, ...] = ()
     spans: Mapping[Path, Span] = field(default_factory=dict)
     seen: Seen | None = None
+    parse_once: bool = False
 
     @classmethod
     def absent(cls, schema: Table) -> RawTable:
@@ -71,8 +74,9 @@ class RawTable:
         parts = tuple(part.of(places) for part in self.parts)
         located_parts = functools.partial(located, parts)
         return replace(
-            self, rows=rows_of(parts), located=located_parts, files=tuple(places.values()), parts=parts, seen=None
-        )
+            self, rows=rows_of(parts), located=located_parts, files=tuple(places.values()), parts=parts, seen=None,
+            parse_once=False,
+        )  # fmt: skip
 
     def first(self, column: str) -> tuple[Any, str, str | None]:
         """The first known value of a column, with its file and place."""
@@ -397,7 +401,13 @@ def _table(
     with_places = functools.partial(located, parts)
     spans = spans_of(full, schema.time, partition_time)
     told = (tuple(notices), tuple(broken), tuple(parts), spans, seen)
-    return RawTable(schema, label, rows, with_places, tuple(full), kinds[0], *told)
+    small = "parquet" not in kinds and sum(_unpacked(file) for file in full) <= PARSED_ONCE_BYTES
+    return RawTable(schema, label, rows, with_places, tuple(full), kinds[0], *told, parse_once=small and bool(full))
+
+
+def _unpacked(file: Path) -> int:
+    """About how many bytes of text a file holds."""
+    return file.stat().st_size * (8 if file.suffix.lower() in PACKED else 1)
 
 
 def _readable(file: Path, table: str, label: str, mend: bool, notices: list[str], broken: list[dict[str, Any]]) -> Path:
