@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_monitoring import engines, frames, windows
 from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.keeping import once
 from llm_monitoring.log import Log, as_table
 from llm_monitoring.measures import BUILT_IN, Measure
 from llm_monitoring.schema import FLAG, JUDGEMENTS
@@ -246,16 +247,17 @@ def _latest(rows: ir.Table, keys: list[str]) -> ir.Table:
     return ranked.filter(ranked["__lm_rank"] == 0).drop("__lm_rank")
 
 
-def by_series(rows: ir.Table, per_feature: bool = True) -> ir.Table:
+def by_series(rows: ir.Table, per_feature: bool = True, days: pd.DataFrame | None = None) -> ir.Table:
     """Judged rows with `__lm_series`: empty for the first judge of a feature, else the judge's name.
 
     The first judge is the one with most judgements in the two weeks from the feature's first one (ties by name); a
-    judge that took over from it on the same scale goes on with its series, one that judges beside it has its own.
+    judge that took over from it on the same scale goes on with its series, one that judges beside it has its own. `days`:
+    the judgements per day of each judge, where they are known.
     """
     import ibis
     import pyarrow as pa
 
-    named = _series(_days_of_judges(rows, per_feature))
+    named = _series(_days_of_judges(rows, per_feature) if days is None else days)
     if not any(named.values()):
         series = rows.mutate(__lm_series=ibis.literal(""))
     else:
@@ -361,13 +363,19 @@ def view_of(log: Log, of: str, own: Iterable[Measure] = (), more: Iterable[str] 
     door = as_table(log, "requests")
     rows = door.rows
     if of == "judgements":
-        return by_series(judged_view(as_table(log, "judgements").rows, rows, more))
+        return by_series(judged_view(as_table(log, "judgements").rows, rows, more), days=_judging_days(log))
     if of in ("signals", "thumbs"):
         marks = signals_view(as_table(log, "signals").rows)
         joined = rows.left_join(marks, rows["request_id"] == marks["__lm_of"])
         filled = {f"__lm_{name}": joined[f"__lm_{name}"].fill_null(0) for name in SIGNALS}
         return joined.mutate(**filled)
     return own_values(requests_view(rows, door.present), own)
+
+
+@once
+def _judging_days(log: Log) -> pd.DataFrame:
+    judged = judged_view(as_table(log, "judgements").rows, as_table(log, "requests").rows, ())
+    return _days_of_judges(judged, per_feature=True)
 
 
 def value(rows: ir.Table, measure: Measure) -> ir.Value:

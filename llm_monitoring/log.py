@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from llm_monitoring import engines, frames, notices, times, validation
 from llm_monitoring.columns import Options
 from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
+from llm_monitoring.keeping import once
 from llm_monitoring.measures import declared
 from llm_monitoring.scales import texts as scale_texts
 from llm_monitoring.schema import FLAG, LEFT_OUT, TABLES
@@ -177,10 +178,12 @@ class Log:
         self._written: dict[str, Path | None] = {}
         self._frames: dict[str, pd.DataFrame] = {}
         self._cuts: tuple[_Cut, ...] = ()
+        self._uncut: Log | None = None  # of a cut: the log as it was opened
         self._overlaid = False
         self._names: dict[str, str] = {}  # other names of features
         self._seen: Overview | None = None
         self._loaded = {name: engines.Counted(table.raw.rows) for name, table in self._tables.items()}
+        self.kept: dict[tuple, Any] = {}  # what was found once of it; see `keeping.once`
         self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
         self.charted: dict[str, Any] = {}  # the charts behind them
 
@@ -273,12 +276,15 @@ class Log:
     @property
     def whole(self) -> Log:
         """The log as it was opened, whatever this one was cut to."""
-        return self._but(_cuts=()) if self._cuts else self
+        if self._cuts and self._uncut is None:
+            self._uncut = self._but(_cuts=())
+        return self._uncut or self
 
     def _but(self, **changed: Any) -> Log:
         """The same log with some attributes changed; what was found of its rows as they were is forgotten."""
         log = copy.copy(self)
-        log._frames, log._seen, log.checked, log.charted = {}, None, {}, {}
+        log._frames, log._seen, log.kept, log.checked, log.charted = {}, None, {}, {}, {}
+        log._uncut = None
         vars(log).update(changed)
         return log
 
@@ -305,6 +311,7 @@ class Log:
         rows = self._rows(name, ())
         return int(engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"])
 
+    @once
     def span(self, name: str) -> tuple[pd.Timestamp, pd.Timestamp] | tuple[None, None]:
         """First and last time of a table, nothing loaded; None twice where it has no row."""
         import pandas as pd
@@ -420,7 +427,7 @@ class Log:
         return self._but(_measures=measures, _overlaid=True, _frames=self._frames, _seen=self._seen)
 
     def _cut(self, cut: _Cut) -> Log:
-        return self._but(_cuts=(*self._cuts, cut))
+        return self._but(_cuts=(*self._cuts, cut), _uncut=self.whole)
 
     def _frame(self, name: str) -> pd.DataFrame:
         with engines.LOCK:

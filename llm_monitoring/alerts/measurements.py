@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers, engines, windows
-from llm_monitoring.alerts.judges import with_series
+from llm_monitoring.alerts.judges import judging_hours, with_series
+from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
 from llm_monitoring.measures import BUILT_IN, Measure, of_judge
 from llm_monitoring.schema import scale_ends
@@ -136,7 +137,8 @@ def judged_hours(
         `feature_id`, `more`, `__lm_series`, `__lm_scale`, `hour`, `known`, and `__lm_<i>_<sum>` of each measure.
     """
     more = list(more)
-    rows = with_series(answers.judged_rows(as_table(log, "judgements").rows, requests, more), days)
+    judged = answers.judged_rows(as_table(log, "judgements").rows, requests, more)
+    rows = with_series(judged, days, _judging_hours(log))
     rows = answers.succession(rows if kept is None else kept(rows), ["request_id", "__lm_series"])
     by = ["feature_id", *more, "__lm_series"]
     rows, keys = windows.keyed(_stepped(rows), "timestamp", "1h", by)
@@ -149,6 +151,12 @@ def judged_hours(
         [*by, "hour", "__lm_known", "__lm_replaced"], ignore_index=True
     )  # the same in all engines
     return _signed(found, [f"__lm_{i}_{name}" for i in range(len(several)) for name in SUMS])
+
+
+@once
+def _judging_hours(log: Log) -> pd.DataFrame:
+    judged = answers.judged_rows(as_table(log, "judgements").rows, as_table(log, "requests").rows)
+    return judging_hours(judged)
 
 
 def _of_signals(log: Log, several: list[Measure]) -> Iterator[pd.DataFrame]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import pandas as pd
 
 from llm_monitoring import engines, windows
 from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, STEP, TIME, WIDTHS
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 FEWEST_IN_BASELINE = 7  # windows with a value that a baseline holds at least
 FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, may still begin, and is fitted once more
-_DELAYS: WeakKeyDictionary[Log, pd.DataFrame] = WeakKeyDictionary()
 BESIDE_LIMITS = ("request_count", "latency_p50_ms", "latency_p95_ms")
 
 
@@ -101,17 +100,9 @@ def first_values(tallies: pd.DataFrame, of: dict[str, str]) -> pd.Series:
     return first.where(begun.isna() | (first > begun), begun)
 
 
+@once
 def delays(log: Log) -> pd.DataFrame:
-    """How long after their request judgements and signals came: `of`, `feature_id`, `day` (of coming), `steps`, `n`.
-
-    Asked once of each log.
-    """
-    if log not in _DELAYS:
-        _DELAYS[log] = _delays(log)
-    return _DELAYS[log]
-
-
-def _delays(log: Log) -> pd.DataFrame:
+    """How long after their request judgements and signals came: `of`, `feature_id`, `day` (of coming), `steps`, `n`."""
     import ibis
 
     parts = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -17,18 +16,18 @@ from scipy import stats
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.plan import read_plan
+from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations, weights_of
 from llm_monitoring.incident.series import Series
 from llm_monitoring.incident.standing import Standing
+from llm_monitoring.keeping import once
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 NOTHING = "nothing to explain"
-_KNOWN: WeakKeyDictionary[Log, dict[tuple[Alert, str], Road]] = WeakKeyDictionary()
 
 
 def of_improvement(inquiry: Inquiry) -> Inquiry:
@@ -105,8 +104,9 @@ def road_of(log: Log, alert: Alert, plan: Any = None) -> Road | None:
     """
     if alert.kind != "standing" and inquire(log, alert, plan=plan) is not None:
         return None
-    known = _KNOWN.setdefault(log, {})
-    key = (alert, read_plan(plan).model_dump_json())
-    if key not in known:
-        known[key] = (Standing if alert.kind == "standing" else Series).of(log, alert, read_plan(plan))
-    return known[key]
+    return _beside(log, alert, read_plan(plan).model_dump_json())
+
+
+@once
+def _beside(log: Log, alert: Alert, plan: str) -> Road:
+    return (Standing if alert.kind == "standing" else Series).of(log, alert, Plan.model_validate_json(plan))

@@ -142,9 +142,17 @@ def fingerprint(log: Log, source: str) -> dict[str, Any]:
 def hash_rows(frame: pd.DataFrame) -> str:
     """SHA-256 over the rows as sorted JSON lines: row and column order have no effect."""
     names = sorted(frame.columns)
-    rows = zip(*(frame[name].tolist() for name in names), strict=True)
-    lines = sorted(hashlib.sha256(repr(tuple(map(_plain, row))).encode("utf-8", "replace")).digest() for row in rows)
+    rows = zip(*(_values(frame[name]) for name in names), strict=True)
+    lines = sorted(hashlib.sha256(repr(row).encode("utf-8", "replace")).digest() for row in rows)
     return hashlib.sha256(repr(names).encode() + b"".join(lines)).hexdigest()
+
+
+def _values(column: pd.Series) -> list[Any]:
+    """The values of a column as Python's own, unknown ones as None, objects as JSON."""
+    values = column.tolist()
+    if column.dtype == object:
+        return [_plain(value) for value in values]
+    return [None if gone else value for value, gone in zip(values, column.isna())] if column.hasnans else values
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.inference.slices import Slice, candidates
 from llm_monitoring.incident.inference.weighing import STEP, Grouping, prior, slides, weigh
 from llm_monitoring.incident.inference.witnesses import MOST, Testimony, probes, users
+from llm_monitoring.keeping import once
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -35,7 +35,6 @@ NAMED, UNALARMED = 0.8, 0.9
 DOUBT = 0.05  # a second shift that makes the first doubtful is none
 LONG, BETTER = 4, 1.0  # days of a slide; log odds by which it has to fit better than a change at one moment
 SLIDES = (1.5, 4, 10)  # lengths in days of what comes bit by bit
-_KNOWN: WeakKeyDictionary[Log, dict[tuple[Alert, str], Inquiry | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -112,11 +111,12 @@ def inquire(log: Log, alert: Alert, reviews: Any = None, plan: Any = None) -> In
     plan = read_plan(plan)
     if reviews is not None and not _are_of(log, reviews):
         return _inquire(log, alert, reviews, plan.slices, plan.incident.incidents_per_month)
-    known = _KNOWN.setdefault(log, {})
-    key = (alert, plan.slices.model_dump_json() + plan.incident.model_dump_json())
-    if key not in known:
-        known[key] = _inquire(log, alert, None, plan.slices, plan.incident.incidents_per_month)
-    return known[key]
+    return _inquired(log, alert, plan.slices.model_dump_json(), plan.incident.incidents_per_month)
+
+
+@once
+def _inquired(log: Log, alert: Alert, roles: str, rate: float) -> Inquiry | None:
+    return _inquire(log, alert, None, SlicesPlan.model_validate_json(roles), rate)
 
 
 def _are_of(log: Log, reviews: Any) -> bool:

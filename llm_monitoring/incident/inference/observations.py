@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from llm_monitoring.frames import among
 from llm_monitoring.incident.inference.slices import Slice, inside
 from llm_monitoring.incident.inference.traces import VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
+from llm_monitoring.keeping import once
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -28,7 +28,6 @@ NOT_SLICED = {
     "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "prompt_version", "system_fingerprint", "model_id",
 }  # fmt: skip
 PLAIN = ("feature_id", "category")  # columns that are the log's own, whatever the stages make of the others
-_KNOWN: WeakKeyDictionary[Log, tuple[pd.DataFrame, tuple[str, ...]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -220,12 +219,11 @@ def _same_partition(a: np.ndarray, b: np.ndarray) -> bool:
     return len(pd.unique(pairs)) == len(pd.unique(a)) == len(pd.unique(b))
 
 
+@once
 def _sliced(log: Log) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The requests with their lineage, and the columns by which they are sliced: once for each log."""
-    if log not in _KNOWN:
-        requests = _with_lineage(log)
-        _KNOWN[log] = requests, slice_columns(requests)
-    return _KNOWN[log]
+    """The requests with their lineage, and the columns by which they are sliced."""
+    requests = _with_lineage(log)
+    return requests, slice_columns(requests)
 
 
 def _with_lineage(log: Log) -> pd.DataFrame:

@@ -1,0 +1,46 @@
+"""What is found once of a log: the answer of a function is kept with the log that it was asked of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+
+    class Keeping(Protocol):
+        """A log, as far as this module is concerned."""
+
+        kept: dict[tuple, Any]
+
+
+Given = ParamSpec("Given")
+Asked = TypeVar("Asked", bound="Keeping")
+Answer = TypeVar("Answer")
+
+
+def once(find: Callable[Concatenate[Asked, Given], Answer]) -> Callable[Concatenate[Asked, Given], Answer]:
+    """Have a function of a log, and of values that can be compared, find its answer once for each log and values.
+
+    The answer is shared: a caller must not edit it. It goes when the log goes; a cut of the log, or the log with other
+    verdicts, is another log.
+
+    >>> from types import SimpleNamespace
+    >>> @once
+    ... def rows(log, table):
+    ...     print("counting", table)
+    ...     return 3
+    >>> log = SimpleNamespace(kept={})
+    >>> rows(log, "requests") + rows(log, "requests")
+    counting requests
+    6
+    """
+
+    @functools.wraps(find)
+    def found(log: Asked, /, *args: Given.args, **named: Given.kwargs) -> Answer:
+        key = (find, args, *sorted(named.items()))
+        if key not in log.kept:
+            log.kept[key] = find(log, *args, **named)
+        return log.kept[key]
+
+    return found
