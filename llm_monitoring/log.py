@@ -535,14 +535,15 @@ class Log:
                     rows = table.checked(checked)
                 else:
                     rows = table.sound(validation.repeated(self._counts(table)) > 0)
-                self._views[key] = engines.named(rows)
-                self._loaded[name].counts_too(self._views[key])
+                self._views[key] = view = engines.named(rows)
+                if view is not rows:
+                    self._loaded[name].counts_too(view)
             return self._views[key]
 
     def _faulty(self, table: CleanTable) -> bool:
-        """Whether a row may break a rule: False once all rows were counted and none does."""
+        """Whether a row may break a rule: False once all rows were counted and none does. A database may get other rows."""
         found = self._found.get((table.raw.schema.name, table.raw.files))
-        return found is None or table.faults(found)[1] > 0
+        return found is None or table.raw.format == "database" or table.faults(found)[1] > 0
 
     def _last_seen(self, table: CleanTable) -> pd.Timestamp | None:
         """The newest time in a stored table when it was first asked of: rows that come in later are not read."""

@@ -379,6 +379,8 @@ def _events(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
     looked = run if first else replace(run, windows=table.reset_index(drop=True))
     events = []
     for number, (chart, since, before) in enumerate(run.stages):
+        if first and run.results[number].alarms.empty:
+            continue
         stream = looked.stream(since, before)
         if stream.empty:
             continue

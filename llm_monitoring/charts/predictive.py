@@ -19,7 +19,7 @@ from llm_monitoring.charts.result import ChartResult, events_of, frame_of
 from llm_monitoring.charts.running import advance, blank, run
 from llm_monitoring.charts.saved import restore, state_of
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
-from llm_monitoring.charts.seams import read_seams
+from llm_monitoring.charts.seams import read_seams, seams_table
 from llm_monitoring.charts.sharing import SharedDay, days_of, without_days
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
@@ -316,7 +316,7 @@ class ControlChart:
             windows=frame, alarms=alarms, false_alarm_probability=self.false_alarm_probability_, arl0=float(self.arl0),
             horizon=self.horizon, detectable=self.detectable_, n_baseline=self.n_baseline_, kind=self.kind,
             season=self.season, chart="ControlChart", assumes=self.assumes, notes=tuple(self.notes_),
-            seams=pd.DataFrame(seams, columns=["time", "offset", "se"]),
+            seams=seams_table(seams),
         )  # fmt: skip
 
     def update(

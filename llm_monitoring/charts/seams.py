@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 
 from llm_monitoring.charts.arguments import is_number
 from llm_monitoring.errors import ConfigError, quote
+
+COLUMNS = ["time", "offset", "se"]
 
 
 def read_seams(seams: Any, origin: pd.Timestamp | None) -> list[dict[str, Any]]:
@@ -32,6 +35,16 @@ def read_seams(seams: Any, origin: pd.Timestamp | None) -> list[dict[str, Any]]:
         raise ConfigError(f"seams: {quote(seams)}; expected a list of dicts or a DataFrame with time, offset and se")
     read = [_seam(row, origin) for row in (seams.to_dict("records") if isinstance(seams, pd.DataFrame) else seams)]
     return sorted(read, key=lambda row: row["time"])
+
+
+def seams_table(seams: list[dict[str, Any]]) -> pd.DataFrame:
+    """Seams as a table."""
+    return pd.DataFrame(seams, columns=COLUMNS) if seams else _no_seams().copy()
+
+
+@cache
+def _no_seams() -> pd.DataFrame:
+    return pd.DataFrame([], columns=COLUMNS)
 
 
 def _seam(row: Any, origin: pd.Timestamp | None) -> dict[str, Any]:
