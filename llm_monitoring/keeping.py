@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 def once(find: Callable[Concatenate[Asked, Given], Answer]) -> Callable[Concatenate[Asked, Given], Answer]:
     """Have a function of a log, and of values that can be compared, find its answer once for each log and values.
 
-    The answer is shared: a caller must not edit it. It goes when the log goes; a cut of the log, or the log with other
+    A plan, or a section of one, is compared by its JSON. The answer is shared: a caller must not edit it. It goes when the log goes; a cut of the log, or the log with other
     verdicts, is another log.
 
     >>> from types import SimpleNamespace
@@ -38,9 +38,13 @@ def once(find: Callable[Concatenate[Asked, Given], Answer]) -> Callable[Concaten
 
     @functools.wraps(find)
     def found(log: Asked, /, *args: Given.args, **named: Given.kwargs) -> Answer:
-        key = (find, args, *sorted(named.items()))
+        key = (find, *map(_told, args), *((name, _told(value)) for name, value in sorted(named.items())))
         if key not in log.kept:
             log.kept[key] = find(log, *args, **named)
         return log.kept[key]
 
     return found
+
+
+def _told(value: Any) -> Any:
+    return value.model_dump_json() if hasattr(value, "model_dump_json") else value

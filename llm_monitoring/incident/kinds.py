@@ -104,9 +104,9 @@ def road_of(log: Log, alert: Alert, plan: Any = None) -> Road | None:
     """
     if alert.kind != "standing" and inquire(log, alert, plan=plan) is not None:
         return None
-    return _beside(log, alert, read_plan(plan).model_dump_json())
+    return _beside(log, alert, read_plan(plan))
 
 
 @once
-def _beside(log: Log, alert: Alert, plan: str) -> Road:
-    return (Standing if alert.kind == "standing" else Series).of(log, alert, Plan.model_validate_json(plan))
+def _beside(log: Log, alert: Alert, plan: Plan) -> Road:
+    return (Standing if alert.kind == "standing" else Series).of(log, alert, plan)

@@ -111,12 +111,12 @@ def inquire(log: Log, alert: Alert, reviews: Any = None, plan: Any = None) -> In
     plan = read_plan(plan)
     if reviews is not None and not _are_of(log, reviews):
         return _inquire(log, alert, reviews, plan.slices, plan.incident.incidents_per_month)
-    return _inquired(log, alert, plan.slices.model_dump_json(), plan.incident.incidents_per_month)
+    return _inquired(log, alert, plan.slices, plan.incident.incidents_per_month)
 
 
 @once
-def _inquired(log: Log, alert: Alert, roles: str, rate: float) -> Inquiry | None:
-    return _inquire(log, alert, None, SlicesPlan.model_validate_json(roles), rate)
+def _inquired(log: Log, alert: Alert, roles: SlicesPlan, rate: float) -> Inquiry | None:
+    return _inquire(log, alert, None, roles, rate)
 
 
 def _are_of(log: Log, reviews: Any) -> bool:
