@@ -75,6 +75,7 @@ def _asked(chart: WatchedChart, hours: HourlySums, touched: tuple[int, int], sta
 
 def _slower(chart: WatchedChart, touched: tuple[int, int], start: pd.Timestamp, end: pd.Timestamp, factor: float):
     """Latency of those windows, and n: a window that the fault fills is so many times as slow, others stay as they are."""
-    rows = chart.table.iloc[slice(*touched)]
-    filled = (rows["window_start"] >= start) & (rows["window_end"] <= end)
-    return (rows["value"] * np.where(filled, factor, 1.0)).tolist(), rows["n"].astype(float).tolist()
+    opens, (begins, ends) = chart.opens[slice(*touched)], hours_of([start, end])
+    filled = (opens >= begins) & (opens + chart.size <= ends)
+    value, n = (chart.table[name].to_numpy(float)[slice(*touched)] for name in ("value", "n"))
+    return (value * np.where(filled, factor, 1.0)).tolist(), n.tolist()
