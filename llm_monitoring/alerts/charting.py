@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import answers, engines, windows
+from llm_monitoring import answers, windows
 from llm_monitoring.alerts import operation
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
@@ -575,15 +575,14 @@ def _with_scope(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, window: str) -> pd.DataFrame:
     """Windows of a total: requests, or money spent."""
-    kind = "count" if each.name == "request_count" else "positive"
-    own = _whole_windows(log, feature, span, window)
-    value = own[each.name].astype(float)
-    value = value if kind == "count" else value.where(value > 0)
-    rows = log.table("requests")
-    rows = rows if feature is None else rows.filter(rows["feature_id"] == feature)
-    first = pd.to_datetime(engines.run(rows.aggregate(at=rows["timestamp"].min())).to_pandas()["at"], utc=True).iloc[0]
-    value = value.where(own["window_start"] >= first.floor("h").ceil(windows.width(window)))
-    return own[["window_start", "window_end"]].assign(value=value, n=np.nan, sd=np.nan, kind=kind)
+    hours = operation.hours_of(log)
+    hours = hours if feature is None else hours[hours["feature_id"] == feature]
+    if hours.empty:
+        return hours
+    value = operation.total(hours, each.name, window, span.start, span.asked)
+    end = value.index + windows.width(window)
+    table = {"window_start": value.index, "window_end": end, "value": value.to_numpy(), "n": np.nan, "sd": np.nan}
+    return pd.DataFrame(table).assign(kind="positive")
 
 
 def _whole_windows(log: Log, feature: str | None, span: Span, window: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts import scopes as scoping
-from llm_monitoring.alerts.measurements import DAY, KEYS, WIDTHS, fixed_total
+from llm_monitoring.alerts.measurements import KEYS, WIDTHS, fixed_total
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
 
@@ -35,7 +35,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
     names = watched(plan)
     if not names:
         return pd.DataFrame(), pd.DataFrame(), set()
-    hours = _hours(log)
+    hours = hours_of(log)
     first = hours.groupby("feature_id")["hour"].min()
     base = scoping.baselines(first, plan)
     early = hours[(hours["n"] > 0) & (hours["hour"] < span.split)]
@@ -47,7 +47,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
             table = _quantiles(log, name, width, base, span)
         else:
             width = pd.Series("1d", index=base.index)
-            table = _totals(hours, name, base, first, span)
+            table = _totals(hours, name, base, span)
         parts.append(table)
         scopes.append(base.assign(metric=name, window=width, settle=pd.Timedelta(0), enough=1.0).reset_index())
     every = pd.concat(scopes, ignore_index=True).set_index(KEYS)
@@ -57,7 +57,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
     return table, every, {(feature, name) for feature in there for name in names}
 
 
-def _hours(log: Log) -> pd.DataFrame:
+def hours_of(log: Log) -> pd.DataFrame:
     """Requests, those of known latency, and USD per feature and hour."""
     rows, keys = windows.keyed(answers.view_of(log, "requests"), "timestamp", "1h", ["feature_id"])
     usd = fixed_total(rows["cost_usd"].cast("float64"))
@@ -75,18 +75,31 @@ def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> p
     return scoping.widths(tallies, keyed).droplevel("metric")
 
 
-def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, first: pd.Series, span: Span) -> pd.DataFrame:
+def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
     parts = []
-    last = span.asked.floor("D") - DAY
-    daily = hours.assign(day=hours["hour"].dt.floor("D")).groupby(["feature_id", "day"])[["n", "usd"]].sum()
-    for feature, start in base["start"].items():
-        if last < start:
-            continue
-        own = daily.loc[str(feature)].reindex(pd.date_range(start, last, freq="D"), fill_value=0.0)
-        value = own["n"].clip(lower=NOBODY) if name == "request_count" else own["usd"].where(own["usd"] > 0)
-        value = value.where(own.index >= first[str(feature)].ceil("D"))  # a first day that begins at noon is half a day
-        parts.append(_table(feature, name, "1d", own.index, value.to_numpy(), np.nan, value.to_numpy()))
+    for feature, own in hours.groupby("feature_id", sort=True):
+        value = total(own, name, "1d", base.at[feature, "start"], span.asked)
+        if len(value):
+            parts.append(_table(feature, name, "1d", value.index, value.to_numpy(), np.nan, value.to_numpy()))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def total(hours: pd.DataFrame, name: str, window: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series:
+    """Requests, or USD, of each whole window between two moments, by its start; NaN before the traffic began.
+
+    Parameters
+    ----------
+    hours : DataFrame
+        As `hours_of` gives it, of one feature or of all together.
+    name : {"request_count", "total_cost_usd"}
+        A window without a request counts as `NOBODY`; one without spend has none.
+    """
+    step = windows.width(window)
+    first, last = windows.floor(pd.Series([start, end]), window)
+    grid = pd.date_range(first, last - step, freq=step)
+    sums = hours.groupby(windows.floor(hours["hour"], window))[["n", "usd"]].sum().reindex(grid, fill_value=0.0)
+    value = sums["n"].clip(lower=NOBODY) if name == "request_count" else sums["usd"].where(sums["usd"] > 0)
+    return value.where(grid >= hours["hour"].min().ceil(step))  # a first day that begins at noon is half a day
 
 
 def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from llm_monitoring import windows
@@ -74,15 +73,15 @@ class Run:
         return pd.DatetimeIndex(self.windows["window_start"])
 
     def look(self, chart: ControlChart, stream: pd.DataFrame) -> ChartResult:
-        """What a fitted chart sees in some windows; of totals, a fall counts once it has lasted for two days."""
-        result = chart.monitor(stream, at_once=True)
-        return _lasting(result) if self.key[1] in TOTALS and len(result.alarms) else result
+        """What a fitted chart sees in some windows."""
+        return chart.monitor(stream, at_once=True)
 
     def chart(self) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
         ends = {end: self.windows[end].iloc[0] for end in ENDS}
         given = {end: float(value) for end, value in ends.items() if pd.notna(value)}
-        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width], **given)  # type: ignore[arg-type]
+        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width],
+                            lasting_falls=self.key[1] in TOTALS, **given)  # type: ignore[arg-type]  # fmt: skip
 
 
 def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any], str]]:
@@ -155,26 +154,6 @@ def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], Contr
             charts[run.key] = str(error)
     set_limits({key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)})
     return charts
-
-
-def _lasting(result: ChartResult) -> ChartResult:
-    """The result without falls of a single day: the day before has to have been down, too, by half as much at least."""
-    shown = result.windows
-    with np.errstate(divide="ignore"):  # no request at all is as far below as can be
-        off = pd.Series(np.log((shown["value"] / shown["center"]).to_numpy(float)), index=shown.index)
-    both = pd.concat([off, off.shift()], axis=1)
-    lasts = shown["alarm"] & (both.max(axis=1, skipna=False) <= 0.5 * both.min(axis=1, skipna=False))
-    kept = []
-    for alarm in result.alarms.to_dict("records"):
-        inside = shown["window_start"][
-            lasts & (shown["window_start"] >= alarm["start"]) & (shown["window_end"] <= alarm["end"])
-        ]
-        if alarm["direction"] == "up":
-            kept.append(alarm)
-        elif len(inside):
-            kept.append({**alarm, "start": inside.iloc[0], "first_window": inside.iloc[0]})
-    alarms = pd.DataFrame(kept, columns=result.alarms.columns)
-    return replace(result, alarms=alarms.astype(result.alarms.dtypes))
 
 
 def joined(run: Run) -> ChartResult:

@@ -61,6 +61,9 @@ class ControlChart:
         0.9 makes 90 % of baselines keep the stated probability, instead of their average: fewer, later alarms.
     day_effect : DayEffect, optional
         Prior of the day effect; ChartPortfolio learns it from all charts of a metric.
+    lasting_falls : bool
+        A fall counts where the window with a value before it was down as well, by half as much at least: of totals of a
+        day, which a holiday that nobody named halves. Then a window can be below its limit and be no alarm.
 
     Attributes
     ----------
@@ -92,6 +95,7 @@ class ControlChart:
     lambdas: tuple[float, ...] = (0.15, 0.5)
     guarantee: float | None = None
     day_effect: DayEffect | None = None
+    lasting_falls: bool = False
 
     def __post_init__(self) -> None:
         one_of("ControlChart(kind)", self.kind, KINDS)
@@ -498,6 +502,7 @@ class ControlChart:
         center += sum(seam["offset"] for seam, there in zip(seams, passed) if there)
         error = None if missing else float(self._charted(value, n)) - center
         margins = [(bool(there), seam["se"]) for seam, there in zip(seams, passed)]
+        before = math.nan if state["before"] is None else state["before"][0]
         found = advance(state, self._yardstick, self.lambdas, position, error, n, margins, self._day(position))
         shown = self._shown(center, n)
         if error is None:
@@ -515,6 +520,10 @@ class ControlChart:
         least, most = self._bounds()
         lower = least if statistic >= least > lower else lower
         upper = most if statistic <= most < upper else upper
+        if self.lasting_falls:
+            fall = alarm and t[k] < 0
+            state["fallen"] = fall and (state.get("fallen", False) or bool(_both_down(before, error)))
+            alarm = state["fallen"] or (alarm and not fall)
         side = 0 if not alarm else 1 if t[k] > 0 else -1
         return (statistic, shown, lower, upper, alarm, side, error, 1 / self._yardstick.variance(n))
 
@@ -552,9 +561,27 @@ class ControlChart:
         least, most = self._bounds()
         lower = np.where((statistic >= least) & (lower < least), least, lower)
         upper = np.where((statistic <= most) & (upper > most), most, upper)
-        side = np.where(alarm, np.where(t[which, every] > 0, 1, -1), 0)
+        rises = t[which, every] > 0
+        if self.lasting_falls and (alarm & ~rises).any():
+            alarm = _lasting(alarm, rises, _both_down(np.r_[np.nan, error[:-1]], error))
+        side = np.where(alarm, np.where(rises, 1, -1), 0)
         out[:, there] = statistic, out[1, there], lower, upper, alarm, side, error, 1 / self._yardstick.variance(n)
         return out
+
+
+def _both_down(before: Any, error: Any) -> Any:
+    """Whether two windows are below the centre, neither less than half as far as the other; False where one is missing."""
+    with np.errstate(invalid="ignore"):
+        return np.maximum(before, error) <= 0.5 * np.minimum(before, error)
+
+
+def _lasting(outside: np.ndarray, rises: np.ndarray, both_down: np.ndarray) -> np.ndarray:
+    """The windows outside, but for those of a fall until it has lasted."""
+    alarm, fallen = outside.copy(), False
+    for i in range(len(alarm)):
+        fallen = bool(outside[i] and not rises[i] and (both_down[i] or fallen))
+        alarm[i] &= rises[i] or fallen
+    return alarm
 
 
 def _draws(alpha: float) -> int:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llm_monitoring.alerts.charting import control_charts
 from llm_monitoring.alerts.checking import check
 from llm_monitoring.alerts.operation import NOBODY, operation_windows, watched
 from llm_monitoring.alerts.plan import Plan, read_plan
@@ -11,6 +12,7 @@ from llm_monitoring.alerts.scopes import span_of
 from tests.builders import START, make_requests, open_tables, times
 
 DAY = pd.Timedelta("1D")
+PLAN = {"infrastructure": {"metrics": ["request_count"]}, "quality": {"metrics": []}}
 
 
 def made(requests, plan=None):
@@ -60,9 +62,14 @@ def test_a_fall_of_one_day_is_a_holiday_and_of_two_an_alarm():
         log = open_tables(
             requests=make_requests(len(at), timestamp=at, cost_usd=None, latency_ms=None, drop=["user_input"])
         )
-        alerts = check(log, {"infrastructure": {"metrics": ["request_count"]}, "quality": {"metrics": []}})
+        alerts = check(log, PLAN)
         found = alerts[(alerts["metric"] == "request_count") & (alerts["rule"] == "chart")]
         assert found["fired_at"].tolist() == ([] if fired is None else [START + fired * DAY])
+        drawn = control_charts(log, PLAN).drawn("search", "request_count")
+        first = (
+            drawn["window_end"][drawn["alarm"]].head(1).tolist()
+        )  # a small chart marks what is an alert, nothing else
+        assert first == found["fired_at"].tolist()
 
 
 def test_a_rise_of_one_day_is_told_at_once():
