@@ -274,7 +274,7 @@ def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, 
     surged = _fewest(count, tail) > share * stats.chi2.ppf(1 - tail, 2 * total + 2) / 2 / size
     yield Decided("request_count", "up", watched & surged, calm, watched, np.arange(len(table)))
     known, share = watched & (total > 0), settings.volume_low
-    if not known.any():
+    if not known.any() or not share:
         return
     count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))
     missed = stats.chi2.ppf(1 - tail, 2) / 2 / share  # none of so many is a fall

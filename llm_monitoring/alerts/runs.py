@@ -26,6 +26,11 @@ COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
 FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
 MOST_KEPT = 4_000
 TOTALS = [name for name, each in BUILT_IN.items() if each.total]  # of a day; a holiday halves them
+JUMPING = [*TOTALS, *(name for name, each in BUILT_IN.items() if each.layer == "cost")]
+HOLIDAYS, QUICK = (
+    2,
+    (0.15, 0.5, 1.0),
+)  # days in a row that nobody named; EWMAs of what can jump from one window to the next
 
 
 @dataclass
@@ -72,16 +77,15 @@ class Run:
     def _starts(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(self.windows["window_start"])
 
-    def look(self, chart: ControlChart, stream: pd.DataFrame) -> ChartResult:
-        """What a fitted chart sees in some windows."""
-        return chart.monitor(stream, at_once=True)
-
     def chart(self) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
         ends = {end: self.windows[end].iloc[0] for end in ENDS}
-        given = {end: float(value) for end, value in ends.items() if pd.notna(value)}
-        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width],
-                            lasting_falls=self.key[1] in TOTALS, **given)  # type: ignore[arg-type]  # fmt: skip
+        given: dict[str, Any] = {end: float(value) for end, value in ends.items() if pd.notna(value)}
+        if self.key[1] in JUMPING:
+            given["lambdas"] = QUICK
+        if self.key[1] in TOTALS:
+            given["lasting_falls"] = HOLIDAYS + 1
+        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width], **given)
 
 
 def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any], str]]:
@@ -91,7 +95,7 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
     for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
         again = None if run.again is None or run.again <= run.begin else run.again
         run.stages = [(chart, run.begin, again)]
-        run.results = [run.look(chart, run.stream(run.begin, again))]
+        run.results = [chart.monitor(run.stream(run.begin, again), at_once=True)]
     waiting = [
         run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
     ]
@@ -102,10 +106,10 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
         newer = fitted.get(id(run))
         if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
-            run.results = [run.look(first, run.stream(begin, None))]
+            run.results = [first.monitor(run.stream(begin, None), at_once=True)]
         else:
             run.stages.append((newer, again, None))
-            run.results.append(run.look(newer, run.stream(again, None)))
+            run.results.append(newer.monitor(run.stream(again, None), at_once=True))
     return aside
 
 
