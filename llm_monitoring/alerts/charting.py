@@ -604,8 +604,14 @@ def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, windo
     if hours.empty:
         return hours
     value = operation.total(hours, each.name, window, span.start, span.asked)
-    end = value.index + windows.width(window)
-    table = {"window_start": value.index, "window_end": end, "value": value.to_numpy(), "n": np.nan, "sd": np.nan}
+    starts = pd.DatetimeIndex(value.index)
+    table = {
+        "window_start": starts,
+        "window_end": starts + windows.width(window),
+        "value": value.to_numpy(),
+        "n": np.nan,
+        "sd": np.nan,
+    }
     return pd.DataFrame(table).assign(kind="positive")
 
 

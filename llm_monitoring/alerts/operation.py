@@ -88,7 +88,8 @@ def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> p
 def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
     parts = []
     for feature, own in hours.groupby("feature_id", sort=True):
-        value = total(own, name, "1d", base.at[feature, "start"], span.asked)
+        start: Any = base.at[feature, "start"]
+        value = total(own, name, "1d", start, span.asked)
         if len(value):
             parts.append(_table(feature, name, "1d", value.index, value.to_numpy(), np.nan, value.to_numpy()))
     return _all(parts)
@@ -101,7 +102,8 @@ def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, spa
     """
     parts = []
     for feature, own in hours.groupby("feature_id", sort=True):
-        start, fit_end = base.loc[feature, ["start", "fit_end"]]
+        line: Any = base.loc[feature]
+        start, fit_end = line["start"], line["fit_end"]
         grid = pd.date_range(start, windows.floor(pd.Series([span.asked]), "1h").iloc[0] - HOUR, freq="1h")
         sums = own.set_index("hour")["n" if name == "request_count" else "usd"].reindex(grid, fill_value=0.0)
         first = own["hour"].min().ceil("D")

@@ -77,7 +77,7 @@ def _of_feature(feature: str, own: pd.DataFrame, asked: pd.Series, plan: Plan, s
             continue
         fired = max((last + patience).ceil("h"), due.index[0] + HOUR + pause.ceil("h"), fit_end)
         if fired <= until and fired > last:
-            n = float(share * asked[(asked.index >= last) & (asked.index + HOUR + pause <= fired)].sum())
+            n = float(share * asked[(asked.index >= last) & (asked.index <= fired - HOUR - pause)].sum())
             events.append(_alert(feature, last, fired, after if until == after else None, n, share, patience))
     return events
 
