@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+
+# Matrices in the tests are small: threads of BLAS would only wait for each other.
+export OPENBLAS_NUM_THREADS := 1
 DEBIAN := chromium fonts-liberation postgresql default-jre-headless prometheus
 
 .PHONY: help report test test-fast test-long test-lowest test-newest check docs docs-site bench clean
