@@ -99,7 +99,7 @@ def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
     assert sorted(results(done.folder)) == ["incident", "scope", "triage"]
 
 
-@pytest.mark.xdist_group("small report")
+@pytest.mark.versions
 def test_a_kernel_for_each_stage_gives_the_same_bytes_as_one_for_all(small_report, tmp_path):
     one = small_report.folder
     five = lm.report(small_log(), alert=ALERT, out=tmp_path, isolated=True, progress=False).folder
@@ -109,7 +109,6 @@ def test_a_kernel_for_each_stage_gives_the_same_bytes_as_one_for_all(small_repor
         assert (five / name).read_bytes() == (one / name).read_bytes(), name
 
 
-@pytest.mark.xdist_group("small report")
 def test_tables_in_memory_are_kept_beside_the_results(small_report):
     done = small_report
     assert done.failure is None
