@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+
+# Matrices in the tests are small: threads of BLAS would only wait for each other.
+export OPENBLAS_NUM_THREADS := 1
 DEBIAN := chromium fonts-liberation postgresql default-jre-headless prometheus
 
 .PHONY: help report test test-fast test-long test-lowest test-newest check docs docs-site bench clean
@@ -24,7 +27,7 @@ test-fast: $(VENV)/.dev ## the tests without browser, other engines and executed
 test-long: $(VENV)/.dev $(VENV)/.debian ## the long tests, which make test leaves out
 	$(BIN)/python -m pytest -n auto -m long
 
-test-lowest: $(VENV)/.dev ## quick tests on Python 3.11 and the lowest versions that pyproject.toml allows
+test-lowest: $(VENV)/.dev ## the tests without browser, other engines and executed notebooks on Python 3.11 and the lowest versions
 	@.ci/versions lowest
 
 test-newest: $(VENV)/.dev ## quick tests on Python 3.13 and the newest versions

@@ -14,22 +14,28 @@ MARKED = {
     TESTS / "engines": "engines",
     TESTS / "test_notebooks.py": "notebooks",
     TESTS / "test_wheel.py": "notebooks",
+    TESTS / "reporting" / "test_run.py": "notebooks",
+    TESTS / "reporting" / "test_verifying.py": "notebooks",
 }
+#: A fixture that is costly to make, and the worker of pytest-xdist that makes it for all who use it.
+WORKERS = {"report_folder": "notebooks", "small_report": "small report", "reported": "verified report"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Mark the costly tests; those that share a server or the executed report go to one worker of pytest-xdist."""
     for item in items:
-        marks = [mark for place, mark in MARKED.items() if item.path.is_relative_to(place)]
-        if not marks and "report_folder" in getattr(item, "fixturenames", ()):
-            marks = ["notebooks"]
-        for mark in marks:
+        fixtures = getattr(item, "fixturenames", ())
+        mark = next((mark for place, mark in MARKED.items() if item.path.is_relative_to(place)), None)
+        if mark is None and "report_folder" in fixtures:
+            mark = "notebooks"
+        if mark is not None:
             item.add_marker(mark)
-        if "report_folder" in getattr(item, "fixturenames", ()):
-            marks = ["notebooks"]
-        for mark in marks:
-            item.add_marker(pytest.mark.xdist_group(mark))
+        worker = next((worker for fixture, worker in WORKERS.items() if fixture in fixtures), None)
+        if worker is None and item.path.parent != TESTS / "reporting":
+            worker = mark
+        if worker is not None:
+            item.add_marker(pytest.mark.xdist_group(worker))
 
 
 def pytest_make_parametrize_id(config, val, argname):

@@ -118,7 +118,7 @@ def test_check_takes_the_zone_and_tells_what_was_mapped_and_where_broken_rows_we
 
 def test_check_takes_the_unit_of_times_that_are_numbers(tmp_path):
     frame = make_requests(50)
-    frame.assign(timestamp=frame["timestamp"].astype("int64") // 1_000_000).to_csv(
+    frame.assign(timestamp=frame["timestamp"].dt.as_unit("us").astype("int64") // 1_000_000).to_csv(
         tmp_path / "requests.csv", index=False
     )
     assert run("check", tmp_path).exit_code == 2
@@ -131,6 +131,7 @@ def test_every_command_that_opens_a_log_takes_the_options_of_open_log(command):
     assert all(option in told for option in ("--tz", "--timestamp-unit", "--on-error"))
 
 
+@pytest.mark.notebooks
 def test_a_report_on_a_log_with_local_times_says_how_to_make_it_again_and_what_the_crash_left(local, tmp_path):
     reviews = tmp_path / "reviews.jsonl"
     line = {"request_id": "req-0", "verdict": "real", "reviewed_at": "2026-05-12T09:00:00Z"}

@@ -15,7 +15,7 @@ N = 2000
 def log(tmp_path):
     requests = make_requests(N, feature_id=["search", "summary"], user_input="a" * 500, system_output="b" * 500)
     requests.to_parquet(tmp_path / "requests.parquet")
-    make_signals(300, metadata=None).astype({"metadata": "str"}).to_parquet(tmp_path / "signals.parquet")
+    make_signals(300, metadata=None).astype({"metadata": "string"}).to_parquet(tmp_path / "signals.parquet")
     make_judgements(100, dimensions="{}").to_parquet(tmp_path / "judgements.parquet")
     return lm.open_log(tmp_path)
 

@@ -77,11 +77,13 @@ def test_a_bad_canary_of_four_per_cent_is_found_within_days(bad):
     assert 0 < row["designed_false_alarms_per_month"] <= 0.05
 
 
+@pytest.mark.long
 def test_versions_that_are_alike_do_not_alert():
     for seed in range(6):
         assert of_versions(lm.check(canary(seed, bad=0.0, part=0.2, days=30), ONLY)).empty
 
 
+@pytest.mark.long
 def test_tests_of_versions_that_are_alike_keep_their_level():
     p = pd.concat(
         [version_looks(log, read_plan(ONLY), START + 26 * DAY) for log in (canary(s, 0.0) for s in range(15))]

@@ -16,7 +16,7 @@ from tests.browser.test_widget import EVIL
 from tests.builders import make_probe_results, make_reviews, make_signals
 from tests.exploring.test_explorer import FALL, tables
 
-TEXT = EVIL.replace("\x00", "")
+TEXT = "</style></script>" + EVIL.replace("\x00", "")
 BLANK = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "jupyter_widgets_base_url"), "")
 
 
@@ -82,6 +82,16 @@ def test_nothing_of_it_runs_or_is_fetched_and_it_is_shown_as_it_was_typed(report
     assert watch.outside == []
     assert page.locator("img[src=x], svg[onload], iframe, a[href^='javascript']").count() == 0
     assert "<script>window.__pwned = 1</script>" in page.locator("body").inner_text()
+
+
+def test_the_page_quotes_it_and_what_is_pasted_from_it_is_plain(report, open_page):
+    page, watch = open_page(1000)
+    page.goto(report.path.as_uri())
+    assert page.locator("script").count() == 0
+    assert page.locator("blockquote.bad").count() >= 1  # equal questions are quoted once
+    for words in page.locator("details.paste pre").all_text_contents():
+        assert not re.search(r"[<>`]|@(?=\w)|://", words)
+    assert (watch.outside, watch.errors) == ([], [])
 
 
 def test_tables_and_results_hold_it_as_text(report):

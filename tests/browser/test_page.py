@@ -1,44 +1,20 @@
-"""The incident page in Chromium with the network cut: light, dark, print, narrow, accessible, and deaf to hostile logs."""
+"""The incident page in Chromium with the network cut: light, dark, print, narrow, accessible."""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-import llm_monitoring as lm
 from tests.browser.conftest import brightness, violations
-from tests.browser.test_widget import EVIL
 
-SAMPLE = Path(__file__).parents[2] / "sample_data"
 WIDE, NARROW = 1000, 400
 
 
 @pytest.fixture(scope="session")
 def index(report_folder):
     return report_folder / "index.html"
-
-
-@pytest.fixture(scope="session")
-def evil_index(tmp_path_factory):
-    """The report of the sample log after every text in it was made hostile."""
-    log = lm.open_log(SAMPLE)
-    requests, judgements, changes, reviews = (
-        getattr(log, name).copy() for name in ("requests", "judgements", "changes", "reviews")
-    )
-    requests["user_input"] = requests["system_output"] = EVIL.replace("\x00", "")
-    judgements["flag_reason"] = reviews["note"] = changes["description"] = "</style></script>" + EVIL.replace(
-        "\x00", ""
-    )
-    hostile = {name: f"{name}<img src=x onerror=window.__pwned=1>" for name in requests["category"].unique()}
-    requests["category"] = requests["category"].map(hostile)
-    folder = tmp_path_factory.mktemp("evil")
-    tables = {"requests": requests, "judgements": judgements, "changes": changes, "reviews": reviews}
-    for name, table in tables.items():
-        table.to_json(folder / f"{name}.jsonl", orient="records", lines=True, date_format="iso", date_unit="us")
-    return lm.report(folder, out=tmp_path_factory.mktemp("evil_report"), progress=False).folder / "index.html"
 
 
 @pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
@@ -137,15 +113,3 @@ def test_links_of_the_page_lead_somewhere(index, open_page):
     assert set(anchors) <= ids
     files = [one for one in targets if not one.startswith("#")]
     assert [one for one in files if not (index.parent / one).exists()] == []
-
-
-def test_a_hostile_log_runs_nothing_and_is_shown_as_it_was_written(evil_index, open_page):
-    page, watch = open_page(WIDE)
-    page.goto(evil_index.as_uri())
-    assert page.evaluate("window.__pwned") is None
-    assert "<script>window.__pwned = 1</script>" in page.locator("body").text_content()
-    assert page.locator("script, iframe, img[src=x], svg[onload]").count() == 0
-    assert page.locator("blockquote.bad").count() >= 1  # equal questions are quoted once
-    for words in page.locator("details.paste pre").all_text_contents():
-        assert not re.search(r"[<>`]|@(?=\w)|://", words)
-    assert (watch.outside, watch.errors) == ([], [])

@@ -114,17 +114,17 @@ def assert_stays(log: lm.Log, plan: dict | None, count: int, seed: int = 0) -> N
         )
 
 
-@pytest.mark.parametrize(("seed", "count"), [(0, 6), pytest.param(1, 30, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("seed", "count"), [(0, 3), pytest.param(1, 30, marks=pytest.mark.long)])
 def test_alerts_of_a_generated_log_stay_as_they_were(seed, count):
     assert_stays(lm.open_log(generated(seed)), None, count, seed)
 
 
 def test_alerts_stay_with_a_plan_of_its_own():
     plan = {"baseline": {"days": 10}, "quality": {"settle": "3h", "window": "1d", "reserve": 0.5}}
-    assert_stays(lm.open_log(generated(2, days=32)), plan, 6)
+    assert_stays(lm.open_log(generated(2, days=32)), plan, 3)
 
 
-MOMENTS = [6, pytest.param(20, marks=pytest.mark.long)]
+MOMENTS = [3, pytest.param(20, marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("count", MOMENTS)

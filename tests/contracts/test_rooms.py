@@ -62,7 +62,7 @@ def tables(scale: str = "1..5") -> dict[str, pd.DataFrame]:
     }
 
 
-@pytest.fixture(scope="module", params=["1..5", "0..1", "0..10"])
+@pytest.fixture(scope="module", params=["1..5", "0..1", pytest.param("0..10", marks=pytest.mark.long)])
 def log(request) -> lm.Log:
     return lm.open_log(tables(request.param))
 

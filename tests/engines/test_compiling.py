@@ -18,7 +18,13 @@ from llm_monitoring import engines
 from tests.engines.calls import CALLS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-DIALECTS = ["bigquery", "snowflake", "databricks", "trino", "clickhouse"]
+DIALECTS = ["snowflake", "clickhouse", "bigquery", "databricks", "trino"]
+SLOW = {"check", "control_charts", "backtest", "watch", "open_case", "stages", "explore"}
+EVERY = [
+    pytest.param(dialect, call, marks=[pytest.mark.long] if dialect not in DIALECTS[:2] and call in SLOW else [])
+    for dialect in DIALECTS
+    for call in CALLS
+]
 
 
 class Engine:
@@ -70,8 +76,7 @@ def kept(on_duckdb_file):
     return keep
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(("dialect", "call"), EVERY)
 def test_every_query_compiles(dialect, call, kept, on_duckdb_file, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

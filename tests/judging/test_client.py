@@ -140,7 +140,9 @@ def test_a_refusal_that_names_the_option_in_its_words_only_is_understood(server)
 def test_a_request_that_is_wrong_in_itself_is_sent_once(server):
     server.configure(mode="400")
     found = judged(judge_at(server))
-    assert (found.error, server.stats()["calls"]) == ("http_400: 'Error code: 400 - status 400'", 1)
+    assert found.error.startswith("http_400: ")
+    assert "status 400" in found.error
+    assert server.stats()["calls"] == 1
 
 
 def test_the_judges_own_settings_stay_as_they_were(server):

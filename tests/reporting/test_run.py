@@ -75,6 +75,12 @@ def small_log():
     return {"requests": make_requests(300, error=[None] * 210 + ["timeout"] * 90)}
 
 
+@pytest.fixture(scope="module")
+def small_report(tmp_path_factory):
+    """The report of the small log, in one kernel."""
+    return lm.report(small_log(), alert=ALERT, out=tmp_path_factory.mktemp("small"), progress=False)
+
+
 def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
     broken = tmp_path / "notebooks"
     shutil.copytree(ROOT / "notebooks", broken)
@@ -93,19 +99,18 @@ def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
     assert sorted(results(done.folder)) == ["incident", "scope", "triage"]
 
 
-def test_a_kernel_for_each_stage_gives_the_same_bytes_as_one_for_all(tmp_path):
-    one, five = (
-        lm.report(small_log(), alert=ALERT, out=tmp_path / name, isolated=isolated, progress=False).folder
-        for name, isolated in (("one", False), ("five", True))
-    )
+@pytest.mark.versions
+def test_a_kernel_for_each_stage_gives_the_same_bytes_as_one_for_all(small_report, tmp_path):
+    one = small_report.folder
+    five = lm.report(small_log(), alert=ALERT, out=tmp_path, isolated=True, progress=False).folder
     names = [path.relative_to(one) for path in sorted(one.rglob("*")) if path.is_file() and path.name != "run.json"]
     assert len(names) >= 14
     for name in names:
         assert (five / name).read_bytes() == (one / name).read_bytes(), name
 
 
-def test_tables_in_memory_are_kept_beside_the_results(tmp_path):
-    done = lm.report(small_log(), alert=ALERT, out=tmp_path, progress=False)
+def test_tables_in_memory_are_kept_beside_the_results(small_report):
+    done = small_report
     assert done.failure is None
     assert done.folder.name == "20260511-search-error_rate"
     kept = lm.open_log(done.folder / "log")

@@ -25,7 +25,7 @@ def write(path, rows):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def reported(tmp_path_factory):
     """A log of files in which the last third of five hours fails, verdicts, and its report."""
     root = tmp_path_factory.mktemp("verify")
     requests = make_requests(300, error=[None] * 210 + ["timeout"] * 90)
@@ -46,9 +46,9 @@ def rows(frame):
 
 
 @pytest.fixture
-def report(made, tmp_path, monkeypatch):
+def report(reported, tmp_path, monkeypatch):
     """A copy of the report; the log stays where it was."""
-    (folder,) = (made / "out").iterdir()
+    (folder,) = (reported / "out").iterdir()
     shutil.copytree(folder, tmp_path / folder.name)
     monkeypatch.chdir(tmp_path)
     return tmp_path / folder.name
@@ -60,7 +60,7 @@ def edit(path, change):
     path.write_text(json.dumps(content))
 
 
-def test_what_was_edited_in_a_report_is_named_file_field_and_both_values(made, report):
+def test_what_was_edited_in_a_report_is_named_file_field_and_both_values(reported, report):
     edit(report / "results" / "scope.json", lambda one: one["slices"][0].update(n_after=7))
     edit(report / "results" / "incident.json", lambda one: one["known_when"][0].update(verdict="false_positive"))
     lines = (report / "reviews.jsonl").read_text().replace('"real"', '"unsure"', 1)
@@ -82,9 +82,11 @@ def test_what_was_edited_in_a_report_is_named_file_field_and_both_values(made, r
     assert found.said == []
 
 
-def test_a_changed_table_is_named_with_its_rows_and_the_log_as_of_then_gives_the_same_wherever_it_lies(made, report):
+def test_a_changed_table_is_named_with_its_rows_and_the_log_as_of_then_gives_the_same_wherever_it_lies(
+    reported, report
+):
     grown = report.parent / "grown"
-    shutil.copytree(made / "log", grown)
+    shutil.copytree(reported / "log", grown)
     last = json.loads((grown / "requests.jsonl").read_text().splitlines()[-1])
     with (grown / "requests.jsonl").open("a") as file:
         file.write(json.dumps({**last, "request_id": "new", "timestamp": "2026-05-12T00:00:00Z"}) + "\n")
@@ -136,16 +138,18 @@ def _gone(incident, root):
     incident["inputs"]["parameters"]["log"] = seal(str(root / "gone"))
 
 
-def test_a_later_run_adds_a_moment_and_rewrites_none(made, report, tmp_path):
+def test_a_later_run_adds_a_moment_and_rewrites_none(reported, report, tmp_path):
     first = json.loads((report / "results" / "incident.json").read_text())["known_when"]
     later = tmp_path / "log"
-    shutil.copytree(made / "log", later)
+    shutil.copytree(reported / "log", later)
     last = json.loads((later / "requests.jsonl").read_text().splitlines()[-1])
     with (later / "requests.jsonl").open("a") as file:
         for i in range(30):
             one = {**last, "request_id": f"later-{i}", "timestamp": f"2026-05-11T06:{i:02d}:00Z", "error": None}
             file.write(json.dumps(one) + "\n")
-    done = lm.report(later, alert=ALERT, reviews=made / "reviews.jsonl", out=report.parent, force=True, progress=False)
+    done = lm.report(
+        later, alert=ALERT, reviews=reported / "reviews.jsonl", out=report.parent, force=True, progress=False
+    )
     assert done.folder.resolve() == report.resolve()
     moments = json.loads((report / "results" / "incident.json").read_text())["known_when"]
     assert [row for row in moments if row["run"] == 1] == first

@@ -67,6 +67,7 @@ def test_a_stratum_gets_its_share_of_the_draw_to_within_one_answer(seed):
     assert draw["category"].value_counts()["returns"] in (7, 8, 9)
 
 
+@pytest.mark.long
 def test_every_flagged_answer_is_drawn_equally_often():
     """80 draws of 5 from 20: each is expected 20 times, sd sqrt(80 / 4 * 3 / 4) = 3.9; 5 sd are allowed."""
     log = make_flagged_log(20, category=["a", "a", "b", "c", "a"])
