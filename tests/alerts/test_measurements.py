@@ -111,3 +111,16 @@ def test_the_ends_of_each_judges_scale_reach_its_charts():
         "mean_quality": 10,
         "mean_quality[judge-b]": 1,
     }
+
+
+def test_windows_with_fewer_than_ten_answers_stand_together():
+    """30, then 4, 0, 3 and 5 answers: the fifth window holds the twelve of four windows; days stay as they are."""
+    at = pd.date_range(START, periods=6, freq="1h")
+    n, total = [30.0, 4, 0, 3, 5, 2], [90.0, 8, 0, 9, 25, 2]
+    hours = tally(pd.DataFrame({"feature_id": "search", "hour": at, "n": n, "total": total}), "mean_quality", "mean")
+    scope = pd.DataFrame({"feature_id": "search", "metric": "mean_quality", "start": START, "fit_end": START + DAY,
+                          "settle": pd.Timedelta(0)}, index=[0])  # fmt: skip
+    found = to_windows(hours, "1h", scope, START + DAY, pd.Timedelta(0))
+    assert found["n"].tolist() == [30, 0, 0, 0, 12, 0]
+    assert found["value"].fillna(-1).tolist() == [3, -1, -1, -1, 3.5, -1]
+    assert to_windows(hours, "1d", scope, START + 2 * DAY, pd.Timedelta(0))["n"].tolist() == [44]
