@@ -64,18 +64,23 @@ def alike(logs: int, fall: float) -> None:
 
 def alarms(logs: int, budget: float, days: int) -> None:
     """Alarms that the first half of the logs predicts for the second half, and those that came."""
-    rates, months, counts = [], [], []
+    rates, months, counts, halves = [], [], [], []
     plan = read_plan({**PLAN, "quality": {**PLAN["quality"], "false_alarms_per_month": budget}})
     for seed in range(logs):
         replay = Replay.of(lm.open_log(make(3000 + seed, days=days, features=2, a_day=120, rate=0.3)), plan)
         rates.append(false_alarms(replay, pd.Series(False, index=replay.alerts.index))[0])
         months.append(replay.months)
         counts.append(round(rates[-1] * months[-1]))
+        middle = replay.span.split + (replay.span.end - replay.span.split) / 2
+        fired = replay.alerts["fired_at"][replay.alerts["fired_at"] >= replay.span.split]
+        halves.append([int((fired < middle).sum()), int((fired >= middle).sum())])
         print(seed, counts[-1], f"{months[-1]:.2f}", flush=True)
     first, second = slice(0, None, 2), slice(1, None, 2)
     predicted = np.average(rates[first], weights=months[first]) * sum(months[second])
     print(f"predicted {predicted:.1f}, came {sum(counts[second])}: ratio {sum(counts[second]) / predicted:.2f}; "
           f"designed {budget * sum(months[second]):.1f}")  # fmt: skip
+    early, late = np.sum(halves, axis=0)
+    print(f"first half of the time watched {early}, second half {late}: ratio {late / early:.2f}")
 
 
 if __name__ == "__main__":

@@ -122,7 +122,16 @@ def japanese():
     )  # fmt: skip
 
 
-CORPORA = {made.__name__: made for made in (frames, slots, keywords, german, spanish, japanese)}
+def chinese():
+    return _sentences(
+        "打开 关闭 查找 更改 取消 修理 寄出 退回 订购 冻结 打印 确认",
+        "车票 发票 护照 小提琴 电池 合同 菜谱 窗帘 自行车 疫苗 屋顶 账户",
+        ["怎么{v}我的{t}？", "请{x}{v}{t}", "{t}无法{v}", "我想{x}{v}这个{t}", "可以帮我{v}{t}吗", "为什么不能{x}{v}{t}", "{t} {v} {x}"],
+        "今天 明天 再次 马上 提前 网上 现在 在家 在国外 用电话 两次", 13,
+    )  # fmt: skip
+
+
+CORPORA = {made.__name__: made for made in (frames, slots, keywords, german, spanish, japanese, chinese)}
 
 
 def repeated(text, intent, seed=12, sentences=12):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from llm_monitoring import answers, engines, windows
+from llm_monitoring import answers, windows
 from llm_monitoring.alerts import operation
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
@@ -60,6 +61,8 @@ class PlanCharts(PortfolioResult):
         Chart or test -> false alarms a month that it may give.
     later : list of DataFrame
         The windows as looked at again, a day and a week later, of charts of which something came late.
+    between : DataFrame
+        Totals of 24 hours that end between midnights.
     levels : dict
         (feature_id, metric) -> mean over the whole log.
     tallies : DataFrame
@@ -75,6 +78,7 @@ class PlanCharts(PortfolioResult):
     runs: list[Run] = field(default_factory=list)
     shares: dict[tuple, float] = field(default_factory=dict)
     later: list[pd.DataFrame] = field(default_factory=list)
+    between: pd.DataFrame = field(default_factory=pd.DataFrame)
     levels: dict[tuple, float] = field(default_factory=dict)
     tallies: pd.DataFrame = field(default_factory=pd.DataFrame)
     versions: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -193,7 +197,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
         table, first = windows_of(tallies, scopes, span.end), scoping.founders(tallies, plan, span.split)
     later = _later_looks(tallies, scopes, table, span.end) if len(tallies) else []
     later = [without_holidays(each, plan) for each in later]
-    more, wider, there = operation.operation_windows(log, plan, span)
+    more, between, wider, there = operation.operation_windows(log, plan, span)
     scopes = pd.concat([part for part in (scopes, wider) if len(part)])
     full = [part for part in (table, more) if len(part)]
     table = without_holidays(pd.concat(full, ignore_index=True), plan) if full else windows_table()
@@ -223,6 +227,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
         runs=running,
         shares=shares,
         later=later,
+        between=without_holidays(between, plan) if len(between) else windows_table(),
         levels=_levels(tallies, table),
         tallies=tallies,
         versions=looks,
@@ -370,6 +375,25 @@ def _alarms(found: PlanCharts) -> list[Alert]:
     for table in found.later:
         groups = dict(list(table.groupby(KEYS, sort=False)))
         events += [event for run in found.runs if run.key in groups for event in _events(found, run, groups[run.key])]
+    between = dict(list(found.between.groupby(KEYS, sort=False))) if len(found.between) else {}
+    events += [event for run in found.runs if run.key in between for event in _rises(found, run, between[run.key])]
+    return events
+
+
+def _rises(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
+    """Rises of a total over 24 hours that end between midnights, against the limits of its days.
+
+    The chart's budget covers them: a fall takes half of it, and hardly ever lasts long enough to count.
+    """
+    events = []
+    for _, own in table.groupby(table["window_start"].dt.hour):
+        looked = replace(run, windows=own.reset_index(drop=True))
+        for chart, since, before in run.stages:
+            upward, stream = copy.copy(chart), looked.stream(since, before)
+            upward.direction = "up"
+            if len(stream):
+                alarms = upward.monitor(stream, at_once=True).alarms
+                events += [_event(found, looked, upward, stream, alarm) for alarm in alarms.itertuples()]
     return events
 
 
@@ -382,7 +406,7 @@ def _events(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
         stream = looked.stream(since, before)
         if stream.empty:
             continue
-        result = run.results[number] if first else looked.look(chart, stream)
+        result = run.results[number] if first else chart.monitor(stream, at_once=True)
         for alarm in result.alarms.itertuples():
             event = _event(found, looked, chart, stream, alarm)
             events += [event, *_on_top(found, looked, event, result)]
@@ -412,7 +436,7 @@ def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> l
         chart.fit(level[["window_start", "window_end", "value", "n", "sd"]])
     except ConfigError:
         return []
-    alarms = run.look(chart, stream).alarms
+    alarms = chart.monitor(stream, at_once=True).alarms
     same = alarms[alarms["direction"] == first.direction]
     return [replace(_event(found, run, chart, stream, alarm), second=True) for alarm in list(same.itertuples())[:1]]
 
@@ -433,8 +457,8 @@ def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFram
         feature_id=run.key[0],
         fired_at=rows["known_at"].iloc[-1],
         window_start=rows["window_start"].iloc[-1],
-        began=first["change_start"],
-        began_low=first["change_low"],
+        began=_begin(run, first["change_start"]),
+        began_low=_begin(run, first["change_low"]),
         began_by=first["change_high"] + windows.width(run.width),
         ended=alarm.end,
         value=value,
@@ -445,6 +469,13 @@ def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFram
         n=len(since) if each.total else round(since["n"].sum()),
         designed_false_alarms_per_month=MONTH / windows.width(run.width) / run.arl0,
     )
+
+
+def _begin(run: Run, start: pd.Timestamp) -> pd.Timestamp:
+    """Where a window begins that stands for others, which held too few answers, before it."""
+    before = run.windows[(run.windows["window_start"] < start) & run.windows["value"].notna()]
+    end = before["window_end"].iloc[-1] if len(before) else start
+    return end if windows.width(run.width) < DAY and start - end < DAY else start
 
 
 def _as_paid(event: Alert, found: PlanCharts, log: Log, own: tuple[Measure, ...]) -> Alert:
@@ -575,15 +606,20 @@ def _with_scope(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 def _sum_windows(log: Log, each: Measure, feature: str | None, span: Span, window: str) -> pd.DataFrame:
     """Windows of a total: requests, or money spent."""
-    kind = "count" if each.name == "request_count" else "positive"
-    own = _whole_windows(log, feature, span, window)
-    value = own[each.name].astype(float)
-    value = value if kind == "count" else value.where(value > 0)
-    rows = log.table("requests")
-    rows = rows if feature is None else rows.filter(rows["feature_id"] == feature)
-    first = pd.to_datetime(engines.run(rows.aggregate(at=rows["timestamp"].min())).to_pandas()["at"], utc=True).iloc[0]
-    value = value.where(own["window_start"] >= first.floor("h").ceil(windows.width(window)))
-    return own[["window_start", "window_end"]].assign(value=value, n=np.nan, sd=np.nan, kind=kind)
+    hours = operation.hours_of(log)
+    hours = hours if feature is None else hours[hours["feature_id"] == feature]
+    if hours.empty:
+        return hours
+    value = operation.total(hours, each.name, window, span.start, span.asked)
+    starts = pd.DatetimeIndex(value.index)
+    table = {
+        "window_start": starts,
+        "window_end": starts + windows.width(window),
+        "value": value.to_numpy(),
+        "n": np.nan,
+        "sd": np.nan,
+    }
+    return pd.DataFrame(table).assign(kind="positive")
 
 
 def _whole_windows(log: Log, feature: str | None, span: Span, window: str) -> pd.DataFrame:

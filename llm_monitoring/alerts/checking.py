@@ -14,8 +14,10 @@ from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_cha
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly
+from llm_monitoring.alerts.operation import hours_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.alerts.silent_judges import silent_judge_events
 from llm_monitoring.alerts.unwatched import limit_events, not_watched
 from llm_monitoring.alerts.versions import version_events
 from llm_monitoring.alerts.weekly import abandonment_events, distance_events, drift_events, probe_events
@@ -80,7 +82,9 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found, log, plan)]
     if plan.quality.enabled:
         events += _leaving(log, plan, found, span)
-        events += limit_events(found.tallies, plan, span) if len(found.tallies) else []
+        if len(found.tallies):
+            events += limit_events(found.tallies, plan, span)
+            events += silent_judge_events(found.tallies, found.measures.values(), hours_of(log), plan, span)
         events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
         events += probe_events(log, span, found.shares) if plan.quality.probes else []
         events += version_events(found.versions, found.shares, span.end) if len(found.versions) else []

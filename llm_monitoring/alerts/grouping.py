@@ -185,9 +185,10 @@ def _words(event: Alert) -> str:
     verb = {"up": "rose to", "down": "fell to"}[event.direction]
     name = "All features" if event.feature_id is None else one_line(event.feature_id)
     since = moment(event.began)
+    counted = ("day" if event.n == 1 else "days") if event.measure.total else event.measure.counted
     return (
         f"{name}: {what} {verb} {level} since {since}, usual is {amount(event.expected, event.unit)} "
-        f"({number(event.n)}{NBSP}{'days' if event.measure.total else event.measure.counted})"
+        f"({number(event.n)}{NBSP}{counted})"
         f"{f'; {event.split}' if event.split else ''}"
     )
 

@@ -2,23 +2,26 @@
 
 A window is over its limit where the exact interval's lower end is: the interval of a share for errors, of the order
 statistic for a quantile (a p95 is over a limit where significantly more than 5 % of the requests are), of a Poisson
-count for volume. So one error of two requests never alarms.
+count for volume. So one error of two requests never alarms. Windows that hold too few requests to be judged are put
+together, one after the other, until there are enough: at night a limit takes as many requests as by day, not as many windows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.holidays import on_holiday
-from llm_monitoring.alerts.measurements import DAY, WEEK
+from llm_monitoring.alerts.lots import pools, together
+from llm_monitoring.alerts.measurements import DAY, HOUR, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
 from llm_monitoring.charts.portfolio import MONTH
@@ -62,9 +65,10 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
         for stage in (early, later):
             table = closed_windows(own, stage, start, span_)
             limit = dict(limits.loc[str(feature)])
-            for metric, over, clear, seen in decided(table, plan, stage, limit):
-                for first, fired, last in stretches(over, clear, seen, plan.infrastructure.for_windows):
-                    events.append(_event(log, plan, str(feature), metric, table, (first, fired, last), limit, stage))
+            for one in decided(table, plan, stage, limit):
+                for first, fired, last in stretches(one.over, one.clear, one.seen, plan.infrastructure.for_windows):
+                    place = (one.begin[first], one.begin[fired], fired, last)
+                    events.append(_event(log, plan, str(feature), one.metric, table, place, limit, stage))
     return events
 
 
@@ -187,25 +191,47 @@ def closed_windows(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: 
     return table.rename_axis("window_start").reset_index()
 
 
-def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict):
-    """Per metric: which windows are over the limit, which are clearly under it, and which can be judged."""
+@dataclass(frozen=True)
+class Decided:
+    """Which windows are beyond one limit.
+
+    Attributes
+    ----------
+    metric : str
+    direction : str
+        up or down.
+    over, clear, seen : array of bool
+        Beyond the limit, clearly within it, and judged at all. Windows put together are judged in their last one.
+    begin : array of int
+        Place of the first of the windows that are judged together with this one.
+    """
+
+    metric: str
+    direction: str
+    over: np.ndarray
+    clear: np.ndarray
+    seen: np.ndarray
+    begin: np.ndarray
+
+
+def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Iterator[Decided]:
+    """Per metric and direction: which windows are over the limit, which are clearly under it, and which can be judged."""
     settings = plan.infrastructure
     tail, ease = (1 - settings.level) / 2, 1 - settings.hysteresis
     watched = (table["window_start"] >= stage.since).to_numpy()
-    n, k = table["known"].to_numpy(), table["errors"].to_numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        seen = (n >= settings.min_requests) & watched
-        yield "error_rate", seen & (_tail(k, n, settings.error_rate) < tail), k / n < ease * settings.error_rate, seen
-        if stage.before is not None:
-            return
-        n = table["timed"].to_numpy()
-        seen = (n >= settings.min_requests) & watched
-        for metric, share in QUANTILES.items():
-            if np.isfinite(limit[f"{metric}_limit"]):
-                k = table[metric].to_numpy()
-                yield metric, seen & (_tail(k, n, 1 - share) < tail), k / n < ease * (1 - share), seen
-    if watched.any() and not watched.all():
-        yield _volume(table, plan, stage, watched, tail)
+    shares = [("error_rate", "errors", "known", settings.error_rate)]
+    if stage.before is None:
+        known = [metric for metric in QUANTILES if np.isfinite(limit[f"{metric}_limit"])]
+        shares += [(metric, metric, "timed", 1 - QUANTILES[metric]) for metric in known]
+    for metric, events, of, share in shares:
+        n = np.where(watched, table[of].to_numpy(float), 0.0)
+        seen, begin = pools(n, settings.min_requests)
+        n = together(n, begin)
+        k = together(np.where(watched, table[events].to_numpy(float), 0.0), begin)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            yield Decided(metric, "up", seen & (_tail(k, n, share) < tail), k / n < ease * share, seen, begin)
+    if stage.before is None and watched.any() and not watched.all():
+        yield from _volume(table, plan, stage, watched, tail)
 
 
 def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
@@ -213,25 +239,52 @@ def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
     return stats.binom.sf(k - 1, n, share)
 
 
-def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float):
+def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float) -> Iterator[Decided]:
+    """A rise is looked for in each window, a fall in lots that usually hold so many requests that none at all would be one."""
     settings = plan.infrastructure
-    count = table["requests"].to_numpy()
     step = windows.width(stage.width)
     aside = on_holiday(table["window_start"], table["window_start"] + step, plan)
-    low, usual, high = usual_volume(table, watched, tail, aside)
-    table["usual"], watched = usual, watched & ~aside
-    fewest, most = stats.chi2.ppf(tail, 2 * count) / 2, stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
-    dropped = most < settings.volume_low * low
-    surged = np.nan_to_num(fewest) > settings.volume_high * high
-    ease = settings.hysteresis
-    normal = (count > settings.volume_low * (1 + ease) * usual) & (count < settings.volume_high * (1 - ease) * usual)
-    return "request_count", watched & (dropped | surged), normal, watched
+    slot, total, size = learnt_volume(table, watched, aside)
+    table["usual"] = total / size
+    watched = watched & ~aside
+    count, share, ease = table["requests"].to_numpy(float), settings.volume_high, settings.hysteresis
+    calm = count < share * (1 - ease) * np.nan_to_num(total / size)
+    surged = _fewest(count, tail) > share * stats.chi2.ppf(1 - tail, 2 * total + 2) / 2 / size
+    yield Decided("request_count", "up", watched & surged, calm, watched, np.arange(len(table)))
+    known, share = watched & (total > 0), settings.volume_low
+    if not known.any() or not share:
+        return
+    count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))
+    missed = stats.chi2.ppf(1 - tail, 2) / 2 / share  # none of so many is a fall
+    hours = float(np.nanmin(size)) * min(step / HOUR, 1.0)  # windows of one hour are learnt from together
+    enough = optimize.brentq(lambda each: _fewest(each * hours, tail) / hours - missed, missed, 1e3 * missed / hours)
+    alone = known & (_fewest(total, tail) / size > missed)
+    seen, begin = pools(np.where(alone, enough, usual), enough)
+    count, usual, variance = together(count, begin), together(usual, begin), _variance(sd, slot, begin)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        learnt = usual**2 / variance
+        least = usual * _fewest(learnt, tail) / learnt
+    over = seen & (stats.chi2.ppf(1 - tail, 2 * count + 2) / 2 < share * least)
+    yield Decided("request_count", "down", over, count > share * (1 + ease) * usual, seen, begin)
 
 
-def usual_volume(
-    table: pd.DataFrame, watched: np.ndarray, tail: float, aside: np.ndarray | None = None
+def _variance(sd: np.ndarray, slot: np.ndarray, begin: np.ndarray) -> np.ndarray:
+    """Of the usual requests of each lot: windows of one hour of the week share their error, those of different hours do not."""
+    place = np.arange(len(slot))
+    hour = np.maximum.accumulate(np.where((place == begin) | (slot != np.roll(slot, 1)), place, 0))
+    so_far = together(sd, hour)
+    return together(so_far**2 - (so_far - sd) ** 2, begin)
+
+
+def _fewest(count: Any, tail: float) -> Any:
+    """Lower end of a Poisson interval."""
+    return np.nan_to_num(stats.chi2.ppf(tail, 2 * count) / 2)
+
+
+def learnt_volume(
+    table: pd.DataFrame, watched: np.ndarray, aside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Requests that a window of the same hour of the week had in the baseline, with the ends of a Poisson interval.
+    """The hour of the week of each window, the requests of such windows in the baseline, and how many windows those were.
 
     Below two weeks of baseline the hour of the day is taken. Windows `aside` (holidays) are not learnt from.
     """
@@ -239,11 +292,9 @@ def usual_volume(
     period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else DAY
     since = start - windows.floor(start, "1w" if period == WEEK else "1d")
     slot = since.dt.total_seconds() // 3600
-    learnt = ~watched if aside is None else ~watched & ~aside
-    before = table.assign(slot=slot)[learnt].groupby("slot")["requests"].agg(["sum", "size"])
+    before = table.assign(slot=slot)[~watched & ~aside].groupby("slot")["requests"].agg(["sum", "size"])
     total, size = (slot.map(before[name]).to_numpy(float) for name in ("sum", "size"))
-    low = np.nan_to_num(stats.chi2.ppf(tail, 2 * total) / 2)
-    return low / size, total / size, stats.chi2.ppf(1 - tail, 2 * total + 2) / 2 / size
+    return slot.to_numpy(), total, size
 
 
 def _event(
@@ -252,15 +303,17 @@ def _event(
     feature: str,
     metric: str,
     table: pd.DataFrame,
-    found: tuple[int, int, int],
+    found: tuple[int, int, int, int],
     limit: dict,
     stage: Stage,
 ) -> Alert:
-    step, rows = windows.width(stage.width), table.iloc[found[0] : found[1] + 1]
+    """`found`: the first window, the first and the last of those that fired, and the last one outside."""
+    first, begin, fired, last = found
+    step, rows = windows.width(stage.width), table.iloc[first : fired + 1]
     start, end = rows["window_start"].iloc[0], rows["window_start"].iloc[-1] + step
     settings = plan.infrastructure
     if stage.before is not None:  # nothing is usual yet but what came before
-        limit = limit | {"error_rate": _rate_before(table.iloc[: found[0]])}
+        limit = limit | {"error_rate": _rate_before(table.iloc[:first])}
     level, threshold, expected = _level(log, plan, feature, metric, rows, limit, (start, end))
     value, low, high, n = level
     direction = "down" if metric == "request_count" and value < expected else "up"
@@ -272,10 +325,10 @@ def _event(
     tail = (1 - settings.level) / 2
     standing = np.isfinite(expected) and not (value < threshold) and expected >= threshold
     return Alert(
-        metric, max(end, stage.known), direction, feature, rows["window_start"].iloc[-1], layer="infrastructure",
+        metric, max(end, stage.known), direction, feature, table["window_start"].iloc[begin], layer="infrastructure",
         value=value, expected=expected, low=low, high=high, n=n, rule="limit", limit=threshold, words=words,
         kind="standing" if standing else "change", began=start, began_low=start, began_by=end,
-        ended=table["window_start"].iloc[found[2]] + step,
+        ended=table["window_start"].iloc[last] + step,
         designed_false_alarms_per_month=tail**settings.for_windows * (MONTH / step),
     )  # fmt: skip
 

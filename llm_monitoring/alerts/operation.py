@@ -9,7 +9,8 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts import scopes as scoping
-from llm_monitoring.alerts.measurements import DAY, KEYS, WIDTHS, fixed_total
+from llm_monitoring.alerts.holidays import on_holiday
+from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, WIDTHS, fixed_total
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95}
 NOBODY = 0.5  # an empty day on the scale of factors
+BETWEEN = (
+    5,
+    11,
+    17,
+)  # hours at which 24 hours are added up beside midnight, each nearer to one midnight than to the other
 
 
 def watched(plan: Plan) -> list[str]:
@@ -26,38 +32,42 @@ def watched(plan: Plan) -> list[str]:
     return [*names, *(["total_cost_usd"] if plan.cost.enabled and "total_cost_usd" in plan.cost.metrics else [])]
 
 
-def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, pd.DataFrame, set[tuple]]:
-    """The windows of these charts, their scopes by (feature_id, metric), and those that were there from the beginning.
+def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, set[tuple]]:
+    """The windows of these charts, those of totals between midnights, the scopes by (feature_id, metric), and the first charts.
 
     Volume and spend are charted by the day: shorter windows would need the rhythm of a whole week. A day without a
-    request counts. Latency is charted in the shortest window that holds enough requests on most occasions.
+    request counts. Rises are looked for three times between midnights, too. Latency is charted in the shortest window that holds enough requests on most occasions.
     """
     names = watched(plan)
     if not names:
-        return pd.DataFrame(), pd.DataFrame(), set()
-    hours = _hours(log)
+        return pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), set()
+    hours = hours_of(log)
     first = hours.groupby("feature_id")["hour"].min()
     base = scoping.baselines(first, plan)
     early = hours[(hours["n"] > 0) & (hours["hour"] < span.split)]
     there = scoping.on_enough_days(early, ["feature_id"], plan)
-    parts, scopes = [], []
+    parts, between, scopes = [], [], []
     for name in names:
         if name in QUANTILES:
             width = _widths(hours, base, name, plan)
-            table = _quantiles(log, name, width, base, span)
+            table = _quantiles(log, name, width, base, span, _enough(name, plan) / 2)
         else:
             width = pd.Series("1d", index=base.index)
-            table = _totals(hours, name, base, first, span)
+            table = _totals(hours, name, base, span)
+            between += _between(hours, name, base, plan, span)
         parts.append(table)
         scopes.append(base.assign(metric=name, window=width, settle=pd.Timedelta(0), enough=1.0).reset_index())
     every = pd.concat(scopes, ignore_index=True).set_index(KEYS)
     every["settle"] = every["settle"].astype("timedelta64[us]")
+    return _all(parts), _all(between), every, {(feature, name) for feature in there for name in names}
+
+
+def _all(parts: list[pd.DataFrame]) -> pd.DataFrame:
     full = [part for part in parts if len(part)]
-    table = pd.concat(full, ignore_index=True) if full else pd.DataFrame()
-    return table, every, {(feature, name) for feature in there for name in names}
+    return pd.concat(full, ignore_index=True) if full else pd.DataFrame()
 
 
-def _hours(log: Log) -> pd.DataFrame:
+def hours_of(log: Log) -> pd.DataFrame:
     """Requests, those of known latency, and USD per feature and hour."""
     rows, keys = windows.keyed(answers.view_of(log, "requests"), "timestamp", "1h", ["feature_id"])
     usd = fixed_total(rows["cost_usd"].cast("float64"))
@@ -69,27 +79,76 @@ def _hours(log: Log) -> pd.DataFrame:
 
 def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> pd.Series:
     tallies = hours.assign(metric=name, known=hours["hour"], n=hours["timed"])
-    middle = name == "latency_p50_ms"  # a median needs fewer requests than a p95
-    enough = plan.infrastructure.min_requests if middle else plan.quality.requests_per_window
-    keyed = base.assign(metric=name, enough=float(enough)).reset_index().set_index(KEYS)
+    keyed = base.assign(metric=name, enough=_enough(name, plan)).reset_index().set_index(KEYS)
     return scoping.widths(tallies, keyed).droplevel("metric")
 
 
-def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, first: pd.Series, span: Span) -> pd.DataFrame:
+def _enough(name: str, plan: Plan) -> float:
+    """Requests that a window of a quantile holds on most occasions: a median needs fewer than a p95."""
+    return float(plan.infrastructure.min_requests if name == "latency_p50_ms" else plan.quality.requests_per_window)
+
+
+def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
     parts = []
-    last = span.asked.floor("D") - DAY
-    daily = hours.assign(day=hours["hour"].dt.floor("D")).groupby(["feature_id", "day"])[["n", "usd"]].sum()
-    for feature, start in base["start"].items():
-        if last < start:
+    for feature, own in hours.groupby("feature_id", sort=True):
+        start: Any = base.at[feature, "start"]
+        value = total(own, name, "1d", start, span.asked)
+        if len(value):
+            parts.append(_table(feature, name, "1d", value.index, value.to_numpy(), np.nan, value.to_numpy()))
+    return _all(parts)
+
+
+def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, span: Span) -> list[pd.DataFrame]:
+    """Totals of 24 hours that end between midnights, as the day that they mostly are in would have had them.
+
+    A fault that begins at noon fills a day of its own at noon of the next one, not at midnight after that.
+    """
+    parts = []
+    for feature, own in hours.groupby("feature_id", sort=True):
+        line: Any = base.loc[feature]
+        start, fit_end = line["start"], line["fit_end"]
+        grid = pd.date_range(start, windows.floor(pd.Series([span.asked]), "1h").iloc[0] - HOUR, freq="1h")
+        sums = own.set_index("hour")["n" if name == "request_count" else "usd"].reindex(grid, fill_value=0.0)
+        first = own["hour"].min().ceil("D")
+        usual = sums[(grid >= first) & (grid < fit_end) & ~on_holiday(grid.to_series(), grid.to_series() + HOUR, plan)]
+        if len(usual) < 7 * 24 or not usual.sum() > 0:
             continue
-        own = daily.loc[str(feature)].reindex(pd.date_range(start, last, freq="D"), fill_value=0.0)
-        value = own["n"].clip(lower=NOBODY) if name == "request_count" else own["usd"].where(own["usd"] > 0)
-        value = value.where(own.index >= first[str(feature)].ceil("D"))  # a first day that begins at noon is half a day
-        parts.append(_table(feature, name, "1d", own.index, value.to_numpy(), np.nan, value.to_numpy()))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        daily = usual.groupby(usual.index.floor("D")).sum()
+        weekday = daily.groupby(daily.index.day_of_week).mean().reindex(range(7)).fillna(daily.mean()).to_numpy()
+        by_hour = usual.groupby(usual.index.hour).sum().reindex(range(24), fill_value=0.0).cumsum() / usual.sum()
+        rolled = sums.rolling(24).sum()
+        for hour in BETWEEN:
+            ends = grid[(grid.hour == hour - 1) & (grid >= first + DAY)]
+            begin, early = ends + HOUR - DAY, float(by_hour[hour - 1])
+            here, ahead = weekday[begin.day_of_week], weekday[(begin.day_of_week + 1) % 7]
+            like = here if hour < 12 else ahead
+            mixed = here * (1 - early) + ahead * early
+            value = (rolled[ends].to_numpy() * like / mixed).clip(min=NOBODY if name == "request_count" else None)
+            value = np.where(value > 0, value, np.nan)
+            parts.append(_table(feature, name, "1d", begin, value, np.nan, value))
+    return parts
 
 
-def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span) -> pd.DataFrame:
+def total(hours: pd.DataFrame, name: str, window: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series:
+    """Requests, or USD, of each whole window between two moments, by its start; NaN before the traffic began.
+
+    Parameters
+    ----------
+    hours : DataFrame
+        As `hours_of` gives it, of one feature or of all together.
+    name : {"request_count", "total_cost_usd"}
+        A window without a request counts as `NOBODY`; one without spend has none.
+    """
+    step = windows.width(window)
+    first, last = windows.floor(pd.Series([start, end]), window)
+    grid = pd.date_range(first, last - step, freq=step)
+    sums = hours.groupby(windows.floor(hours["hour"], window))[["n", "usd"]].sum().reindex(grid, fill_value=0.0)
+    value = sums["n"].clip(lower=NOBODY) if name == "request_count" else sums["usd"].where(sums["usd"] > 0)
+    return value.where(grid >= hours["hour"].min().ceil(step))  # a first day that begins at noon is half a day
+
+
+def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span, fewest: float) -> pd.DataFrame:
+    """Quantiles of latency; a window of hours that holds fewer than `fewest` requests has none."""
     parts = []
     for window in WIDTHS:
         features = width.index[width == window].tolist()
@@ -109,9 +168,10 @@ def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: 
             step = windows.width(window)
             grid = pd.date_range(own["window_start"].min(), own["window_start"].max(), freq=step)
             own = own.set_index("window_start")[["value", "n"]].astype(float).reindex(grid)
+            own = own.where(own["n"] >= fewest) if step < DAY else own
             n = own["n"].fillna(0.0).to_numpy()
             parts.append(_table(feature, name, window, grid, own["value"].to_numpy(), n, own["value"].to_numpy()))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return _all(parts)
 
 
 def _table(feature: Any, name: str, window: str, start: Any, value, n, plain) -> pd.DataFrame:

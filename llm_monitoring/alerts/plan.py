@@ -88,7 +88,9 @@ class InfrastructurePlan(_Section):
 
     enabled: bool = Field(default=True, description="false switches the layer off")
     window: str = Field(default="5min", description="width; a feature with less traffic gets 1h, 6h or 1d")
-    min_requests: int = Field(default=20, ge=2, description="requests that a window needs before it is judged")
+    min_requests: int = Field(
+        default=20, ge=2, description="requests that are judged at once; windows with fewer are put together"
+    )
     for_windows: int = Field(default=2, ge=1, alias="for", description="windows in a row that must be over the limit")
     level: float = Field(
         default=0.99, gt=0.5, lt=1, description="level of the interval whose end must be over the limit"

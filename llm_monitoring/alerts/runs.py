@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from llm_monitoring import windows
@@ -27,6 +26,11 @@ COLUMNS = ["window_start", "window_end", "value", "n", "sd"]
 FITTED: dict[bytes, dict[tuple[Any, Any], ControlChart | str]] = {}  # by what the charts were fitted to
 MOST_KEPT = 4_000
 TOTALS = [name for name, each in BUILT_IN.items() if each.total]  # of a day; a holiday halves them
+JUMPING = [*TOTALS, *(name for name, each in BUILT_IN.items() if each.layer == "cost")]
+HOLIDAYS, QUICK = (
+    2,
+    (0.15, 0.5, 1.0),
+)  # days in a row that nobody named; EWMAs of what can jump from one window to the next
 
 
 @dataclass
@@ -73,16 +77,15 @@ class Run:
     def _starts(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(self.windows["window_start"])
 
-    def look(self, chart: ControlChart, stream: pd.DataFrame) -> ChartResult:
-        """What a fitted chart sees in some windows; of totals, a fall counts once it has lasted for two days."""
-        result = chart.monitor(stream, at_once=True)
-        return _lasting(result) if self.key[1] in TOTALS and len(result.alarms) else result
-
     def chart(self) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
         ends = {end: self.windows[end].iloc[0] for end in ENDS}
-        given = {end: float(value) for end, value in ends.items() if pd.notna(value)}
-        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width], **given)  # type: ignore[arg-type]
+        given: dict[str, Any] = {end: float(value) for end, value in ends.items() if pd.notna(value)}
+        if self.key[1] in JUMPING:
+            given["lambdas"] = QUICK
+        if self.key[1] in TOTALS:
+            given["lasting_falls"] = HOLIDAYS + 1
+        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width], **given)
 
 
 def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any], str]]:
@@ -92,7 +95,7 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
     for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
         again = None if run.again is None or run.again <= run.begin else run.again
         run.stages = [(chart, run.begin, again)]
-        run.results = [run.look(chart, run.stream(run.begin, again))]
+        run.results = [chart.monitor(run.stream(run.begin, again), at_once=True)]
     waiting = [
         run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
     ]
@@ -103,10 +106,10 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
         newer = fitted.get(id(run))
         if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
-            run.results = [run.look(first, run.stream(begin, None))]
+            run.results = [first.monitor(run.stream(begin, None), at_once=True)]
         else:
             run.stages.append((newer, again, None))
-            run.results.append(run.look(newer, run.stream(again, None)))
+            run.results.append(newer.monitor(run.stream(again, None), at_once=True))
     return aside
 
 
@@ -155,26 +158,6 @@ def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], Contr
             charts[run.key] = str(error)
     set_limits({key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)})
     return charts
-
-
-def _lasting(result: ChartResult) -> ChartResult:
-    """The result without falls of a single day: the day before has to have been down, too, by half as much at least."""
-    shown = result.windows
-    with np.errstate(divide="ignore"):  # no request at all is as far below as can be
-        off = pd.Series(np.log((shown["value"] / shown["center"]).to_numpy(float)), index=shown.index)
-    both = pd.concat([off, off.shift()], axis=1)
-    lasts = shown["alarm"] & (both.max(axis=1, skipna=False) <= 0.5 * both.min(axis=1, skipna=False))
-    kept = []
-    for alarm in result.alarms.to_dict("records"):
-        inside = shown["window_start"][
-            lasts & (shown["window_start"] >= alarm["start"]) & (shown["window_end"] <= alarm["end"])
-        ]
-        if alarm["direction"] == "up":
-            kept.append(alarm)
-        elif len(inside):
-            kept.append({**alarm, "start": inside.iloc[0], "first_window": inside.iloc[0]})
-    alarms = pd.DataFrame(kept, columns=result.alarms.columns)
-    return replace(result, alarms=alarms.astype(result.alarms.dtypes))
 
 
 def joined(run: Run) -> ChartResult:

@@ -9,7 +9,7 @@ from llm_monitoring import addresses
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.backtesting.page import write_page
-from llm_monitoring.backtesting.result import BacktestResult, injection_words
+from llm_monitoring.backtesting.result import BacktestResult, injection_words, not_tried
 from llm_monitoring.backtesting.run import backtest
 from llm_monitoring.errors import ConfigError, quote
 
@@ -63,15 +63,17 @@ def lines_of(result: BacktestResult) -> Iterator[str]:
     for row in result.incidents[~result.incidents["injected"]].to_dict("records"):
         told = f"found after {_hours(row['delay_hours'])}  [{row['alert_id']}]" if row["found"] else "missed"
         yield f"incident {one_line(row['incident_id'])}  {told}"
-    for row in result.injections.to_dict("records"):
-        if not row["n"]:
-            yield f"{one_line(injection_words(row))}: not tried, {row['note']}"
-            continue
+    if len(result.injections):
+        yield "Faults planted into quiet stretches of this log (in brackets the 95 % interval; cases that overlap count as fewer):"
+    tried = result.injections[result.injections["n"] > 0]
+    for row in tried.to_dict("records"):
         rate = (
             f"{say.amount(row['found_rate'], 'share')} {say.span(row['low'], row['high'], 'share')} of {row['n']} cases"
         )
         late = "" if not row["found_rate"] else f", half of them within {_hours(row['median_delay_hours'])}"
-        yield f"{one_line(injection_words(row))}: seen in {rate}{late}"
+        note = f"  ({row['note']})" if row["note"] else ""
+        yield f"{one_line(injection_words(row))}: seen in {rate}{late}{note}"
+    yield from map(one_line, not_tried(result.injections))
 
 
 def _hours(hours: float) -> str:

@@ -20,13 +20,11 @@ METRICS = {"latency": tuple(QUANTILES), "volume": ("request_count",)}
 
 @dataclass
 class _Windows:
-    """The windows of one feature: when they start, and per metric which are over the limit, clear of it, and decided."""
+    """The windows of one feature: when they start, and which are over a limit, clear of it, and judged."""
 
     width: pd.Timedelta
     starts: pd.DatetimeIndex
-    requests: np.ndarray
-    usual: np.ndarray
-    decided: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    decided: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 class Limits:
@@ -64,9 +62,9 @@ class Limits:
             own = self._base(feature)
             found[feature] = [
                 (own.starts[first], own.starts[last] + own.width)
-                for metric in METRICS[what]
-                if metric in own.decided
-                for first, _, last in stretches(*own.decided[metric], self.plan.infrastructure.for_windows)
+                for (metric, _), told in own.decided.items()
+                if metric in METRICS[what]
+                for first, _, last in stretches(*told, self.plan.infrastructure.for_windows)
             ]
         return found
 
@@ -87,19 +85,19 @@ class Limits:
         early = self.counts[(self.counts["feature_id"] == feature) & (self.counts["window_start"] < fitted)]
         late = hit[hit["window_start"] >= fitted]  # what is usual stays what it was
         faulty = self._decided(feature, pd.concat([early, late], ignore_index=True))
+        direction = "up" if injection.size > 1 else "down"
         for metric in METRICS[injection.what]:
-            if metric not in quiet.decided or metric not in faulty.decided:
+            key = metric, direction
+            if key not in quiet.decided or key not in faulty.decided:
                 continue
-            over, clear, seen = faulty.decided[metric]
-            if metric == "request_count":
-                over = over & ((faulty.requests > faulty.usual) == (injection.size > 1))
+            over, clear, seen = faulty.decided[key]
             for number, start in enumerate(starts):
                 inside = (quiet.starts >= start) & (quiet.starts < start + pd.Timedelta(days=injection.days))
                 places = np.flatnonzero(inside)
                 if is_loud(loud, start, injection.days) or not len(places):
                     continue
                 part = slice(max(places[0] - needed, 0), places[-1] + 1)
-                pairs = zip((over, clear, seen), quiet.decided[metric])
+                pairs = zip((over, clear, seen), quiet.decided[key])
                 over_, clear_, seen_ = (np.where(inside, a, b)[part] for a, b in pairs)
                 for _, fired, _ in stretches(over_, clear_, seen_, needed):
                     yield number, metric, quiet.starts[part][fired] + quiet.width
@@ -116,10 +114,9 @@ class Limits:
         stage = Stage(fitted, None, infrastructure.window_width(base, self.plan, start, fitted), fitted)
         table = infrastructure.closed_windows(counts, stage, start, self.replay.span)
         limit = dict(self.limits.loc[feature])
-        decided = {row[0]: row[1:] for row in infrastructure.decided(table, self.plan, stage, limit)}
-        usual = table["usual"].to_numpy(float) if "usual" in table else np.full(len(table), np.nan)
-        starts = pd.DatetimeIndex(table["window_start"])
-        return _Windows(windows.width(stage.width), starts, table["requests"].to_numpy(float), usual, decided)
+        told = infrastructure.decided(table, self.plan, stage, limit)
+        decided = {(one.metric, one.direction): (one.over, one.clear, one.seen) for one in told}
+        return _Windows(windows.width(stage.width), pd.DatetimeIndex(table["window_start"]), decided)
 
 
 def _volume(requests: np.ndarray, factor: float, seed: int) -> np.ndarray:

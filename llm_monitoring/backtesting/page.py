@@ -11,7 +11,7 @@ import pandas as pd
 from llm_monitoring import disk, plotting
 from llm_monitoring import wording as say
 from llm_monitoring.backtesting import drawing
-from llm_monitoring.backtesting.result import BacktestResult, injection_words
+from llm_monitoring.backtesting.result import BacktestResult, injection_words, not_tried
 from llm_monitoring.reporting import blocks
 from llm_monitoring.reporting.page import render
 
@@ -92,9 +92,10 @@ def _faults(result: BacktestResult) -> dict[str, Any] | None:
     if table.empty:
         return None
     rows = []
-    for row in table.to_dict("records"):
-        ends = "" if not row["n"] else say.span(row["low"], row["high"], "share")
-        rate = row["note"] or "not tried" if not row["n"] else f"{say.amount(row['found_rate'], 'share')} {ends}"
+    tried = table[table["n"] > 0]
+    for row in tried.to_dict("records"):
+        rate = f"{say.amount(row['found_rate'], 'share')} {say.span(row['low'], row['high'], 'share')}"
+        rate += f", {row['note']}" if row["note"] else ""
         rows.append(
             [
                 injection_words(row),
@@ -104,37 +105,47 @@ def _faults(result: BacktestResult) -> dict[str, Any] | None:
                 _usd(row["judge_cost_usd_per_month"]),
             ]
         )
-    tried = table[table["n"] > 0]
     sure = int((tried["found_rate"] >= 0.8).sum())
     parts = [
         blocks.text(
             "Each fault was planted at seeded times into quiet stretches of the log, in the answers that there are; judged "
             "answers are hit only where the log's own sampling judged them. Trials that overlap count as fewer in the interval."
         ),
-        *(
-            [
-                blocks.figure(
-                    "faults", "Faults seen", "share of the cases; median delay at the right", "Green: 8 of 10 or more."
-                )
-            ]
-            if len(tried)
-            else []
-        ),
-        blocks.table(["fault", "cases", "seen", "median delay", "judge, a month"], rows, numeric=(1, 2, 3, 4)),
     ]
+    if len(tried):
+        parts += [
+            blocks.figure(
+                "faults", "Faults seen", "share of the cases; median delay at the right", "Green: 8 of 10 or more."
+            ),
+            blocks.table(["fault", "cases", "seen", "median delay", "judge, a month"], rows, numeric=(1, 2, 3, 4)),
+        ]
+    parts += [blocks.text(sentence) for sentence in not_tried(table)]
     return _section(
         "faults",
         "Faults planted",
         "What can be seen at all",
         parts,
-        f"{sure} of {len(tried)} kinds and sizes are seen in 8 of 10 cases or more.",
+        _how_many(sure, len(tried), len(table)),
     )
 
 
+def _how_many(sure: int, tried: int, asked: int) -> str:
+    """How many kinds and sizes of faults are seen, and how many could not be tried."""
+    told = f"{sure} of {tried} kinds and sizes are seen in 8 of 10 cases or more." if tried else ""
+    left = f"{asked - tried} of {asked} could not be tried." if tried < asked else ""
+    return " ".join(part for part in (told, left) if part)
+
+
 def _rates(result: BacktestResult) -> dict[str, Any] | None:
-    table = result.frontier
-    if table.empty:
+    table = result.frontier[result.frontier["n"] > 0]
+    left = sorted(set(result.frontier["feature_id"]) - set(table["feature_id"]), key=str)
+    not_tried = f"Not tried, as their charts are not quiet long enough: {', '.join(map(str, left))}." if left else ""
+    if table.empty and not left:
         return None
+    if table.empty:
+        return _section(
+            "rates", "Sampling rates", "What another sampling rate would see", [blocks.text(not_tried)], "Not tried."
+        )
     budgets = table["false_alarms_per_month"].nunique() > 1
     head = [
         "feature",
@@ -166,6 +177,7 @@ def _rates(result: BacktestResult) -> dict[str, Any] | None:
             "A lower rate leaves out judged answers. For a higher one answers that nobody judged are drawn from the feature's "
             "own scores. Seen by the chart of mean quality alone (of failed answers where the judge gives no scores)."
         ),
+        *([blocks.text(not_tried)] if left else []),
         blocks.figure("rates", "Seen by sampling rate", "share of the cases", "A ring marks today's rate."),
         blocks.table(
             head, rows[: MOST_ROWS * 3], f"Marked: today's rate.{more}", numeric=tuple(range(1, len(head))), hit=hit

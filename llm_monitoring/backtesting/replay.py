@@ -18,7 +18,7 @@ from llm_monitoring.alerts.charting import PlanCharts
 from llm_monitoring.alerts.checking import with_charts
 from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, SUMS, hourly
 from llm_monitoring.alerts.plan import Plan
-from llm_monitoring.alerts.runs import Run
+from llm_monitoring.alerts.runs import TOTALS, Run
 from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.charts.predictive import ControlChart
@@ -174,7 +174,7 @@ class HourlySums:
 
     def __init__(self, first: int, without: np.ndarray, within: np.ndarray):
         self.first = first
-        self._ahead = [np.vstack([np.zeros(len(SUMS)), np.cumsum(sums, axis=0)]) for sums in (without, within)]
+        self._ahead = [np.vstack([np.zeros(sums.shape[1]), np.cumsum(sums, axis=0)]) for sums in (without, within)]
 
     @classmethod
     def of(cls, base: pd.DataFrame, hit: pd.DataFrame, run: Run) -> HourlySums:
@@ -214,6 +214,7 @@ class WatchedChart:
         self.opens = hours_of(table["window_start"])
         self.size = int((table["window_end"].iloc[0] - table["window_start"].iloc[0]) // HOUR)
         self.positive = table["kind"].iloc[0] == "positive"
+        self.total = run.key[1] in TOTALS
         self._states: dict[int, tuple[ControlChart, dict[str, Any], int]] = {}
         for chart, begin, before in run.stages:
             self._remember(chart, begin, before)
@@ -240,36 +241,54 @@ class WatchedChart:
         self, hours: HourlySums, start: pd.Timestamp, end: pd.Timestamp, direction: str
     ) -> pd.Timestamp | None:
         """When the chart first alarms in a direction, if the fault lasts from `start` to `end`; None where it does not."""
+        touched = self.touched(start, end)
+        if touched is None:
+            return None
+        value, n = self.mixed(hours, *touched, *hours_of([start, end]))
+        return self.alarm_from(touched[0], value, n, direction)
+
+    def touched(self, start: pd.Timestamp, end: pd.Timestamp) -> tuple[int, int] | None:
+        """The windows that a fault from `start` to `end` reaches: the first, and the one after the last."""
         begins, ends = hours_of([start, end])
         first = int(np.searchsorted(self.opens, begins, side="right")) - 1
-        last = int(np.searchsorted(self.opens, ends))
         if first < 0 or first not in self._states or self.opens[first] + self.size <= begins:
             return None
-        value, n = self.mixed(hours, first, last, begins, ends)
+        return first, int(np.searchsorted(self.opens, ends))
+
+    def alarm_from(self, first: int, value: list[float], n: list[float], direction: str) -> pd.Timestamp | None:
+        """When the chart first alarms in a direction, if the windows from `first` on have these values."""
         chart, state, position = self._states[first]
         state = {**state, "seams": dict(state["seams"])}
         sign = 1 if direction == "up" else -1
-        for place in range(first, last):
-            found = chart._step(state, None, position, value[place - first], n[place - first], [])
-            if found[4] and found[5] == sign:
+        before = 0.0  # the day before the fault is a usual one
+        for place, now, size in zip(range(first, first + len(value)), value, n):
+            found = chart._step(state, None, position, now, size, [])
+            off = np.log(now / found[1]) if self.total and now == now else 0.0
+            lasts = sign > 0 or not self.total or max(off, before) <= 0.5 * min(off, before)
+            if found[4] and found[5] == sign and lasts:
                 return self.table["known_at"].iloc[place]
+            before = off
             position += 1
         return None
 
     def mixed(self, hours: HourlySums, first: int, last: int, start: int, end: int) -> tuple[list[float], list[float]]:
         """Value and n of some windows, with the fault in the hours that it lasts."""
-        opens = self.opens[first:last]
-        closes = opens + self.size
-        begins, ends = (np.minimum(np.maximum(at, opens), closes) for at in (start, end))
-        sums = (
-            hours.between(opens, begins, False) + hours.between(begins, ends, True) + hours.between(ends, closes, False)
-        )
+        sums = self.sums(hours, first, last, start, end)
         _, weight, weight2, total, _, _ = sums.T
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.where(weight > 0, total / weight, np.nan)
             n = np.where(weight > 0, weight**2 / weight2, 0.0)
         value = np.exp(mean) * self._scale(hours) if self.positive else mean
         return value.tolist(), n.tolist()
+
+    def sums(self, hours: HourlySums, first: int, last: int, start: int, end: int) -> np.ndarray:
+        """Sums of some windows, with the fault in the hours that it lasts."""
+        opens = self.opens[first:last]
+        closes = opens + self.size
+        begins, ends = (np.minimum(np.maximum(at, opens), closes) for at in (start, end))
+        return (
+            hours.between(opens, begins, False) + hours.between(begins, ends, True) + hours.between(ends, closes, False)
+        )
 
     def _scale(self, hours: HourlySums) -> float:
         """What geometric means of this chart are multiplied by: the same in all its windows, so one says it."""

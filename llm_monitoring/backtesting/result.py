@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
@@ -33,8 +34,8 @@ class BacktestResult(Result):
         `feature_id`, `metric`, `injected`. A planted one that was found has the feature and metric that fired first.
     injections : DataFrame
         A row for each kind and size: `what`, `size`, `where`, `share`, `days`, `n` (times planted), `found_rate` with
-        `low` and `high` (95 %), `median_delay_hours` (of those found), `judge_cost_usd_per_month`, `note` (why it could
-        not be tried).
+        `low` and `high` (95 %), `median_delay_hours` (of those found), `judge_cost_usd_per_month`, `note` (why
+        it could not be tried, or not for as long as asked).
     alerts : DataFrame
         The alerts that would have fired, as `check` gives them.
     false_alarms_per_month, false_alarms_per_month_low, false_alarms_per_month_high : float
@@ -88,6 +89,8 @@ class BacktestResult(Result):
         fault = _fault(now["what"], now["size"], now["metric"])
         told = f"At {_percent(now['rate'])} sampling {fault} in {now['feature_id']} {_seen(now)}"
         more = rows[(rows["rate"] > now["rate"]) & _better(rows, now)]
+        if more.empty and now["n"] and not now["found_rate"] and math.isfinite(now["smallest_seen"]):
+            return f"{told}; its chart sees {_fault(now['what'], round(now['smallest_seen'], 2) * np.sign(now['size']), now['metric'])} within seven windows in 8 of 10 cases"
         return told if more.empty else f"{told}; {_other_rate(more.iloc[0], now)}"
 
     @property
@@ -167,6 +170,15 @@ def injection_words(row: Any) -> str:
     from llm_monitoring.backtesting.injection import Injection
 
     return Injection(row["what"], row["size"], row["where"], row["share"], row["days"]).words
+
+
+def not_tried(injections: pd.DataFrame) -> list[str]:
+    """A sentence for each reason why some faults could not be tried, with their names."""
+    left = injections[injections["n"] == 0]
+    return [
+        f"Not tried, {note}: {'; '.join(injection_words(row) for row in rows.to_dict('records'))}."
+        for note, rows in left.groupby("note", sort=False)
+    ]
 
 
 def _better(rows: pd.DataFrame, now: pd.Series) -> pd.Series:

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers, engines
+from llm_monitoring import wording as say
 from llm_monitoring.alerts.grouping import _safe
 from llm_monitoring.alerts.measurements import HOUR, KEYS
+from llm_monitoring.backtesting import operating
 from llm_monitoring.backtesting.frontier import counted
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.limits import METRICS as LIMITED
@@ -20,6 +22,7 @@ from llm_monitoring.backtesting.replay import Replay, quiet_starts
 from llm_monitoring.charts.portfolio import MONTH
 
 TRIALS = 20
+SHORTER = (1.0, 0.5, 0.25)  # parts of the time asked for that a fault lasts, tried in turn
 JUDGED = ("quality", "pass_fail")
 INJECTIONS: dict[str, Any] = {
     "what": object,
@@ -55,12 +58,23 @@ class Trials:
         self._columns = tuple(dict.fromkeys(name for each in injections if each.what in JUDGED for name in each.where))
         rows, planted_rows = [], []
         for number, asked in enumerate(injections):
-            injection = replace(asked, days=self.replay.lasting(asked.days))
-            starts, found, note = self._try(injection)
+            injection, starts, found, note = self._longest(asked)
             own = _incidents(number, injection, starts, found)
             planted_rows += own
             rows.append(self._row(injection, own, note))
         return _typed(rows, INJECTIONS), _typed(planted_rows, INCIDENTS)
+
+    def _longest(self, asked: Injection) -> tuple[Injection, list[pd.Timestamp], pd.DataFrame, str | None]:
+        """The fault for as long as it is asked, or for a half or a quarter of it where the log is not quiet for longer."""
+        days = self.replay.lasting(asked.days)
+        for part in SHORTER:
+            injection = replace(asked, days=days * part)
+            starts, found, note = self._try(injection)
+            if starts or note != _no_room(injection):
+                break
+        if starts and part < 1:
+            note = f"for {say.number(injection.days, 1)} days: the log is not quiet for longer"
+        return injection, starts, found, note
 
     def _try(self, injection: Injection) -> tuple[list[pd.Timestamp], pd.DataFrame, str | None]:
         if injection.what in JUDGED:
@@ -119,8 +133,14 @@ class Trials:
         hit = self._limits.hit(injection, self.seed)
         features = sorted(hit["feature_id"].unique())
         loud = self._limits.loud(injection.what, features)
-        starts = self._starts(injection, list(loud.values()), self._limits.scopes.loc[features, "fit_end"].min())
-        found = self._limits.seen(hit, loud, starts, injection)
+        keys = operating.charts_of(self.replay, injection, features)
+        charts = self.replay.loud(keys)
+        every = [loud[name] + [at for key in keys if key[0] == name for at in charts[key]] for name in features]
+        starts = self._starts(injection, every, self._limits.scopes.loc[features, "fit_end"].min())
+        found = pd.concat([
+            self._limits.seen(hit, loud, starts, injection),
+            operating.seen(self.replay, keys, self._limits.counts, hit, starts, injection),
+        ], ignore_index=True)  # fmt: skip
         return starts, found, None if starts else _no_room(injection)
 
     def _starts(self, injection: Injection, loud: list, since: pd.Timestamp) -> list[pd.Timestamp]:
@@ -149,7 +169,7 @@ def judge_cost(replay: Replay) -> tuple[float, float]:
 
 
 def _no_room(injection: Injection) -> str:
-    return f"no quiet stretch of {injection.days:g} days after the baseline"
+    return f"no {say.number(injection.days, 1)} quiet days in a row after the baseline"
 
 
 def _incidents(

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 from llm_monitoring.charts.posterior import Noise, Posterior, Yardstick
 
 CAP = 9.0
-QUICKER = 1.2
+QUICKER, ALONE = 1.2, 1.1
 
 
 def simulate(
@@ -56,8 +56,11 @@ def simulate(
 
 @lru_cache(maxsize=64)
 def allowance(lambdas: tuple[float, ...]) -> tuple[float, ...]:
-    """How much wider the limits of each EWMA are: the quicker ones are for large shifts, small ones need not pay for them."""
-    return tuple(1.0 if lambda_ == min(lambdas) else QUICKER for lambda_ in lambdas)
+    """How much wider the limits of each EWMA are: the quicker ones are for large shifts, small ones need not pay for them.
+
+    A lambda of 1 looks at each full window alone.
+    """
+    return tuple(1.0 if each == min(lambdas) else ALONE if each == 1 else QUICKER for each in lambdas)
 
 
 def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarray:

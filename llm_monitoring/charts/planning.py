@@ -78,7 +78,7 @@ class SamplingPlan(Result):
         told = (
             f"At today's rate the smallest fall seen within 7 windows of {self.window} is {best['drop_chart']:.2g} in "
         )
-        told += f"{best['feature_id']} ({best['rate']:.2g} judged)"
+        told += f"{best['feature_id']} ({100 * best['rate']:.2g} % judged)"
         if len(now) > 1:
             told += f" and {worst['drop_chart']:.2g} in {worst['feature_id']} ({worst['rate']:.2g})"
         seen = self.table[(self.table["delay_windows"] <= 7) & (self.table["feature_id"] == worst["feature_id"])]

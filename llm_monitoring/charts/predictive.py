@@ -28,6 +28,7 @@ NAME = "ControlChart"
 KINDS = ("mean", "proportion", "count", "positive")
 DIRECTIONS = ("both", "up", "down")
 FEWEST_TO_FIT = 5
+FIRM = 20  # answers that the spread of all places counts for, in that of one
 
 
 @dataclass
@@ -61,6 +62,9 @@ class ControlChart:
         0.9 makes 90 % of baselines keep the stated probability, instead of their average: fewer, later alarms.
     day_effect : DayEffect, optional
         Prior of the day effect; ChartPortfolio learns it from all charts of a metric.
+    lasting_falls : int
+        A fall counts once so many windows with a value were down, the least by half as much as the most: of totals of a
+        day, which a holiday that nobody named halves. Then a window can be below its limit and be no alarm.
 
     Attributes
     ----------
@@ -92,6 +96,7 @@ class ControlChart:
     lambdas: tuple[float, ...] = (0.15, 0.5)
     guarantee: float | None = None
     day_effect: DayEffect | None = None
+    lasting_falls: int = 1
 
     def __post_init__(self) -> None:
         one_of("ControlChart(kind)", self.kind, KINDS)
@@ -100,7 +105,7 @@ class ControlChart:
             if isinstance(value, np.generic):
                 setattr(self, name, value.item())
         expect(is_number(self.arl0, above=1), NAME, "a number above 1", arl0=self.arl0)
-        for name in ("horizon", "season"):
+        for name in ("horizon", "season", "lasting_falls"):
             whole = getattr(self, name)
             expect(is_whole(whole, 1), NAME, "a whole number of windows, 1 at least", **{name: whole})
         expect(is_whole(self.seed), NAME, "a whole number, 0 at least", seed=self.seed)
@@ -180,6 +185,9 @@ class ControlChart:
                 f"baseline: {used.sum()} windows with a value; ControlChart needs {FEWEST_TO_FIT}. Give earlier windows"
             )
         self._uses_n = bool((~np.isnan(n[used])).any())
+        self._spread = self._spreads(position[used], value[used], n[used], sd[used])
+        spread = self._spread[position % self.season]
+        n, sd = n / spread, sd / np.sqrt(spread)
         self._usual_n = float(np.nanmedian(n[used])) if self._uses_n else 1.0
         self._last = int(position[-1])
         n = np.where(np.isnan(n), self._usual_n, n)
@@ -187,15 +195,30 @@ class ControlChart:
         position, value, n, sd = position[used], value[used], n[used], sd[used]
         y = self._charted(value, n)
         rates = self.kind in ("proportion", "count")
-        if self._days[0] > 1 and not rates:
-            place = position % self.season if len(y) >= 3 * self.season else np.zeros(len(y), dtype=int)
+        if self._days[0] > 1:
+            seasonal = not rates and len(y) >= 3 * self.season
+            place = position % self.season if seasonal else np.zeros(len(y), dtype=int)
             y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position))
         self._windows = position, y, n
         self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
         self.n_baseline_ = len(y)
 
+    def _spreads(self, position: np.ndarray, value: np.ndarray, n: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        """How much the answers of each place in the season differ, 1 on average: those of the night may be more skewed.
+
+        n counts for so much less there.
+        """
+        freedom = np.where(np.isnan(sd) | ~(n >= 2), 0.0, n - 1)
+        if self.kind != "positive" or self.season < 2 or len(value) < 3 * self.season or not freedom.any():
+            return np.ones(self.season)
+        squares = np.bincount(position % self.season, freedom * np.nan_to_num(sd / value) ** 2, self.season)
+        weight = np.bincount(position % self.season, freedom, self.season)
+        usual = squares.sum() / weight.sum()
+        return (squares + FIRM * usual) / (weight + FIRM) / usual if usual > 0 else np.ones(self.season)
+
     def _rates(self, y: np.ndarray, n: np.ndarray) -> RateEvidence:
-        return RateEvidence(np.round(y * n), n, DayEffect.default(0.25), counts=self.kind == "count")
+        events = np.round(y * n) if self._shared is None else np.clip(y * n, 0, None if self.kind == "count" else n)
+        return RateEvidence(events, n, DayEffect.default(0.25), counts=self.kind == "count")
 
     def _scores(
         self, position: np.ndarray, value: np.ndarray, y: np.ndarray, n: np.ndarray, sd: np.ndarray
@@ -491,7 +514,11 @@ class ControlChart:
     def _step(
         self, state: dict[str, Any], window: Any, position: int, value: float, n: float, seams: list[dict[str, Any]]
     ) -> tuple:
-        n = (self._usual_n if math.isnan(n) else n) if self._uses_n else 1.0
+        n = (
+            (self._usual_n if math.isnan(n) else n / float(self._spread[position % self.season]))
+            if self._uses_n
+            else 1.0
+        )
         missing = math.isnan(value) or n == 0
         center = float(self.center_[position % len(self.center_)])
         passed = [window >= seam["time"] for seam in seams]
@@ -504,7 +531,10 @@ class ControlChart:
             return (np.nan, shown, np.nan, np.nan, False, 0, 0.0, 0.0)
         sign = {"both": 0, "up": 1, "down": -1}[self.direction]
         t = [total / scale for total, _, scale in found]
-        sided = [sign * value if sign else abs(value) for value in t]
+        full = n >= self._usual_n
+        sided = [
+            (sign * value if sign else abs(value)) * (full or lambda_ < 1) for value, lambda_ in zip(t, self.lambdas)
+        ]
         alarm = max(sided) > self.limit_
         k = sided.index(max(sided)) if alarm else 0
         total, reach, scale = found[k]
@@ -515,12 +545,18 @@ class ControlChart:
         least, most = self._bounds()
         lower = least if statistic >= least > lower else lower
         upper = most if statistic <= most < upper else upper
+        if self.lasting_falls > 1:
+            latest = state["latest"] = [*state.get("latest", []), error][-self.lasting_falls :]
+            fall = alarm and t[k] < 0
+            state["fallen"] = fall and (state.get("fallen", False) or _all_down(latest, self.lasting_falls))
+            alarm = state["fallen"] or (alarm and not fall)
         side = 0 if not alarm else 1 if t[k] > 0 else -1
         return (statistic, shown, lower, upper, alarm, side, error, 1 / self._yardstick.variance(n))
 
     def _steps(self, position: np.ndarray, value: np.ndarray, n: np.ndarray) -> np.ndarray:
         """`_step` of all windows from a blank state, without seams: one row for each number that it gives."""
-        n = np.where(np.isnan(n), self._usual_n, n) if self._uses_n else np.ones(len(n))
+        spread = self._spread[position % self.season]
+        n = np.where(np.isnan(n), self._usual_n, n / spread) if self._uses_n else np.ones(len(n))
         center = self.center_[position % len(self.center_)]
         there = ~np.isnan(value) & (n != 0)
         out = np.zeros((8, len(position)))
@@ -537,7 +573,7 @@ class ControlChart:
         sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n, day)
         sign = {"both": 0, "up": 1, "down": -1}[self.direction]
         t = sums / scale
-        sided = sign * t if sign else np.abs(t)
+        sided = (sign * t if sign else np.abs(t)) * ((n >= self._usual_n) | (np.array(self.lambdas)[:, None] < 1))
         alarm = sided.max(axis=0) > self.limit_
         which = np.where(alarm, sided.argmax(axis=0), 0)
         every = np.arange(len(error))
@@ -552,9 +588,27 @@ class ControlChart:
         least, most = self._bounds()
         lower = np.where((statistic >= least) & (lower < least), least, lower)
         upper = np.where((statistic <= most) & (upper > most), most, upper)
-        side = np.where(alarm, np.where(t[which, every] > 0, 1, -1), 0)
+        rises = t[which, every] > 0
+        if self.lasting_falls > 1 and (alarm & ~rises).any():
+            alarm = _lasting(alarm, rises, error, self.lasting_falls)
+        side = np.where(alarm, np.where(rises, 1, -1), 0)
         out[:, there] = statistic, out[1, there], lower, upper, alarm, side, error, 1 / self._yardstick.variance(n)
         return out
+
+
+def _all_down(latest: Any, needed: int) -> bool:
+    """Whether so many windows are there, all below the centre, the least by half as much as the most."""
+    return len(latest) == needed and bool(max(latest) <= 0.5 * min(latest))
+
+
+def _lasting(outside: np.ndarray, rises: np.ndarray, error: np.ndarray, needed: int) -> np.ndarray:
+    """The windows outside, but for those of a fall until it has lasted."""
+    alarm, fallen = outside.copy(), False
+    for i in range(len(alarm)):
+        latest = error[max(i + 1 - needed, 0) : i + 1]
+        fallen = bool(outside[i] and not rises[i] and (fallen or _all_down(latest, needed)))
+        alarm[i] &= rises[i] or fallen
+    return alarm
 
 
 def _draws(alpha: float) -> int:

@@ -92,7 +92,8 @@ class ChartResult(Result):
     def to_frame(self) -> pd.DataFrame:
         """One row per window: window, value, n, statistic, center, lower, upper, alarm, and times where known.
 
-        The statistic is outside lower and upper exactly where alarm is True; it is null where nothing was charted.
+        The statistic is outside lower and upper exactly where alarm is True, but for falls that have not lasted
+        (`ControlChart.lasting_falls`); it is null where nothing was charted.
         """
         return self.windows.copy()
 

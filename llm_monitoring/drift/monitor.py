@@ -30,6 +30,7 @@ FIRST_LOOK = 299  # permutations after which a window that looks ordinary is lef
 BEYOND_DOUBT = 0.1  # share of the limit of p at which a window does not join the pool
 CUSUM_REFERENCE = 0.5  # the CUSUM's reference value, in sd of the normal scores
 SLOW, TOGETHER = 0.2, 4  # share of the budget of the slow rule, and windows that it looks at as one
+GONE = 0.5  # p above which what the slow rule said is over
 MOST_CURRENT, MOST_POOL = 2_000, 4_000  # queries of a window and of what it is held against; of more a random sample
 
 
@@ -47,7 +48,9 @@ class DriftMonitor:
     * ``several``: a CUSUM of z = Phi^-1(1 - p), for windows that lean the same way. Both limits are such that together
       they take 80 % of the budget;
     * ``slow``: every fourth window the last four together are compared with the reference itself, which no window ever
-      joins: a change so slow that the pool followed it shows here (20 %).
+      joins: a change so slow that the pool followed it shows here (20 %). Many small windows together know more than a
+      small reference does, and each of these looks meets the same one, so an odd draw would alarm for ever: what was
+      said is not said again before one such look found nothing odd (p above one half).
 
     The reference changes only by `accept`, which keeps a record.
 
@@ -205,6 +208,7 @@ class _Watch:
         self.joined: list[tuple[int, Queries]] = []
         self.latest: list[tuple[int, Queries]] = []
         self.total = 0.0
+        self.told = False  # by the slow rule
 
     def next(self, when: pd.Timestamp, inside: pd.DataFrame) -> dict[str, Any]:
         """The row of one window."""
@@ -223,8 +227,11 @@ class _Watch:
         row["score"] = self.total
         rule = "once" if p <= self.monitor.p_limit_ else "several" if self.total > self.monitor.limit_ else None
         row["reference_p_value"] = slow = self._slow(kind, now)
-        if rule is None and slow is not None and slow <= self.monitor.slow_limit_:
-            rule = "slow"
+        if slow is not None:
+            differs = slow <= self.monitor.slow_limit_
+            if rule is None and differs and not self.told:
+                rule = "slow"
+            self.told = differs or (self.told and slow <= GONE)
         if p > BEYOND_DOUBT * self.monitor.p_limit_:
             self.joined.append((kind, now))
         if rule in ("once", "several"):

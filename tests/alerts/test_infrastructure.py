@@ -116,3 +116,52 @@ def test_an_alert_clears_only_after_as_many_clear_windows():
 def test_windows_that_cannot_be_judged_neither_fire_nor_clear():
     over = np.array([1, 0, 1, 0], bool)
     assert stretches(over, ~over, np.array([1, 0, 1, 0], bool), 2) == [(0, 2, 2)]
+
+
+def test_windows_with_too_few_requests_are_judged_together():
+    """Four requests an hour at night: after fifteen lots of windows, that is forty requests, two lots of twenty have failed."""
+    requests = traffic(days=6, every="60s")
+    night = requests["timestamp"].dt.hour < 8
+    requests = requests[~night | (requests["timestamp"].dt.minute % 15 == 0)].reset_index(drop=True)
+    began = START + 96 * HOUR  # midnight; the hours of the day hold sixty, those of the night four
+    requests["error"] = np.where(requests["timestamp"] >= began, "timeout", None)
+    failed = next(event for event in events(requests) if event.metric == "error_rate")
+    asked = requests[(requests["timestamp"] >= began) & (requests["timestamp"] < failed.fired_at)]
+    assert failed.fired_at < began + 11 * HOUR
+    assert len(asked) <= 3 * 60
+    assert failed.value == 1.0
+    assert failed.began >= began - HOUR
+
+
+def test_at_night_an_outage_is_told_after_three_windows_worth_of_requests():
+    requests = traffic(days=6, every="60s")
+    night = requests["timestamp"].dt.hour < 8
+    requests = requests[~night | (requests["timestamp"].dt.minute % 5 == 0)].reset_index(drop=True)  # twelve an hour
+    began = START + 96 * HOUR
+    requests["error"] = np.where(requests["timestamp"] >= began, "timeout", None)
+    failed = next(event for event in events(requests) if event.metric == "error_rate")
+    asked = requests[(requests["timestamp"] >= began) & (requests["timestamp"] < failed.fired_at)]
+    assert (failed.fired_at, len(asked), failed.window_start) == (began + 4 * HOUR, 48, began + 2 * HOUR)
+
+
+def test_a_stop_at_night_is_told_once_two_lots_that_would_hold_enough_are_empty():
+    requests = traffic(days=20, every="60s")
+    night = requests["timestamp"].dt.hour < 10
+    requests = requests[~night | (requests["timestamp"].dt.minute % 5 == 0)]
+    began = START + 17 * 24 * HOUR
+    stopped = (requests["timestamp"] >= began) & (requests["timestamp"] < began + 9 * HOUR)
+    (event,) = events(requests[~stopped], days=14)
+    assert (event.metric, event.direction, event.value) == ("request_count", "down", 0)
+    assert event.began == began
+    # of 36 requests none is no fall below a fifth where the hours were seen twice, of 48 it is
+    assert (event.window_start, event.fired_at, event.ended) == (began + 4 * HOUR, began + 8 * HOUR, began + 8 * HOUR)
+
+
+def test_what_a_night_holds_is_no_fall():
+    rng = np.random.default_rng(3)
+    hours = pd.date_range(START, periods=24 * 60, freq="1h")
+    n = rng.poisson(np.where(hours.hour < 8, 4.0, 40.0))
+    seconds = np.repeat((hours - START).total_seconds().to_numpy(), n) + rng.uniform(0, 3600, n.sum())
+    log = make_requests(n.sum(), timestamp=START + pd.to_timedelta(np.sort(seconds), unit="s"))
+    log["error"] = np.where(rng.random(len(log)) < 0.02, "timeout", None)
+    assert events(log, days=14) == []

@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llm_monitoring.alerts.charting import control_charts
 from llm_monitoring.alerts.checking import check
 from llm_monitoring.alerts.operation import NOBODY, operation_windows, watched
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.alerts.scopes import span_of
 from tests.builders import START, make_requests, open_tables, times
 
-DAY = pd.Timedelta("1D")
+DAY, HOUR = pd.Timedelta("1D"), pd.Timedelta("1h")
+PLAN = {"infrastructure": {"metrics": ["request_count"]}, "quality": {"metrics": []}}
 
 
 def made(requests, plan=None):
@@ -29,7 +31,7 @@ def test_the_plan_says_what_is_charted():
     assert watched(read_plan({"infrastructure": {"enabled": False}})) == ["total_cost_usd"]
     assert "total_cost_usd" not in watched(read_plan({"cost": {"enabled": False}}))
     nothing = made(make_requests(3), {"infrastructure": {"enabled": False}, "cost": {"enabled": False}})
-    assert [len(part) for part in nothing] == [0, 0, 0]
+    assert [len(part) for part in nothing] == [0, 0, 0, 0]
 
 
 def test_a_day_without_a_request_counts_and_has_no_spend():
@@ -48,10 +50,10 @@ def test_a_first_day_that_begins_at_noon_has_no_total():
     assert of(found, "total_cost_usd")["value"].notna().tolist() == [False, True]
 
 
-def test_a_fall_of_one_day_is_a_holiday_and_of_two_an_alarm():
+def test_a_fall_of_two_days_is_a_holiday_and_of_three_an_alarm():
     rng = np.random.default_rng(5)
     counts = rng.poisson(200, 50)
-    for low, fired in (([35], None), ([35, 36], 37), ([35, 36, 37, 38], 37)):
+    for low, fired in (([35], None), ([35, 36], None), ([35, 36, 37], 38), ([35, 36, 37, 38], 38)):
         n = counts.copy()
         n[low] = 60
         at = START + pd.to_timedelta(
@@ -60,9 +62,14 @@ def test_a_fall_of_one_day_is_a_holiday_and_of_two_an_alarm():
         log = open_tables(
             requests=make_requests(len(at), timestamp=at, cost_usd=None, latency_ms=None, drop=["user_input"])
         )
-        alerts = check(log, {"infrastructure": {"metrics": ["request_count"]}, "quality": {"metrics": []}})
+        alerts = check(log, PLAN)
         found = alerts[(alerts["metric"] == "request_count") & (alerts["rule"] == "chart")]
         assert found["fired_at"].tolist() == ([] if fired is None else [START + fired * DAY])
+        drawn = control_charts(log, PLAN).drawn("search", "request_count")
+        first = (
+            drawn["window_end"][drawn["alarm"]].head(1).tolist()
+        )  # a small chart marks what is an alert, nothing else
+        assert first == found["fired_at"].tolist()
 
 
 def test_a_rise_of_one_day_is_told_at_once():
@@ -75,7 +82,37 @@ def test_a_rise_of_one_day_is_told_at_once():
         requests=make_requests(len(at), timestamp=at, cost_usd=None, latency_ms=None, drop=["user_input"])
     )
     alerts = check(log, {"infrastructure": {"metrics": ["request_count"]}, "quality": {"metrics": []}})
-    assert alerts[alerts["rule"] == "chart"]["fired_at"].tolist() == [START + 36 * DAY]
+    # all of a day's requests come soon after midnight: the 24 hours to 05:00 hold the rise
+    assert alerts[alerts["rule"] == "chart"]["fired_at"].tolist() == [START + 35 * DAY + 5 * HOUR]
+
+
+def test_twice_as_many_requests_are_told_within_a_day_whenever_they_begin():
+    rng = np.random.default_rng(7)
+    for hour in (3, 10, 14, 20):
+        hours = np.arange(36 * 24)
+        mean = np.where(hours % 24 < 7, 4.0, 25.0) * np.where(hours // 24 % 7 > 4, 0.6, 1.0)
+        began = 30 * 24 + hour
+        n = rng.poisson(mean * np.where(hours >= began, 2, 1))
+        at = START + pd.to_timedelta(np.repeat(hours, n) * 3600 + np.concatenate([np.arange(k) for k in n]), unit="s")
+        log = open_tables(
+            requests=make_requests(len(at), timestamp=at, cost_usd=None, latency_ms=None, drop=["user_input"])
+        )
+        plan = PLAN | {"quality": {"metrics": [], "false_alarms_per_month": 0.02}}
+        (fired,) = check(log, plan).query("rule == 'chart'").fired_at
+        assert START + began * HOUR < fired <= START + (began + 24) * HOUR
+
+
+def test_24_hours_between_midnights_are_told_as_the_day_that_they_are_in():
+    """A week of 20 requests an hour, 10 on its weekend: Friday's 24 hours to Saturday 17:00 are a Saturday's."""
+    hours = np.arange(21 * 24)
+    n = np.where(hours // 24 % 7 > 4, 10, 20)  # START is a Monday
+    found = made(
+        make_requests(n.sum(), timestamp=START + pd.to_timedelta(np.repeat(hours, n), unit="h"), cost_usd=None)
+    )
+    table = found[1]
+    assert table["window_start"].dt.hour.unique().tolist() == [5, 11, 17]
+    day = (table["window_start"] + 7 * HOUR).dt.floor("D")
+    assert np.allclose(table["value"], np.where(day.dt.day_name().isin(["Saturday", "Sunday"]), 240, 480))
 
 
 def test_a_request_of_unknown_cost_adds_nothing_to_the_spend():
@@ -86,7 +123,7 @@ def test_a_request_of_unknown_cost_adds_nothing_to_the_spend():
 @pytest.mark.parametrize(("every", "width"), [("1min", "1h"), ("15min", "6h"), ("2h", "1d")])
 def test_latency_is_charted_in_windows_that_hold_enough_requests(every, width):
     n = min(pd.Timedelta("15D") // pd.Timedelta(every), 21_600)
-    _, scopes, there = made(make_requests(n, every=every), {"quality": {"requests_per_window": 20}})
+    _, _, scopes, there = made(make_requests(n, every=every), {"quality": {"requests_per_window": 20}})
     assert scopes.loc[("search", "latency_p50_ms"), "window"] == width
     assert scopes.loc[("search", "request_count"), "window"] == "1d"
     assert ("search", "latency_p50_ms") in there
@@ -107,7 +144,7 @@ def test_a_feature_that_began_late_is_not_there_from_the_beginning():
         make_requests(20 * 24, every="1h"),
         make_requests(8 * 24, start=START + 10 * DAY, every="1h", feature_id="new", request_id=[f"n{i}" for i in range(192)]),
     ], ignore_index=True)  # fmt: skip
-    _, scopes, there = made(rows)
+    _, _, scopes, there = made(rows)
     assert {feature for feature, _ in there} == {"search"}
     assert scopes.loc[("new", "request_count"), "start"] == START + 10 * DAY
     assert scopes.loc[("new", "request_count"), "fit_end"] == START + 24 * DAY

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_monitoring.alerts.measurements import KEYS, tally
@@ -110,6 +110,7 @@ def test_charts_of_the_beginning_share_the_budget_without_its_reserve_and_one_be
     assert told["a", "request_count"] == pytest.approx(1 / 3 * budget * (1 - reserve))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(14, 60), st.booleans()), max_size=30))
 def test_however_many_charts_begin_the_budget_is_not_exceeded_and_no_later_one_changes_a_share(begun):
     charts = {(i,): (START + day * DAY, founder) for i, (day, founder) in enumerate(begun)}

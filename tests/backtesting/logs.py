@@ -48,3 +48,11 @@ def spoiled(tables: dict[str, pd.DataFrame], what: str, start, end, change) -> d
     inside = (requests["timestamp"] >= start) & (requests["timestamp"] < end)
     requests.loc[inside, what] = change(requests.loc[inside, what])
     return {**tables, "requests": requests}
+
+
+def thinned(tables: dict[str, pd.DataFrame], start, end, share: float, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """The log with only a share of its requests between two moments, and what hangs on them."""
+    requests = tables["requests"]
+    inside = (requests["timestamp"] >= start) & (requests["timestamp"] < end)
+    requests = requests[~inside | (np.random.default_rng(seed).random(len(requests)) < share)]
+    return {name: table[table["request_id"].isin(requests["request_id"])] for name, table in tables.items()}

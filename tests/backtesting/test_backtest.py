@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import llm_monitoring as lm
+from llm_monitoring.intervals import wilson
 from tests.backtesting.logs import make
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -89,6 +91,34 @@ def test_a_wrong_grid_is_refused(tables, grid, words):
         lm.backtest(tables, grid=grid)
 
 
+def test_nothing_on_disk_is_altered(tables, tmp_path):
+    for name, table in tables.items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    faults = [lm.Injection("quality", -0.3), lm.Injection("cost", 2), lm.Injection("volume", 0.5)]
+    lm.backtest(tmp_path, inject=faults, grid={"rate": [0.1]})
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.long
+def test_a_real_fall_is_seen_as_late_as_a_planted_one_of_the_same_size():
+    since, real, planted = pd.Timestamp("2026-06-03T09:00Z"), [], []
+    shape = {"days": 42, "features": 1, "a_day": 200, "rate": 0.3}
+    happened = pd.DataFrame({"incident_id": ["fall"], "started_at": [since], "ended_at": [since + pd.Timedelta("7D")]})
+    for seed in range(10):
+        fallen = lm.backtest(make(1000 + seed, **shape, fall=0.4, since=str(since)), incidents=happened)
+        real.append(fallen.incidents["delay_hours"].iloc[0])
+        quiet = lm.backtest(make(2000 + seed, **shape), inject=[lm.Injection("quality", -0.4)], grid={"rate": [0.3]})
+        planted += quiet.incidents["delay_hours"].tolist()
+    rng = np.random.default_rng(0)
+    medians = [np.nanmedian(rng.choice(real, len(real))) for _ in range(2000)]
+    assert np.quantile(medians, 0.025) <= np.nanmedian(planted) <= np.quantile(medians, 0.975)
+    _, most = wilson(int(np.isfinite(real).sum()), len(real))
+    apart = 10 * 4  # faults of a week that fit one after the other into the four weeks watched of ten logs
+    least, _ = wilson(round(float(np.isfinite(planted).mean()) * apart), apart)
+    assert least <= most
+
+
 def log_of(seed):
     if seed == "sample_data":
         return SAMPLE
@@ -98,14 +128,32 @@ def log_of(seed):
     return REAL if seed == "llmdrift" else make(seed, **fall)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("seed", ["sample_data", "llmdrift", *range(10)])
-def test_the_replay_equals_a_step_by_step_run_that_never_sees_the_future(seed):
-    fixed = ["alert_id", "metric", "feature_id", "fired_at", "window_start", "value", "expected", "low", "high", "direction",
-             "designed_false_alarms_per_month"]  # fmt: skip
-    log = lm.open_log(log_of(seed))
+FIXED = ["alert_id", "metric", "feature_id", "fired_at", "window_start", "value", "expected", "low", "high", "direction",
+         "designed_false_alarms_per_month"]  # fmt: skip
+
+
+def equal_step_by_step(log, at_most=None, between=3):
+    """The replay, and at each alert (or some of them) and at some moments between what a check then knew."""
+    log = lm.open_log(log)
     alerts = lm.backtest(log, grid={"rate": [0.2]}).alerts.sort_values(["fired_at", "alert_id"], ignore_index=True)
-    for moment in alerts["fired_at"].unique():
+    rng = np.random.default_rng(0)
+    moments = alerts["fired_at"].drop_duplicates()
+    if at_most is not None and len(moments) > at_most:
+        moments = moments.iloc[np.sort(rng.choice(len(moments), at_most, replace=False))]
+    first, last = log.requests["timestamp"].min(), log.requests["timestamp"].max()
+    others = [first + (last - first) * share for share in rng.uniform(0.3, 1, between)]
+    for moment in sorted([*moments, *others]):
         then = lm.check(log, until=moment).sort_values(["fired_at", "alert_id"], ignore_index=True)
         known = alerts[alerts["fired_at"] <= moment].reset_index(drop=True)
-        pd.testing.assert_frame_equal(then[fixed], known[fixed])
+        pd.testing.assert_frame_equal(then[FIXED], known[FIXED])
+    return alerts
+
+
+def test_the_replay_never_sees_the_future(fallen):
+    assert len(equal_step_by_step(fallen, at_most=3, between=1))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", ["sample_data", "llmdrift", *range(10)])
+def test_the_replay_equals_a_step_by_step_run_cut_at_every_alert_and_between(seed):
+    equal_step_by_step(log_of(seed))

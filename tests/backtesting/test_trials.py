@@ -5,7 +5,7 @@ import pytest
 
 import llm_monitoring as lm
 from llm_monitoring.backtesting.planting import judged_answers, worse
-from tests.backtesting.logs import spoiled
+from tests.backtesting.logs import spoiled, thinned
 
 
 def planted_rows(found, what):
@@ -54,6 +54,41 @@ def test_a_fall_of_quality_is_seen_when_a_check_of_the_spoiled_log_sees_it(table
     seen = first_alert({**tables, "judgements": judgements}, row["started_at"])
     assert row["found"]
     assert seen == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+
+
+@pytest.fixture(scope="module")
+def operated(tables):
+    faults = [lm.Injection("volume", 0.1), lm.Injection("latency", 1.3)]
+    return lm.backtest(tables, inject=faults, grid={"rate": [0.25]}).incidents.set_index("incident_id")
+
+
+def test_a_fall_of_volume_is_seen_when_a_check_of_the_thinned_log_sees_it(tables, operated):
+    row = operated.loc["injected-01-volume-05"]
+    alerts = lm.check(thinned(tables, row["started_at"], row["ended_at"], 0.1))
+    alerts = alerts[(alerts["metric"] == "request_count") & (alerts["fired_at"] >= row["started_at"])]
+    assert row["alert_id"] in set(alerts["alert_id"])
+    assert alerts["fired_at"].min() == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+
+
+def test_slower_answers_are_seen_by_their_chart_no_sooner_than_a_check_of_the_spoiled_log_sees_them(tables, operated):
+    row = operated.loc["injected-02-latency-03"]
+    assert row["metric"] in ("latency_p50_ms", "latency_p95_ms")
+    slower = spoiled(tables, "latency_ms", row["started_at"], row["ended_at"], lambda ms: ms * 1.3)
+    alerts = lm.check(slower)
+    alerts = alerts[alerts["metric"].str.startswith("latency") & (alerts["fired_at"] >= row["started_at"])]
+    seen = row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+    assert seen - pd.Timedelta("1D") <= alerts["fired_at"].min() <= seen  # a window that the fault half fills
+
+
+def test_a_log_that_is_quiet_for_a_short_while_is_tried_with_shorter_faults(tables):
+    start = tables["requests"]["timestamp"].min()
+    short = {name: table[pd.to_datetime(table["timestamp"] if "timestamp" in table else table["judged_at"]) < start + pd.Timedelta("28D")]
+             for name, table in tables.items()}  # fmt: skip
+    loud = spoiled(short, "cost_usd", start + pd.Timedelta("19D"), start + pd.Timedelta("24D"), lambda usd: usd * 3)
+    row = lm.backtest(loud, inject=[lm.Injection("cost", 2)], grid={"rate": [0.25]}).injections.iloc[0]
+    assert 0 < row["days"] < 7
+    assert row["n"]
+    assert row["note"] == f"for {row['days']:.1f} days: the log is not quiet for longer"
 
 
 def test_found_rates_rise_with_the_size(found):

@@ -606,3 +606,56 @@ def test_a_weighted_mean_of_best_scores_only_is_on_the_scale_for_all_its_roundin
     assert ControlChart(low=1, high=5).fit(baseline).n_baseline_ == 14
     shares = share_windows(14, 0.9).assign(value=np.nextafter(1, 2))
     assert ControlChart(kind="proportion").fit(shares).n_baseline_ == 14
+
+
+def test_a_fall_that_is_to_last_is_no_alarm_in_its_first_window_and_a_rise_is():
+    rng = np.random.default_rng(4)
+    chart = ControlChart(kind="positive", season=1, lasting_falls=2).fit(rng.lognormal(5, 0.05, 20))
+    values = [148, 50, 150, 149, 52, 50, 51, 148, 147, 320, 330, 148]
+    seen = chart.monitor(values).to_frame()["alarm"].tolist()
+    assert seen[:6] == [False, False, False, False, False, True]
+    assert seen[9]
+    twin = through_json(chart)
+    assert [twin.update(value)["alarm"] for value in values] == seen
+    assert chart.monitor(values, at_once=True).to_frame()["alarm"].tolist() == seen
+    plain = ControlChart(kind="positive", season=1).fit(np.random.default_rng(4).lognormal(5, 0.05, 20))
+    assert plain.monitor(values).to_frame()["alarm"].tolist()[:2] == [False, True]
+
+
+def test_hours_of_a_share_whose_days_differ_alarm_no_more_often_than_stated():
+    """A share of 10 % that differs by 15 % from day to day; with the hours of a day taken as independent 7 of 40 alarm."""
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(40):
+        level = 0.1 * np.exp(np.repeat(rng.normal(0, 0.15, 17), 24))
+        hours = pd.DataFrame({
+            "window_start": pd.date_range("2026-05-11", periods=len(level), freq="1h", tz="UTC"),
+            "value": rng.binomial(60, level) / 60, "n": 60.0,
+        })  # fmt: skip
+        chart = ControlChart(kind="proportion", arl0=2000, season=24).fit(hours.iloc[: 14 * 24])
+        alarms += len(chart.monitor(hours.iloc[14 * 24 :].head(60), at_once=True).alarms) > 0
+    assert chart.false_alarm_probability_ == pytest.approx(0.03, abs=0.001)
+    assert alarms <= 4
+
+
+def test_hours_whose_answers_differ_more_are_held_to_wider_limits():
+    """At night answers differ four times as much: with one spread for all hours nights alarm, and days hardly can."""
+    rng = np.random.default_rng(2)
+    hours = np.arange(24 * 40)
+    sd = np.where(hours % 24 < 6, 1.6, 0.4)
+    logs = rng.normal(0, sd[:, None], (len(hours), 20))
+    value = np.exp(logs.mean(axis=1))
+    table = pd.DataFrame({
+        "window_start": pd.date_range("2026-05-11", periods=len(hours), freq="1h", tz="UTC"),
+        "value": value, "n": 20.0, "sd": logs.std(axis=1, ddof=1) * value,
+    })  # fmt: skip
+    chart = ControlChart(kind="positive", arl0=3000, season=24).fit(table.iloc[: 14 * 24])
+    seen = chart.monitor(table.iloc[14 * 24 :], at_once=True).to_frame()
+    spread = np.array(chart.state["learned"]["_spread"])
+    assert 8 < spread[:6].mean() / spread[6:].mean() < 32  # sixteen times the variance
+    assert seen["alarm"].sum() <= 2
+    twin = through_json(chart)
+    row = table.iloc[14 * 24]
+    assert twin.update(row["value"], n=20, sd=row["sd"], window=row["window_start"])["upper"] == pytest.approx(
+        seen["upper"].iloc[0]
+    )

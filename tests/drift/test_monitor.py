@@ -107,6 +107,16 @@ def test_a_change_too_slow_for_any_window_is_found_against_the_reference_itself(
     assert result.to_frame()["reference_p_value"].iloc[-1] < 0.01
 
 
+def test_the_slow_rule_says_a_thing_once_until_it_is_over(monkeypatch):
+    monitor = lm.DriftMonitor(traffic(1, np.random.default_rng(0)), by=[], embedder=hash_embed)
+    low = 0.5 * monitor.slow_limit_
+    seen = iter([0.5, low, low, 0.4, low, 0.6, low])
+    monkeypatch.setattr("llm_monitoring.drift.monitor._Watch._p", lambda *given: 0.4)
+    monkeypatch.setattr("llm_monitoring.drift.monitor._Watch._slow", lambda *given: next(seen))
+    table = monitor.monitor(traffic(7, np.random.default_rng(1), n=12)).to_frame()
+    assert table["rule"].tolist() == [None, "slow", None, None, None, None, "slow"]
+
+
 def test_only_accept_changes_the_reference_and_it_is_on_record():
     rng = np.random.default_rng(7)
     monitor = lm.DriftMonitor(traffic(6, rng), embedder=hash_embed)
