@@ -459,8 +459,8 @@ def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFram
         feature_id=run.key[0],
         fired_at=rows["known_at"].iloc[-1],
         window_start=rows["window_start"].iloc[-1],
-        began=first["change_start"],
-        began_low=first["change_low"],
+        began=_begin(run, first["change_start"]),
+        began_low=_begin(run, first["change_low"]),
         began_by=first["change_high"] + windows.width(run.width),
         ended=alarm.end,
         value=value,
@@ -471,6 +471,13 @@ def _event(found: PlanCharts, run: Run, chart: ControlChart, stream: pd.DataFram
         n=len(since) if each.total else round(since["n"].sum()),
         designed_false_alarms_per_month=MONTH / windows.width(run.width) / run.arl0,
     )
+
+
+def _begin(run: Run, start: pd.Timestamp) -> pd.Timestamp:
+    """Where a window begins that stands for others, which held too few answers, before it."""
+    before = run.windows[(run.windows["window_start"] < start) & run.windows["value"].notna()]
+    end = before["window_end"].iloc[-1] if len(before) else start
+    return end if windows.width(run.width) < DAY and start - end < DAY else start
 
 
 def _as_paid(event: Alert, found: PlanCharts, log: Log, own: tuple[Measure, ...]) -> Alert:

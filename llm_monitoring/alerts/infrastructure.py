@@ -20,6 +20,7 @@ from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.holidays import on_holiday
+from llm_monitoring.alerts.lots import pools, together
 from llm_monitoring.alerts.measurements import DAY, HOUR, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
@@ -231,29 +232,6 @@ def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Itera
             yield Decided(metric, "up", seen & (_tail(k, n, share) < tail), k / n < ease * share, seen, begin)
     if stage.before is None and watched.any() and not watched.all():
         yield from _volume(table, plan, stage, watched, tail)
-
-
-def pools(n: np.ndarray, enough: float) -> tuple[np.ndarray, np.ndarray]:
-    """Windows put together, from the first on, until they hold `enough`: the last of each lot, and where it began.
-
-    >>> last, begin = pools(np.array([30, 12, 0, 9, 25, 4]), 20)
-    >>> last.tolist(), begin.tolist()
-    ([True, False, False, True, True, False], [0, 1, 1, 1, 4, 5])
-    """
-    last, begin = np.zeros(len(n), dtype=bool), np.zeros(len(n), dtype=int)
-    first, total = 0, 0.0
-    for i, one in enumerate(n.tolist()):
-        begin[i] = first
-        total += one
-        if total >= enough:
-            last[i], first, total = True, i + 1, 0.0
-    return last, begin
-
-
-def together(values: np.ndarray, begin: np.ndarray) -> np.ndarray:
-    """Sums from the beginning of each window's lot to itself."""
-    sums = np.r_[0.0, np.cumsum(values)]
-    return sums[1:] - sums[begin]
 
 
 def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:

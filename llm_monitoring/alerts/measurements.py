@@ -19,6 +19,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.judges import judging_hours, with_series
+from llm_monitoring.alerts.lots import pools, together
 from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
 from llm_monitoring.measures import BUILT_IN, Measure, of_judge
@@ -36,6 +37,7 @@ ENDS = ["low", "high"]  # of the judge's scale, of mean scores
 KEYS = ["feature_id", "metric"]
 TALLIES = [*KEYS, "kind", *ENDS, "hour", "known", *SUMS]
 CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
+FEWEST = 10  # answers that a window of hours holds at least
 HOUR, DAY, STEP = pd.Timedelta("1h"), pd.Timedelta("1D"), pd.Timedelta("5min")
 WEEK = 7 * DAY
 TIME: Any = "datetime64[us, UTC]"
@@ -317,6 +319,7 @@ def to_windows(tallies: pd.DataFrame, window: str, scopes: pd.DataFrame, end: pd
     scale = _scale(seen)
     table = seen.groupby(["chart", "window_start"])[SUMS].sum().reset_index()
     table = _every_window(table, scopes, width).merge(table, how="left", on=["chart", "window_start"])
+    table = _filled(table) if width < DAY else table
     known = table["weight"] > 0
     value = table["total"] / table["weight"].where(known)
     n = (table["weight"] ** 2 / table["weight2"].where(known)).fillna(0.0)
@@ -331,6 +334,21 @@ def to_windows(tallies: pd.DataFrame, window: str, scopes: pd.DataFrame, end: pd
     plain = table["plain"] / table["weight"].where(known)
     cells = pd.MultiIndex.from_frame(table[["chart", "window_start"]])
     return out.assign(known_at=closed + settle + wait, plain=plain, late=late.reindex(cells).to_numpy())
+
+
+def _filled(table: pd.DataFrame) -> pd.DataFrame:
+    """The windows of charts with those of fewer than `FEWEST` answers put together, in the place of the last of each lot.
+
+    A mean of two long answers, or one flagged of two, says nothing that limits for twenty could be held to.
+    """
+    sums = table[SUMS].fillna(0.0)
+    if not sums["n"].between(0, FEWEST, inclusive="neither").any():
+        return table
+    parts = [pools(own.to_numpy(), FEWEST) for _, own in sums["n"].groupby(table["chart"], sort=False)]
+    first = np.repeat(np.cumsum([0, *(len(last) for last, _ in parts[:-1])]), [len(last) for last, _ in parts])
+    last, begin = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]) + first
+    held = {name: np.where(last, together(sums[name].to_numpy(), begin), np.nan) for name in SUMS}
+    return table.assign(**held)
 
 
 def _every_window(table: pd.DataFrame, scopes: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
     for name in names:
         if name in QUANTILES:
             width = _widths(hours, base, name, plan)
-            table = _quantiles(log, name, width, base, span)
+            table = _quantiles(log, name, width, base, span, _enough(name, plan) / 2)
         else:
             width = pd.Series("1d", index=base.index)
             table = _totals(hours, name, base, span)
@@ -79,10 +79,13 @@ def hours_of(log: Log) -> pd.DataFrame:
 
 def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> pd.Series:
     tallies = hours.assign(metric=name, known=hours["hour"], n=hours["timed"])
-    middle = name == "latency_p50_ms"  # a median needs fewer requests than a p95
-    enough = plan.infrastructure.min_requests if middle else plan.quality.requests_per_window
-    keyed = base.assign(metric=name, enough=float(enough)).reset_index().set_index(KEYS)
+    keyed = base.assign(metric=name, enough=_enough(name, plan)).reset_index().set_index(KEYS)
     return scoping.widths(tallies, keyed).droplevel("metric")
+
+
+def _enough(name: str, plan: Plan) -> float:
+    """Requests that a window of a quantile holds on most occasions: a median needs fewer than a p95."""
+    return float(plan.infrastructure.min_requests if name == "latency_p50_ms" else plan.quality.requests_per_window)
 
 
 def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
@@ -144,7 +147,8 @@ def total(hours: pd.DataFrame, name: str, window: str, start: pd.Timestamp, end:
     return value.where(grid >= hours["hour"].min().ceil(step))  # a first day that begins at noon is half a day
 
 
-def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span) -> pd.DataFrame:
+def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span, fewest: float) -> pd.DataFrame:
+    """Quantiles of latency; a window of hours that holds fewer than `fewest` requests has none."""
     parts = []
     for window in WIDTHS:
         features = width.index[width == window].tolist()
@@ -164,6 +168,7 @@ def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: 
             step = windows.width(window)
             grid = pd.date_range(own["window_start"].min(), own["window_start"].max(), freq=step)
             own = own.set_index("window_start")[["value", "n"]].astype(float).reindex(grid)
+            own = own.where(own["n"] >= fewest) if step < DAY else own
             n = own["n"].fillna(0.0).to_numpy()
             parts.append(_table(feature, name, window, grid, own["value"].to_numpy(), n, own["value"].to_numpy()))
     return _all(parts)

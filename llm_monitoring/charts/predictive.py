@@ -28,6 +28,7 @@ NAME = "ControlChart"
 KINDS = ("mean", "proportion", "count", "positive")
 DIRECTIONS = ("both", "up", "down")
 FEWEST_TO_FIT = 5
+FIRM = 20  # answers that the spread of all places counts for, in that of one
 
 
 @dataclass
@@ -184,6 +185,9 @@ class ControlChart:
                 f"baseline: {used.sum()} windows with a value; ControlChart needs {FEWEST_TO_FIT}. Give earlier windows"
             )
         self._uses_n = bool((~np.isnan(n[used])).any())
+        self._spread = self._spreads(position[used], value[used], n[used], sd[used])
+        spread = self._spread[position % self.season]
+        n, sd = n / spread, sd / np.sqrt(spread)
         self._usual_n = float(np.nanmedian(n[used])) if self._uses_n else 1.0
         self._last = int(position[-1])
         n = np.where(np.isnan(n), self._usual_n, n)
@@ -198,6 +202,19 @@ class ControlChart:
         self._windows = position, y, n
         self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
         self.n_baseline_ = len(y)
+
+    def _spreads(self, position: np.ndarray, value: np.ndarray, n: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        """How much the answers of each place in the season differ, 1 on average: those of the night may be more skewed.
+
+        n counts for so much less there.
+        """
+        freedom = np.where(np.isnan(sd) | ~(n >= 2), 0.0, n - 1)
+        if self.kind != "positive" or self.season < 2 or len(value) < 3 * self.season or not freedom.any():
+            return np.ones(self.season)
+        squares = np.bincount(position % self.season, freedom * np.nan_to_num(sd / value) ** 2, self.season)
+        weight = np.bincount(position % self.season, freedom, self.season)
+        usual = squares.sum() / weight.sum()
+        return (squares + FIRM * usual) / (weight + FIRM) / usual if usual > 0 else np.ones(self.season)
 
     def _rates(self, y: np.ndarray, n: np.ndarray) -> RateEvidence:
         events = np.round(y * n) if self._shared is None else np.clip(y * n, 0, None if self.kind == "count" else n)
@@ -497,7 +514,11 @@ class ControlChart:
     def _step(
         self, state: dict[str, Any], window: Any, position: int, value: float, n: float, seams: list[dict[str, Any]]
     ) -> tuple:
-        n = (self._usual_n if math.isnan(n) else n) if self._uses_n else 1.0
+        n = (
+            (self._usual_n if math.isnan(n) else n / float(self._spread[position % self.season]))
+            if self._uses_n
+            else 1.0
+        )
         missing = math.isnan(value) or n == 0
         center = float(self.center_[position % len(self.center_)])
         passed = [window >= seam["time"] for seam in seams]
@@ -534,7 +555,8 @@ class ControlChart:
 
     def _steps(self, position: np.ndarray, value: np.ndarray, n: np.ndarray) -> np.ndarray:
         """`_step` of all windows from a blank state, without seams: one row for each number that it gives."""
-        n = np.where(np.isnan(n), self._usual_n, n) if self._uses_n else np.ones(len(n))
+        spread = self._spread[position % self.season]
+        n = np.where(np.isnan(n), self._usual_n, n / spread) if self._uses_n else np.ones(len(n))
         center = self.center_[position % len(self.center_)]
         there = ~np.isnan(value) & (n != 0)
         out = np.zeros((8, len(position)))

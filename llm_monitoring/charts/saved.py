@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PLAIN = (
     "limit_", "n_baseline_", "false_alarm_probability_", "history_", "state_", "_uses_n", "_usual_n", "_last",
 )  # fmt: skip
-ARRAYS = ("center_", "_pattern")
+ARRAYS = ("center_", "_pattern", "_spread")
 TUPLES = ("notes_", "day_effect_")
 TIMES = ("_origin", "_seen")
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
+from llm_monitoring.alerts import measurements
 from llm_monitoring.alerts.charting import control_charts
 from llm_monitoring.alerts.measurements import all_features, hourly, tally, to_windows
 from llm_monitoring.alerts.plan import Plan, read_plan
@@ -13,6 +14,12 @@ from llm_monitoring.measures import measure
 from tests.builders import START, make_judgements, make_requests
 
 DAY = pd.Timedelta("1D")
+
+
+@pytest.fixture(autouse=True)
+def _each_window_for_itself(monkeypatch):
+    """Sums are checked on two or three answers a window; the test on windows that stand together says so."""
+    monkeypatch.setattr(measurements, "FEWEST", 1)
 
 
 def log_of_days(days: int) -> lm.Log:
@@ -111,3 +118,17 @@ def test_the_ends_of_each_judges_scale_reach_its_charts():
         "mean_quality": 10,
         "mean_quality[judge-b]": 1,
     }
+
+
+def test_windows_with_fewer_than_ten_answers_stand_together(monkeypatch):
+    """30, then 4, 0, 3 and 5 answers: the fifth window holds the twelve of four windows; days stay as they are."""
+    monkeypatch.setattr(measurements, "FEWEST", 10)
+    at = pd.date_range(START, periods=6, freq="1h")
+    n, total = [30.0, 4, 0, 3, 5, 2], [90.0, 8, 0, 9, 25, 2]
+    hours = tally(pd.DataFrame({"feature_id": "search", "hour": at, "n": n, "total": total}), "mean_quality", "mean")
+    scope = pd.DataFrame({"feature_id": "search", "metric": "mean_quality", "start": START, "fit_end": START + DAY,
+                          "settle": pd.Timedelta(0)}, index=[0])  # fmt: skip
+    found = to_windows(hours, "1h", scope, START + DAY, pd.Timedelta(0))
+    assert found["n"].tolist() == [30, 0, 0, 0, 12, 0]
+    assert found["value"].fillna(-1).tolist() == [3, -1, -1, -1, 3.5, -1]
+    assert to_windows(hours, "1d", scope, START + 2 * DAY, pd.Timedelta(0))["n"].tolist() == [44]

@@ -52,7 +52,7 @@ def test_the_command_prints_the_sentence_and_the_page(tables, tmp_path):
         table.to_parquet(folder / f"{name}.parquet")
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     (tmp_path / "incidents.csv").write_text(
-        "incident_id,started_at,ended_at\nINC-1,2026-06-01T00:00Z,2026-06-01T06:00Z\n"
+        "incident_id,started_at,ended_at,feature_id\nINC-1,2026-06-01T00:00Z,2026-06-01T06:00Z,search\n"
     )
     page = tmp_path / "out" / "backtest.html"
     options = ["--incidents", str(tmp_path / "incidents.csv"), "--grid", "rate=0.25,0.8", "--out", str(page)]

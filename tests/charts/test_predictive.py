@@ -636,3 +636,26 @@ def test_hours_of_a_share_whose_days_differ_alarm_no_more_often_than_stated():
         alarms += len(chart.monitor(hours.iloc[14 * 24 :].head(60), at_once=True).alarms) > 0
     assert chart.false_alarm_probability_ == pytest.approx(0.03, abs=0.001)
     assert alarms <= 4
+
+
+def test_hours_whose_answers_differ_more_are_held_to_wider_limits():
+    """At night answers differ four times as much: with one spread for all hours nights alarm, and days hardly can."""
+    rng = np.random.default_rng(2)
+    hours = np.arange(24 * 40)
+    sd = np.where(hours % 24 < 6, 1.6, 0.4)
+    logs = rng.normal(0, sd[:, None], (len(hours), 20))
+    value = np.exp(logs.mean(axis=1))
+    table = pd.DataFrame({
+        "window_start": pd.date_range("2026-05-11", periods=len(hours), freq="1h", tz="UTC"),
+        "value": value, "n": 20.0, "sd": logs.std(axis=1, ddof=1) * value,
+    })  # fmt: skip
+    chart = ControlChart(kind="positive", arl0=3000, season=24).fit(table.iloc[: 14 * 24])
+    seen = chart.monitor(table.iloc[14 * 24 :], at_once=True).to_frame()
+    spread = np.array(chart.state["learned"]["_spread"])
+    assert 8 < spread[:6].mean() / spread[6:].mean() < 32  # sixteen times the variance
+    assert seen["alarm"].sum() <= 2
+    twin = through_json(chart)
+    row = table.iloc[14 * 24]
+    assert twin.update(row["value"], n=20, sd=row["sd"], window=row["window_start"])["upper"] == pytest.approx(
+        seen["upper"].iloc[0]
+    )

@@ -16,8 +16,9 @@ from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import Shifts
 from llm_monitoring.incident.inference.slices import Slice, leaves
 
-HARM = {"recorded": 0.7, "silent": 0.2, "judge": 0.1}  # of what is not chance
-ALIKE = {"prompt": 0.3, "deployment": 0.7, "config": 0.7, "routing": 0.7}  # belief that it hit all that it reached
+HARM = {"recorded": 0.78, "silent": 0.22}  # of incidents
+JUDGE = 0.3  # judges that move for each incident: a model and a prompt of its own, with a provider of its own
+ALIKE = {"prompt": 0.2, "deployment": 0.7, "config": 0.7, "routing": 0.7}  # belief that it hit all that it reached
 ASKED = 0.8  # belief that the part which a prompt or an index hit is a kind of question: they act through what is asked
 MONTH, LOOKED_AT = 30.4, 30.4  # days
 STEP = pd.Timedelta("3h")
@@ -25,19 +26,19 @@ RAMPS = 0.3  # of what nobody recorded comes bit by bit
 
 
 def prior(seen: Observations, causes: list[Cause], incidents_per_month: float) -> dict[str, float]:
-    """Prior of each kind of cause: no incident in the days of the log that are looked at, or one of three kinds.
+    """Prior of each kind of cause: neither an incident nor a judge that moved in the days that are looked at, or one of these.
 
-    The rate of incidents over those days (a month at most), with the whole likelihood of the rows: nothing is divided by the
-    chance that the alert fired, so the alert counts once. What recorded changes could have done where there are none in reach
-    goes to what nobody recorded.
+    Their rates over those days (a month at most), with the whole likelihood of the rows: nothing is divided by the chance that
+    the alert fired, so the alert counts once. A judge that moves is no incident: it comes on top of their rate. What recorded
+    changes could have done where there are none in reach goes to what nobody recorded.
     """
     span = (seen.alert.fired_at - seen.frame["timestamp"].min()) / pd.Timedelta("1D")
-    none = float(np.exp(-incidents_per_month * min(max(span, 1.0), LOOKED_AT) / MONTH))
-    reached = sum(cause.weight for cause in causes if cause.recorded)
-    silent = HARM["silent"] + HARM["recorded"] * (1 - min(reached, 1.0))
-    judge = HARM["judge"] if seen.alert.judged else 0.0
-    harm = (1 - none) / (HARM["recorded"] * min(reached, 1.0) + silent + judge)
-    return {"none": none, "recorded": HARM["recorded"] * harm, "silent": silent * harm, "judge": judge * harm}
+    judges = JUDGE if seen.alert.judged else 0.0
+    none = float(np.exp(-incidents_per_month * (1 + judges) * min(max(span, 1.0), LOOKED_AT) / MONTH))
+    harm = (1 - none) / (1 + judges)
+    reached = min(sum(cause.weight for cause in causes if cause.recorded), 1.0)
+    silent = HARM["silent"] + HARM["recorded"] * (1 - reached)
+    return {"none": none, "recorded": HARM["recorded"] * harm, "silent": silent * harm, "judge": judges * harm}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,8 @@ def weigh(
     at_once = shifts.log_evidence[:, [step]] if step >= 0 and cause.until is None else arrived[:, :0]
     ways = np.column_stack([at_once, arrived])
     known = cause.kind == "model_version" or cause.declared is not None
-    through = tuple(name for name in question if name != "feature_id") if cause.kind in OF_ANSWERS else ()
+    of_question = question if cause.declared is None else tuple(name for name in question if name != "feature_id")
+    through = of_question if cause.kind in OF_ANSWERS else ()
     prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, ALIKE.get(cause.kind, 0.5), through)
     return np.log(belief["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
 
@@ -160,7 +162,7 @@ def _slice_prior(
     """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
 
     Where a change's reach is known and is itself a slice, a part of the belief is that it hit all that it reached alike; of
-    the rest most goes to the kinds that name a column `through` which the change acts.
+    the rest, or of all where nobody wrote its reach down, most goes to the kinds that name a column `through` which it acts.
     """
     parts = np.flatnonzero(allowed)
     if all_of_it is not None and len(parts) > 1:
@@ -169,7 +171,7 @@ def _slice_prior(
     for i in parts:
         kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
     share = dict.fromkeys(kinds, 1 / max(len(kinds), 1))
-    named = {kind for kind in kinds if set(kind) & set(through)} if all_of_it is not None else set()
+    named = {kind for kind in kinds if set(kind) & set(through)}
     if 0 < len(named) < len(kinds):
         share = dict.fromkeys(kinds, (1 - ASKED) / (len(kinds) - len(named))) | dict.fromkeys(named, ASKED / len(named))
     prior = np.zeros(len(slices))

@@ -10,7 +10,7 @@ from llm_monitoring.incident.inference.causes import possible_causes
 from llm_monitoring.incident.inference.comparison import corrected_for_alert, corrected_for_choice
 from llm_monitoring.incident.inference.observations import lineage, observe
 from llm_monitoring.incident.inference.slices import Slice
-from llm_monitoring.incident.inference.weighing import prior
+from llm_monitoring.incident.inference.weighing import JUDGE, _slice_prior, prior
 from tests.incident.worlds import START, make_alert, make_world
 
 PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}
@@ -88,8 +88,17 @@ def test_a_change_no_larger_than_its_error_shrinks_and_a_sure_one_stays():
 
 def test_the_prior_of_chance_falls_with_the_rate_of_incidents_and_the_days_looked_at():
     seen = observe(make_world(days=16), read_alert(make_alert()))
-    assert prior(seen, [], 1.0)["none"] == pytest.approx(np.exp(-12 / 30.4), abs=0.01)
-    assert prior(seen, [], 4.0)["none"] == pytest.approx(np.exp(-48 / 30.4), abs=0.01)
+    for rate in (1.0, 4.0):
+        found = prior(seen, [], rate)
+        assert found["none"] == pytest.approx(np.exp(-rate * (1 + JUDGE) * 12 / 30.4), abs=0.01)
+        assert found["judge"] == pytest.approx(JUDGE * found["silent"])  # on top of incidents, all of them silent here
+
+
+def test_a_prompt_of_which_nobody_wrote_the_scope_is_taken_for_one_that_acts_through_what_is_asked():
+    slices = [Slice(()), Slice((("feature_id", "a"),)), Slice((("category", "x"),)), Slice((("model", "m"),))]
+    through = _slice_prior(slices, np.ones(4, bool), through=("feature_id", "category"))
+    assert through == pytest.approx([0.1, 0.4, 0.4, 0.1])
+    assert _slice_prior(slices, np.ones(4, bool)) == pytest.approx([0.25] * 4)
 
 
 def test_where_nothing_was_recorded_what_nobody_recorded_is_the_likelier():
