@@ -54,6 +54,11 @@ def in_memory(table: pa.Table) -> ir.Table:
     return rows
 
 
+def in_process(rows: ir.Table) -> bool:
+    """Whether rows are read by the DuckDB inside the process, as files and DataFrames are."""
+    return _backend(rows) is engine()
+
+
 def named(rows: ir.Table, copied: bool = False) -> ir.Table:
     """The same rows under a name in the engine, so that a query over them need not spell out what they are made of.
 
@@ -64,9 +69,9 @@ def named(rows: ir.Table, copied: bool = False) -> ir.Table:
     import ibis.expr.operations as ops
 
     with LOCK:
-        backend = _backend(rows)
-        if backend is not engine():
+        if not in_process(rows):
             return rows
+        backend = engine()
         kind, name = "TABLE" if copied else "VIEW", f"llm_monitoring_{next(_numbers)}"
         backend._register_in_memory_tables(rows)
         try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llm_monitoring import engines, frames, notices, times, validation
 from llm_monitoring.columns import Options
+from llm_monitoring.cuts import Cut
 from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
 from llm_monitoring.keeping import once
-from llm_monitoring.measures import declared
+from llm_monitoring.measures import check_columns, declared
 from llm_monitoring.scales import texts as scale_texts
 from llm_monitoring.schema import FLAG, LEFT_OUT, TABLES
 from llm_monitoring.sources import given, read_tables
@@ -109,30 +109,8 @@ def open_log(
     if wrong:
         raise LogError(wrong)
     log = Log(label, folder, found, options, on_error, own, partition_time)
-    _check_columns(log)
+    check_columns(own, log.table("requests").columns if own else ())
     return log
-
-
-def _check_columns(log: Log) -> None:
-    """Refuse a custom measure whose column is not there."""
-    columns = log.table("requests").columns if log.measures else ()
-    for each in log.measures:
-        if each.column is not None and each.column not in columns:
-            near = difflib.get_close_matches(each.column, columns, n=1, cutoff=0.0)
-            nearest = f"; the nearest is {near[0]!r}" if near else ""
-            raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}{nearest}")
-
-
-class _Cut(NamedTuple):
-    """The rows from a moment on and before another (up to and with it, where closed)."""
-
-    start: pd.Timestamp | None
-    end: pd.Timestamp
-    closed: bool
-
-    def keeps(self, at: Any) -> Any:
-        before = at <= self.end if self.closed else at < self.end
-        return before if self.start is None else (at >= self.start) & before
 
 
 class Log:
@@ -177,7 +155,7 @@ class Log:
         self._aside: dict[str, pd.DataFrame] = {}
         self._written: dict[str, Path | None] = {}
         self._frames: dict[str, pd.DataFrame] = {}
-        self._cuts: tuple[_Cut, ...] = ()
+        self._cuts: tuple[Cut, ...] = ()
         self._uncut: Log | None = None  # of a cut: the log as it was opened
         self._overlaid = False
         self._names: dict[str, str] = {}  # other names of features
@@ -338,12 +316,12 @@ class Log:
         ConfigError
             Where it is no time, or names no zone.
         """
-        return self._cut(_Cut(None, times.moment(when, "until", self._options.tz), closed=True))
+        return self._cut(Cut(None, times.moment(when, "until", self._options.tz), closed=True))
 
     def between(self, start: Moment, end: Moment) -> Log:
         """The rows of every table from `start` on and before `end`."""
         first, last = (times.moment(each, name, self._options.tz) for name, each in (("start", start), ("end", end)))
-        return self._cut(_Cut(first, last, closed=False))
+        return self._cut(Cut(first, last, closed=False))
 
     def with_features(self, names: Mapping[str, Sequence[str]]) -> Log:
         """The same log with several names of a feature as one: `{"assistant": ["chat", "assistant"]}`."""
@@ -372,7 +350,7 @@ class Log:
         told = [notice for table in self._tables.values() for notice in table.raw.notices]
         for name in self._tables:
             self._set_aside(name)
-            aside, table = len(self._aside.get(name, ())), self._whole(name)
+            aside, table = len(self._aside.get(name, ())), self.whole._read(name)
             told += notices.of_table(table, self._counts(table), aside, self._written.get(name))
         return told + notices.orphans(self.whole)
 
@@ -397,7 +375,7 @@ class Log:
             faults, count = self._faults(name)
             listed, total = listed + faults, total + count
             lost = len(table.raw.broken)
-            rows.append((name, self._counts(self._whole(name))["rows"] + lost, count + lost, table.raw.label))
+            rows.append((name, self._counts(self.whole._read(name))["rows"] + lost, count + lost, table.raw.label))
         if total and self._on_error == "raise":
             raise LogError(listed, total)
         for name in self._tables:
@@ -426,7 +404,7 @@ class Log:
             return self
         return self._but(_measures=measures, _overlaid=True, _frames=self._frames, _seen=self._seen)
 
-    def _cut(self, cut: _Cut) -> Log:
+    def _cut(self, cut: Cut) -> Log:
         return self._but(_cuts=(*self._cuts, cut), _uncut=self.whole)
 
     def _frame(self, name: str) -> pd.DataFrame:
@@ -485,12 +463,8 @@ class Log:
         return self._found[key]
 
     def _faults(self, name: str) -> tuple[list[Fault], int]:
-        table = self._whole(name)
+        table = self.whole._read(name)
         return table.faults(self._counts(table))
-
-    def _whole(self, name: str) -> CleanTable:
-        """A table over all of its files, whatever the log was cut to."""
-        return self.whole._read(name)
 
     def _distinct(self, name: str) -> None:
         """Refuse a table that repeats a key; looked for once."""
@@ -527,15 +501,13 @@ class Log:
         if name not in self._tables:
             return table.checked(checked)
         with engines.LOCK:
-            if self._on_error == "raise":
-                checked = checked if self._faulty(table) else frozenset()
-            key = (name, files, checked)
+            strict = self._on_error == "raise"
+            key = (name, files, checked if not strict or self._faulty(table) else frozenset())
             if key not in self._views:
-                if self._on_error == "raise":
-                    rows = table.checked(checked)
-                else:
-                    rows = table.sound(validation.repeated(self._counts(table)) > 0)
-                self._views[key] = view = engines.named(rows)
+                rows = table.checked(key[2]) if strict else table.sound(validation.repeated(self._counts(table)) > 0)
+                # a table that is joined with one of another engine must stand as it is, or that engine lacks the name
+                here = all(engines.in_process(each.raw.rows) for each in self._tables.values())
+                self._views[key] = view = engines.named(rows) if here else rows
                 if view is not rows:
                     self._loaded[name].counts_too(view)
             return self._views[key]
@@ -554,8 +526,8 @@ class Log:
             if key not in self._last:
                 at = table.values[table.raw.schema.time]
                 found = engines.run(table.stored.aggregate(last=engines.microseconds(at).max())).to_pylist()[0]["last"]
-                end = None if found is None else int(found) + engines.precision(at) - 1
-                self._last[key] = None if end is None else pd.Timestamp(end, unit="us", tz="UTC")
+                end = 0 if found is None else int(found) + engines.precision(at) - 1
+                self._last[key] = None if found is None else pd.Timestamp(end, unit="us", tz="UTC")
             return self._last[key]
 
     def _set_aside(self, name: str) -> None:
@@ -564,7 +536,7 @@ class Log:
         import pandas as pd
 
         _, count = self._faults(name)
-        table = self._whole(name)
+        table = self.whole._read(name)
         broken = pd.DataFrame(list(table.raw.broken))
         if not count and broken.empty:
             if self._folder is not None:

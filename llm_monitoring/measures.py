@@ -220,6 +220,16 @@ def of_judge(name: str, judge: str) -> str:
     return f"{name}[{judge}]" if judge else name
 
 
+def check_columns(measures: Iterable[Measure], columns: Iterable[str]) -> None:
+    """Refuse a custom measure of a column that requests do not have."""
+    there = list(columns)
+    for each in measures:
+        if each.column is not None and each.column not in there:
+            near = difflib.get_close_matches(each.column, there, n=1, cutoff=0.0)
+            nearest = f"; the nearest is {near[0]!r}" if near else ""
+            raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}{nearest}")
+
+
 def declared(given: Any, of: str = "measures") -> tuple[Measure, ...]:
     """The custom measures, checked: from `Measure` objects, or from a table of a plan (name -> keys).
 

@@ -145,3 +145,8 @@ def _noise(horizon: int, draws: int, seed: int) -> Noise:
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.setflags(write=False)
     return array
+
+
+def draws_for(alpha: float) -> int:
+    """Streams to simulate for a probability of false alarm: 25 exceedances, and the tail beyond them as fitted."""
+    return int(np.clip(round(25 / alpha, -2), 2000, 6000))

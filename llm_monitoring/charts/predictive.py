@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.charts.arguments import expect, is_number, is_whole
-from llm_monitoring.charts.calibration import extreme, simulate, smallest_seen, upper_quantile
+from llm_monitoring.charts.calibration import draws_for, extreme, simulate, smallest_seen, upper_quantile
+from llm_monitoring.charts.falls import all_down, lasting
 from llm_monitoring.charts.measurements import Windows, as_windows, read_windows, spacing
 from llm_monitoring.charts.posterior import DayEffect, Posterior
 from llm_monitoring.charts.rate_model import RateEvidence
@@ -251,7 +252,7 @@ class ControlChart:
         alpha = 1 - (1 - 1 / self.arl0) ** self.horizon
         self.false_alarm_probability_ = float(alpha)
         prior = self.day_effect or self._evidence.day
-        found = self._evidence.posterior(prior, _draws(alpha), np.random.default_rng([self.seed, 1]))
+        found = self._evidence.posterior(prior, draws_for(alpha), np.random.default_rng([self.seed, 1]))
         if self._shared is not None:
             found = self._shared.added(found, np.random.default_rng([self.seed, 2]))
         self.center_, self._yardstick, self.day_effect_ = found.center, found.yardstick, found.day_effect
@@ -548,7 +549,7 @@ class ControlChart:
         if self.lasting_falls > 1:
             latest = state["latest"] = [*state.get("latest", []), error][-self.lasting_falls :]
             fall = alarm and t[k] < 0
-            state["fallen"] = fall and (state.get("fallen", False) or _all_down(latest, self.lasting_falls))
+            state["fallen"] = fall and (state.get("fallen", False) or all_down(latest, self.lasting_falls))
             alarm = state["fallen"] or (alarm and not fall)
         side = 0 if not alarm else 1 if t[k] > 0 else -1
         return (statistic, shown, lower, upper, alarm, side, error, 1 / self._yardstick.variance(n))
@@ -590,27 +591,7 @@ class ControlChart:
         upper = np.where((statistic <= most) & (upper > most), most, upper)
         rises = t[which, every] > 0
         if self.lasting_falls > 1 and (alarm & ~rises).any():
-            alarm = _lasting(alarm, rises, error, self.lasting_falls)
+            alarm = lasting(alarm, rises, error, self.lasting_falls)
         side = np.where(alarm, np.where(rises, 1, -1), 0)
         out[:, there] = statistic, out[1, there], lower, upper, alarm, side, error, 1 / self._yardstick.variance(n)
         return out
-
-
-def _all_down(latest: Any, needed: int) -> bool:
-    """Whether so many windows are there, all below the centre, the least by half as much as the most."""
-    return len(latest) == needed and bool(max(latest) <= 0.5 * min(latest))
-
-
-def _lasting(outside: np.ndarray, rises: np.ndarray, error: np.ndarray, needed: int) -> np.ndarray:
-    """The windows outside, but for those of a fall until it has lasted."""
-    alarm, fallen = outside.copy(), False
-    for i in range(len(alarm)):
-        latest = error[max(i + 1 - needed, 0) : i + 1]
-        fallen = bool(outside[i] and not rises[i] and (fallen or _all_down(latest, needed)))
-        alarm[i] &= rises[i] or fallen
-    return alarm
-
-
-def _draws(alpha: float) -> int:
-    """Streams to simulate for a probability of false alarm: 25 exceedances, and the tail beyond them as fitted."""
-    return int(np.clip(round(25 / alpha, -2), 2000, 6000))

@@ -254,7 +254,7 @@ def _about(alert: Alert, since, log: Log) -> dict[str, Any]:
 
 def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
     """Windows of the alert's control chart as rows, as wide as the alert's; empty where no chart can be fitted."""
-    from llm_monitoring.alerts.charting import chart_of
+    from llm_monitoring.alerts.one_chart import chart_of
 
     rate = alert.designed_false_alarms_per_month or USUAL_RATE
     width = width_of(alert) if alert.rule in (None, "chart") else "1d"

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
-from llm_monitoring.alerts.charting import chart_of, control_charts
+from llm_monitoring.alerts.charting import control_charts
 from llm_monitoring.alerts.checking import check, detectable
 from llm_monitoring.alerts.grouping import COLUMNS
+from llm_monitoring.alerts.one_chart import chart_of
 from tests.builders import START, make_judgements, make_requests
 
 ROOT = Path(__file__).parents[2]
