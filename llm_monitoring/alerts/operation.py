@@ -123,7 +123,7 @@ def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, spa
             here, ahead = weekday[begin.day_of_week], weekday[(begin.day_of_week + 1) % 7]
             like = here if hour < 12 else ahead
             mixed = here * (1 - early) + ahead * early
-            value = (rolled[ends].to_numpy() * like / mixed).clip(min=NOBODY if name == "request_count" else None)
+            value = np.maximum(rolled[ends].to_numpy() * like / mixed, NOBODY if name == "request_count" else 0.0)
             value = np.where(value > 0, value, np.nan)
             parts.append(_table(feature, name, "1d", begin, value, np.nan, value))
     return parts
