@@ -61,7 +61,7 @@ class PlanCharts(PortfolioResult):
     later : list of DataFrame
         The windows as looked at again, a day and a week later, of charts of which something came late.
     between : DataFrame
-        Totals of 24 hours that end between midnights.
+        Requests of 24 hours that end between midnights.
     levels : dict
         (feature_id, metric) -> mean over the whole log.
     tallies : DataFrame
