@@ -137,10 +137,11 @@ class Trials:
         charts = self.replay.loud(keys)
         every = [loud[name] + [at for key in keys if key[0] == name for at in charts[key]] for name in features]
         starts = self._starts(injection, every, self._limits.scopes.loc[features, "fit_end"].min())
-        found = pd.concat([
+        parts = [
             self._limits.seen(hit, loud, starts, injection),
             operating.seen(self.replay, keys, self._limits.counts, hit, starts, injection),
-        ], ignore_index=True)  # fmt: skip
+        ]
+        found = pd.concat([each for each in parts if len(each)] or parts[:1], ignore_index=True)
         return starts, found, None if starts else _no_room(injection)
 
     def _starts(self, injection: Injection, loud: list, since: pd.Timestamp) -> list[pd.Timestamp]:

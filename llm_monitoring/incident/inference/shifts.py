@@ -198,7 +198,7 @@ def _design_effect(rows: pd.DataFrame, frame: pd.DataFrame) -> float:
     if "session_id" not in frame:
         return 1.0
     off = rows["y"] - rows.groupby("leaf")["y"].transform("mean")
-    session = frame["session_id"].fillna(frame["request_id"]).to_numpy()
+    session = frame["session_id"].where(frame["session_id"].notna(), frame["request_id"]).to_numpy()
     size = off.groupby(session).agg(["size", "sum"])
     pairs = float((size["size"] * (size["size"] - 1)).sum())
     if pairs < 20:
