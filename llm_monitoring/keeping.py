@@ -22,8 +22,8 @@ Answer = TypeVar("Answer")
 def once(find: Callable[Concatenate[Asked, Given], Answer]) -> Callable[Concatenate[Asked, Given], Answer]:
     """Have a function of a log, and of values that can be compared, find its answer once for each log and values.
 
-    A plan, or a section of one, is compared by its JSON. The answer is shared: a caller must not edit it. It goes when the log goes; a cut of the log, or the log with other
-    verdicts, is another log.
+    A plan, or a section of one, is compared by its JSON. The answer is shared: a caller must not edit it. It goes when the
+    log goes; a cut of the log, or the log with other verdicts, is another log.
 
     >>> from types import SimpleNamespace
     >>> @once

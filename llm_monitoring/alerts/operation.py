@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
 QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95}
 NOBODY = 0.5  # an empty day on the scale of factors
-BETWEEN = (
-    5,
-    11,
-    17,
-)  # hours at which 24 hours are added up beside midnight, each nearer to one midnight than to the other
+#: Hours at which 24 hours are added up beside midnight, each nearer to one midnight than to the other.
+BETWEEN = (5, 11, 17)
 
 
 def watched(plan: Plan) -> list[str]:
@@ -36,7 +33,8 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
     """The windows of these charts, those of volume between midnights, the scopes by (feature_id, metric), and the first charts.
 
     Volume and spend are charted by the day: shorter windows would need the rhythm of a whole week. A day without a
-    request counts. Rises of volume are looked for three times between midnights, too. Latency is charted in the shortest window that holds enough requests on most occasions.
+    request counts. Rises of volume are looked for three times between midnights, too. Latency is charted in the
+    shortest window that holds enough requests on most occasions.
     """
     names = watched(plan)
     if not names:

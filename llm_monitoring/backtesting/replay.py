@@ -18,7 +18,7 @@ from llm_monitoring.alerts.charting import PlanCharts
 from llm_monitoring.alerts.checking import with_charts
 from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, SUMS, hourly
 from llm_monitoring.alerts.plan import Plan
-from llm_monitoring.alerts.runs import TOTALS, Run
+from llm_monitoring.alerts.runs import Run
 from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.charts.predictive import ControlChart
@@ -214,7 +214,6 @@ class WatchedChart:
         self.opens = hours_of(table["window_start"])
         self.size = int((table["window_end"].iloc[0] - table["window_start"].iloc[0]) // HOUR)
         self.positive = table["kind"].iloc[0] == "positive"
-        self.total = run.key[1] in TOTALS
         self._states: dict[int, tuple[ControlChart, dict[str, Any], int]] = {}
         for chart, begin, before in run.stages:
             self._remember(chart, begin, before)
@@ -260,14 +259,10 @@ class WatchedChart:
         chart, state, position = self._states[first]
         state = {**state, "seams": dict(state["seams"])}
         sign = 1 if direction == "up" else -1
-        before = 0.0  # the day before the fault is a usual one
         for place, now, size in zip(range(first, first + len(value)), value, n):
             found = chart._step(state, None, position, now, size, [])
-            off = np.log(now / found[1]) if self.total and now == now else 0.0
-            lasts = sign > 0 or not self.total or max(off, before) <= 0.5 * min(off, before)
-            if found[4] and found[5] == sign and lasts:
+            if found[4] and found[5] == sign:
                 return self.table["known_at"].iloc[place]
-            before = off
             position += 1
         return None
 
