@@ -432,7 +432,6 @@ def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> l
     if stream.empty or (last is not None and last <= after):
         return []
     chart = run.chart()
-    chart.season = 1
     try:
         chart.fit(level[["window_start", "window_end", "value", "n", "sd"]])
     except ConfigError:

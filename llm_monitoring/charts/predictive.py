@@ -199,7 +199,8 @@ class ControlChart:
         if self._days[0] > 1:
             seasonal = not rates and len(y) >= 3 * self.season
             place = position % self.season if seasonal else np.zeros(len(y), dtype=int)
-            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position))
+            kinds = self.season // self._days[0] if seasonal and self.season % self._days[0] == 0 else 1
+            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position), kinds)
         self._windows = position, y, n
         self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
         self.n_baseline_ = len(y)
@@ -439,7 +440,9 @@ class ControlChart:
         effect = {"proportion": "day effect on the rate", "count": "day effect on the rate"}.get(
             self.kind, "day effect"
         )
-        pattern = "a weekly pattern" if len(self.center_) > 1 else "no weekly pattern"
+        named = {self._days[0]: "of the day", 7 * self._days[0]: "of the week"}
+        lasts = named.get(self.season, f"of {self.season} windows")
+        pattern = f"a pattern {lasts}" if len(self.center_) > 1 else "no pattern of the day or the week"
         return f"windows independent given the {effect}, {pattern}, n as in the last season of the baseline"
 
     def _check_fitted(self, verb: str) -> None:
