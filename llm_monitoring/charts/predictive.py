@@ -21,7 +21,7 @@ from llm_monitoring.charts.running import advance, blank, run
 from llm_monitoring.charts.saved import restore, state_of
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 from llm_monitoring.charts.seams import read_seams, seams_table
-from llm_monitoring.charts.sharing import SharedDay, days_of, without_days
+from llm_monitoring.charts.sharing import SharedDay, days_of, scatter, without_days
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
 
@@ -29,7 +29,7 @@ NAME = "ControlChart"
 KINDS = ("mean", "proportion", "count", "positive")
 DIRECTIONS = ("both", "up", "down")
 FEWEST_TO_FIT = 5
-FIRM = 20  # answers that the spread of all places counts for, in that of one
+FIRM, FEW = 20, 5  # answers, or windows, that the spread of all places counts for in that of one
 
 
 @dataclass
@@ -199,7 +199,8 @@ class ControlChart:
         if self._days[0] > 1:
             seasonal = not rates and len(y) >= 3 * self.season
             place = position % self.season if seasonal else np.zeros(len(y), dtype=int)
-            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position))
+            kinds = self.season // self._days[0] if seasonal and self.season % self._days[0] == 0 else 1
+            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position), kinds)
         self._windows = position, y, n
         self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
         self.n_baseline_ = len(y)
@@ -209,13 +210,19 @@ class ControlChart:
 
         n counts for so much less there.
         """
-        freedom = np.where(np.isnan(sd) | ~(n >= 2), 0.0, n - 1)
-        if self.kind != "positive" or self.season < 2 or len(value) < 3 * self.season or not freedom.any():
+        if self.kind != "positive" or self.season < 2 or len(value) < 3 * self.season:
             return np.ones(self.season)
-        squares = np.bincount(position % self.season, freedom * np.nan_to_num(sd / value) ** 2, self.season)
-        weight = np.bincount(position % self.season, freedom, self.season)
+        place = position % self.season
+        freedom, firm = np.where(np.isnan(sd) | ~(n >= 2), 0.0, n - 1), FIRM
+        if freedom.any():
+            squares = np.bincount(place, freedom * np.nan_to_num(sd / value) ** 2, self.season)
+            weight = np.bincount(place, freedom, self.season)
+        elif self._days[0] > 1 and not np.isnan(n).any():  # what windows of one hour and its neighbours differ by
+            (squares, weight), firm = scatter(np.log(value), n, place, self.season), FEW
+        else:
+            return np.ones(self.season)
         usual = squares.sum() / weight.sum()
-        return (squares + FIRM * usual) / (weight + FIRM) / usual if usual > 0 else np.ones(self.season)
+        return (squares + firm * usual) / (weight + firm) / usual if usual > 0 else np.ones(self.season)
 
     def _rates(self, y: np.ndarray, n: np.ndarray) -> RateEvidence:
         events = np.round(y * n) if self._shared is None else np.clip(y * n, 0, None if self.kind == "count" else n)
@@ -439,7 +446,9 @@ class ControlChart:
         effect = {"proportion": "day effect on the rate", "count": "day effect on the rate"}.get(
             self.kind, "day effect"
         )
-        pattern = "a weekly pattern" if len(self.center_) > 1 else "no weekly pattern"
+        named = {self._days[0]: "of the day", 7 * self._days[0]: "of the week"}
+        lasts = named.get(self.season, f"of {self.season} windows")
+        pattern = f"a pattern {lasts}" if len(self.center_) > 1 else "no pattern of the day or the week"
         return f"windows independent given the {effect}, {pattern}, n as in the last season of the baseline"
 
     def _check_fitted(self, verb: str) -> None:
