@@ -83,29 +83,6 @@ def without_days(
     return y - (kept * (mean - middle))[day], SharedDay(whole, within / counts, days, kinds)
 
 
-def scatter(y: np.ndarray, n: np.ndarray, place: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squares about the mean of each place and their degrees of freedom, those of the places before and after it with it.
-
-    A place with hardly any window is taken to scatter as the wilder of the places around it: an hour of the night that has
-    enough requests now and then is one of the night still.
-
-    >>> y = np.tile([0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 0.0], 10) * np.repeat([1, -1], 40)
-    >>> squares, freedom = scatter(y, np.ones(80), np.arange(80) % 8, 8)
-    >>> (squares / freedom).round().tolist()
-    [0.0, 0.0, 0.0, 3.0, 7.0, 10.0, 7.0, 3.0]
-    """
-    weight, windows = np.bincount(place, n, season), np.bincount(place, minlength=season)
-    middle = np.bincount(place, n * y, season) / np.where(weight > 0, weight, 1)
-    own = np.bincount(place, n * (y - middle[place]) ** 2, season), np.maximum(windows - 1.0, 0.0)
-    squares, freedom = (part + np.roll(part, 1) + np.roll(part, -1) for part in own)
-    told = np.flatnonzero(windows >= FEWEST_DAYS)
-    for empty in np.flatnonzero(windows < FEWEST_DAYS) if len(told) else []:
-        around = [told[np.argmin((side * (told - empty)) % season)] for side in (1, -1)]
-        wilder = max(around, key=lambda one: squares[one] / max(freedom[one], 1.0))
-        squares[empty], freedom[empty] = squares[wilder], freedom[wilder]
-    return squares, freedom
-
-
 def days_of(origin: Any, period: pd.Timedelta | None) -> tuple[int, int]:
     """Windows a day, and how many of the first day lie before the first window; (1, 0) where a day holds no two whole ones.
 

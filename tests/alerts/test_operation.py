@@ -108,8 +108,8 @@ def test_spend_is_told_between_midnights_where_more_requests_make_it_and_waits_w
     began = 30 * 24 + 11
     plan = PLAN | {"quality": {"metrics": [], "false_alarms_per_month": 0.02}}
     told = {}
-    for name, times, price in (("volume", 2, 1.0), ("price", 1, 3.0)):
-        n = rng.poisson(25 * np.where(hours >= began, times, 1))
+    for name, factor, price in (("volume", 2, 1.0), ("price", 1, 3.0)):
+        n = rng.poisson(25 * np.where(hours >= began, factor, 1))
         at = START + pd.to_timedelta(np.repeat(hours, n) * 3600 + np.concatenate([np.arange(k) for k in n]), unit="s")
         cost = 0.01 * np.where(np.repeat(hours, n) >= began, price, 1.0)
         log = open_tables(requests=make_requests(len(at), timestamp=at, cost_usd=list(cost), latency_ms=None))
