@@ -144,7 +144,8 @@ import llm_monitoring as lm
 plan = {"quality": {"metrics": ["mean_quality", "flagged_rate", "refusal_rate"], "query_drift": False, "probes": False},
         "cost": {"metrics": ["avg_cost_per_request_usd"]}}
 found = lm.backtest(sys.argv[1], plan, inject=lm.default_injections())
-assert (found.injections["n"] > 0).all()
+tried = found.injections[found.injections["what"] != "abandonment"]  # which this plan does not chart
+assert (tried["n"] > 0).all()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

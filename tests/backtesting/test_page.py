@@ -82,4 +82,4 @@ def test_a_sentence_of_what_could_not_be_tried_is_not_cut(tables):
     found = lm.backtest({"requests": tables["requests"]}, inject=lm.default_injections()[:5], grid={"rate": [0.25]})
     last = list(lines_of(found))[-1]
     assert last.startswith("Not tried, no judged answers in the log: quality")
-    assert last.endswith("quality −2 in 10\u00a0% of all answers.")
+    assert last.endswith("quality −2 in 10 % of all answers.")
