@@ -27,6 +27,7 @@ SLOPES = 12  # slices, the likeliest, in which a share may have moved bit by bit
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
 LASTING = 5  # days after which a slow movement has lost two thirds of itself
+LEARNT_FROM = pd.Timedelta("60D")  # the days that scales of days are learnt from
 GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0])
 
 
@@ -212,11 +213,12 @@ def _design_effect(rows: pd.DataFrame, frame: pd.DataFrame) -> float:
 def _day_scales(cells: pd.DataFrame, seen: Observations) -> tuple[float, float, float]:
     """Sd of a day's effect on all answers, of what moves them over several days, and of a day's effect on one feature.
 
-    Posterior means from the days before the last eight: off-centre means of feature and day; each triple of scales on a grid has
+    Posterior means from the two months before the last eight days: off-centre means of feature and day; each triple of scales on a grid has
     a closed-form likelihood, the prior is half-Cauchy at the usual scale (Gelman 2006).
     """
     scale = DAY_SCALE[seen.scale]
-    early = cells[cells["day"] < (seen.alert.fired_at - pd.Timedelta("8D")).timestamp()]
+    end = seen.alert.fired_at - pd.Timedelta("8D")
+    early = cells[cells["day"].between((end - LEARNT_FROM).timestamp(), end.timestamp(), inclusive="left")]
     grid, prior = scale * GRID, 1 / (1 + GRID**2)
     log_post = np.log(prior[:, None, None] * prior[None, :, None] * prior[None, None, :])
     if early["day"].nunique() >= 5:
@@ -238,19 +240,18 @@ def _log_likelihood_of_days(early: pd.DataFrame, grid: np.ndarray) -> np.ndarray
     mean = off.groupby([early["day"], feature]).sum().unstack().to_numpy() / total
     there = np.isfinite(mean) & (total > 0)
     mean, error = np.where(there, mean, 0.0), np.where(there, 1 / np.where(there, total, 1), np.inf)
-    slowly, turned = np.linalg.eigh(_alike(by_day.index.to_numpy()))
+    alike, square = _alike(by_day.index.to_numpy()), grid**2
+    moved = square[:, None, None, None] * np.eye(len(alike)) + square[:, None, None] * alike
     out = np.empty((len(grid), len(grid), len(grid)))
     for j, own in enumerate(grid):
         w = np.where(there, 1 / (error + own**2), 0.0)
-        sums, cross = w.sum(1), (w * mean).sum(1)
+        root = np.sqrt(w.sum(1))
+        level = (w * mean).sum(1) / root
         rest = np.log(w, where=there, out=np.zeros_like(w)).sum() - (w * mean**2).sum()
-        root, level = np.sqrt(sums), cross / np.sqrt(sums)
-        for i, common in enumerate(grid):
-            for k, slow in enumerate(grid):
-                moved = (turned * (common**2 + slow**2 * slowly)) @ turned.T
-                factor = linalg.cholesky(np.eye(len(sums)) + root[:, None] * moved * root[None, :], lower=True)
-                left = linalg.solve_triangular(factor, level, lower=True)
-                out[i, k, j] = 0.5 * (rest + (level**2).sum() - (left**2).sum()) - np.log(np.diag(factor)).sum()
+        spread = np.eye(len(root)) + root[:, None] * moved * root
+        log_det = 2 * np.log(np.diagonal(np.linalg.cholesky(spread), axis1=-2, axis2=-1)).sum(-1)
+        left = np.linalg.solve(spread, np.broadcast_to(level[:, None], (*spread.shape[:2], len(level), 1)))[..., 0]
+        out[:, :, j] = 0.5 * (rest + (level**2).sum() - left @ level - log_det)
     return out
 
 
