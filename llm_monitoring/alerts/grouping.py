@@ -139,8 +139,7 @@ def _outgrown(event: Alert, group: list[Alert]) -> bool:
     before = [one for one in group if (one.metric, one.direction) == (event.metric, event.direction)]
     up = event.direction == "up"
     return bool(before) and all(
-        event.limit is None
-        and one.limit is None
+        event.rule == one.rule == "chart"
         and (event.low > one.high if up else event.high < one.low)
         and abs(event.value - event.expected) >= TWICE * abs(one.value - one.expected)
         for one in before
