@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring import windows
-from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, SEASON
+from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS
 from llm_monitoring.alerts.scopes import AGAIN, FIRST
+from llm_monitoring.alerts.seasons import season_of
 from llm_monitoring.charts.portfolio import MONTH, set_limits
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import ChartResult
@@ -77,7 +78,7 @@ class Run:
     def _starts(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(self.windows["window_start"])
 
-    def chart(self) -> ControlChart:
+    def chart(self, season: int = 1) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
         ends = {end: self.windows[end].iloc[0] for end in ENDS}
         given: dict[str, Any] = {end: float(value) for end, value in ends.items() if pd.notna(value)}
@@ -85,7 +86,7 @@ class Run:
             given["lambdas"] = QUICK
         if self.key[1] in TOTALS:
             given["lasting_falls"] = HOLIDAYS + 1
-        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width], **given)
+        return ControlChart(kind=self.kind, arl0=self.arl0, season=season, **given)
 
 
 def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any], str]]:
@@ -137,7 +138,7 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
     told = hashlib.sha256()
     for run, baseline in several:
         chart = run.chart()
-        told.update(repr((run.key, chart.kind, chart.arl0, chart.season, chart.low, chart.high)).encode())
+        told.update(repr((run.key, run.width, chart.kind, chart.arl0, chart.low, chart.high)).encode())
         times = (pd.DatetimeIndex(baseline[name]).asi8 for name in COLUMNS[:2])
         for column in (*times, baseline[COLUMNS[2:]].to_numpy(float)):
             told.update(column.tobytes())
@@ -151,12 +152,17 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
 
 def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
     charts: dict[tuple[Any, Any], ControlChart | str] = {}
+    said = {}
     for run, baseline in several:
+        season, said[run.key] = season_of(baseline, run.kind, run.width)
         try:
-            charts[run.key] = run.chart().read(baseline)
+            charts[run.key] = run.chart(season).read(baseline)
         except ConfigError as error:
             charts[run.key] = str(error)
-    set_limits({key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)})
+    fitted = {key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)}
+    set_limits(fitted)
+    for key, chart in fitted.items():
+        chart.notes_ = (*chart.notes_, *said[key])
     return charts
 
 
