@@ -51,7 +51,7 @@ def beta_quantile(q: Any, a: Any, b: Any) -> Any:
 def binomial(k: Any, n: Any, share: Any) -> Any:
     """Chance of exactly `k` of `n`.
 
-    >>> binomial([0, 1, 2], 2, 0.5).tolist()
+    >>> binomial([0, 1, 2], 2, 0.5).round(4).tolist()
     [0.25, 0.5, 0.25]
     """
     k = np.asarray(k, float)

@@ -122,6 +122,15 @@ def days(ax, span, most: int = 8):
     ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b" if step >= 1 else "%-d %b %H:%M"))
 
 
+def small_chart(ax, at, numbers, alarm) -> None:
+    """A control chart small enough to stand among others: `numbers` has the limits, the centre, the values and what is watched."""
+    ax.fill_between(at, numbers["lower"], numbers["upper"], color=BAND, lw=0)
+    ax.plot(at, numbers["center"], color=MUTE, lw=0.8)
+    ax.plot(at, numbers["value"], color=BLUE, lw=0.8, alpha=0.45)
+    ax.plot(at, numbers["statistic"], color=BLUE, lw=1.4)
+    ax.plot(at[alarm], numbers["value"][alarm], "D", ms=5, mfc=VERMILION, mec=PAPER, zorder=4, clip_on=False)
+
+
 def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left"):
     """A recorded change: a dashed line, and its words at `height` of the axes, left or right of it."""
     ax.axvline(when, color=INK, lw=1, ls=(0, (4, 3)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
@@ -241,8 +242,6 @@ def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
 
 def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float) -> Iterator[Decided]:
     """A rise is looked for in each window, a fall in lots that usually hold so many requests that none at all would be one."""
-    from scipy import optimize
-
     settings = plan.infrastructure
     step = windows.width(stage.width)
     aside = on_holiday(table["window_start"], table["window_start"] + step, plan)
@@ -259,7 +258,7 @@ def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, 
     count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))
     missed = chi2_quantile(1 - tail, 2) / 2 / share  # none of so many is a fall
     hours = float(np.nanmin(size)) * min(step / HOUR, 1.0)  # windows of one hour are learnt from together
-    enough = optimize.brentq(lambda each: _fewest(each * hours, tail) / hours - missed, missed, 1e3 * missed / hours)
+    enough = (1 + special.pdtrik(1 - tail, missed * hours)) / hours  # of which `_fewest` expects no fewer than `missed`
     alone = known & (_fewest(total, tail) / size > missed)
     seen, begin = pools(np.where(alone, enough, usual), enough)
     count, usual, variance = together(count, begin), together(usual, begin), _variance(sd, slot, begin)
@@ -321,8 +320,8 @@ def _event(
     direction = "down" if metric == "request_count" and value < expected else "up"
     unit, named = measure(metric).shown_in, measure(metric).words
     words = (
-        f"{one_line(feature)}: {named} {amount(value, unit)} {span(low, high, unit)} from {moment(start)} "
-        f"to {moment(end)}, limit {amount(threshold, unit)}, usual {amount(expected, unit)} ({number(n)}{NBSP}requests)"
+        f"{one_line(feature)}: {named} {amount(value, unit)} {span(low, high, unit, like=value)} from {moment(start)} "
+        f"to {moment(end)}, limit {amount(threshold, unit, like=value)}, usual {amount(expected, unit, like=value)} ({number(n)}{NBSP}requests)"
     )
     tail = (1 - settings.level) / 2
     standing = np.isfinite(expected) and not (value < threshold) and expected >= threshold

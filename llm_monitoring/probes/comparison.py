@@ -14,7 +14,14 @@ from llm_monitoring.distributions import hypergeometric
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.probes.distance import Distance, compare_shares
-from llm_monitoring.probes.passes import change_interval, detectable_loss, false_discovery, per_probe, stratified_p, sum_p
+from llm_monitoring.probes.passes import (
+    change_interval,
+    detectable_loss,
+    false_discovery,
+    per_probe,
+    stratified_p,
+    sum_p,
+)
 from llm_monitoring.probes.reported import measures_of
 from llm_monitoring.probes.shares import FEWEST_BATCHES, Shares, batch_of, pass_shares, token_shares
 from llm_monitoring.results import Result, jsonable
@@ -310,7 +317,7 @@ def _single_probes_can_show(probes: pd.DataFrame, alpha: float) -> bool:
         hypergeometric(0, after, before, total)
         for total, before, after in zip(n, probes["n_before"], probes["n_after"])
     ]
-    return min(least) <= alpha
+    return bool(min(least) <= alpha)
 
 
 def _border(answered: pd.DataFrame, asked: int, alpha: float, batch: str, tolerance: float) -> _Part:

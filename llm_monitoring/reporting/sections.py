@@ -293,7 +293,7 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
             say.moment(row["at"]),
             "an earlier page" if row["what"] == PAGE and i != this else row["what"],
             row["label"] or "all answers",
-            f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'])} of {row['n']:,}"
+            f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'], like=row['value'])} of {row['n']:,}"
             if row["value"] is not None
             else "not yet measured",
             f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
