@@ -66,10 +66,13 @@ def axes(ax=None, size=(8.4, 3.2), filled: bool = False):
 
     Used as ``with axes(ax) as ax:`` by every ``plot`` method, which then returns `ax`.
     """
-    from matplotlib import pyplot as plt
+    from matplotlib import rc_context
 
-    plt.draw_if_interactive()  # chooses the backend: chosen within the context, its settings would end with it
-    with plt.rc_context(STYLE):
+    if ax is None:  # pyplot is for figures of its own: a figure made as SVG must not choose the backend of a notebook
+        from matplotlib import pyplot as plt
+
+        plt.draw_if_interactive()  # chooses the backend: chosen within the context, its settings would end with it
+    with rc_context(STYLE):
         if ax is None:
             figure, ax = plt.subplots(figsize=size, layout="none" if filled else "constrained")
             if filled:

@@ -81,11 +81,11 @@ class SamplingPlan(Result):
         )
         told += f"{best['feature_id']} ({100 * best['rate']:.2g} % judged)"
         if len(now) > 1:
-            told += f" and {worst['drop_chart']:.2g} in {worst['feature_id']} ({worst['rate']:.2g})"
+            told += f" and {worst['drop_chart']:.2g} in {worst['feature_id']} ({100 * worst['rate']:.2g} %)"
         seen = self.table[(self.table["delay_windows"] <= 7) & (self.table["feature_id"] == worst["feature_id"])]
         if seen.empty:
             return f"{told}; no rate sees a fall of {self.drop:g} in {worst['feature_id']}."
-        return f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs a rate of {seen['rate'].min():.2g}."
+        return f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs {100 * seen['rate'].min():.2g} % judged."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per rate, and feature where a log was given.

@@ -336,7 +336,9 @@ def _quiet(quiet: Mapping[str, Any]) -> dict[str, Any]:
     )
     blocks: list[Block] = []
     if quiet["portfolio"]:
-        blocks.append(figure("portfolio", "All charts", "one point a window", caption))
+        drawn = len({(row["feature_id"], row["metric"]) for row in quiet["portfolio"]})
+        title = "All charts" if drawn == quiet["charts"] else f"{drawn} of {quiet['charts']} charts, quality first"
+        blocks.append(figure("portfolio", title, "one point a window", caption))
     answer = "No chart left its limits." if quiet["charts"] else "The log holds too little for a chart."
     return _section("charts", "Charts", "What was watched", answer, blocks)
 
