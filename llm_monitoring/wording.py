@@ -62,7 +62,9 @@ def _sized(value: float, unit: str, like: float | None = None, sign: bool = Fals
         named, size, digits = ("s", value / 1000, 1) if abs(lead) >= 1000 else ("ms", value, 0)
     else:
         named, size, digits = ("ct", 100 * value, 2) if abs(lead) < 0.01 else ("USD", value, 2)
-    if named in ("s", "USD") and 0 < abs(size) < 10**-digits:  # two figures, where its neighbour has the larger unit
+    if named in ("s", "USD") and 0 < abs(size) < (
+        1 if named == "s" else 0.01
+    ):  # its neighbour has the larger unit: two figures
         digits = min(1 - math.floor(math.log10(abs(size))), 6)
     return named, number(size, digits, sign)
 
@@ -89,7 +91,7 @@ def span(low: float | None, high: float | None, unit: str, sign: bool = False, l
     """An interval in brackets, both ends in one unit: that of `like`, the estimate that stands before it, where given.
 
     >>> span(0.57, 0.75, "share").replace(NBSP, " "), span(850, 1700, "ms").replace(NBSP, " ")
-    ('(57 to 75)', '(0.9 to 1.7 s)')
+    ('(57 to 75)', '(0.85 to 1.7 s)')
     >>> span(0.0041, 0.0166, "usd", like=0.0091).replace(NBSP, " ")
     '(0.41 to 1.66 ct)'
     """

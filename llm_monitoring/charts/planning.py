@@ -85,7 +85,9 @@ class SamplingPlan(Result):
         seen = self.table[(self.table["delay_windows"] <= 7) & (self.table["feature_id"] == worst["feature_id"])]
         if seen.empty:
             return f"{told}; no rate sees a fall of {self.drop:g} in {worst['feature_id']}."
-        return f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs {100 * seen['rate'].min():.2g} % judged."
+        return (
+            f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs {100 * seen['rate'].min():.2g} % judged."
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per rate, and feature where a log was given.
