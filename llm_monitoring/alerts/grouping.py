@@ -107,7 +107,8 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
     """Events grouped by cause: of one feature, and begun at the same time as far as the data can tell.
 
     Infrastructure keeps to itself, charts of cost and quality go together. Two events are of one cause where the
-    intervals of their beginnings come within `days` of each other; or where they are the same metric in the same
+    intervals of their beginnings come within `days` of each other and the later one may have begun before the earlier one
+    fired (what began after an alert did not raise it); or where they are the same metric in the same
     direction, the later one fired within `days` of the end of the earlier. One that goes twice as far as what it would
     be joined to, and beyond its interval, is a change of its own. Events are taken in the order in which they
     fire, so that later ones never change a group but by joining it. What got better is told `days` later: by then it is
@@ -131,7 +132,8 @@ def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
     if event.feature_id != other.feature_id or _family(event) != _family(other) or event.second != other.second:
         return False
     again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= other.ended + near
-    return again or (event.began_low <= other.began_by + near and other.began_low <= event.began_by + near)
+    together = event.began_low <= other.began_by + near and other.began_low <= event.began_by + near
+    return again or (together and event.began_low <= other.fired_at)
 
 
 def _outgrown(event: Alert, group: list[Alert]) -> bool:
