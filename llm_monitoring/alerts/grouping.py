@@ -34,7 +34,7 @@ def severity(event: Alert, plan: Plan) -> str:
         return "info"
     if event.version_column is not None and event.kind == "standing":
         return "info"
-    if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit):
+    if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit, like=event.value):
         return "info"
     change = abs(event.value - event.expected)
     if event.limit is None and change < _smallest(event, plan):
@@ -198,13 +198,13 @@ def _message(event: Alert, others: list[str]) -> str:
 
 def _words(event: Alert) -> str:
     what = event.measure.words
-    level = f"{amount(event.value, event.unit)} {span(event.low, event.high, event.unit)}"
+    level = f"{amount(event.value, event.unit)} {span(event.low, event.high, event.unit, like=event.value)}"
     verb = {"up": "rose to", "down": "fell to"}[event.direction]
     name = "All features" if event.feature_id is None else one_line(event.feature_id)
     since = moment(event.began)
     counted = ("day" if event.n == 1 else "days") if event.measure.total else event.measure.counted
     return (
-        f"{name}: {what} {verb} {level} since {since}, usual is {amount(event.expected, event.unit)} "
+        f"{name}: {what} {verb} {level} since {since}, usual is {amount(event.expected, event.unit, like=event.value)} "
         f"({number(event.n)}{NBSP}{counted})"
         f"{f'; {event.split}' if event.split else ''}"
     )
