@@ -17,6 +17,7 @@ from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.alerts.spells import spells
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
+from llm_monitoring.keeping import once
 from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
 
 if TYPE_CHECKING:
@@ -118,11 +119,13 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
     `shares` has the number of false alarms a month that each feature's tests may give. Where a quick test leaves no doubt
     that nothing changed, the long one is not made.
     """
-    from llm_monitoring.drift.drift_test import DriftTest
-
-    events = []
+    events: list[Alert] = []
     since = _asked_since(log, plan)
     asked = _texts(log, since, span_)
+    if asked.empty:
+        return events
+    from llm_monitoring.drift.drift_test import DriftTest
+
     for feature, own in asked.groupby("feature_id", sort=True):
         share = shares[feature, "query_drift"]
         alpha = min(share * WEEK / MONTH, 0.05)
@@ -168,6 +171,7 @@ def _drift(test: DriftTest, current: pd.DataFrame) -> tuple[float, int] | None:
     return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
 
 
+@once
 def _asked_since(log: Log, plan: Plan) -> pd.DataFrame:
     """By feature with texts: `first` text, `start` and `fit_end` of its baseline."""
     rows = log.table("requests")
