@@ -13,6 +13,7 @@ from llm_monitoring.alerts.holidays import on_holiday
 from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, WIDTHS, fixed_total
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.keeping import once
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -66,6 +67,7 @@ def _all(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(full, ignore_index=True) if full else pd.DataFrame()
 
 
+@once
 def hours_of(log: Log) -> pd.DataFrame:
     """Requests, those of known latency, and USD per feature and hour."""
     rows, keys = windows.keyed(answers.view_of(log, "requests"), "timestamp", "1h", ["feature_id"])

@@ -16,6 +16,7 @@ import pandas as pd
 from llm_monitoring import windows
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, SEASON
 from llm_monitoring.alerts.scopes import AGAIN, FIRST
+from llm_monitoring.charts.measurements import Windows, as_windows
 from llm_monitoring.charts.portfolio import MONTH, set_limits
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import ChartResult
@@ -60,18 +61,25 @@ class Run:
         """Windows between two false alarms."""
         return max(float(MONTH / windows.width(self.width)) / self.share, 1.01)
 
-    def baseline(self, before: pd.Timestamp) -> pd.DataFrame:
+    def baseline(self, before: pd.Timestamp) -> Windows:
         """The windows that the limits are taken from."""
-        return self._columns.iloc[: self._starts.searchsorted(before)]
+        return self._read.between(0, self._starts.searchsorted(before))
 
     def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
         """The windows from one moment to another."""
+        return self.windows[COLUMNS].iloc[slice(*self._places(since, before))]
+
+    def charted(self, since: pd.Timestamp, before: pd.Timestamp | None) -> Windows:
+        """The same windows, as a chart takes them."""
+        return self._read.between(*self._places(since, before))
+
+    def _places(self, since: pd.Timestamp, before: pd.Timestamp | None) -> tuple[int, int]:
         last = len(self._starts) if before is None else self._starts.searchsorted(before)
-        return self._columns.iloc[self._starts.searchsorted(since) : last]
+        return int(self._starts.searchsorted(since)), int(last)
 
     @cached_property
-    def _columns(self) -> pd.DataFrame:
-        return self.windows[COLUMNS]
+    def _read(self) -> Windows:
+        return as_windows(self.windows[COLUMNS], "windows")
 
     @cached_property
     def _starts(self) -> pd.DatetimeIndex:
@@ -95,7 +103,7 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
     for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
         again = None if run.again is None or run.again <= run.begin else run.again
         run.stages = [(chart, run.begin, again)]
-        run.results = [chart.monitor(run.stream(run.begin, again), at_once=True)]
+        run.results = [chart.monitor(run.charted(run.begin, again), at_once=True)]
     waiting = [
         run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
     ]
@@ -106,20 +114,23 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
         newer = fitted.get(id(run))
         if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
-            run.results = [first.monitor(run.stream(begin, None), at_once=True)]
+            run.results = [first.monitor(run.charted(begin, None), at_once=True)]
         else:
             run.stages.append((newer, again, None))
-            run.results.append(newer.monitor(run.stream(again, None), at_once=True))
+            run.results.append(newer.monitor(run.charted(again, None), at_once=True))
     return aside
 
 
 def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, ControlChart]]:
     """Charts fitted to the windows before a moment; those of one metric that learn at the same time learn from each other."""
-    groups: dict[tuple, list[tuple[Run, pd.DataFrame]]] = {}
+    groups: dict[tuple, list[tuple[Run, Windows]]] = {}
     for run, before in asked:
         first = run.windows["window_start"].iloc[0].floor("D")
         together = (run.key[1], run.kind, run.width, first, before, run.begin, run.settle)
-        groups.setdefault(together, []).append((run, run.baseline(before)))
+        try:
+            groups.setdefault(together, []).append((run, run.baseline(before)))
+        except ConfigError as error:
+            aside.append((run.key, str(error)))
     found = []
     for several in groups.values():
         charts = _together(several)
@@ -132,14 +143,14 @@ def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, Contro
     return found
 
 
-def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
+def _together(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlChart | str]:
     """Charts of one metric by key, fitted, or why not; the same baselines are fitted once in a process."""
     told = hashlib.sha256()
     for run, baseline in several:
         chart = run.chart()
         told.update(repr((run.key, chart.kind, chart.arl0, chart.season, chart.low, chart.high)).encode())
-        times = (pd.DatetimeIndex(baseline[name]).asi8 for name in COLUMNS[:2])
-        for column in (*times, baseline[COLUMNS[2:]].to_numpy(float)):
+        times = (baseline.window_start.asi8, baseline.window_end.asi8)
+        for column in (*times, baseline.value, baseline.n, baseline.sd):
             told.update(column.tobytes())
     key = told.digest()
     if key not in FITTED:
@@ -149,7 +160,7 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
     return FITTED[key]
 
 
-def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
+def _fit(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlChart | str]:
     charts: dict[tuple[Any, Any], ControlChart | str] = {}
     for run, baseline in several:
         try:
