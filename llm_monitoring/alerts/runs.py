@@ -63,7 +63,7 @@ class Run:
 
     def baseline(self, before: pd.Timestamp) -> Windows:
         """The windows that the limits are taken from."""
-        return self._read.between(0, self._starts.searchsorted(before))
+        return self._read.between(0, int(self._starts.searchsorted(before)))
 
     def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
         """The windows from one moment to another."""

@@ -33,7 +33,7 @@ class Windows(NamedTuple):
 
     def between(self, first: int, after: int) -> Windows:
         """From one window to another, by their numbers."""
-        return Windows(*(part[first:after] for part in self))
+        return Windows._make(part[first:after] for part in self)
 
 
 def read_windows(data: Any, name: str = "stream", **options: Any) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class Comparison:
         kept = _kept(current, blocks, rng)
         if pool is None:
             places = np.argsort(order)[: len(before)]
-            beside = Known(*known, places) if known is not None and kept.all() else None
+            beside = None if known is None or not kept.all() else Known(known[0], known[1], places)
             pool = Pool(np.concatenate([before.vectors, now.vectors])[order], np.flatnonzero(kept), seed, beside)
         return cls(before, now, pool, labellings(current, blocks, kept, permutations, seed + 1), order)
 

@@ -130,8 +130,11 @@ def shift_evidence(
 def _one_slice(inside, dose, weight, y, design, factor, seen_y):
     reached = inside[:, None] * dose
     z = reached * weight[:, None]
+    reached *= z  # in its place: these are the largest arrays of a stage
+    whole = reached.sum(0)
+    del reached
     q = linalg.solve_triangular(factor, design.T @ z, lower=True)
-    return (reached * z).sum(0) - (q**2).sum(0), z.T @ y - q.T @ seen_y
+    return whole - (q**2).sum(0), z.T @ y - q.T @ seen_y
 
 
 def _cells(
@@ -192,9 +195,9 @@ def _variance(rows: pd.DataFrame, seen: Observations, beside: np.ndarray | None 
         if beside is not None and (beside > 0).any():
             overall = max(overall, seen.frame["value"][beside > 0].mean(), key=lambda p: p * (1 - p))
         pooled = max(pooled, overall * (1 - overall), 1e-4)
-        return np.full(len(within), pooled) * _design_effect(seen)
+        return np.full(len(within), pooled) * _effect_of_sessions(seen)
     variance = ((within["squares"] + 10 * pooled) / (within["n"] - 1 + 10).clip(lower=1)).to_numpy()
-    return variance * _design_effect(seen)
+    return variance * _effect_of_sessions(seen)
 
 
 def _squares(x: pd.Series) -> float:
@@ -202,9 +205,12 @@ def _squares(x: pd.Series) -> float:
 
 
 @once
-def _design_effect(seen: Observations) -> float:
+def _effect_of_sessions(seen: Observations) -> float:
+    return _design_effect(_rows(seen)[0], seen.frame)
+
+
+def _design_effect(rows: pd.DataFrame, frame: pd.DataFrame) -> float:
     """How many answers of a session are worth one: 1 + (k - 1) x intraclass correlation (Kish), at least 1."""
-    frame, rows = seen.frame, _rows(seen)[0]
     if "session_id" not in frame:
         return 1.0
     off = rows["y"] - rows.groupby("leaf")["y"].transform("mean")
