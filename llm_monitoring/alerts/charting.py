@@ -61,7 +61,7 @@ class PlanCharts(PortfolioResult):
     later : list of DataFrame
         The windows as looked at again, a day and a week later, of charts of which something came late.
     between : DataFrame
-        Requests of 24 hours that end between midnights.
+        Totals of 24 hours that end between midnights.
     levels : dict
         (feature_id, metric) -> mean over the whole log.
     tallies : DataFrame
@@ -375,8 +375,22 @@ def _alarms(found: PlanCharts) -> list[Alert]:
         groups = dict(list(table.groupby(KEYS, sort=False)))
         events += [event for run in found.runs if run.key in groups for event in _events(found, run, groups[run.key])]
     between = dict(list(found.between.groupby(KEYS, sort=False))) if len(found.between) else {}
-    events += [event for run in found.runs if run.key in between for event in _rises(found, run, between[run.key])]
-    return events
+    rises = [event for run in found.runs if run.key in between for event in _rises(found, run, between[run.key])]
+    return events + _explained(rises)
+
+
+def _explained(rises: list[Alert]) -> list[Alert]:
+    """Rises without those of spend that volume does not explain: they wait for midnight, when cost per request says why.
+
+    A rise of spend between midnights is told where requests rose in the 24 hours before, too.
+    """
+    volume = [one for one in rises if one.metric == "request_count"]
+
+    def explained(one: Alert) -> bool:
+        near = [other for other in volume if other.feature_id == one.feature_id]
+        return any(pd.Timedelta(0) <= one.fired_at - other.fired_at < DAY for other in near)
+
+    return [one for one in rises if one.metric == "request_count" or explained(one)]
 
 
 def _rises(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
@@ -432,7 +446,6 @@ def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> l
     if stream.empty or (last is not None and last <= after):
         return []
     chart = run.chart()
-    chart.season = 1
     try:
         chart.fit(level[["window_start", "window_end", "value", "n", "sd"]])
     except ConfigError:

@@ -16,6 +16,7 @@ from llm_monitoring.results import iso
 from llm_monitoring.wording import NBSP, amount, moment, number, span
 
 AGAIN = pd.Timedelta("14D")
+TWICE = 2.0  # a change so many times as large as the one before it, and beyond its interval, is another one
 SEVERITIES = ("critical", "warning", "info")
 TEXT = pd.Series([""]).dtype  # a text column that keeps null, whatever the version of pandas calls it
 
@@ -107,7 +108,8 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
 
     Infrastructure keeps to itself, charts of cost and quality go together. Two events are of one cause where the
     intervals of their beginnings come within `days` of each other; or where they are the same metric in the same
-    direction, the later one fired within `days` of the end of the earlier. Events are taken in the order in which they
+    direction, the later one fired within `days` of the end of the earlier. One that goes twice as far as what it would
+    be joined to, and beyond its interval, is a change of its own. Events are taken in the order in which they
     fire, so that later ones never change a group but by joining it. What got better is told `days` later: by then it is
     known whether something got worse beside it, and then it is no alert of its own.
     """
@@ -116,7 +118,8 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
     told = [event if event.harmful else replace(event, fired_at=event.fired_at + near) for event in events]
     told = [event for event in told if end is None or event.fired_at <= end]
     for event in sorted(told, key=lambda e: (e.fired_at, *_telling(e), e.feature_id or "")):
-        home = next((group for group in groups if any(_same(event, other, near) for other in group)), None)
+        alike = (group for group in reversed(groups) if any(_same(event, other, near) for other in group))
+        home = next((group for group in alike if not _outgrown(event, group)), None)
         if home is None or (event.harmful and not home[0].harmful):
             groups.append([event])
         else:
@@ -129,6 +132,18 @@ def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
         return False
     again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= other.ended + near
     return again or (event.began_low <= other.began_by + near and other.began_low <= event.began_by + near)
+
+
+def _outgrown(event: Alert, group: list[Alert]) -> bool:
+    """Whether the same metric went the same way before, and now goes twice as far and beyond the interval of then."""
+    before = [one for one in group if (one.metric, one.direction) == (event.metric, event.direction)]
+    up = event.direction == "up"
+    return bool(before) and all(
+        event.rule == one.rule == "chart"
+        and (event.low > one.high if up else event.high < one.low)
+        and abs(event.value - event.expected) >= TWICE * abs(one.value - one.expected)
+        for one in before
+    )
 
 
 def _family(event: Alert) -> str:

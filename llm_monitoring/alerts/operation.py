@@ -31,10 +31,10 @@ def watched(plan: Plan) -> list[str]:
 
 
 def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, set[tuple]]:
-    """The windows of these charts, those of volume between midnights, the scopes by (feature_id, metric), and the first charts.
+    """The windows of these charts, those of totals between midnights, the scopes by (feature_id, metric), and the first charts.
 
     Volume and spend are charted by the day: shorter windows would need the rhythm of a whole week. A day without a
-    request counts. Rises of volume are looked for three times between midnights, too. Latency is charted in the
+    request counts. Rises are looked for three times between midnights, too. Latency is charted in the
     shortest window that holds enough requests on most occasions.
     """
     names = watched(plan)
@@ -53,8 +53,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
         else:
             width = pd.Series("1d", index=base.index)
             table = _totals(hours, name, base, span)
-            if name == "request_count":  # spend waits for midnight: by then cost per request says why it rose
-                between += _between(hours, base, plan, span)
+            between += _between(hours, name, base, plan, span)
         parts.append(table)
         scopes.append(base.assign(metric=name, window=width, settle=pd.Timedelta(0), enough=1.0).reset_index())
     every = pd.concat(scopes, ignore_index=True).set_index(KEYS)
@@ -99,8 +98,8 @@ def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> p
     return _all(parts)
 
 
-def _between(hours: pd.DataFrame, base: pd.DataFrame, plan: Plan, span: Span) -> list[pd.DataFrame]:
-    """Requests of 24 hours that end between midnights, as the day that they mostly are in would have had them.
+def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, span: Span) -> list[pd.DataFrame]:
+    """Totals of 24 hours that end between midnights, as the day that they mostly are in would have had them.
 
     A fault that begins at noon fills a day of its own at noon of the next one, not at midnight after that.
     """
@@ -109,7 +108,7 @@ def _between(hours: pd.DataFrame, base: pd.DataFrame, plan: Plan, span: Span) ->
         line: Any = base.loc[feature]
         start, fit_end = line["start"], line["fit_end"]
         grid = pd.date_range(start, windows.floor(pd.Series([span.asked]), "1h").iloc[0] - HOUR, freq="1h")
-        sums = own.set_index("hour")["n"].reindex(grid, fill_value=0.0)
+        sums = own.set_index("hour")["n" if name == "request_count" else "usd"].reindex(grid, fill_value=0.0)
         first = own["hour"].min().ceil("D")
         usual = sums[(grid >= first) & (grid < fit_end) & ~on_holiday(grid.to_series(), grid.to_series() + HOUR, plan)]
         if len(usual) < 7 * 24 or not usual.sum() > 0:
@@ -124,8 +123,9 @@ def _between(hours: pd.DataFrame, base: pd.DataFrame, plan: Plan, span: Span) ->
             here, ahead = weekday[begin.day_of_week], weekday[(begin.day_of_week + 1) % 7]
             like = here if hour < 12 else ahead
             mixed = here * (1 - early) + ahead * early
-            value = np.maximum(rolled[ends].to_numpy() * like / mixed, NOBODY)
-            parts.append(_table(feature, "request_count", "1d", begin, value, np.nan, value))
+            value = np.maximum(rolled[ends].to_numpy() * like / mixed, NOBODY if name == "request_count" else 0.0)
+            value = np.where(value > 0, value, np.nan)
+            parts.append(_table(feature, name, "1d", begin, value, np.nan, value))
     return parts
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring import windows
-from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, SEASON
+from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS
 from llm_monitoring.alerts.scopes import AGAIN, FIRST
+from llm_monitoring.alerts.seasons import season_of
 from llm_monitoring.charts.measurements import Windows, as_windows
 from llm_monitoring.charts.portfolio import MONTH, set_limits
 from llm_monitoring.charts.predictive import ControlChart
@@ -61,9 +62,9 @@ class Run:
         """Windows between two false alarms."""
         return max(float(MONTH / windows.width(self.width)) / self.share, 1.01)
 
-    def baseline(self, before: pd.Timestamp) -> Windows:
+    def baseline(self, before: pd.Timestamp) -> pd.DataFrame:
         """The windows that the limits are taken from."""
-        return self._read.between(0, int(self._starts.searchsorted(before)))
+        return self.windows[COLUMNS].iloc[: self._starts.searchsorted(before)]
 
     def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
         """The windows from one moment to another."""
@@ -85,7 +86,7 @@ class Run:
     def _starts(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(self.windows["window_start"])
 
-    def chart(self) -> ControlChart:
+    def chart(self, season: int = 1) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
         ends = {end: self.windows[end].iloc[0] for end in ENDS}
         given: dict[str, Any] = {end: float(value) for end, value in ends.items() if pd.notna(value)}
@@ -93,7 +94,7 @@ class Run:
             given["lambdas"] = QUICK
         if self.key[1] in TOTALS:
             given["lasting_falls"] = HOLIDAYS + 1
-        return ControlChart(kind=self.kind, arl0=self.arl0, season=SEASON[self.width], **given)
+        return ControlChart(kind=self.kind, arl0=self.arl0, season=season, **given)
 
 
 def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any], str]]:
@@ -123,14 +124,11 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
 
 def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, ControlChart]]:
     """Charts fitted to the windows before a moment; those of one metric that learn at the same time learn from each other."""
-    groups: dict[tuple, list[tuple[Run, Windows]]] = {}
+    groups: dict[tuple, list[tuple[Run, pd.DataFrame]]] = {}
     for run, before in asked:
         first = run.windows["window_start"].iloc[0].floor("D")
         together = (run.key[1], run.kind, run.width, first, before, run.begin, run.settle)
-        try:
-            groups.setdefault(together, []).append((run, run.baseline(before)))
-        except ConfigError as error:
-            aside.append((run.key, str(error)))
+        groups.setdefault(together, []).append((run, run.baseline(before)))
     found = []
     for several in groups.values():
         charts = _together(several)
@@ -143,14 +141,14 @@ def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, Contro
     return found
 
 
-def _together(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlChart | str]:
+def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
     """Charts of one metric by key, fitted, or why not; the same baselines are fitted once in a process."""
     told = hashlib.sha256()
     for run, baseline in several:
         chart = run.chart()
-        told.update(repr((run.key, chart.kind, chart.arl0, chart.season, chart.low, chart.high)).encode())
-        times = (baseline.window_start.asi8, baseline.window_end.asi8)
-        for column in (*times, baseline.value, baseline.n, baseline.sd):
+        told.update(repr((run.key, run.width, chart.kind, chart.arl0, chart.low, chart.high)).encode())
+        times = (pd.DatetimeIndex(baseline[name]).asi8 for name in COLUMNS[:2])
+        for column in (*times, baseline[COLUMNS[2:]].to_numpy(float)):
             told.update(column.tobytes())
     key = told.digest()
     if key not in FITTED:
@@ -160,14 +158,19 @@ def _together(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], Contr
     return FITTED[key]
 
 
-def _fit(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlChart | str]:
+def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
     charts: dict[tuple[Any, Any], ControlChart | str] = {}
+    said = {}
     for run, baseline in several:
+        season, said[run.key] = season_of(baseline, run.kind, run.width)
         try:
-            charts[run.key] = run.chart().read(baseline)
+            charts[run.key] = run.chart(season).read(baseline)
         except ConfigError as error:
             charts[run.key] = str(error)
-    set_limits({key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)})
+    fitted = {key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)}
+    set_limits(fitted)
+    for key, chart in fitted.items():
+        chart.notes_ = (*chart.notes_, *said[key])
     return charts
 
 

@@ -112,8 +112,8 @@ class Posterior:
         Mean and 5 % and 95 % quantile of the sd of the day effect.
     daily : array, optional
         Variance of what all windows of a day share, per draw; `deviations` is without it.
-    days : int
-        Days that it and the centre were learned from.
+    days, kinds : int
+        Days that it and the centre were learned from, and of how many kinds, each with a centre of its own.
     """
 
     center: np.ndarray
@@ -123,14 +123,16 @@ class Posterior:
     day_effect: tuple[float, float, float]
     daily: np.ndarray | None = None
     days: int = 0
+    kinds: int = 1
 
     def of_days(self, day: np.ndarray, seed: int) -> np.ndarray:
         """What the days add to simulated streams, (window, draw), `day` being the number of each window's day."""
         assert self.daily is not None
         rng = np.random.default_rng([seed, 24])
-        normal = rng.standard_normal((int(day.max()) + 2, self.draws), dtype=np.float32)
+        normal = rng.standard_normal((self.kinds + int(day.max()) + 1, self.draws), dtype=np.float32)
         spread = np.sqrt(self.daily).astype(np.float32)
-        return spread * (normal[1:][day] - normal[0] / np.float32(np.sqrt(self.days)))
+        centre = normal[: self.kinds] / np.float32(np.sqrt(self.days / self.kinds))
+        return spread * (normal[self.kinds :][day] - centre[day % self.kinds])
 
     def repeated(self, worlds: int, each: int) -> Posterior:
         """So many draws, evenly spaced, each repeated: streams in worlds whose parameters are known."""

@@ -19,6 +19,7 @@ from llm_monitoring.charts.rate_model import RateEvidence
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
 from llm_monitoring.charts.running import advance, blank, run
 from llm_monitoring.charts.saved import restore, state_of
+from llm_monitoring.charts.scatter import spreads
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 from llm_monitoring.charts.seams import read_seams, seams_table
 from llm_monitoring.charts.sharing import SharedDay, days_of, without_days
@@ -29,7 +30,6 @@ NAME = "ControlChart"
 KINDS = ("mean", "proportion", "count", "positive")
 DIRECTIONS = ("both", "up", "down")
 FEWEST_TO_FIT = 5
-FIRM = 20  # answers that the spread of all places counts for, in that of one
 
 
 @dataclass
@@ -186,7 +186,8 @@ class ControlChart:
                 f"baseline: {used.sum()} windows with a value; ControlChart needs {FEWEST_TO_FIT}. Give earlier windows"
             )
         self._uses_n = bool((~np.isnan(n[used])).any())
-        self._spread = self._spreads(position[used], value[used], n[used], sd[used])
+        given = position[used] % self.season, value[used], n[used], sd[used]
+        self._spread = spreads(*given, self.season, self._days[0]) if self.kind == "positive" else np.ones(self.season)
         spread = self._spread[position % self.season]
         n, sd = n / spread, sd / np.sqrt(spread)
         self._usual_n = float(np.nanmedian(n[used])) if self._uses_n else 1.0
@@ -199,23 +200,11 @@ class ControlChart:
         if self._days[0] > 1:
             seasonal = not rates and len(y) >= 3 * self.season
             place = position % self.season if seasonal else np.zeros(len(y), dtype=int)
-            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position))
+            kinds = self.season // self._days[0] if seasonal and self.season % self._days[0] == 0 else 1
+            y, self._shared = without_days(y, np.minimum(n, np.median(n)), place, self._day(position), kinds)
         self._windows = position, y, n
         self._evidence = self._rates(y, n) if rates else self._scores(position, value, y, n, sd)
         self.n_baseline_ = len(y)
-
-    def _spreads(self, position: np.ndarray, value: np.ndarray, n: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        """How much the answers of each place in the season differ, 1 on average: those of the night may be more skewed.
-
-        n counts for so much less there.
-        """
-        freedom = np.where(np.isnan(sd) | ~(n >= 2), 0.0, n - 1)
-        if self.kind != "positive" or self.season < 2 or len(value) < 3 * self.season or not freedom.any():
-            return np.ones(self.season)
-        squares = np.bincount(position % self.season, freedom * np.nan_to_num(sd / value) ** 2, self.season)
-        weight = np.bincount(position % self.season, freedom, self.season)
-        usual = squares.sum() / weight.sum()
-        return (squares + FIRM * usual) / (weight + FIRM) / usual if usual > 0 else np.ones(self.season)
 
     def _rates(self, y: np.ndarray, n: np.ndarray) -> RateEvidence:
         events = np.round(y * n) if self._shared is None else np.clip(y * n, 0, None if self.kind == "count" else n)
@@ -439,7 +428,9 @@ class ControlChart:
         effect = {"proportion": "day effect on the rate", "count": "day effect on the rate"}.get(
             self.kind, "day effect"
         )
-        pattern = "a weekly pattern" if len(self.center_) > 1 else "no weekly pattern"
+        named = {self._days[0]: "of the day", 7 * self._days[0]: "of the week"}
+        lasts = named.get(self.season, f"of {self.season} windows")
+        pattern = f"a pattern {lasts}" if len(self.center_) > 1 else "no pattern of the day or the week"
         return f"windows independent given the {effect}, {pattern}, n as in the last season of the baseline"
 
     def _check_fitted(self, verb: str) -> None:

@@ -53,6 +53,21 @@ def test_a_metric_that_fires_again_soon_after_is_the_same_event():
     assert len(same_cause([make_event(), again], days=2)) == 1
 
 
+def test_one_that_goes_twice_as_far_beyond_the_interval_is_a_change_of_its_own_and_takes_what_moves_with_it():
+    soon = {
+        "began": MONDAY + DAY,
+        "began_low": MONDAY + DAY,
+        "began_by": MONDAY + 2 * DAY,
+        "fired_at": MONDAY + 2 * DAY,
+    }
+    worse = make_event(**soon, value=3.0, low=2.8, high=3.2)
+    beside = make_event(**soon, metric="flagged_rate", direction="up", value=0.3, expected=0.05, low=0.2, high=0.4)
+    first, second = same_cause([make_event(), worse, beside], days=2)
+    assert (len(first), [one.metric for one in second]) == (1, ["mean_quality", "flagged_rate"])
+    for mild in ({"value": 3.6, "low": 3.5, "high": 3.69}, {"value": 3.0, "low": 2.0, "high": 4.0}):
+        assert len(same_cause([make_event(), make_event(**soon, **mild)], days=2)) == 1
+
+
 def test_infrastructure_stays_apart_from_charts():
     error = make_event(layer="infrastructure", metric="error_rate", direction="up", limit=0.05)
     assert len(same_cause([make_event(), error], days=2)) == 2

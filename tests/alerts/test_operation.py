@@ -102,6 +102,24 @@ def test_twice_as_many_requests_are_told_within_a_day_whenever_they_begin():
         assert START + began * HOUR < fired <= START + (began + 24) * HOUR
 
 
+def test_spend_is_told_between_midnights_where_more_requests_make_it_and_waits_where_they_do_not():
+    rng = np.random.default_rng(7)
+    hours = np.arange(36 * 24)
+    began = 30 * 24 + 11
+    plan = PLAN | {"quality": {"metrics": [], "false_alarms_per_month": 0.02}}
+    told = {}
+    for name, factor, price in (("volume", 2, 1.0), ("price", 1, 3.0)):
+        n = rng.poisson(25 * np.where(hours >= began, factor, 1))
+        at = START + pd.to_timedelta(np.repeat(hours, n) * 3600 + np.concatenate([np.arange(k) for k in n]), unit="s")
+        cost = 0.01 * np.where(np.repeat(hours, n) >= began, price, 1.0)
+        log = open_tables(requests=make_requests(len(at), timestamp=at, cost_usd=list(cost), latency_ms=None))
+        alerts = check(log, plan).query("rule == 'chart' and metric == 'total_cost_usd'")
+        told[name] = (alerts.fired_at.min() - START) / HOUR
+    assert told["volume"] % 24 in (5, 11, 17)
+    assert told["volume"] <= began + 24
+    assert told["price"] % 24 == 0
+
+
 def test_24_hours_between_midnights_are_told_as_the_day_that_they_are_in():
     """A week of 20 requests an hour, 10 on its weekend: Friday's 24 hours to Saturday 17:00 are a Saturday's."""
     hours = np.arange(21 * 24)

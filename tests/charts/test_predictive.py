@@ -638,6 +638,23 @@ def test_hours_of_a_share_whose_days_differ_alarm_no_more_often_than_stated():
     assert alarms <= 4
 
 
+def test_hours_that_differ_more_are_held_to_wider_limits_without_an_sd():
+    """A median has no sd: how much nights scatter is learned from the nights, and from those beside an hour seldom charted."""
+    rng = np.random.default_rng(4)
+    hours = np.arange(24 * 70)
+    n = np.where(hours % 24 < 6, 10.0, 30.0)
+    logs = rng.normal(0, np.where(hours % 24 < 6, 1.6, 0.4)) / np.sqrt(n)
+    value = np.where((hours % 24 == 0) & (hours < 24 * 13), np.nan, np.exp(logs))
+    table = pd.DataFrame({
+        "window_start": pd.date_range("2026-05-11", periods=len(hours), freq="1h", tz="UTC"), "value": value, "n": n,
+    })  # fmt: skip
+    chart = ControlChart(kind="positive", arl0=3000, season=24).fit(table.iloc[: 14 * 24])
+    spread = np.array(chart.state["learned"]["_spread"])
+    assert 4 < spread[1:5].mean() / spread[8:22].mean() < 32  # sixteen times the variance, drawn to the middle
+    assert spread[0] == pytest.approx(spread[1], rel=0.01)
+    assert chart.monitor(table.iloc[14 * 24 :], at_once=True).to_frame()["alarm"].sum() <= 3
+
+
 def test_hours_whose_answers_differ_more_are_held_to_wider_limits():
     """At night answers differ four times as much: with one spread for all hours nights alarm, and days hardly can."""
     rng = np.random.default_rng(2)
