@@ -154,7 +154,7 @@ def make_gallery() -> None:
     """Reports on the sample log, and the first notebook executed, beside a page that leads to them."""
     place = STAGED / "gallery"
     place.mkdir()
-    log = lm.open_log(ROOT / "sample_data")
+    log = lm.open_log("sample_data")
     alerts = lm.check(log)
     lines = [
         "# Gallery",

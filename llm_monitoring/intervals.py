@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
+
+from llm_monitoring.distributions import beta_quantile, binomial_quantile, normal_quantile, student_quantile
 
 
 class Interval(NamedTuple):
@@ -46,7 +48,7 @@ def wilson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[np.ndarray,
     0.5958 0.9821
     """
     k, n = np.asarray(k, float), np.asarray(n, float)
-    z = stats.norm.ppf((1 + level) / 2)
+    z = normal_quantile((1 + level) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = k / n
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -89,8 +91,8 @@ def clopper_pearson(k: float, n: float, level: float = 0.95) -> tuple[float, flo
     if n <= 0:
         return np.nan, np.nan
     a = (1 - level) / 2
-    low = 0.0 if k == 0 else float(stats.beta.ppf(a, k, n - k + 1))
-    high = 1.0 if k == n else float(stats.beta.ppf(1 - a, k + 1, n - k))
+    low = 0.0 if k == 0 else float(beta_quantile(a, k, n - k + 1))
+    high = 1.0 if k == n else float(beta_quantile(1 - a, k + 1, n - k))
     return low, high
 
 
@@ -124,7 +126,7 @@ def mean_t(values: ArrayLike, level: float = 0.95, weights: ArrayLike | None = N
     mean, variance, n = _moments(values, weights)
     if n < 2:
         return Interval(mean, np.nan, np.nan)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(variance / n))
+    half = float(student_quantile((1 + level) / 2, n - 1) * np.sqrt(variance / n))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -139,7 +141,7 @@ def mean_from_sums(n: ArrayLike, total: ArrayLike, squares: ArrayLike, level: fl
     count = np.where(count > 1, count, np.nan)
     mean = sums / count
     variance = np.maximum(squared / count - mean**2, 0) / (count - 1)
-    half = stats.t.ppf((1 + level) / 2, count - 1) * np.sqrt(variance)
+    half = student_quantile((1 + level) / 2, count - 1) * np.sqrt(variance)
     return mean - half, mean + half
 
 
@@ -162,7 +164,7 @@ def welch(
     if va + vb == 0:
         return Interval(change, change, change)
     freedom = (va + vb) ** 2 / (va**2 / (n_a - 1) + vb**2 / (n_b - 1))
-    half = float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(va + vb))
+    half = float(student_quantile((1 + level) / 2, freedom) * np.sqrt(va + vb))
     return Interval(change, change - half, change + half)
 
 
@@ -198,7 +200,7 @@ def quantile(values: ArrayLike, q: float, level: float = 0.95) -> Interval:
     n = len(x)
     if n == 0:
         return Interval(np.nan, np.nan, np.nan)
-    low, high = (int(stats.binom.ppf(p, n, q)) for p in ((1 - level) / 2, (1 + level) / 2))
+    low, high = (int(binomial_quantile(p, n, q)) for p in ((1 - level) / 2, (1 + level) / 2))
     ends = (x[low - 1] if low >= 1 else np.nan, x[high] if high < n else np.nan)
     return Interval(float(np.quantile(x, q)), float(ends[0]), float(ends[1]))
 

@@ -66,10 +66,13 @@ def axes(ax=None, size=(8.4, 3.2), filled: bool = False):
 
     Used as ``with axes(ax) as ax:`` by every ``plot`` method, which then returns `ax`.
     """
-    from matplotlib import pyplot as plt
+    from matplotlib import rc_context
 
-    plt.draw_if_interactive()  # chooses the backend: chosen within the context, its settings would end with it
-    with plt.rc_context(STYLE):
+    if ax is None:  # pyplot is for figures of its own: a figure made as SVG must not choose the backend of a notebook
+        from matplotlib import pyplot as plt
+
+        plt.draw_if_interactive()  # chooses the backend: chosen within the context, its settings would end with it
+    with rc_context(STYLE):
         if ax is None:
             figure, ax = plt.subplots(figsize=size, layout="none" if filled else "constrained")
             if filled:
@@ -120,6 +123,15 @@ def days(ax, span, most: int = 8):
     )
     ax.xaxis.set_major_locator(MultipleLocator(step))
     ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b" if step >= 1 else "%-d %b %H:%M"))
+
+
+def small_chart(ax, at, numbers, alarm) -> None:
+    """A control chart small enough to stand among others: `numbers` has the limits, the centre, the values and what is watched."""
+    ax.fill_between(at, numbers["lower"], numbers["upper"], color=BAND, lw=0)
+    ax.plot(at, numbers["center"], color=MUTE, lw=0.8)
+    ax.plot(at, numbers["value"], color=BLUE, lw=0.8, alpha=0.45)
+    ax.plot(at, numbers["statistic"], color=BLUE, lw=1.4)
+    ax.plot(at[alarm], numbers["value"][alarm], "D", ms=5, mfc=VERMILION, mec=PAPER, zorder=4, clip_on=False)
 
 
 def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left"):

@@ -28,11 +28,18 @@ def number(value: float | None, digits: int = 0, sign: bool = False) -> str:
     return front + text
 
 
-def amount(value: float | None, unit: str) -> str:
+def amount(value: float | None, unit: str, like: float | None = None) -> str:
     """A level with its unit: share, score, ms, usd, count, or a unit of your own.
+
+    Parameters
+    ----------
+    like : float, optional
+        Another level of the same sentence: where its unit is USD or seconds, so is this one's.
 
     >>> [amount(*pair).replace(NBSP, " ") for pair in [(0.67, "share"), (3.412, "score"), (1700, "ms"), (0.0042, "usd")]]
     ['67 %', '3.41', '1.7 s', '0.42 ct']
+    >>> amount(0.0042, "usd", like=0.021).replace(NBSP, " "), amount(2600, "ms", like=900).replace(NBSP, " ")
+    ('0.0042 USD', '2,600 ms')
     """
     if value is None or not math.isfinite(value):
         return "unknown"
@@ -41,19 +48,31 @@ def amount(value: float | None, unit: str) -> str:
         return f"{number(100 * value, digits)}{NBSP}%"
     if unit == "score":
         return number(value, 2)
-    if unit == "ms":
-        return f"{number(value / 1000, 1)}{NBSP}s" if abs(value) >= 1000 else f"{number(value)}{NBSP}ms"
-    if unit == "usd":
-        small = abs(value) < 0.01
-        return f"{number(100 * value, 2)}{NBSP}ct" if small else f"{number(value, 2)}{NBSP}USD"
+    if unit in ("ms", "usd"):
+        named, text = _sized(value, unit, like)
+        return f"{text}{NBSP}{named}"
     text = number(value, 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2)
     return text if unit in PLAIN_UNITS else f"{text}{NBSP}{unit}"
+
+
+def _sized(value: float, unit: str, like: float | None = None, sign: bool = False) -> tuple[str, str]:
+    """Milliseconds or USD: the unit that `like` (else the value) is written in, and the value in it."""
+    lead = value if like is None or not math.isfinite(like) else like
+    if unit == "ms":
+        named, size, digits = ("s", value / 1000, 1) if abs(lead) >= 1000 else ("ms", value, 0)
+    else:
+        named, size, digits = ("ct", 100 * value, 2) if abs(lead) < 0.01 else ("USD", value, 2)
+    if named in ("s", "USD") and 0 < abs(size) < (
+        1 if named == "s" else 0.01
+    ):  # its neighbour has the larger unit: two figures
+        digits = min(1 - math.floor(math.log10(abs(size))), 6)
+    return named, number(size, digits, sign)
 
 
 PLAIN_UNITS = ("count", "requests", "tokens", "p")
 
 
-def difference(value: float | None, unit: str) -> str:
+def difference(value: float | None, unit: str, like: float | None = None) -> str:
     """A change with its sign; shares change by points, scores by score points.
 
     >>> difference(0.64, "share").replace(NBSP, " "), difference(-1.2, "score").replace(NBSP, " ")
@@ -64,21 +83,27 @@ def difference(value: float | None, unit: str) -> str:
     if unit in ("share", "score"):
         digits = 2 if unit == "score" else 0 if abs(value) >= 0.1 else 1
         return f"{number(100 * value if unit == 'share' else value, digits, sign=True)}{NBSP}points"
-    text = amount(abs(value), unit)
+    text = amount(abs(value), unit, like)
     return text if not any(mark in "123456789" for mark in text) else ("+" if value > 0 else MINUS) + text
 
 
-def span(low: float | None, high: float | None, unit: str, sign: bool = False) -> str:
-    """An interval in brackets, without repeating the unit of shares and scores.
+def span(low: float | None, high: float | None, unit: str, sign: bool = False, like: float | None = None) -> str:
+    """An interval in brackets, both ends in one unit: that of `like`, the estimate that stands before it, where given.
 
     >>> span(0.57, 0.75, "share").replace(NBSP, " "), span(850, 1700, "ms").replace(NBSP, " ")
-    ('(57 to 75)', '(850 ms to 1.7 s)')
+    ('(57 to 75)', '(0.85 to 1.7 s)')
+    >>> span(0.0041, 0.0166, "usd", like=0.0091).replace(NBSP, " ")
+    '(0.41 to 1.66 ct)'
     """
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return "(too few for an interval)"
     if unit in ("share", "score"):
         scale, digits = (100, 0 if max(abs(low), abs(high)) >= 0.1 else 1) if unit == "share" else (1, 2)
         ends = [number(scale * end, digits, sign) for end in (low, high)]
+    elif unit in ("ms", "usd"):
+        lead = max(low, high, key=abs) if like is None or not math.isfinite(like) else like
+        sized = [_sized(end, unit, lead, sign) for end in (low, high)]
+        ends = [sized[0][1], f"{sized[1][1]}{NBSP}{sized[1][0]}"]
     else:
         ends = [difference(end, unit) if sign else amount(end, unit) for end in (low, high)]
     return f"({ends[0]}{NBSP}to{NBSP}{ends[1]})"

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("the same everywhere", deadline=None, derandomize=True, database=None)
+settings.load_profile("the same everywhere")  # a busy machine fails no test, and a run no other than the last one
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

@@ -83,7 +83,7 @@ def test_windows_are_left_closed_and_weeks_start_on_monday():
     assert lm.window_metrics(frame, "1w")["window_start"].tolist() == [START - pd.Timedelta("7D"), START]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(
     st.lists(
         st.datetimes(pd.Timestamp("2000-01-01").to_pydatetime(), pd.Timestamp("2099-01-01").to_pydatetime()), min_size=1

@@ -108,7 +108,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(max_examples=4, deadline=None, derandomize=True, report_multiple_bugs=False)
+@settings(max_examples=4, report_multiple_bugs=False)
 @given(frame=tables())
 def test_any_table_is_read_back_alike_and_its_broken_rows_alone_are_set_aside(writer, frame):
     with tempfile.TemporaryDirectory() as folder:

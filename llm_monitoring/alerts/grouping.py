@@ -34,7 +34,7 @@ def severity(event: Alert, plan: Plan) -> str:
         return "info"
     if event.version_column is not None and event.kind == "standing":
         return "info"
-    if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit):
+    if event.limit is None and amount(event.value, event.unit) == amount(event.expected, event.unit, like=event.value):
         return "info"
     change = abs(event.value - event.expected)
     if event.limit is None and change < _smallest(event, plan):
@@ -107,7 +107,8 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
     """Events grouped by cause: of one feature, and begun at the same time as far as the data can tell.
 
     Infrastructure keeps to itself, charts of cost and quality go together. Two events are of one cause where the
-    intervals of their beginnings come within `days` of each other; or where they are the same metric in the same
+    intervals of their beginnings come within `days` of each other and the later one may have begun before the earlier one
+    fired (what began after an alert did not raise it); or where they are the same metric in the same
     direction, the later one fired within `days` of the end of the earlier. One that goes twice as far as what it would
     be joined to, and beyond its interval, is a change of its own. Events are taken in the order in which they
     fire, so that later ones never change a group but by joining it. What got better is told `days` later: by then it is
@@ -131,7 +132,8 @@ def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
     if event.feature_id != other.feature_id or _family(event) != _family(other) or event.second != other.second:
         return False
     again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= other.ended + near
-    return again or (event.began_low <= other.began_by + near and other.began_low <= event.began_by + near)
+    together = event.began_low <= other.began_by + near and other.began_low <= event.began_by + near
+    return again or (together and event.began_low <= other.fired_at)
 
 
 def _outgrown(event: Alert, group: list[Alert]) -> bool:
@@ -196,13 +198,13 @@ def _message(event: Alert, others: list[str]) -> str:
 
 def _words(event: Alert) -> str:
     what = event.measure.words
-    level = f"{amount(event.value, event.unit)} {span(event.low, event.high, event.unit)}"
+    level = f"{amount(event.value, event.unit)} {span(event.low, event.high, event.unit, like=event.value)}"
     verb = {"up": "rose to", "down": "fell to"}[event.direction]
     name = "All features" if event.feature_id is None else one_line(event.feature_id)
     since = moment(event.began)
     counted = ("day" if event.n == 1 else "days") if event.measure.total else event.measure.counted
     return (
-        f"{name}: {what} {verb} {level} since {since}, usual is {amount(event.expected, event.unit)} "
+        f"{name}: {what} {verb} {level} since {since}, usual is {amount(event.expected, event.unit, like=event.value)} "
         f"({number(event.n)}{NBSP}{counted})"
         f"{f'; {event.split}' if event.split else ''}"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import special
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
@@ -25,6 +25,7 @@ from llm_monitoring.alerts.measurements import DAY, HOUR, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
 from llm_monitoring.charts.portfolio import MONTH
+from llm_monitoring.distributions import binomial_at_least, binomial_quantile, chi2_quantile
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, amount, moment, number, span
@@ -236,7 +237,7 @@ def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Itera
 
 def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
     """Chance of `k` or more of `n` where the share is at its limit: below a tail where Clopper-Pearson's end is over it."""
-    return stats.binom.sf(k - 1, n, share)
+    return binomial_at_least(k, n, share)
 
 
 def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float) -> Iterator[Decided]:
@@ -249,22 +250,22 @@ def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, 
     watched = watched & ~aside
     count, share, ease = table["requests"].to_numpy(float), settings.volume_high, settings.hysteresis
     calm = count < share * (1 - ease) * np.nan_to_num(total / size)
-    surged = _fewest(count, tail) > share * stats.chi2.ppf(1 - tail, 2 * total + 2) / 2 / size
+    surged = _fewest(count, tail) > share * chi2_quantile(1 - tail, 2 * total + 2) / 2 / size
     yield Decided("request_count", "up", watched & surged, calm, watched, np.arange(len(table)))
     known, share = watched & (total > 0), settings.volume_low
     if not known.any() or not share:
         return
     count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))
-    missed = stats.chi2.ppf(1 - tail, 2) / 2 / share  # none of so many is a fall
+    missed = chi2_quantile(1 - tail, 2) / 2 / share  # none of so many is a fall
     hours = float(np.nanmin(size)) * min(step / HOUR, 1.0)  # windows of one hour are learnt from together
-    enough = optimize.brentq(lambda each: _fewest(each * hours, tail) / hours - missed, missed, 1e3 * missed / hours)
+    enough = (1 + special.pdtrik(1 - tail, missed * hours)) / hours  # of which `_fewest` expects no fewer than `missed`
     alone = known & (_fewest(total, tail) / size > missed)
     seen, begin = pools(np.where(alone, enough, usual), enough)
     count, usual, variance = together(count, begin), together(usual, begin), _variance(sd, slot, begin)
     with np.errstate(divide="ignore", invalid="ignore"):
         learnt = usual**2 / variance
         least = usual * _fewest(learnt, tail) / learnt
-    over = seen & (stats.chi2.ppf(1 - tail, 2 * count + 2) / 2 < share * least)
+    over = seen & (chi2_quantile(1 - tail, 2 * count + 2) / 2 < share * least)
     yield Decided("request_count", "down", over, count > share * (1 + ease) * usual, seen, begin)
 
 
@@ -278,7 +279,7 @@ def _variance(sd: np.ndarray, slot: np.ndarray, begin: np.ndarray) -> np.ndarray
 
 def _fewest(count: Any, tail: float) -> Any:
     """Lower end of a Poisson interval."""
-    return np.nan_to_num(stats.chi2.ppf(tail, 2 * count) / 2)
+    return np.nan_to_num(chi2_quantile(tail, 2 * count) / 2)
 
 
 def learnt_volume(
@@ -319,8 +320,8 @@ def _event(
     direction = "down" if metric == "request_count" and value < expected else "up"
     unit, named = measure(metric).shown_in, measure(metric).words
     words = (
-        f"{one_line(feature)}: {named} {amount(value, unit)} {span(low, high, unit)} from {moment(start)} "
-        f"to {moment(end)}, limit {amount(threshold, unit)}, usual {amount(expected, unit)} ({number(n)}{NBSP}requests)"
+        f"{one_line(feature)}: {named} {amount(value, unit)} {span(low, high, unit, like=value)} from {moment(start)} "
+        f"to {moment(end)}, limit {amount(threshold, unit, like=value)}, usual {amount(expected, unit, like=value)} ({number(n)}{NBSP}requests)"
     )
     tail = (1 - settings.level) / 2
     standing = np.isfinite(expected) and not (value < threshold) and expected >= threshold
@@ -346,8 +347,8 @@ def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, 
         return (k / n, *clopper_pearson(k, n), int(n)), settings.error_rate, limit["error_rate"]
     if metric == "request_count":
         k, parts = float(rows["requests"].sum()), len(rows)
-        low = stats.chi2.ppf(0.025, 2 * k) / 2 / parts if k else 0.0
-        high, expected = stats.chi2.ppf(0.975, 2 * k + 2) / 2 / parts, float(rows["usual"].mean())
+        low = chi2_quantile(0.025, 2 * k) / 2 / parts if k else 0.0
+        high, expected = chi2_quantile(0.975, 2 * k + 2) / 2 / parts, float(rows["usual"].mean())
         factor = settings.volume_low if k / parts < expected else settings.volume_high
         return (k / parts, low, high, int(k)), factor * expected, expected
     requests = log.table("requests")
@@ -356,6 +357,6 @@ def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, 
     ).select("latency_ms")
     values = np.sort(engines.run(inside).to_pandas()["latency_ms"].dropna().to_numpy(float))
     share, n = QUANTILES[metric], len(values)
-    ends = [int(np.clip(stats.binom.ppf(p, n, share), 0, n - 1)) for p in (0.025, 0.975)]
+    ends = [int(np.clip(binomial_quantile(p, n, share), 0, n - 1)) for p in (0.025, 0.975)]
     level = (float(np.quantile(values, share)), float(values[ends[0]]), float(values[ends[1]]), n)
     return level, float(limit[f"{metric}_limit"]), float(limit[metric])

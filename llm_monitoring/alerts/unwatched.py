@@ -113,8 +113,8 @@ def limit_events(tallies: pd.DataFrame, plan: Plan, span_: Span) -> list[Alert]:
             each = measure(str(metric))
             unit = each.shown_in
             words = (
-                f"{one_line(str(feature))}: {each.words} {amount(value, unit)} {span(low, high, unit)} in the week to "
-                f"{moment(day)}, limit {amount(limit, unit)} ({number(n)}{NBSP}{each.counted})"
+                f"{one_line(str(feature))}: {each.words} {amount(value, unit)} {span(low, high, unit, like=value)} in the week to "
+                f"{moment(day)}, limit {amount(limit, unit, like=value)} ({number(n)}{NBSP}{each.counted})"
             )
             since = max(day - 7 * DAY, start)
             alert = Alert(

@@ -125,7 +125,7 @@ def _event(look: Any, designed: float) -> Alert:
     words = (
         f"{one_line(look.feature_id)}: answers of {one_line(look.column)} {one_line(look.version)} "
         f"({amount(look.part, 'share')} of the traffic) {'are flagged' if flagged else 'score'} "
-        f"{amount(look.value, unit)} {span(look.low, look.high, unit)}, {others} in the same hours "
+        f"{amount(look.value, unit)} {span(look.low, look.high, unit, like=look.value)}, {others} in the same hours "
         f"{amount(look.expected, unit)} ({number(look.n)} and {number(look.n_others)}{NBSP}judged answers of seven days)"
     )
     return Alert(

@@ -119,12 +119,14 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
     `shares` has the number of false alarms a month that each feature's tests may give. Where a quick test leaves no doubt
     that nothing changed, the long one is not made.
     """
+    events: list[Alert] = []
+    since = _asked_since(log, plan)
+    asked = _texts(log, since, span_)
+    if asked.empty:
+        return events
     from llm_monitoring.drift.drift_test import DriftTest
     from llm_monitoring.drift.two_sample import known_among
 
-    events = []
-    since = _asked_since(log, plan)
-    asked = _texts(log, since, span_)
     for feature, own in asked.groupby("feature_id", sort=True):
         share = shares[feature, "query_drift"]
         alpha = min(share * WEEK / MONTH, 0.05)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
+
 from llm_monitoring import addresses
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.grouping import one_line
@@ -12,6 +14,8 @@ from llm_monitoring.backtesting.page import write_page
 from llm_monitoring.backtesting.result import BacktestResult, injection_words, not_tried
 from llm_monitoring.backtesting.run import backtest
 from llm_monitoring.errors import ConfigError, quote
+
+MOST = 2000  # characters of a line: a sentence that names many faults is not cut
 
 
 def backtest_log(
@@ -61,7 +65,11 @@ def lines_of(result: BacktestResult) -> Iterator[str]:
     """The sentence, then a line for each incident and for each fault that was planted."""
     yield result.headline
     for row in result.incidents[~result.incidents["injected"]].to_dict("records"):
-        told = f"found after {_hours(row['delay_hours'])}  [{row['alert_id']}]" if row["found"] else "missed"
+        told = "missed"
+        if pd.isna(row["found"]):
+            told = "not judged: it lies outside of the time of the log"
+        elif row["found"]:
+            told = f"found after {_hours(row['delay_hours'])}  [{row['alert_id']}]"
         yield f"incident {one_line(row['incident_id'])}  {told}"
     if len(result.injections):
         yield "Faults planted into quiet stretches of this log (in brackets the 95 % interval; cases that overlap count as fewer):"
@@ -72,8 +80,9 @@ def lines_of(result: BacktestResult) -> Iterator[str]:
         )
         late = "" if not row["found_rate"] else f", half of them within {_hours(row['median_delay_hours'])}"
         note = f"  ({row['note']})" if row["note"] else ""
-        yield f"{one_line(injection_words(row))}: seen in {rate}{late}{note}"
-    yield from map(one_line, not_tried(result.injections))
+        yield f"{one_line(injection_words(row), MOST)}: seen in {rate}{late}{note}"
+    for sentence in not_tried(result.injections):
+        yield one_line(sentence, MOST)
 
 
 def _hours(hours: float) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import difflib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pandas as pd
 
 from llm_monitoring import times
 from llm_monitoring.errors import ConfigError, quote
-from llm_monitoring.measures import Measure, is_known, measure
+from llm_monitoring.measures import BUILT_IN, Measure, is_known, measure
 
 COLUMNS = ("incident_id", "started_at", "ended_at", "feature_id", "metric")
 WANTED = "expected a folder of reports, a DataFrame, or a CSV or JSON Lines file with incident_id and started_at"
@@ -45,36 +48,77 @@ def read_incidents(source: Any) -> pd.DataFrame:
         raise ConfigError(f"incidents={quote(source)}; {WANTED}")
     path = Path(source)
     if path.is_dir():
-        return _checked(pd.DataFrame(_of_reports(path), columns=list(COLUMNS)), str(path))
+        found = _checked(pd.DataFrame(_of_reports(path), columns=list(COLUMNS)), str(path))
+        found.attrs.clear()  # names in reports come from logs, perhaps from others than this one
+        return found
     if not path.is_file():
         raise ConfigError(f"incidents {quote(str(path))}: no such file or folder; {WANTED}")
-    if path.suffix.lower() == ".csv":
-        return _checked(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]), path.name)
-    rows = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    rows = list(_of_csv(path) if path.suffix.lower() == ".csv" else _of_lines(path))
+    broken = [row for _, row in rows if isinstance(row, str)]
+    if broken:
+        raise ConfigError("\n".join(broken))
+    return _checked(pd.DataFrame([row for _, row in rows], dtype=object), path.name, [place for place, _ in rows])
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name}: no UTF-8 text at byte {error.start}; {WANTED}") from error
+
+
+def _of_csv(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Place and cells of each row, or what is wrong with it; rows are named by the line on which they begin."""
+    lines = csv.reader(io.StringIO(_text_of(path), newline=""), strict=True)
+    place = f"{path.name} line 1"
+    try:
+        names = next(lines, [])
+        lacking = [column for column in COLUMNS[:2] if column not in names]
+        if lacking:
+            there = f"the columns are {', '.join(map(quote, names))}" if names else "the file is empty"
+            raise ConfigError(f"{place}: no column {' and no column '.join(map(repr, lacking))}; {there}; {WANTED}")
+        place = f"{path.name} line {lines.line_num + 1}"
+        for cells in lines:
+            if len(cells) > len(names):
+                yield place, f"{place}: {len(cells)} values; expected {len(names)}, one for each column"
+            elif cells:
+                yield place, dict(zip(names, cells))
+            place = f"{path.name} line {lines.line_num + 1}"
+    except csv.Error as error:
+        yield place, f"{place}: {error}; expected a row of a CSV file, every quotation mark closed"
+
+
+def _of_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Place and object of each line of JSON Lines, or what is wrong with it."""
+    for number, line in enumerate(_text_of(path).splitlines(), start=1):
+        place = f"{path.name} line {number}"
         if line.strip():
-            rows.append(_json_row(line, f"{path.name} line {number}"))
-    return _checked(pd.DataFrame(rows), path.name)
+            yield place, _json_row(line, place)
 
 
-def _json_row(line: str, place: str) -> dict[str, Any]:
+def _json_row(line: str, place: str) -> dict[str, Any] | str:
     try:
         row = json.loads(line)
     except ValueError:
         row = None
-    if not isinstance(row, dict):
-        raise ConfigError(f"{place}: {quote(line)}; expected one JSON object a line, with incident_id and started_at")
-    return row
+    if isinstance(row, dict):
+        return row
+    return f"{place}: {quote(line)}; expected one JSON object a line, with incident_id and started_at"
 
 
 def _of_reports(folder: Path) -> list[dict[str, Any]]:
     rows = []
-    for file in sorted(folder.glob("*/results/triage.json")):
-        triage = json.loads(file.read_text("utf-8"))
+    files = sorted(folder.glob("*/results/triage.json"))
+    if not files:
+        raise ConfigError(
+            f"incidents {quote(str(folder))}: no report is in this folder, none has results/triage.json; {WANTED}"
+        )
+    for file in files:
+        triage = _found(file)
         if triage.get("verdict") == "false_positive":
             continue
         isolate = file.with_name("isolate.json")
-        onset = json.loads(isolate.read_text("utf-8")).get("onset") or {} if isolate.is_file() else {}
+        onset = _found(isolate).get("onset") or {} if isolate.is_file() else {}
         started = onset.get("at") or triage.get("window_start") or triage.get("fired_at")
         if started is not None:
             named = {name: triage.get(name) for name in ("feature_id", "metric")}
@@ -82,38 +126,90 @@ def _of_reports(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def _found(file: Path) -> dict[str, Any]:
+    """What a stage of a report found."""
+    place = "/".join(file.parts[-3:])
+    found = _json_row(_text_of(file).strip(), place)
+    if isinstance(found, str):
+        raise ConfigError(f"{place}: no JSON object; run the report again or leave its folder out")
+    return found
+
+
+def _checked(table: pd.DataFrame, name: str, places: list[str] | None = None) -> pd.DataFrame:
+    """The rows as they are used; `attrs["places"]` says where each incident stands. Every fault of a row is told."""
     lacking = [column for column in COLUMNS[:2] if column not in table]
-    if lacking and len(table):
+    if places is None and lacking and len(table.columns):
         raise ConfigError(f"{name}: no column {' and no column '.join(map(repr, lacking))}; {WANTED}")
     out: dict[str, list[Any]] = {column: [] for column in COLUMNS}
+    places = [f"{name} row {number}" for number in range(len(table))] if places is None else places
+    where: dict[str, str] = {}
     faults: list[str] = []
-    for number, row in enumerate(table.to_dict("records")):
-        place = f"{name} row {number}"
-        known = {column: None if _absent(row.get(column)) else row[column] for column in COLUMNS}
-        try:
-            for column in COLUMNS[:2]:
-                if known[column] is None:
-                    raise ConfigError(f"{place}, {column}: unknown; expected a value in every row")
-            for column in ("started_at", "ended_at"):
-                if known[column] is not None:
-                    known[column] = times.moment(known[column], f"{place}, {column}")
-            if known["ended_at"] is not None and known["ended_at"] < known["started_at"]:
-                raise ConfigError(f"{place}, ended_at: {known['ended_at']}; expected a time after started_at")
-        except ConfigError as fault:
-            faults.append(str(fault))
-            continue
+    for place, row in zip(places, table.to_dict("records")):
+        known, wrong = _row(row, place)
+        ident = str(known["incident_id"])
+        if known["incident_id"] is not None and ident in where:
+            wrong.append(
+                f"{place}, incident_id: {quote(ident)} stands in {where[ident]} already; expected one row for each incident"
+            )
+        where.setdefault(ident, place)
+        faults += wrong
         for column in COLUMNS:
             out[column].append(known[column] if column.endswith("_at") or known[column] is None else str(known[column]))
     if faults:
         raise ConfigError("\n".join(faults))
     frame = pd.DataFrame(out, dtype=object)
-    if frame["incident_id"].duplicated().any():
-        twice = frame.loc[frame["incident_id"].duplicated(), "incident_id"].iloc[0]
-        raise ConfigError(f"{name}: incident_id {quote(twice)} occurs twice; expected one row for each incident")
     for column in ("started_at", "ended_at"):
         frame[column] = pd.to_datetime(frame[column], utc=True).astype("datetime64[us, UTC]")
-    return frame.sort_values(["started_at", "incident_id"], ignore_index=True)
+    frame = frame.sort_values(["started_at", "incident_id"], ignore_index=True)
+    frame.attrs["places"] = where
+    return frame
+
+
+def _row(row: dict[str, Any], place: str) -> tuple[dict[str, Any], list[str]]:
+    """The known values of a row, and a line for everything that is wrong with it."""
+    known: dict[str, Any] = {column: None if _absent(row.get(column)) else row[column] for column in COLUMNS}
+    wrong = [
+        f"{place}, {column}: unknown; expected a value in every row" for column in COLUMNS[:2] if known[column] is None
+    ]
+    for column in ("started_at", "ended_at"):
+        if known[column] is not None:
+            try:
+                known[column] = times.moment(known[column], f"{place}, {column}")
+            except ConfigError as fault:
+                wrong.append(str(fault))
+                known[column] = None
+    if None not in (known["started_at"], known["ended_at"]) and known["ended_at"] < known["started_at"]:
+        wrong.append(f"{place}, ended_at: {known['ended_at']}; expected a time after started_at")
+    return known, wrong
+
+
+def check_names(incidents: pd.DataFrame, features: Iterable[str], own: tuple[Measure, ...] = ()) -> None:
+    """Refuse incidents of a feature that the log does not have, or in a metric that nothing measures: no alert could tell of them.
+
+    Raises
+    ------
+    ConfigError
+        A line for each, with the nearest name.
+    """
+    named, there = {each.name for each in own}, sorted(set(features))
+    faults: list[str] = []
+    for incident in incidents.to_dict("records"):
+        place = incidents.attrs.get("places", {}).get(incident["incident_id"])
+        if place is None:
+            continue
+        feature, metric = incident["feature_id"], incident["metric"]
+        if feature is not None and feature not in there:
+            faults.append(f"{place}, feature_id: the log has no feature {quote(feature)}{_nearest(feature, there)}")
+        if metric is not None and metric not in named and not is_known(metric):
+            known = sorted({*BUILT_IN, *named})
+            faults.append(f"{place}, metric: there is no metric {quote(metric)}{_nearest(metric, known)}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return f"; the nearest is {near[0]!r}" if near else ""
 
 
 def _absent(value: Any) -> bool:
@@ -121,13 +217,17 @@ def _absent(value: Any) -> bool:
 
 
 def matched(
-    incidents: pd.DataFrame, alerts: pd.DataFrame, own: tuple[Measure, ...] = ()
+    incidents: pd.DataFrame,
+    alerts: pd.DataFrame,
+    own: tuple[Measure, ...] = (),
+    log: tuple[pd.Timestamp, pd.Timestamp] | None = None,
 ) -> tuple[pd.DataFrame, pd.Series]:
     """What the alerts made of the incidents.
 
     An alert tells of an incident where it fired while that lasted (up to two days after its end, or within 14 days of the
     start where the end is unknown), of the same feature (an incident or alert of no feature is of all), and, where the
-    incident names a metric, of that metric or of one that rests on the same rows of the log.
+    incident names a metric, of that metric or of one that rests on the same rows of the log. An incident that lies outside
+    of the `log` (its first and last moment) is neither found nor missed: `found` is null.
 
     Returns
     -------
@@ -149,8 +249,9 @@ def matched(
         explained |= tells
         first = alerts[tells].sort_values(["fired_at", "alert_id"], kind="stable").head(1).to_dict("records")
         hit: Mapping[str, Any] = first[0] if first else {}
+        apart = log is not None and (start > log[1] or until < log[0])
         rows.append({
-            "incident_id": incident["incident_id"], "found": bool(first),
+            "incident_id": incident["incident_id"], "found": pd.NA if apart and not first else bool(first),
             "delay_hours": (hit["fired_at"] - start) / pd.Timedelta("1h") if first else float("nan"),
             "alert_id": hit.get("alert_id"), "started_at": start, "ended_at": end,
             "feature_id": incident["feature_id"], "metric": incident["metric"], "injected": False,

@@ -42,18 +42,21 @@ class Limits:
         inside = touched_log(self.replay.log, injection, seed)
         whole = inside is self.replay.log
         part = self.counts if whole else infrastructure.window_counts(inside, self.plan, self.limits)
-        keys = ["feature_id", "window_start"]
-        full = self.counts[self.counts["feature_id"].isin(part["feature_id"].unique())].set_index(keys)
         if injection.what == "latency":
             names = list(QUANTILES)
             lower = {f"{name}_limit": self.limits[f"{name}_limit"] / injection.size for name in names}
-            moved = infrastructure.window_counts(inside, self.plan, self.limits.assign(**lower))
+            counted = infrastructure.window_counts(inside, self.plan, self.limits.assign(**lower))
+            moved = {name: counted[name].astype(float) for name in names}
         else:
-            names = ["requests"]
-            moved = part.assign(requests=_volume(part["requests"].to_numpy(), injection.size, seed))
-        change = moved.set_index(keys)[names] - part.set_index(keys)[names]
-        full[names] = full[names].astype(float) + change.reindex(full.index, fill_value=0)
-        return full.reset_index()
+            moved = {"requests": _volume(part["requests"].to_numpy(float), injection.size, seed)}
+        if whole:  # the same windows in the same order
+            return self.counts.assign(**moved)
+        keys = ["feature_id", "window_start"]
+        full = self.counts[self.counts["feature_id"].isin(part["feature_id"].unique())]
+        change = part[keys].assign(**{f"{name}_more": values - part[name] for name, values in moved.items()})
+        both = full.merge(change, how="left", on=keys)
+        more = {name: both[name] + both[f"{name}_more"].fillna(0.0) for name in moved}
+        return full.assign(**{name: values.to_numpy() for name, values in more.items()})
 
     def loud(self, what: str, features: list[str]) -> dict[str, Stretches]:
         """When a limit of each feature was passed without any fault being planted."""

@@ -50,7 +50,7 @@ def tell(result: BacktestResult, source: str = "") -> dict[str, Any]:
     sections = [_faults(result), _rates(result), _plan(result), _incidents(result), _alerts(result)]
     real = result.incidents[~result.incidents["injected"]]
     told = result.said
-    missed = bool(len(real)) and not real["found"].astype(bool).all()
+    missed = not real["found"].dropna().astype(bool).all()
     return {
         "title": f"Back-test of {source or 'a log'}",
         "eyebrow": f"Back-test{f' of {source}' if source else ''}",
@@ -78,8 +78,10 @@ def _facts(result: BacktestResult, real: pd.DataFrame) -> list[dict[str, str]]:
         ),
     ]
     if len(real):
-        found = int(real["found"].astype(bool).sum())
-        facts.append(("Incidents", f"{found} of {len(real)} found", "those that you gave"))
+        judged = real["found"].dropna().astype(bool)
+        apart = len(real) - len(judged)
+        note = "those that you gave" + (f"; {apart} more outside of the log" if apart else "")
+        facts.append(("Incidents", f"{int(judged.sum())} of {len(judged)} found", note))
     return [{"name": name, "value": value, "note": more} for name, value, more in facts]
 
 
@@ -217,7 +219,7 @@ def _incidents(result: BacktestResult) -> dict[str, Any] | None:
     rows = [
         [
             str(row["incident_id"]), "all" if _none(row["feature_id"]) else str(row["feature_id"]), say.moment(row["started_at"], year=True),
-            "found" if row["found"] else "missed", _hours(row["delay_hours"]), "" if _none(row["alert_id"]) else str(row["alert_id"]),
+            "outside of the log" if pd.isna(row["found"]) else "found" if row["found"] else "missed", _hours(row["delay_hours"]), "" if _none(row["alert_id"]) else str(row["alert_id"]),
         ]
         for row in table.to_dict("records")
     ]  # fmt: skip

@@ -29,6 +29,7 @@ from llm_monitoring.windows import floor, width
 Key = tuple[Any, Any]
 Stretches = list[tuple[pd.Timestamp, pd.Timestamp]]
 FOUND = ["trial", "feature_id", "metric", "fired_at"]
+KEPT = 12  # of so many windows a chart's state before one is kept; from there the others are a few steps away
 
 
 @dataclass
@@ -201,7 +202,7 @@ class HourlySums:
 
 
 class WatchedChart:
-    """One chart over the windows of a log: its stages, and the state in which it stood before each window.
+    """One chart over the windows of a log: its stages, and the state in which it stood before any window.
 
     Parameters
     ----------
@@ -214,7 +215,11 @@ class WatchedChart:
         self.opens = hours_of(table["window_start"])
         self.size = int((table["window_end"].iloc[0] - table["window_start"].iloc[0]) // HOUR)
         self.positive = table["kind"].iloc[0] == "positive"
-        self._states: dict[int, tuple[ControlChart, dict[str, Any], int]] = {}
+        self._states: dict[int, tuple[ControlChart, dict[str, Any]]] = {}
+        self._nearest = np.full(
+            len(table), -1
+        )  # the window before each one of which the state is kept; -1 before there is a chart
+        self._read = np.full((3, len(table)), np.nan)  # position, value and n, as the chart takes them
         for chart, begin, before in run.stages:
             self._remember(chart, begin, before)
             self._last = chart
@@ -231,10 +236,27 @@ class WatchedChart:
             return
         stream = self.table.loc[places, ["window_start", "window_end", "value", "n", "sd"]]
         read = chart._read(stream, chart._last)
+        self._read[:, places] = read.position, read.value, read.n
+        self._nearest[places] = places[np.arange(len(places)) // KEPT * KEPT]
         state = chart._blank()
-        for place, position, value, n in zip(places, read.position.tolist(), read.value.tolist(), read.n.tolist()):
-            self._states[int(place)] = (chart, {**state, "seams": dict(state["seams"])}, position)
-            chart._step(state, None, position, value, n, [])
+        for place in places.tolist():
+            if self._nearest[place] == place:
+                self._states[place] = chart, _copied(state)
+            self._charted(chart, state, place)
+
+    def _charted(self, chart: ControlChart, state: dict[str, Any], place: int) -> None:
+        """One window of the log goes into the state."""
+        position, value, n = self._read[:, place].tolist()
+        chart._step(state, None, int(position), value, n, [])
+
+    def _before(self, place: int) -> tuple[ControlChart, dict[str, Any]]:
+        """The chart in the state in which it stood before a window."""
+        nearest = int(self._nearest[place])
+        chart, kept = self._states[nearest]
+        state = _copied(kept)
+        for passed in range(nearest, place):
+            self._charted(chart, state, passed)
+        return chart, state
 
     def first_alarm(
         self, hours: HourlySums, start: pd.Timestamp, end: pd.Timestamp, direction: str
@@ -250,14 +272,14 @@ class WatchedChart:
         """The windows that a fault from `start` to `end` reaches: the first, and the one after the last."""
         begins, ends = hours_of([start, end])
         first = int(np.searchsorted(self.opens, begins, side="right")) - 1
-        if first < 0 or first not in self._states or self.opens[first] + self.size <= begins:
+        if first < 0 or self._nearest[first] < 0 or self.opens[first] + self.size <= begins:
             return None
         return first, int(np.searchsorted(self.opens, ends))
 
     def alarm_from(self, first: int, value: list[float], n: list[float], direction: str) -> pd.Timestamp | None:
         """When the chart first alarms in a direction, if the windows from `first` on have these values."""
-        chart, state, position = self._states[first]
-        state = {**state, "seams": dict(state["seams"])}
+        chart, state = self._before(first)
+        position = int(self._read[0, first])
         sign = 1 if direction == "up" else -1
         for place, now, size in zip(range(first, first + len(value)), value, n):
             found = chart._step(state, None, position, now, size, [])
@@ -290,6 +312,10 @@ class WatchedChart:
         known = int(np.flatnonzero(self.table["value"].notna().to_numpy())[0])
         sums = hours.between(self.opens[[known]], self.opens[[known]] + self.size, False)[0]
         return float(self.table["value"].iloc[known] / np.exp(sums[3] / sums[1]))
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "seams": dict(state["seams"])}
 
 
 def quiet_starts(

@@ -31,7 +31,8 @@ class BacktestResult(Result):
     ----------
     incidents : DataFrame
         A row each, planted ones too: `incident_id`, `found`, `delay_hours`, `alert_id`, `started_at`, `ended_at`,
-        `feature_id`, `metric`, `injected`. A planted one that was found has the feature and metric that fired first.
+        `feature_id`, `metric`, `injected`. A planted one that was found has the feature and metric that fired first. Of
+        an incident that lies outside of the time of the log `found` is null.
     injections : DataFrame
         A row for each kind and size: `what`, `size`, `where`, `share`, `days`, `n` (times planted), `found_rate` with
         `low` and `high` (95 %), `median_delay_hours` (of those found), `judge_cost_usd_per_month`, `note` (why
@@ -114,6 +115,7 @@ class BacktestResult(Result):
 
     def _of_incidents(self) -> str:
         real = self.incidents[~self.incidents["injected"]]
+        real = real[real["found"].notna()]  # the others lie outside of the log
         if real.empty:
             return ""
         found = real[real["found"].astype(bool)]

@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
+from llm_monitoring import engines
 from llm_monitoring.alerts.alert import COLUMNS
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.backtesting.frontier import FRONTIER, frontier, read_grid
-from llm_monitoring.backtesting.incidents import matched, read_incidents
+from llm_monitoring.backtesting.incidents import check_names, matched, read_incidents
 from llm_monitoring.backtesting.injection import Injection, read_injections
 from llm_monitoring.backtesting.replay import Replay
 from llm_monitoring.backtesting.result import BacktestResult
@@ -85,7 +86,8 @@ def backtest(
     explained = pd.Series(False, index=replay.alerts.index)
     rows = pd.DataFrame(columns=list(INCIDENTS))
     if happened is not None:
-        rows, explained = matched(happened, replay.alerts, replay.own)
+        check_names(happened, _features(log), replay.own)
+        rows, explained = matched(happened, replay.alerts, replay.own, (replay.span.start, replay.span.end))
     injections, trials = Trials(replay, seed).run(planted)
     rate, low, high = false_alarms(replay, explained)
     return BacktestResult(
@@ -111,6 +113,12 @@ def false_alarms(replay: Replay, explained: pd.Series) -> tuple[float, float, fl
         return float("nan"), float("nan"), float("nan")
     low = stats.chi2.ppf(0.025, 2 * k) / 2 if k else 0.0
     return k / months, float(low) / months, float(stats.chi2.ppf(0.975, 2 * k + 2)) / 2 / months
+
+
+def _features(log: Log) -> list[str]:
+    """The features that the requests of a log are of."""
+    rows = log.table("requests")
+    return engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist()
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

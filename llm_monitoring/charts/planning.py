@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.charts.arguments import is_number
 from llm_monitoring.charts.run_length import ewma_arl, ewma_limit
+from llm_monitoring.distributions import normal_quantile
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log
 from llm_monitoring.plotting import BLUE, axes, size_of
@@ -80,11 +81,13 @@ class SamplingPlan(Result):
         )
         told += f"{best['feature_id']} ({100 * best['rate']:.2g} % judged)"
         if len(now) > 1:
-            told += f" and {worst['drop_chart']:.2g} in {worst['feature_id']} ({worst['rate']:.2g})"
+            told += f" and {worst['drop_chart']:.2g} in {worst['feature_id']} ({100 * worst['rate']:.2g} %)"
         seen = self.table[(self.table["delay_windows"] <= 7) & (self.table["feature_id"] == worst["feature_id"])]
         if seen.empty:
             return f"{told}; no rate sees a fall of {self.drop:g} in {worst['feature_id']}."
-        return f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs a rate of {seen['rate'].min():.2g}."
+        return (
+            f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs {100 * seen['rate'].min():.2g} % judged."
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per rate, and feature where a log was given.
@@ -266,7 +269,7 @@ class _Chart:
             "rate": float(share),
             "n_per_window": n,
             "n_effective": effective,
-            "drop_two_windows": float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * se,
+            "drop_two_windows": float(normal_quantile(0.975) + normal_quantile(0.8)) * se,
             "drop_chart": _shift_for(self.lambda_, self.limit, arl=7) * se,
             "delay_windows": delay,
             "delay_days": delay * days,

@@ -354,11 +354,7 @@ def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult, letters: int) ->
     timed = "window_start" in frame
     at = frame["window_start"] if timed else frame["window"]
     loud = frame["alarm"].to_numpy(dtype=bool)
-    ax.fill_between(at, frame["lower"], frame["upper"], color=plotting.BAND, lw=0)
-    ax.plot(at, frame["center"], color=plotting.MUTE, lw=0.8)
-    ax.plot(at, frame["value"], color=plotting.BLUE, lw=0.8, alpha=0.45)
-    ax.plot(at, frame["statistic"], color=plotting.BLUE, lw=1.4)
-    ax.plot(at[loud], frame["value"][loud], "D", ms=5, mfc=plotting.VERMILION, mec=plotting.PAPER, clip_on=False)
+    plotting.small_chart(ax, at, frame, loud)
     name = "all features" if key[0] is None or key[0] != key[0] else str(key[0])
     weight, colour = ("bold", plotting.VERMILION) if loud.any() else ("normal", plotting.MUTE)
     ax.set_title(_cut(name, letters), loc="left", fontsize=12, weight=weight, pad=18)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 GRID = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.3, 1.7, 2.2, 3, 4, 5.5, 7.5, 10, 14, 20])
 SPIKE, TAIL, DISCOUNT = 0.2, 2.0, 0.4
@@ -24,7 +24,7 @@ class DayEffect:
     def default(cls, scale: float, spike: float = SPIKE, tail: float = TAIL) -> DayEffect:
         """No day effect with probability `spike`, else half-t with `tail` degrees of freedom and the scale."""
         edges = np.r_[0, (GRID[1:] + GRID[:-1]) / 2, np.inf]
-        slab = np.diff(student.cdf(edges, tail))
+        slab = np.diff(stdtr(tail, edges))
         slab /= slab.sum()
         return cls(scale * GRID, (1 - spike) * slab + spike * (GRID == 0))
 

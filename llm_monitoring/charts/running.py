@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 
 from llm_monitoring.charts.calibration import CAP, allowance
 from llm_monitoring.charts.posterior import Yardstick
@@ -160,25 +159,26 @@ def run(
     between = _all_between(yardstick, error, share, 1 / n)
     ratio = yardstick.center_ratio(between)
     at = at - at[0]
-    grid = np.zeros((places + 1, at[-1] + 1))
+    steps = np.zeros((at[-1] + 1, len(lambdas), places + 3))
+    for k, lambda_ in enumerate(lambdas):
+        gain = lambda_ * weight
+        steps[at, k, place] = gain
+        steps[at, k, places] = gain * error
+        steps[at, k, places + 1], steps[at, k, places + 2] = gain * gain * share, gain * gain * (yardstick.sampling / n)
+    keeps = np.array([[1 - lambda_] * (places + 1) + [(1 - lambda_) * (1 - lambda_)] * 2 for lambda_ in lambdas])
+    for before, here in pairwise(steps):
+        here += keeps * before
     found = []
-    for lambda_, wider in zip(lambdas, allowance(lambdas)):
-        keep, gain = 1 - lambda_, lambda_ * weight
-        grid[:] = 0
-        grid[place, at] = gain
-        grid[places, at] = gain * error
-        decayed = lfilter([1.0], [1.0, -keep], grid)[:, at]
-        own, sums = decayed[:places], decayed[places]
-        squares = np.zeros((2, at[-1] + 1))
-        squares[:, at] = gain * gain * share, gain * gain * (yardstick.sampling / n)
-        shared, sampled = lfilter([1.0], [1.0, -keep * keep], squares)[:, at]
+    for k, (lambda_, wider) in enumerate(zip(lambdas, allowance(lambdas))):
+        decayed = np.ascontiguousarray(steps[at, k].T)
+        own, sums, shared, sampled = decayed[:places], decayed[places], decayed[places + 1], decayed[places + 2]
         reach = own.sum(axis=0)
         middle = yardstick.center * reach * reach
         if yardstick.place:
             middle = middle + yardstick.place * (own * own).sum(axis=0)
         variance = between * shared + sampled + ratio * middle
         if yardstick.daily:
-            variance = variance + yardstick.daily * _by_day(reach, at, day, keep)
+            variance = variance + yardstick.daily * _by_day(reach, at, day, 1 - lambda_)
         found.append((sums, reach, wider * np.sqrt(variance)))
     sums, reach, scale = (np.array(part) for part in zip(*found))
     return sums, reach, scale

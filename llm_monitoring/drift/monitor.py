@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
+from llm_monitoring.distributions import normal_quantile
 from llm_monitoring.drift.drift_test import DriftTest
 from llm_monitoring.drift.mix import mix_p
 from llm_monitoring.drift.queries import Queries, join, read_queries, sample_places
@@ -223,7 +224,7 @@ class _Watch:
         if p is None:
             return row
         row["mix_p_value"] = mix_p(self.group.category, _category(inside), self.monitor.seed)
-        self.total = max(0.0, self.total + float(norm.isf(p)) - CUSUM_REFERENCE)
+        self.total = max(0.0, self.total + float(-normal_quantile(p)) - CUSUM_REFERENCE)
         row["score"] = self.total
         rule = "once" if p <= self.monitor.p_limit_ else "several" if self.total > self.monitor.limit_ else None
         row["reference_p_value"] = slow = self._slow(kind, now)
@@ -300,11 +301,11 @@ def limits(arl0: float) -> tuple[float, float]:
 
 
 def _run_length(p_limit: float, h: float, cells: int = 150) -> float:
-    most = norm.isf(p_limit)
+    most = -normal_quantile(p_limit)
     edge = np.linspace(0, h, cells + 1)
     middle = np.concatenate([[0.0], (edge[:-1] + edge[1:]) / 2])
     upper = np.minimum(edge[None, :] - middle[:, None] + CUSUM_REFERENCE, most)
-    below = norm.cdf(upper)  # chance of a score that leads to at most this edge, and is no alarm at once
+    below = ndtr(upper)  # chance of a score that leads to at most this edge, and is no alarm at once
     step = np.hstack([below[:, :1], np.diff(below, axis=1)])
     return float(np.linalg.solve(np.eye(cells + 1) - step, np.ones(cells + 1))[0])
 
@@ -364,12 +365,12 @@ class DriftMonitorResult(Result):
         """The normal score of each window's p-value over time, per group; alarms as diamonds."""
         with axes(ax) as ax:
             shown = self.windows[self.windows["p_value"].notna()]
-            score = norm.isf(shown["p_value"].astype(float))
+            score = -normal_quantile(shown["p_value"].astype(float))
             for part in _groups(shown.assign(z=score), self.by).values():
                 ax.plot(part["window_start"], part["z"], "o-", color=BLUE, mfc="white", lw=1, alpha=0.7)
                 late = part[part["alarm"].astype(bool)]
                 ax.plot(late["window_start"], late["z"], "D", color=VERMILION)
-            ax.axhline(norm.isf(self.p_limit), color=INK, ls="--", lw=1)
+            ax.axhline(-normal_quantile(self.p_limit), color=INK, ls="--", lw=1)
             ax.set_ylabel("normal score of p")
             if len(shown) > 1:
                 days(ax, shown["window_start"].max() - shown["window_start"].min())

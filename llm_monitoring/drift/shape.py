@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.two_sample import at_least
@@ -169,6 +168,8 @@ def shape_of(comparison: Comparison | None, n_reference: int, n_current: int, al
 
 def _spread(length: np.ndarray) -> np.ndarray:
     """Centred ranks and their squares: a move of the middle, or of the spread, shows in the sums."""
+    from scipy.stats import rankdata
+
     rank = rankdata(length) / len(length) - 0.5
     columns = np.stack([rank, rank**2 - (rank**2).mean()], axis=1)
     return columns / np.where(columns.std(axis=0) > 0, columns.std(axis=0), 1)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import binom
 
+from llm_monitoring.distributions import binomial_quantile
 from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.two_sample import NEAR, cluster_scores
 from llm_monitoring.intervals import newcombe
@@ -80,7 +80,7 @@ def _grown(comparison: Comparison, growth: np.ndarray) -> list[Topic]:
 
 def _crowded(near: np.ndarray, current: np.ndarray) -> np.ndarray:
     """True for rows with more current ones among their neighbours than 99 % of rows had by chance."""
-    return current[near].sum(axis=1) > binom.ppf(0.99, near.shape[1], current.mean())
+    return current[near].sum(axis=1) > binomial_quantile(0.99, near.shape[1], current.mean())
 
 
 def _new_or_grew(comparison: Comparison, after: np.ndarray) -> str:

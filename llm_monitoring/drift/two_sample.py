@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
-from scipy.stats import rankdata
 
 NEAR = 20  # neighbours kept of every row
 MOST_ROWS = 6_000  # rows that the statistics of neighbours use at most
@@ -353,6 +352,8 @@ def same_label(pool: Pool, labels: np.ndarray) -> np.ndarray:
 
 def classifier(pool: Pool, labels: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of a cross-fitted ridge classifier, fitted anew for every labelling."""
+    from scipy.stats import rankdata
+
     rows = np.hstack([pool.white[pool.kept], np.ones((len(pool.kept), 1), np.float32)])
     label = labels[:, pool.kept].astype(np.float32)
     fold = np.random.default_rng(pool.seed).permutation(len(rows)) % 5

@@ -26,8 +26,9 @@ from llm_monitoring.plotting import (
     days,
     mark_change,
     size_of,
+    small_chart,
 )
-from llm_monitoring.wording import amount, probability
+from llm_monitoring.wording import NBSP, amount, probability
 
 SURE = ("worse", "better")
 
@@ -348,9 +349,19 @@ def _say_unit(ax, axis: str, unit: str, most: int) -> None:
 
     side = getattr(ax, f"{axis}axis")
     side.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
-    say = (lambda v, _: f"{100 * v:.0f} %") if unit == "share" else (lambda v, _: amount(v, unit))
-    if unit == "score":
-        say = lambda v, _: f"{v:.1f}"  # noqa: E731
+
+    def say(value: float, _: int) -> str:
+        most = max(map(abs, side.get_view_interval()))
+        if unit == "share":
+            return f"{100 * value:.0f} %"
+        if unit == "score":
+            return f"{value:.1f}"
+        if unit == "ms":  # all of an axis in one unit
+            return f"{value / 1000:g}{NBSP}s" if most >= 1000 else f"{value:g}{NBSP}ms"
+        if unit == "usd":
+            return f"{100 * value:g}{NBSP}ct" if most < 0.01 else f"{value:g}{NBSP}USD"
+        return amount(value, unit)
+
     side.set_major_formatter(FuncFormatter(say))
 
 
@@ -525,17 +536,15 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
 
     from llm_monitoring.wording import metric_words
 
-    at, value = moments(one["window_start"]), _numbers(one, "value")
-    lower, center, upper, mean = (_numbers(one, name) for name in ("lower", "center", "upper", "statistic"))
+    at = moments(one["window_start"])
+    numbers = {name: _numbers(one, name) for name in ("lower", "center", "upper", "value", "statistic")}
+    value, lower, center, upper = (numbers[name] for name in ("value", "lower", "center", "upper"))
     loud = one["alarm"].eq(True).to_numpy()
-    ax.fill_between(at, lower, upper, color=BAND, lw=0)
-    ax.plot(at, center, color=MUTE, lw=0.8)
-    ax.plot(at, value, color=BLUE, lw=0.8, alpha=0.45)
-    ax.plot(at, mean, color=BLUE, lw=1.4)
-    ax.plot(at[loud], value[loud], "D", ms=5, color=VERMILION, zorder=4, clip_on=False)
+    small_chart(ax, at, numbers, loud)
     unit = str(one["unit"].iloc[0])
     known = value[np.isfinite(value)]
-    ends = " → ".join(amount(v, unit) for v in (center[-1], known[-1] if len(known) else None))
+    newest = known[-1] if len(known) else None
+    ends = f"{amount(center[-1], unit, like=newest)} → {amount(newest, unit)}"
     ax.set_title(cut(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
     words = cut(metric_words(metric), 24)
     ax.text(

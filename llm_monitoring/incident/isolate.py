@@ -287,9 +287,10 @@ def _moved(seen: Observations, group: np.ndarray, at: pd.Timestamp | None, until
     if not len(before) or not len(after):
         return "no answers on both sides of it"
     change, unit = seen.change(before, after), seen.alert.unit
+    was, is_now = seen.level(before).estimate, seen.level(after).estimate
     return (
-        f"{say.amount(seen.level(before).estimate, unit)} (n {len(before):,}) to {say.amount(seen.level(after).estimate, unit)} "
-        f"(n {len(after):,}), {say.difference(change.estimate, unit)} {say.span(change.low, change.high, unit, sign=True)}"
+        f"{say.amount(was, unit, like=is_now)} (n {len(before):,}) to {say.amount(is_now, unit)} "
+        f"(n {len(after):,}), {say.difference(change.estimate, unit)} {say.span(change.low, change.high, unit, sign=True, like=change.estimate)}"
     )
 
 

@@ -92,7 +92,7 @@ def _split(rows: pd.DataFrame, since: pd.Timestamp, ended: pd.Timestamp | None) 
     (n_before, usd_before), (n_after, usd_after) = parts
     return (
         f"Requests a day went from {say.number(n_before)} to {say.number(n_after)}, the cost of a request from "
-        f"{say.amount(usd_before, 'usd')} to {say.amount(usd_after, 'usd')}."
+        f"{say.amount(usd_before, 'usd', like=usd_after)} to {say.amount(usd_after, 'usd')}."
     )
 
 

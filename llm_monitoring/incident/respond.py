@@ -332,7 +332,8 @@ def _acting(measures: list[dict[str, Any]], per_day: float) -> dict[str, Any]:
     ):
         if row is None or more is None:
             continue
-        now, then = (say.amount(times * row[side], unit) for side in ("after", "before"))
+        lead = times * max(row["after"], row["before"])
+        now, then = (say.amount(times * row[side], unit, like=lead) for side in ("after", "before"))
         if now != then:
             (costs if more > 0 else saves).append(f"{named} {now} back to {then}")
     known = latency is not None or cost is not None

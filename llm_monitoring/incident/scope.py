@@ -78,9 +78,9 @@ class ScopeResult(Result):
             return self.branch
         s = self.slices[0]
         told = (
-            f"{s['label']}: {say.amount(s['before'], self.unit)} of {s['n_before']:,} before, "
+            f"{s['label']}: {say.amount(s['before'], self.unit, like=s['after'])} of {s['n_before']:,} before, "
             f"{say.amount(s['after'], self.unit)} of {s['n_after']:,} since; {say.difference(s['change'], self.unit)} "
-            f"{say.span(s['low'], s['high'], self.unit, sign=True)}, probability {say.probability(s['probability'])}"
+            f"{say.span(s['low'], s['high'], self.unit, sign=True, like=s['change'])}, probability {say.probability(s['probability'])}"
         )
         return {
             "mix": f"other questions, no slice got worse; {told}",
@@ -282,7 +282,7 @@ def _reasons(inquiry: Inquiry, kind: str, rows: list[dict], also: list[dict]) ->
         f"Mix: {say.difference(mix.mix_effect, unit)}; within slices: {say.difference(mix.within_effect, unit)}."
     )
     told += [
-        f"Also {row['verdict']}: {row['label']}, {say.amount(row['before'], unit)} of {row['n_before']:,} to "
+        f"Also {row['verdict']}: {row['label']}, {say.amount(row['before'], unit, like=row['after'])} of {row['n_before']:,} to "
         f"{say.amount(row['after'], unit)} of {row['n_after']:,}."
         for row in also
     ]

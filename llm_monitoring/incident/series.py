@@ -96,7 +96,7 @@ class Series:
             if self.course.drift is not None:
                 return f"the questions asked in {self.alert.of} are not those of the baseline since {say.moment(self.since)}"
             return f"{self.named} alerted {say.moment(self.alert.fired_at)}"
-        a, b = (f"{say.amount(c[k], unit)}{self.course.per}" for k in ("before", "after"))
+        a, b = (f"{say.amount(c[k], unit, like=c['after'])}{self.course.per}" for k in ("before", "after"))
         return (
             f"{self.named} went from {a} ({c['n_before']:,} {self.course.counted}) to {b} ({c['n_after']:,}) "
             f"since {say.moment(self.since)}"
@@ -114,7 +114,7 @@ class Series:
         if c["estimate"] is not None:
             unit = self.alert.unit
             reasons.append(
-                f"The change is {say.difference(c['estimate'], unit)} {say.span(c['low'], c['high'], unit, sign=True)}{self.course.per}, "
+                f"The change is {say.difference(c['estimate'], unit)} {say.span(c['low'], c['high'], unit, sign=True, like=c['estimate'])}{self.course.per}, "
                 f"95 %, by the spread of the {self.course.counted} before."
             )
         if self.course.why:
@@ -162,9 +162,9 @@ class Series:
             told = reasons[0] if reasons else self.sentence
         else:
             told = (
-                f"{first['label']}: {say.amount(first['before'], unit)}{self.course.per} before, "
+                f"{first['label']}: {say.amount(first['before'], unit, like=first['after'])}{self.course.per} before, "
                 f"{say.amount(first['after'], unit)} since, {say.difference(first['change'], unit)} "
-                f"{say.span(first['low'], first['high'], unit, sign=True)}"
+                f"{say.span(first['low'], first['high'], unit, sign=True, like=first['change'])}"
             )
         return {
             "kind": kind,

@@ -94,8 +94,10 @@ class Standing:
         if self.value is None:
             return f"{self.named} stands above its limit; the log no longer holds the answers that it was read from"
         unit = self.alert.unit
-        ends = "" if self.low is None else f" (95 % interval {say.span(self.low, self.high, unit)[1:-1]})"
-        beside = "" if self.limit is None else f", the limit is {say.amount(self.limit, unit)}"
+        ends = (
+            "" if self.low is None else f" (95 % interval {say.span(self.low, self.high, unit, like=self.value)[1:-1]})"
+        )
+        beside = "" if self.limit is None else f", the limit is {say.amount(self.limit, unit, like=self.value)}"
         return f"{self.named} is {say.amount(self.value, unit)}{ends} of {self.n:,}{beside}"
 
     @property
@@ -123,7 +125,7 @@ class Standing:
             unit = self.alert.unit
             reasons.append(
                 f"Over {len(self.course)} {self.course[0]['every']}s of the log it lay between "
-                f"{say.amount(min(ends), unit)} and {say.amount(max(ends), unit)}: a level, not a change."
+                f"{say.amount(min(ends), unit, like=max(ends))} and {say.amount(max(ends), unit)}: a level, not a change."
             )
         verdict = "real" if self.beyond else "inconclusive"
         p = self.probability
@@ -156,8 +158,8 @@ class Standing:
         if worst:
             first = worst[0]
             told = (
-                f"Highest in {first['label']}: {say.amount(first['after'], unit)} {say.span(first['after_low'], first['after_high'], unit)} "
-                f"of {first['n_after']:,}; the other answers of the same time {say.amount(first['others'], unit)} of {first['n_others']:,}."
+                f"Highest in {first['label']}: {say.amount(first['after'], unit)} {say.span(first['after_low'], first['after_high'], unit, like=first['after'])} "
+                f"of {first['n_after']:,}; the other answers of the same time {say.amount(first['others'], unit, like=first['after'])} of {first['n_others']:,}."
             )
         elif rows:
             told = f"No part of the traffic stands out: of {len(rows)} parts none is shown to be worse than the others."

@@ -93,7 +93,7 @@ class TriageResult(Result):
         c, words = self.change, {"false_positive": "false positive"}.get(self.verdict, self.verdict)
         told = f"{words} (P {say.probability(self.probability_real)}): {say.metric_words(self.metric)}"
         return (
-            f"{told} {say.amount(c['before'], self.unit)} of {c['n_before']:,} before, "
+            f"{told} {say.amount(c['before'], self.unit, like=c['after'])} of {c['n_before']:,} before, "
             f"{say.amount(c['after'], self.unit)} of {c['n_after']:,} since {say.moment(self.since)}; {self.reviewed} answers read"
         )
 
@@ -232,7 +232,7 @@ def _moved(change: dict[str, Any], alert: Alert) -> float:
 def _better_summary(alert: Alert, change: dict[str, Any], inquiry: Inquiry, p: float) -> str:
     return (
         f"better (P {say.probability(p)}): {say.metric_words(alert.metric)} in {alert.of} {say.amount(change['after'], alert.unit)} "
-        f"of {change['n_after']:,} since {say.moment(inquiry.since)}, {say.amount(change['before'], alert.unit)} of "
+        f"of {change['n_after']:,} since {say.moment(inquiry.since)}, {say.amount(change['before'], alert.unit, like=change['after'])} of "
         f"{change['n_before']:,} before; nothing to do"
     )
 
@@ -270,10 +270,10 @@ def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
 def _reasons(alert: Alert, inquiry: Inquiry, change: dict, read: Reviewed) -> list[str]:
     unit = alert.unit
     moved = (
-        f"{say.metric_words(alert.metric).capitalize()} in {alert.of} went from {say.amount(change['before'], unit)} "
+        f"{say.metric_words(alert.metric).capitalize()} in {alert.of} went from {say.amount(change['before'], unit, like=change['after'])} "
         f"(n {change['n_before']:,}) to {say.amount(change['after'], unit)} (n {change['n_after']:,}) since "
         f"{say.moment(inquiry.since)}: {say.difference(change['estimate'], unit)} "
-        f"{say.span(change['low'], change['high'], unit, sign=True)}, 95 %."
+        f"{say.span(change['low'], change['high'], unit, sign=True, like=change['estimate'])}, 95 %."
     )
     chance = (
         f"Chance alone: probability {say.probability(inquiry.chance_of('none'))}; "

@@ -8,13 +8,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from llm_monitoring import times
+from llm_monitoring.distributions import hypergeometric
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.probes.distance import Distance, compare_shares
-from llm_monitoring.probes.passes import change_interval, detectable_loss, per_probe, stratified_p, sum_p
+from llm_monitoring.probes.passes import (
+    change_interval,
+    detectable_loss,
+    false_discovery,
+    per_probe,
+    stratified_p,
+    sum_p,
+)
 from llm_monitoring.probes.reported import measures_of
 from llm_monitoring.probes.shares import FEWEST_BATCHES, Shares, batch_of, pass_shares, token_shares
 from llm_monitoring.results import Result, jsonable
@@ -286,7 +293,7 @@ def _passes(answered: pd.DataFrame, asked: int, alpha: float, batch: str | None,
         if found.sampling == "batches":
             change, low, high, p, sampling = found.estimate, found.low, found.high, found.p_value, "batches"
             probes["p_value"], split = found.p_of_probe, alpha / 2
-            probes["q_value"] = stats.false_discovery_control(found.p_of_probe)
+            probes["q_value"] = false_discovery(found.p_of_probe)
     probes = probes.assign(distance=probes["change"].abs(), kind="property")
     moved = p is not None and p <= split and abs(change or 0.0) > tolerance
     single = ((probes["q_value"] <= split) & (probes["change"].abs() > tolerance)).any()
@@ -307,10 +314,10 @@ def _can_show(probes: pd.DataFrame, alpha: float) -> bool:
 def _single_probes_can_show(probes: pd.DataFrame, alpha: float) -> bool:
     n = probes["n_before"] + probes["n_after"]
     least = [
-        stats.hypergeom.pmf(0, total, before, after)
+        hypergeometric(0, after, before, total)
         for total, before, after in zip(n, probes["n_before"], probes["n_after"])
     ]
-    return min(least) <= alpha
+    return bool(min(least) <= alpha)
 
 
 def _border(answered: pd.DataFrame, asked: int, alpha: float, batch: str, tolerance: float) -> _Part:
@@ -324,7 +331,7 @@ def _border(answered: pd.DataFrame, asked: int, alpha: float, batch: str, tolera
         return _Part("border", "could_not_measure", probes, unpaired, None, None, None, None, "calls", None)
     found, batches = _by_batches(answered, probes, batch, alpha, tolerance, token_shares)
     probes["p_value"], probes["distance"] = found.p_of_probe, found.of_probe
-    probes["q_value"] = stats.false_discovery_control(found.p_of_probe)
+    probes["q_value"] = false_discovery(found.p_of_probe)
     if len(probes) < asked / 2 or found.p_if_all > alpha:
         verdict = "could_not_measure"
     else:

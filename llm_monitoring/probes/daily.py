@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from llm_monitoring.distributions import binomial_at_least
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.intervals import wilson
 from llm_monitoring.probes.comparison import compare_probes
@@ -249,8 +250,6 @@ def _share(draws: np.ndarray, found: float) -> float:
 
 def _chance_of_new_tokens(shares: Shares, reference: int) -> float:
     """The chance that so many probes give mostly tokens on the last day that no reference day gave."""
-    from scipy import stats
-
     there = shares.values > 1e-9
     days = there[:reference].sum(axis=0)
     new_today = np.bincount(
@@ -265,4 +264,4 @@ def _chance_of_new_tokens(shares: Shares, reference: int) -> float:
     for number in range(len(shares.probes)):
         per_probe[:, number] = alone[:, shares.probe == number].sum(axis=1) > 0.5
     chance = (per_probe.sum(axis=0)[asked] + 0.5) / (reference + 1)
-    return float(stats.binom.sf(moved - 1, int(asked.sum()), chance.mean()))
+    return float(binomial_at_least(moved, int(asked.sum()), chance.mean()))

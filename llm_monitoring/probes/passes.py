@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+
+from llm_monitoring.distributions import binomial, hypergeometric, normal_quantile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ def per_probe(answered: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     frame["share_after"] = frame["passed_after"] / frame["n_after"]
     frame["change"] = frame["share_after"] - frame["share_before"]
     frame["p_value"] = [_fisher(*row) for row in frame[COLUMNS[1:5]].itertuples(index=False)]
-    frame["q_value"] = stats.false_discovery_control(frame["p_value"]) if len(frame) else frame["p_value"]
+    frame["q_value"] = false_discovery(frame["p_value"].to_numpy(float))
     was, is_now = frame["share_before"] >= 0.5, frame["share_after"] >= 0.5
     frame["flip"] = np.select([was & ~is_now, ~was & is_now], ["lost", "won"], "")
     unpaired = set(answered["probe_id"].astype(str)) - set(frame["probe_id"])
@@ -49,8 +50,21 @@ def per_probe(answered: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 def _fisher(n_before: int, n_after: int, passed_before: int, passed_after: int) -> float:
     if passed_before + passed_after in (0, n_before + n_after) or n_before == n_after == 1:
         return 1.0
-    table = [[passed_before, n_before - passed_before], [passed_after, n_after - passed_after]]
-    return float(stats.fisher_exact(table)[1])
+    passed, total = passed_before + passed_after, n_before + n_after
+    chance = hypergeometric(np.arange(min(n_after, passed) + 1), n_after, passed, total)
+    return float(min(1.0, chance[chance <= chance[passed_after] * (1 + 1e-9)].sum()))
+
+
+def false_discovery(p: np.ndarray) -> np.ndarray:
+    """Benjamini and Hochberg's adjusted p-values: those up to q hold a share of at most q of chance finds.
+
+    >>> false_discovery(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+    [0.03, 0.04, 0.04]
+    """
+    order = np.argsort(p)[::-1]
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum.accumulate(np.minimum(p[order] * len(p) / np.arange(len(p), 0, -1), 1.0))
+    return adjusted
 
 
 def change_interval(probes: pd.DataFrame) -> tuple[float | None, float | None, float | None]:
@@ -68,7 +82,7 @@ def change_interval(probes: pd.DataFrame) -> tuple[float | None, float | None, f
     pairs = float((2 * n0 * n1 / n).sum())
     middle = mean * pairs / (pairs + 2)
     spread = np.sqrt(max(pairs**2 * variance.sum() / len(probes) ** 2 + 1 + 2 * middle * mean, 0))
-    half = stats.norm.ppf(0.975) * spread / (pairs + 2)
+    half = normal_quantile(0.975) * spread / (pairs + 2)
     return mean, float(max(middle - half, -1)), float(min(middle + half, 1))
 
 
@@ -84,10 +98,10 @@ def stratified_p(probes: pd.DataFrame) -> float | None:
 def sum_p(n0: np.ndarray, n1: np.ndarray, passes: np.ndarray, observed: int) -> float:
     """Two-sided p of a sum of hypergeometric numbers: all sums no likelier than the observed one."""
     single = (n0 == 1) & (n1 == 1)
-    chance = stats.binom.pmf(np.arange(single.sum() + 1), single.sum(), 0.5)
+    chance = binomial(np.arange(single.sum() + 1), single.sum(), 0.5)
     kinds, times = np.unique(np.stack([n0, n1, passes])[:, ~single], axis=1, return_counts=True)
     for (a, b, k), count in zip(kinds.T, times, strict=True):
-        one = stats.hypergeom.pmf(np.arange(min(b, k) + 1), a + b, k, b)
+        one = hypergeometric(np.arange(min(b, k) + 1), b, k, a + b)
         for _ in range(count):
             chance = np.convolve(chance, one)
     tail = chance[chance <= chance[observed] * (1 + 1e-9)].sum()

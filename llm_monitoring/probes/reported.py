@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
+from llm_monitoring.distributions import student_quantile
 from llm_monitoring.results import jsonable
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def _factor(name: str, chosen: pd.DataFrame, values: pd.Series) -> dict[str, Any
     row |= {"before": jsonable(sides[0]), "after": jsonable(sides[1])}
     if len(change) < 6:
         return row | dict.fromkeys(("factor", "low", "high", "p_value"))
-    half = stats.t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change))
+    from scipy import stats
+
+    half = student_quantile(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change))
     ends = np.exp([change.mean(), change.mean() - half, change.mean() + half])
     p = float(stats.wilcoxon(change).pvalue) if np.any(change) else 1.0
     return row | {"factor": float(ends[0]), "low": float(ends[1]), "high": float(ends[2]), "p_value": p}

@@ -141,7 +141,7 @@ def _who(results: Mapping[str, Any]) -> str:
         rows = [beside_others(row) for row in rows if row.get("others") is not None]
     names = ("the others", "here") if apart else ("before", "since")
     words = "; ".join(
-        f"{row['label']}: {say.amount(row['before'], scope['unit'])} to {say.amount(row['after'], scope['unit'])}, {row['verdict']}"
+        f"{row['label']}: {say.amount(row['before'], scope['unit'], like=row['after'])} to {say.amount(row['after'], scope['unit'])}, {row['verdict']}"
         for row in rows
     )
     high = len(rows)

@@ -133,7 +133,7 @@ def level_sentence(results: Mapping[str, Any]) -> str:
         "who": who,
         "metric": say.metric_words(metric),
         "after": whole(level["after"], unit) + per,
-        "before": whole(level["before"], unit) + per,
+        "before": whole(level["before"], unit, level["after"]) + per,
         "since": _since(results),
     }
     if level["before"] is None:
@@ -148,15 +148,15 @@ def _since(results: Mapping[str, Any]) -> str:
     return f"{start}, until the fix of {say.day(fix['at'])}" if fix else start
 
 
-def whole(value: float | None, unit: str) -> str:
-    """A level for a headline: shares in whole percent, and with one place below 1 percent.
+def whole(value: float | None, unit: str, like: float | None = None) -> str:
+    """A level for a headline: shares in whole percent, and with one place below 1 percent; `like` as for `amount`.
 
     >>> whole(0.022, "share").replace("\\u00a0", " "), whole(0.004, "share").replace("\\u00a0", " ")
     ('2 %', '0.4 %')
     """
     if unit == "share" and value is not None and value >= 0.01:
         return f"{say.number(100 * value)}{say.NBSP}%"
-    return say.amount(value, unit)
+    return say.amount(value, unit, like)
 
 
 def started(results: Mapping[str, Any]) -> str:
@@ -256,7 +256,7 @@ def _false_positive(results: Mapping[str, Any]) -> str:
     if change["before"] is None or change["after"] is None:
         return triage["reasons"][0]
     what = f"flags in {_feature(triage)}" if flags else f"{say.metric_words(triage['metric'])} of {_feature(triage)}"
-    moved = f"{what} {rose} from {whole(change['before'], unit)} to {whole(change['after'], unit)} by {say.day(triage['fired_at'])}"
+    moved = f"{what} {rose} from {whole(change['before'], unit, change['after'])} to {whole(change['after'], unit)} by {say.day(triage['fired_at'])}"
     if triage["reviewed"]:
         was = "was" if triage["deserved"] == 1 else "were"
         return f"{moved}, but only {triage['deserved']} of {triage['reviewed']} that were read {was} deserved; quality is not lower."
@@ -270,7 +270,7 @@ def _inconclusive(results: Mapping[str, Any]) -> str:
         return triage["reasons"][0]
     up = triage["direction"] == "up"
     least, most = (change["low"], change["high"]) if up else (-change["high"], -change["low"])
-    ends = [say.amount(max(0.0, end), unit) for end in (least, most)]
+    ends = [say.amount(max(0.0, end), unit, like=most) for end in (least, most)]
     if unit in ("share", "score"):
         ends = [end.removesuffix(f"{say.NBSP}%") for end in ends]
     points = " points" if unit in ("share", "score") else ""

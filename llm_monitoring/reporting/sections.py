@@ -293,7 +293,7 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
             say.moment(row["at"]),
             "an earlier page" if row["what"] == PAGE and i != this else row["what"],
             row["label"] or "all answers",
-            f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'])} of {row['n']:,}"
+            f"{whole(row['value'], row['unit'])} {say.span(row['low'], row['high'], row['unit'], like=row['value'])} of {row['n']:,}"
             if row["value"] is not None
             else "not yet measured",
             f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
@@ -336,7 +336,9 @@ def _quiet(quiet: Mapping[str, Any]) -> dict[str, Any]:
     )
     blocks: list[Block] = []
     if quiet["portfolio"]:
-        blocks.append(figure("portfolio", "All charts", "one point a window", caption))
+        drawn = len({(row["feature_id"], row["metric"]) for row in quiet["portfolio"]})
+        title = "All charts" if drawn == quiet["charts"] else f"{drawn} of {quiet['charts']} charts, quality first"
+        blocks.append(figure("portfolio", title, "one point a window", caption))
     answer = "No chart left its limits." if quiet["charts"] else "The log holds too little for a chart."
     return _section("charts", "Charts", "What was watched", answer, blocks)
 

@@ -117,7 +117,7 @@ def _scope(scope: Mapping[str, Any]) -> tuple[str, list[Block]]:
             _level(row["after"], row["n_after"], unit),
             ""
             if row["change"] is None
-            else f"{say.difference(row['change'], unit)} {say.span(row['low'], row['high'], unit, sign=True)}",
+            else f"{say.difference(row['change'], unit)} {say.span(row['low'], row['high'], unit, sign=True, like=row['change'])}",
             "" if row["share_of_change"] is None else say.amount(row["share_of_change"], "share"),
             row["verdict"],
         ]
@@ -187,8 +187,8 @@ def _respond(respond: Mapping[str, Any]) -> tuple[str, list[Block]]:
     rows = [
         [
             capital(say.metric_words(row["measure"])),
-            f"{say.amount(row['before'], row['unit'])} {say.span(row['before_low'], row['before_high'], row['unit'])}",
-            f"{say.amount(row['after'], row['unit'])} {say.span(row['after_low'], row['after_high'], row['unit'])}",
+            f"{say.amount(row['before'], row['unit'])} {say.span(row['before_low'], row['before_high'], row['unit'], like=row['before'])}",
+            f"{say.amount(row['after'], row['unit'])} {say.span(row['after_low'], row['after_high'], row['unit'], like=row['after'])}",
             row["reading"],
         ]
         for row in respond["measures"]

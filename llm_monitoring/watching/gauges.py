@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.distributions import binomial_quantile, chi2_quantile
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.log import Log
 from llm_monitoring.watching.levels import QUANTILES, Levels
@@ -91,11 +91,11 @@ def _values(parts: list[pd.DataFrame], plan: Plan, usual: float) -> dict[str, fl
     settings, last = plan.infrastructure, parts[-1]
     tail = (1 - settings.level) / 2
     counts = np.array([len(part) for part in parts])
-    lows = np.nan_to_num(stats.chi2.ppf(tail, 2 * counts) / 2)
+    lows = np.nan_to_num(chi2_quantile(tail, 2 * counts) / 2)
     found = {
         "request_count": counts[-1],
         "request_count_low": lows.min(),
-        "request_count_high": (stats.chi2.ppf(1 - tail, 2 * counts + 2) / 2).max(),
+        "request_count_high": (chi2_quantile(1 - tail, 2 * counts + 2) / 2).max(),
         "request_count_usual": usual,
         "total_cost_usd": last["cost_usd"].sum(min_count=1),
     }
@@ -113,7 +113,7 @@ def _values(parts: list[pd.DataFrame], plan: Plan, usual: float) -> dict[str, fl
 
 def _low_quantile(values: np.ndarray, share: float, tail: float) -> float:
     """Lower end of the interval of an order statistic."""
-    at = int(stats.binom.ppf(tail, len(values), share)) - 1
+    at = int(binomial_quantile(tail, len(values), share)) - 1
     return float(values[at]) if at >= 0 else float("nan")
 
 

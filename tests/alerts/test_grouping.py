@@ -68,6 +68,19 @@ def test_one_that_goes_twice_as_far_beyond_the_interval_is_a_change_of_its_own_a
         assert len(same_cause([make_event(), make_event(**soon, **mild)], days=2)) == 1
 
 
+def test_what_began_after_an_alert_fired_is_another_cause():
+    later = {
+        "began": MONDAY + 2 * DAY,
+        "began_low": MONDAY + 1.5 * DAY,
+        "began_by": MONDAY + 2 * DAY,
+        "fired_at": MONDAY + 3 * DAY,
+    }
+    refusals = make_event(**later, metric="refusal_rate", direction="up", value=0.08, expected=0.02, low=0.06, high=0.1)
+    assert len(same_cause([make_event(), refusals], days=2)) == 2
+    known_late = dataclasses.replace(refusals, began_low=MONDAY + 0.9 * DAY)
+    assert len(same_cause([make_event(), known_late], days=2)) == 1
+
+
 def test_infrastructure_stays_apart_from_charts():
     error = make_event(layer="infrastructure", metric="error_rate", direction="up", limit=0.05)
     assert len(same_cause([make_event(), error], days=2)) == 2

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,8 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
+from llm_monitoring.alerts.plan import read_plan
+from llm_monitoring.backtesting.replay import Replay
 from llm_monitoring.intervals import wilson
 from tests.backtesting.logs import make
 
@@ -117,6 +121,43 @@ def test_a_real_fall_is_seen_as_late_as_a_planted_one_of_the_same_size():
     apart = 10 * 4  # faults of a week that fit one after the other into the four weeks watched of ten logs
     least, _ = wilson(round(float(np.isfinite(planted).mean()) * apart), apart)
     assert least <= most
+
+
+@pytest.mark.long
+def test_false_alarms_of_twenty_logs_are_what_twenty_others_predict_within_thirty_percent():
+    plan = read_plan({"quality": {"metrics": ["mean_quality", "flagged_rate", "refusal_rate"], "query_drift": False,
+                                  "probes": False, "false_alarms_per_month": 8},
+                      "cost": {"metrics": ["avg_cost_per_request_usd"]}})  # fmt: skip
+    counted, months = [], []
+    for seed in range(40):
+        replay = Replay.of(lm.open_log(make(3000 + seed, days=70, features=2, a_day=120, rate=0.3)), plan)
+        counted.append(int((replay.alerts["fired_at"] >= replay.span.split).sum()))
+        months.append(replay.months)
+    predicted = sum(counted[::2]) / sum(months[::2]) * sum(months[1::2])
+    assert predicted >= 60
+    assert sum(counted[1::2]) / predicted == pytest.approx(1, abs=0.3)
+
+
+LARGE = """
+import resource, sys
+import llm_monitoring as lm
+plan = {"quality": {"metrics": ["mean_quality", "flagged_rate", "refusal_rate"], "query_drift": False, "probes": False},
+        "cost": {"metrics": ["avg_cost_per_request_usd"]}}
+found = lm.backtest(sys.argv[1], plan, inject=lm.default_injections())
+tried = found.injections[found.injections["what"] != "abandonment"]  # which this plan does not chart
+assert (tried["n"] > 0).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.long
+def test_ninety_days_twenty_features_and_a_million_requests_take_less_than_a_gigabyte(tmp_path):
+    for name, table in make(0, days=90, features=20, a_day=556, rate=0.05).items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    done = subprocess.run([sys.executable, "-c", LARGE, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kilobytes = int(done.stdout) / (1024 if sys.platform == "darwin" else 1)
+    assert kilobytes * 1024 < 1e9
 
 
 def log_of(seed):

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 import llm_monitoring as lm
-from llm_monitoring.backtesting.command import read_options
+from llm_monitoring.backtesting.command import lines_of, read_options
 from llm_monitoring.backtesting.page import write_page
 from llm_monitoring.cli import main
 from tests.backtesting.logs import make
@@ -76,3 +76,10 @@ def test_a_wrong_grid_is_exit_code_2(tables, tmp_path, grid):
 
 def test_options_of_the_grid_add_up():
     assert read_options(("rate=0.1", "rate=0.2,0.3")) == {"rate": [0.1, 0.2, 0.3]}
+
+
+def test_a_sentence_of_what_could_not_be_tried_is_not_cut(tables):
+    found = lm.backtest({"requests": tables["requests"]}, inject=lm.default_injections()[:5], grid={"rate": [0.25]})
+    last = list(lines_of(found))[-1]
+    assert last.startswith("Not tried, no judged answers in the log: quality")
+    assert last.endswith("quality −2 in 10 % of all answers.")

@@ -127,9 +127,9 @@ def measures(latency=None, cost=None):
     [
         (measures(), "latency and cost are not logged", ""),
         (measures((800, 800)), "nothing in latency and cost", ""),
-        (measures((2000, 800)), "median latency 800 ms back to 2.0 s", ""),
-        (measures((800, 2000)), "nothing in latency and cost", "median latency 2.0 s back to 800 ms"),
-        (measures((2000, 800), (0.002, 0.004)), "median latency 800 ms back to 2.0 s",
+        (measures((2000, 800)), "median latency 0.80 s back to 2.0 s", ""),
+        (measures((800, 2000)), "nothing in latency and cost", "median latency 2.0 s back to 0.80 s"),
+        (measures((2000, 800), (0.002, 0.004)), "median latency 0.80 s back to 2.0 s",
          "cost per 1,000 requests 4.00 USD back to 2.00 USD"),
     ],
 )  # fmt: skip

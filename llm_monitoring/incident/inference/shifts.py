@@ -27,6 +27,8 @@ SIZES = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9])
 SLOPES = 12  # slices, the likeliest, in which a share may have moved bit by bit
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
+LASTING = 5  # days after which a slow movement has lost two thirds of itself
+LEARNT_FROM = pd.Timedelta("60D")  # the days that scales of days are learnt from
 GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0])
 
 
@@ -89,12 +91,12 @@ def shift_evidence(
     also = np.zeros((len(seen.frame), 0)) if beside is None else np.asarray(beside, float)[:, None]
     cells, parts = _cells(seen, times, np.hstack([dose, also]), beside)
     parts, also = np.split(parts, [dose.shape[1]], axis=1)
-    design, penalty = _design(cells, seen, *_day_scales(cells, seen))
+    design, penalty = _design(cells, seen, _day_scales(cells, seen))
     if beside is not None:
         design = sparse.hstack([design, also], format="csr")
-        penalty = np.append(penalty, 1 / (2 * max(EFFECTS[seen.scale])) ** 2)
+        penalty = linalg.block_diag(penalty, 1 / (2 * max(EFFECTS[seen.scale])) ** 2)
     weight = cells["n"].to_numpy() / cells["variance"].to_numpy()
-    factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + np.diag(penalty), lower=True)
+    factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + penalty, lower=True)
     y = cells["mean"].to_numpy()
     seen_y = linalg.solve_triangular(factor, design.T @ (weight * y), lower=True)
     slopes = [
@@ -224,59 +226,76 @@ def _design_effect(rows: pd.DataFrame, frame: pd.DataFrame) -> float:
     return 1 + (k - 1) * float(np.clip(alike, 0, 1))
 
 
-def _day_scales(cells: pd.DataFrame, seen: Observations) -> tuple[float, float]:
-    """Sd of a day's effect on all answers, and on those of one feature: posterior means from the days before.
+def _day_scales(cells: pd.DataFrame, seen: Observations) -> tuple[float, float, float]:
+    """Sd of a day's effect on all answers, of what moves them over several days, and of a day's effect on one feature.
 
-    Off-centre means of feature and day before the last eight days; each pair of scales on a grid has a closed-form
-    likelihood, the prior is half-Cauchy at the usual scale (Gelman 2006).
+    Posterior means from the two months before the last eight days: off-centre means of feature and day; each triple of scales on a grid has
+    a closed-form likelihood, the prior is half-Cauchy at the usual scale (Gelman 2006).
     """
     scale = DAY_SCALE[seen.scale]
-    early = cells[cells["day"] < (seen.alert.fired_at - pd.Timedelta("8D")).timestamp()]
+    end = seen.alert.fired_at - pd.Timedelta("8D")
+    early = cells[cells["day"].between((end - LEARNT_FROM).timestamp(), end.timestamp(), inclusive="left")]
     grid, prior = scale * GRID, 1 / (1 + GRID**2)
-    log_post = np.log(np.outer(prior, prior))
+    log_post = np.log(prior[:, None, None] * prior[None, :, None] * prior[None, None, :])
     if early["day"].nunique() >= 5:
         log_post = log_post + _log_likelihood_of_days(early, grid)
     post = np.exp(log_post - log_post.max())
     post /= post.sum()
-    both = float(np.sqrt(post.sum(1) @ grid**2)), float(np.sqrt(post.sum(0) @ grid**2))
-    return max(both[0], 0.3 * scale), max(both[1], 0.3 * scale)
+    day, slow, own = (float(np.sqrt(post.sum(others) @ grid**2)) for others in ((1, 2), (0, 2), (0, 1)))
+    return max(day, 0.3 * scale), max(slow, 0.3 * scale), max(own, 0.3 * scale)
 
 
 def _log_likelihood_of_days(early: pd.DataFrame, grid: np.ndarray) -> np.ndarray:
-    """Rows: sd of the day; columns: sd of the feature's day."""
+    """By sd of the day, of what moves over several days, and of the feature's day."""
     weight = early["n"] / early["variance"]
     centre = (early["mean"] * weight).groupby(early["leaf"]).sum() / weight.groupby(early["leaf"]).sum()
     off = (early["mean"] - early["leaf"].map(centre)) * weight
     feature = early["feature_id"] if "feature_id" in early else pd.Series(0, index=early.index)
-    total = weight.groupby([early["day"], feature]).sum().unstack().to_numpy()
+    by_day = weight.groupby([early["day"], feature]).sum().unstack()
+    total = by_day.to_numpy()
     mean = off.groupby([early["day"], feature]).sum().unstack().to_numpy() / total
     there = np.isfinite(mean) & (total > 0)
     mean, error = np.where(there, mean, 0.0), np.where(there, 1 / np.where(there, total, 1), np.inf)
-    out = np.empty((len(grid), len(grid)))
+    alike, square = _alike(by_day.index.to_numpy()), grid**2
+    moved = square[:, None, None, None] * np.eye(len(alike)) + square[:, None, None] * alike
+    out = np.empty((len(grid), len(grid), len(grid)))
     for j, own in enumerate(grid):
         w = np.where(there, 1 / (error + own**2), 0.0)
-        sums, cross, square = w.sum(1), (w * mean).sum(1), (w * mean**2).sum()
-        log_det = -np.log(w, where=there, out=np.zeros_like(w)).sum()
-        for i, common in enumerate(grid):
-            shrink = common**2 / (1 + common**2 * sums)
-            out[i, j] = -0.5 * (log_det + np.log1p(common**2 * sums).sum() + square - (shrink * cross**2).sum())
+        root = np.sqrt(w.sum(1))
+        level = (w * mean).sum(1) / root
+        rest = np.log(w, where=there, out=np.zeros_like(w)).sum() - (w * mean**2).sum()
+        spread = np.eye(len(root)) + root[:, None] * moved * root
+        log_det = 2 * np.log(np.diagonal(np.linalg.cholesky(spread), axis1=-2, axis2=-1)).sum(-1)
+        left = np.linalg.solve(spread, np.broadcast_to(level[:, None], (*spread.shape[:2], len(level), 1)))[..., 0]
+        out[:, :, j] = 0.5 * (rest + (level**2).sum() - left @ level - log_det)
     return out
 
 
+def _alike(days: np.ndarray) -> np.ndarray:
+    """Correlation, between days, of what moves answers over several days: users, seasons, a provider's load."""
+    return np.exp(-np.abs(days[:, None] - days[None, :]) / (86400 * LASTING))
+
+
 def _design(
-    cells: pd.DataFrame, seen: Observations, day: float, of_feature: float
+    cells: pd.DataFrame, seen: Observations, scales: tuple[float, float, float]
 ) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Indicator columns of values, leaves, days, days of a feature and weekdays, and the precision of their effects."""
+    day, slow, of_feature = scales
     wide = max(float(cells["mean"].std(ddof=0)), 1e-3) * 3
+    days, dates = pd.factorize(cells["day"])
+    of_days = day**2 * np.eye(len(dates)) + slow**2 * _alike(np.asarray(dates))
     blocks = [(pd.factorize(cells[column])[0], wide) for column in seen.columns]
-    blocks += [(cells["leaf"].to_numpy(), _leaf_scale(cells, seen)), (pd.factorize(cells["day"])[0], day)]
-    blocks.append((pd.factorize((cells["day"] // 86400) % 7)[0], day))
+    blocks += [
+        (cells["leaf"].to_numpy(), _leaf_scale(cells, seen)),
+        (pd.factorize((cells["day"] // 86400) % 7)[0], day),
+    ]
     if "feature_id" in cells:
         both = pd.factorize(cells["feature_id"].astype(str) + cells["day"].astype(str))[0]
         blocks.append((both, of_feature))
     matrices = [_indicators(code) for code, _ in blocks]
-    penalty = np.concatenate([np.full(m.shape[1], 1 / sd**2) for m, (_, sd) in zip(matrices, blocks)])
-    return sparse.hstack([np.ones((len(cells), 1)), *matrices], format="csr"), np.concatenate([[1e-6], penalty])
+    penalty = np.concatenate([[1e-6], *(np.full(m.shape[1], 1 / sd**2) for m, (_, sd) in zip(matrices, blocks))])
+    design = sparse.hstack([np.ones((len(cells), 1)), *matrices, _indicators(days)], format="csr")
+    return design, linalg.block_diag(np.diag(penalty), linalg.inv(of_days))
 
 
 def _indicators(code: np.ndarray) -> sparse.csr_matrix:
@@ -284,7 +303,7 @@ def _indicators(code: np.ndarray) -> sparse.csr_matrix:
 
 
 def _leaf_scale(cells: pd.DataFrame, seen: Observations) -> float:
-    """Sd of what a leaf has beyond the sum of its columns' effects (DerSimonian and Laird), at least the usual scale."""
+    """Sd of what a leaf has beyond the sum of its columns' effects: posterior mean, half-Cauchy prior, as for days."""
     weight = cells["n"] / cells["variance"]
     by = weight.groupby(cells["leaf"]).sum()
     mean = (cells["mean"] * weight).groupby(cells["leaf"]).sum() / by
@@ -293,9 +312,12 @@ def _leaf_scale(cells: pd.DataFrame, seen: Observations) -> float:
     x = np.column_stack([np.ones(len(by)), *columns])
     root = np.sqrt(by.to_numpy())
     fit, _, rank, _ = np.linalg.lstsq(x * root[:, None], mean.to_numpy() * root, rcond=None)
-    excess = float(((mean.to_numpy() - x @ fit) ** 2 @ by.to_numpy()) - (len(by) - rank))
+    off2 = (mean.to_numpy() - x @ fit) ** 2 * len(by) / max(len(by) - rank, 1)
     usual = DAY_SCALE[seen.scale]
-    return 1.5 * float(np.sqrt(max(usual**2, excess / max(by.sum() - (by**2).sum() / by.sum(), 1e-9))))
+    spread = 1 / by.to_numpy()[:, None] + (usual * GRID) ** 2
+    log_post = -0.5 * (np.log(spread) + off2[:, None] / spread).sum(0) - np.log1p(GRID**2)
+    post = np.exp(log_post - log_post.max())
+    return max(float(np.sqrt(post @ (usual * GRID) ** 2 / post.sum())), 0.3 * usual)
 
 
 def log_harm(delta, variance, sizes: Sequence[float]) -> np.ndarray:
