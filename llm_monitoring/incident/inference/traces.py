@@ -106,7 +106,9 @@ def _appeared(rows: pd.DataFrame, column: str, of: str | None) -> dict[Any, list
     found: dict[Any, list] = {}
     k: Any
     for k, own in seen.groupby(level=0):
-        first = pd.Series(own["min"].to_numpy(), index=versions.take(own.index.get_level_values(1).to_numpy()), dtype=at.dtype)
+        first = pd.Series(
+            own["min"].to_numpy(), index=versions.take(own.index.get_level_values(1).to_numpy()), dtype=at.dtype
+        )
         for value, came, carry in zip(first.index, own["min"], own["size"]):
             early = 0 if came == own["min"].min() else int((at[whose == k] < came).sum())
             if early >= LEAST_ROWS and carry >= max(LEAST_ROWS, LEAST_SHARE * (own["size"].sum() - early)):
