@@ -1,4 +1,4 @@
-"""What is found once of a log: the answer of a function is kept with the log that it was asked of."""
+"""What is found once of a log, or of rows of it: the answer of a function is kept with what it was asked of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 if TYPE_CHECKING:
 
     class Keeping(Protocol):
-        """A log, as far as this module is concerned."""
+        """A log, or rows of it, as far as this module is concerned."""
 
-        kept: dict[tuple, Any]
+        @property
+        def kept(self) -> dict[tuple, Any]: ...
 
 
 Given = ParamSpec("Given")

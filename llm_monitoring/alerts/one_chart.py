@@ -71,10 +71,11 @@ def chart_of(
     again = None if scoping.fixed(plan) else fit_end + (scoping.AGAIN - scoping.FIRST) * DAY
     run = Run((feature_id, alert_metric), table[table["window_start"] >= start], window, fit_end, fit_end,
               table["known_at"].iloc[0] - table["window_end"].iloc[0], rate, again)  # fmt: skip
-    if run.baseline(fit_end)["value"].notna().sum() < FEWEST_IN_BASELINE or run.stream(fit_end, None).empty:
+    early = run.stream(start, fit_end)
+    if early["value"].notna().sum() < FEWEST_IN_BASELINE or run.stream(fit_end, None).empty:
         return None
     run_all([run], span.end)
-    return _after_baseline(joined(run), run.baseline(fit_end)) if run.stages else None
+    return _after_baseline(joined(run), early) if run.stages else None
 
 
 def _after_baseline(result: ChartResult, early: pd.DataFrame) -> ChartResult:

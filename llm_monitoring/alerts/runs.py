@@ -17,6 +17,7 @@ from llm_monitoring import windows
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS
 from llm_monitoring.alerts.scopes import AGAIN, FIRST
 from llm_monitoring.alerts.seasons import season_of
+from llm_monitoring.charts.measurements import Windows, as_windows
 from llm_monitoring.charts.portfolio import MONTH, set_limits
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import ChartResult
@@ -63,16 +64,23 @@ class Run:
 
     def baseline(self, before: pd.Timestamp) -> pd.DataFrame:
         """The windows that the limits are taken from."""
-        return self._columns.iloc[: self._starts.searchsorted(before)]
+        return self.windows[COLUMNS].iloc[: self._starts.searchsorted(before)]
 
     def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
         """The windows from one moment to another."""
+        return self.windows[COLUMNS].iloc[slice(*self._places(since, before))]
+
+    def charted(self, since: pd.Timestamp, before: pd.Timestamp | None) -> Windows:
+        """The same windows, as a chart takes them."""
+        return self._read.between(*self._places(since, before))
+
+    def _places(self, since: pd.Timestamp, before: pd.Timestamp | None) -> tuple[int, int]:
         last = len(self._starts) if before is None else self._starts.searchsorted(before)
-        return self._columns.iloc[self._starts.searchsorted(since) : last]
+        return int(self._starts.searchsorted(since)), int(last)
 
     @cached_property
-    def _columns(self) -> pd.DataFrame:
-        return self.windows[COLUMNS]
+    def _read(self) -> Windows:
+        return as_windows(self.windows[COLUMNS], "windows")
 
     @cached_property
     def _starts(self) -> pd.DatetimeIndex:
@@ -96,7 +104,7 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
     for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
         again = None if run.again is None or run.again <= run.begin else run.again
         run.stages = [(chart, run.begin, again)]
-        run.results = [chart.monitor(run.stream(run.begin, again), at_once=True)]
+        run.results = [chart.monitor(run.charted(run.begin, again), at_once=True)]
     waiting = [
         run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
     ]
@@ -107,10 +115,10 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
         newer = fitted.get(id(run))
         if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
-            run.results = [first.monitor(run.stream(begin, None), at_once=True)]
+            run.results = [first.monitor(run.charted(begin, None), at_once=True)]
         else:
             run.stages.append((newer, again, None))
-            run.results.append(newer.monitor(run.stream(again, None), at_once=True))
+            run.results.append(newer.monitor(run.charted(again, None), at_once=True))
     return aside
 
 

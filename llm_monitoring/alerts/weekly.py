@@ -125,6 +125,7 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
     if asked.empty:
         return events
     from llm_monitoring.drift.drift_test import DriftTest
+    from llm_monitoring.drift.two_sample import known_among
 
     for feature, own in asked.groupby("feature_id", sort=True):
         share = shares[feature, "query_drift"]
@@ -133,13 +134,14 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
         if reference.empty:
             continue
         test = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha))))
+        known = known_among(test.reference_.vectors)
         looks: list[tuple[pd.Timestamp, Alert | None]] = []
         fit_end: Any = since.at[feature, "fit_end"]
         for period, (start, end) in enumerate(weeks(fit_end, span_.end)):
             current = own[own["period"] == period]
             if current.empty:
                 continue
-            found = _drift(test, current)
+            found = _drift(test, current, known)
             if found is None:
                 looks.append((end, None))
                 continue
@@ -158,16 +160,17 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
     return events
 
 
-def _drift(test: DriftTest, current: pd.DataFrame) -> tuple[float, int] | None:
+def _drift(test: DriftTest, current: pd.DataFrame, known: Any) -> tuple[float, int] | None:
     """p-value and number of questions where they changed; the fewer permutations leave little doubt, the fewer are made."""
     from llm_monitoring.drift.queries import read_queries
 
-    now = read_queries(current, test.embed, "current")
+    now, pool = read_queries(current, test.embed, "current"), None
     for permutations, doubt in QUICK:
-        quick = test.compare(test.reference_, now, permutations)
-        if quick.p_value is None or quick.p_value > doubt:
+        quick = test.compare(test.reference_, now, permutations, known=known, pool=pool)
+        if quick.p_value is None or quick.comparison is None or quick.p_value > doubt:
             return None
-    result = test.compare(test.reference_, now)
+        pool = quick.comparison.pool
+    result = test.compare(test.reference_, now, pool=pool)
     return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
 
 

@@ -31,6 +31,10 @@ class Windows(NamedTuple):
         """Whether the windows say when they were."""
         return bool(self.window_start.notna().any())
 
+    def between(self, first: int, after: int) -> Windows:
+        """From one window to another, by their numbers."""
+        return Windows._make(part[first:after] for part in self)
+
 
 def read_windows(data: Any, name: str = "stream", **options: Any) -> pd.DataFrame:
     """What `as_windows` reads, as a table.
@@ -42,7 +46,7 @@ def read_windows(data: Any, name: str = "stream", **options: Any) -> pd.DataFram
 
 
 def as_windows(
-    data: pd.Series | pd.DataFrame | Sequence[float],
+    data: pd.Series | pd.DataFrame | Sequence[float] | Windows,
     name: str = "stream",
     *,
     windows: int = 0,
@@ -59,6 +63,7 @@ def as_windows(
     data : Series, list of numbers, or DataFrame
         A DataFrame has `value` and, where known, `n` (answers in the window), `sd` (within the window),
         `window_start`, `window_end`, or a `window` (a whole number or a time). A Series with a DatetimeIndex gives `window_start`.
+        Windows that were read already, with times, are only counted anew.
     name : str
         How errors call the data: baseline or stream.
     windows, distinct : int
@@ -82,6 +87,10 @@ def as_windows(
     ConfigError
         Names the window, the value, and what was expected.
     """
+    if isinstance(data, Windows):
+        position = _positions(data.window_start, True, False, origin, period, after)
+        _check_enough(data.value, name, windows, distinct, chart)
+        return data._replace(position=position)
     frame = _as_frame(data, name)
     nowhere = np.full(len(frame), np.nan)
     columns: dict[str, Any] = {
@@ -246,6 +255,10 @@ def _positions(
             f"as in the baseline ({start})"
         )
     step = period or (spacing(label) if after is None else None) or pd.Timedelta(days=1)
+    whole = pd.Timedelta(step).as_unit(label.unit)  # type: ignore[attr-defined]
+    if whole == step and start.unit == label.unit:  # type: ignore[attr-defined]
+        since = label.asi8 - start.asm8.astype("int64")  # type: ignore[attr-defined]
+        return np.round(since / whole.asm8.astype("int64")).astype(int)
     return np.round(np.asarray((label - start) / step)).astype(int)
 
 

@@ -291,7 +291,7 @@ class ControlChart:
         )
 
     def monitor(
-        self, stream: pd.Series | pd.DataFrame | Sequence[float], *, seams: Any = None, at_once: bool = False
+        self, stream: pd.Series | pd.DataFrame | Sequence[float] | Windows, *, seams: Any = None, at_once: bool = False
     ) -> ChartResult:
         """Chart windows against the frozen baseline; the chart itself does not change.
 

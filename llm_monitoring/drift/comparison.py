@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from llm_monitoring.drift.queries import Queries
-from llm_monitoring.drift.two_sample import MOST_ROWS, Pool, labellings
+from llm_monitoring.drift.two_sample import MOST_ROWS, Known, Pool, labellings
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,14 @@ class Comparison:
     order: np.ndarray  # row of the pool -> row of [before; now]
 
     @classmethod
-    def of(cls, before: Queries, now: Queries, permutations: int, seed: int) -> Comparison:
+    def of(
+        cls, before: Queries, now: Queries, permutations: int, seed: int, known: Any = None, pool: Pool | None = None
+    ) -> Comparison:
+        """Put queries side by side.
+
+        `known` is what `two_sample.known_among` gives of the reference, `pool` that of an earlier comparison of the same
+        queries; both only spare time.
+        """
         current = np.repeat([False, True], [len(before), len(now)])
         keys = np.concatenate([before.keys, now.keys])
         # a session seen on both sides counts as two; one query alone is its own block
@@ -33,7 +41,10 @@ class Comparison:
         current = current[order]
         blocks = _blocks(session[order], current)
         kept = _kept(current, blocks, rng)
-        pool = Pool(np.concatenate([before.vectors, now.vectors])[order], np.flatnonzero(kept), seed)
+        if pool is None:
+            places = np.argsort(order)[: len(before)]
+            beside = None if known is None or not kept.all() else Known(known[0], known[1], places)
+            pool = Pool(np.concatenate([before.vectors, now.vectors])[order], np.flatnonzero(kept), seed, beside)
         return cls(before, now, pool, labellings(current, blocks, kept, permutations, seed + 1), order)
 
     @property

@@ -15,7 +15,7 @@ from llm_monitoring.drift.named_embedders import embedder_of
 from llm_monitoring.drift.queries import Queries, read_queries
 from llm_monitoring.drift.shape import ShapeResult, shape_of
 from llm_monitoring.drift.topics import distances_to_reference
-from llm_monitoring.drift.two_sample import METHODS, Permuted, permute
+from llm_monitoring.drift.two_sample import METHODS, Permuted, Pool, permute
 from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
@@ -102,9 +102,14 @@ class DriftTest:
         """
         return self.compare(self.reference_, read_queries(current, self.embed, "current", MOST_ROWS, self.seed))
 
-    def compare(self, before: Queries, now: Queries, permutations: int | None = None) -> DriftResult:
-        """Test queries that were read already; `DriftMonitor` calls it with one pool after the other."""
-        known: dict[str, Any] = {
+    def compare(
+        self, before: Queries, now: Queries, permutations: int | None = None, *, known: Any = None, pool: Pool | None = None
+    ) -> DriftResult:  # fmt: skip
+        """Test queries that were read already; `DriftMonitor` calls it with one pool after the other.
+
+        `known` and `pool` as for `Comparison.of`.
+        """
+        numbers: dict[str, Any] = {
             "n_reference": before.count,
             "n_current": now.count,
             "used_reference": len(before),
@@ -120,8 +125,8 @@ class DriftTest:
                 f"current: vectors of {now.vectors.shape[1]} numbers; expected {before.vectors.shape[1]}, as in the reference"
             )
         if min(len(np.unique(before.sessions)), len(np.unique(now.sessions))) < FEWEST_QUERIES:
-            return DriftResult(None, None, None, **known)
-        comparison = Comparison.of(before, now, permutations or self.permutations, self.seed)
+            return DriftResult(None, None, None, **numbers)
+        comparison = Comparison.of(before, now, permutations or self.permutations, self.seed, known, pool)
         outcome = permute(comparison.pool, comparison.labels, METHODS[self.method])
         parts = [
             {"statistic": name, "value": float(values[0]), "p_value": float(p)}
@@ -131,7 +136,7 @@ class DriftTest:
             p_value=outcome.p_value,
             drift=bool(outcome.p_value <= self.alpha + 1e-12),
             statistic=float(outcome.joint[0]),
-            **known,
+            **numbers,
             parts=parts,
             comparison=comparison,
             outcome=outcome,

@@ -19,6 +19,24 @@ MOST_ROWS = 6_000  # rows that the statistics of neighbours use at most
 BLOCK = 20_000  # rows of a product at a time
 
 
+class Known(NamedTuple):
+    """Rows of which the nearest among themselves are known, as for a reference that is compared week after week.
+
+    Attributes
+    ----------
+    near : ndarray of int (r, 21)
+        The nearest other rows of each row, nearest first.
+    unlike : ndarray (r, 21)
+        Minus their inner products.
+    places : ndarray of int (r,)
+        Where each row is in the pool.
+    """
+
+    near: np.ndarray
+    unlike: np.ndarray
+    places: np.ndarray
+
+
 @dataclass(frozen=True)
 class Pool:
     """Reference and current rows together, and what can be said of them without knowing which is which.
@@ -29,11 +47,14 @@ class Pool:
     kept : ndarray of int
         Rows that the neighbour statistics use, at most 6,000.
     seed : int
+    known : Known, optional
+        Neighbours that some of the rows have among themselves, by the angle as given; only where all rows are kept.
     """
 
     vectors: np.ndarray
     kept: np.ndarray
     seed: int = 0
+    known: Known | None = None
 
     @cached_property
     def white(self) -> np.ndarray:
@@ -53,7 +74,7 @@ class Pool:
     @cached_property
     def near_as_given(self) -> tuple[np.ndarray, np.ndarray]:
         """The same by the angle between the rows as given, not whitened."""
-        return neighbours(self.unit, NEAR)
+        return neighbours(self.unit, NEAR) if self.known is None else _neighbours_beside(self.unit, NEAR, self.known)
 
     @cached_property
     def clusters(self) -> np.ndarray:
@@ -69,20 +90,65 @@ class Pool:
 
 def neighbours(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Nearest other rows of each of some unit rows, nearest first: positions and Euclidean distances."""
-    most = min(most, len(rows) - 1)
-    positions = np.empty((len(rows), most), np.int32)
-    distances = np.empty((len(rows), most), np.float32)
-    for start in range(0, len(rows), 1_000):
-        likeness = rows[start : start + 1_000] @ rows.T
-        here = np.arange(len(likeness))
-        likeness[here, start + here] = -np.inf
-        np.negative(likeness, out=likeness)
-        nearest = np.argpartition(likeness, most - 1, axis=1)[:, :most]
-        value = np.take_along_axis(likeness, nearest, axis=1)
-        order = np.argsort(value, axis=1, kind="stable")
-        positions[start : start + 1_000] = np.take_along_axis(nearest, order, axis=1)
-        distances[start : start + 1_000] = np.sqrt(np.maximum(2 + 2 * np.take_along_axis(value, order, axis=1), 0))
-    return positions, distances
+    positions, unlike = _nearest_others(rows, np.arange(len(rows)), min(most, len(rows) - 1))
+    return positions, _apart(unlike)
+
+
+def known_among(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """`near` and `unlike` of `Known` for some vectors; None where they are too few for it."""
+    if len(vectors) < NEAR + 2:
+        return None
+    return _nearest_others(_to_unit(vectors), np.arange(len(vectors)), NEAR + 1)
+
+
+def _nearest_others(rows: np.ndarray, of: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest other rows of the rows `of`, nearest first, and minus their inner products."""
+    positions, values = np.empty((len(of), most), np.int32), np.empty((len(of), most), np.float32)
+    for start in range(0, len(of), 1_000):
+        part = slice(start, start + 1_000)
+        positions[part], values[part] = _smallest(_unlike(rows, of[part]), most)
+    return positions, values
+
+
+def _unlike(rows: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Minus the inner products of the rows `of` with all rows; infinite with itself."""
+    first, last = (of[0], of[-1]) if len(of) else (0, -1)
+    some = rows[first : last + 1] if last - first + 1 == len(of) else rows[of]
+    unlike = some @ rows.T
+    unlike[np.arange(len(of)), of] = -np.inf
+    return np.negative(unlike, out=unlike)
+
+
+def _smallest(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the smallest values of each line are, smallest first, and they themselves."""
+    nearest = np.argpartition(values, most - 1, axis=1)[:, :most]
+    value = np.take_along_axis(values, nearest, axis=1)
+    order = np.argsort(value, axis=1, kind="stable")
+    return np.take_along_axis(nearest, order, axis=1), np.take_along_axis(value, order, axis=1)
+
+
+def _apart(unlike: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(2 + 2 * unlike, 0))
+
+
+def _neighbours_beside(rows: np.ndarray, most: int, known: Known) -> tuple[np.ndarray, np.ndarray]:
+    """`neighbours`, where those of some rows among themselves are known: only the others' inner products are reckoned.
+
+    Which of several rows at the same distance counts as a neighbour must not depend on which rows are known, or the labels
+    would show: a known row that has equals among its nearest is looked at anew, beside all rows.
+    """
+    others = np.setdiff1d(np.arange(len(rows)), known.places, assume_unique=True)
+    beside = _unlike(rows, others)
+    positions, values = np.empty((len(rows), most), np.int32), np.empty((len(rows), most), np.float32)
+    positions[others], values[others] = _smallest(beside, most)
+    own = np.hstack([known.unlike, beside[:, known.places].T])
+    place, value = _smallest(own, most + 1)
+    mine = np.hstack([known.places[known.near], np.broadcast_to(others, (len(own), len(others)))])
+    positions[known.places], values[known.places] = np.take_along_axis(mine, place[:, :-1], axis=1), value[:, :-1]
+    equals = (np.diff(value, axis=1) <= 0).any(axis=1) | (known.unlike[:, most - 1] >= known.unlike[:, most])
+    anew = np.sort(known.places[equals])
+    positions[anew], values[anew] = _nearest_others(rows, anew, most)
+    return positions, _apart(values)
 
 
 def k_means(

@@ -9,14 +9,18 @@ from scipy.stats import mannwhitneyu
 
 from llm_monitoring.drift.two_sample import (
     METHODS,
+    Known,
     Permuted,
     Pool,
+    _neighbours_beside,
     _share_at_least,
+    _to_unit,
     at_least,
     classifier,
     clump,
     energy,
     k_means,
+    known_among,
     labellings,
     neighbours,
     off_reference,
@@ -39,6 +43,19 @@ def test_energy_distance_equals_its_definition():
     x, y = rows[labels[0] == 0], rows[labels[0] == 1]
     expected = 2 * cdist(x, y).mean() - cdist(x, x).mean() - cdist(y, y).mean()  # Szekely and Rizzo 2004
     assert energy(pool_of(rows), labels)[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("twice", [0, 30, 110])
+def test_neighbours_beside_known_rows_equal_those_of_all_rows(twice):
+    rows = random_rows(140)
+    rows[:twice] = rows[[*range(5)] * (twice // 5)]  # many at the same distance, more than are kept as neighbours
+    order = np.random.default_rng(1).permutation(len(rows))
+    known = Known(*known_among(rows[30:]), np.argsort(order)[30:])
+    pool = _to_unit(rows[order])
+    near, distance = neighbours(pool, 20)
+    beside = _neighbours_beside(pool, 20, known)
+    assert np.array_equal(beside[0], near)
+    np.testing.assert_allclose(beside[1], distance, atol=1e-6)
 
 
 def test_neighbours_equal_those_of_all_distances():

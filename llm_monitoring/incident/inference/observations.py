@@ -5,7 +5,7 @@ The stages compare these rows; the windows of `metrics` are for charts. A row wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class Observations:
         How much of the measure is worth one point of a score from 1 to 5: the sizes that are looked for are in points.
     names : tuple of str
         The columns of the log's requests, those that were left out too; empty where all of them are there.
+    kept : dict
+        What `keeping.once` found of these rows.
     """
 
     frame: pd.DataFrame
@@ -64,6 +66,7 @@ class Observations:
     alert: Alert
     step: float = 1.0
     names: tuple[str, ...] = ()
+    kept: dict[tuple, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def model_values(self) -> np.ndarray:
         """The values on the scale on which effects add up.
@@ -230,7 +233,8 @@ def _with_lineage(log: Log) -> pd.DataFrame:
     requests = log.asked.rename(columns=inside)
     family = lineage(requests, log.changes)
     codes, models = pd.factorize(requests["model_id"])
-    return requests.assign(model=np.array([*(family[model] for model in models), np.nan], dtype=object)[codes])
+    families = pd.Series(np.array([*(family[model] for model in models), np.nan], dtype=object))
+    return requests.assign(model=families.array.take(codes))  # -1, no model, takes the last
 
 
 def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:

@@ -19,6 +19,7 @@ from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
 
 from llm_monitoring.incident.inference.observations import Observations, weights_of
 from llm_monitoring.incident.inference.slices import Slice, leaves
+from llm_monitoring.keeping import once
 
 EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.02, 0.08, 0.25, 0.7), "log": (0.1, 0.3, 0.8)}
 SPREAD = 1 / 3  # of a size, as a part of it
@@ -131,34 +132,24 @@ def shift_evidence(
 def _one_slice(inside, dose, weight, y, design, factor, seen_y):
     reached = inside[:, None] * dose
     z = reached * weight[:, None]
+    reached *= z  # in its place: these are the largest arrays of a stage
+    whole = reached.sum(0)
+    del reached
     q = linalg.solve_triangular(factor, design.T @ z, lower=True)
-    return (reached * z).sum(0) - (q**2).sum(0), z.T @ y - q.T @ seen_y
+    return whole - (q**2).sum(0), z.T @ y - q.T @ seen_y
 
 
 def _cells(
     seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray, beside: np.ndarray | None = None
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows pooled by leaf, day, span and exposure, and the mean dose of each cell."""
-    frame = seen.frame
-    leaf, values = leaves(frame, seen.columns)
-    y = seen.model_values()
-    weight = weights_of(frame)
+    whole, values = _rows(seen)
+    at = seen.frame["timestamp"].dt.as_unit("ns").astype("int64")
     sharp = dose[:, np.isin(dose, (0.0, 1.0)).all(0)]
-    rows = pd.DataFrame(
-        {
-            "leaf": leaf,
-            "day": frame["timestamp"].dt.floor("D").dt.as_unit("s").astype("int64").to_numpy(),
-            "span": np.searchsorted(
-                times.as_unit("ns").asi8, frame["timestamp"].dt.as_unit("ns").astype("int64"), side="right"
-            ),
-            "exposure": np.unique(sharp, axis=0, return_inverse=True)[1].ravel() if sharp.shape[1] else 0,
-            "weight": weight,
-            "position": weight * frame["timestamp"].dt.as_unit("ns").astype("int64").to_numpy() / 1e9,
-            "square": weight**2,
-            "y": y - np.average(y, weights=weight),
-        }
+    rows = whole.assign(
+        span=np.searchsorted(times.as_unit("ns").asi8, at, side="right"),
+        exposure=np.unique(sharp, axis=0, return_inverse=True)[1].ravel() if sharp.shape[1] else 0,
     )
-    rows["sum"] = rows["y"] * weight
     variance = _variance(rows, seen, beside)
     key = rows.groupby(["leaf", "day", "span", "exposure"])
     cells = key[["weight", "square", "sum", "position"]].sum().reset_index()
@@ -168,8 +159,28 @@ def _cells(
     cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] * worth
     cells = cells.join(values, on="leaf").assign(variance=variance[cells["leaf"]])
     cell = key.ngroup().to_numpy()
+    weight = rows["weight"].to_numpy()
     parts = [np.bincount(cell, weights=d * weight, minlength=len(cells)) / cells["weight"].to_numpy() for d in dose.T]
     return cells, np.column_stack(parts) if parts else np.zeros((len(cells), 0))
+
+
+@once
+def _rows(seen: Observations) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`leaf`, `day`, `weight`, `position`, `square`, `y`, `sum` of each row, and the column values of each leaf."""
+    frame = seen.frame
+    leaf, values = leaves(frame, seen.columns)
+    y, weight = seen.model_values(), weights_of(frame)
+    rows = pd.DataFrame(
+        {
+            "leaf": leaf,
+            "day": frame["timestamp"].dt.floor("D").dt.as_unit("s").astype("int64").to_numpy(),
+            "weight": weight,
+            "position": weight * frame["timestamp"].dt.as_unit("ns").astype("int64").to_numpy() / 1e9,
+            "square": weight**2,
+            "y": y - np.average(y, weights=weight),
+        }
+    )
+    return rows.assign(sum=rows["y"] * weight), values
 
 
 def _variance(rows: pd.DataFrame, seen: Observations, beside: np.ndarray | None = None) -> np.ndarray:
@@ -186,13 +197,18 @@ def _variance(rows: pd.DataFrame, seen: Observations, beside: np.ndarray | None 
         if beside is not None and (beside > 0).any():
             overall = max(overall, seen.frame["value"][beside > 0].mean(), key=lambda p: p * (1 - p))
         pooled = max(pooled, overall * (1 - overall), 1e-4)
-        return np.full(len(within), pooled) * _design_effect(rows, seen.frame)
+        return np.full(len(within), pooled) * _effect_of_sessions(seen)
     variance = ((within["squares"] + 10 * pooled) / (within["n"] - 1 + 10).clip(lower=1)).to_numpy()
-    return variance * _design_effect(rows, seen.frame)
+    return variance * _effect_of_sessions(seen)
 
 
 def _squares(x: pd.Series) -> float:
     return float(((x - x.mean()) ** 2).sum())
+
+
+@once
+def _effect_of_sessions(seen: Observations) -> float:
+    return _design_effect(_rows(seen)[0], seen.frame)
 
 
 def _design_effect(rows: pd.DataFrame, frame: pd.DataFrame) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,20 +68,25 @@ def find_traces(frame: pd.DataFrame, requests: pd.DataFrame | None = None) -> li
     >>> [(t.value, t.owner, t.at.hour, int(t.exposed.sum())) for t in find_traces(frame)]
     [('v8', 'support', 20, 20)]
     """
-    requests = frame if requests is None else requests
-    found = [
-        _trace(frame, column, str(value), owner, at, reach, first)
-        for column, of in VERSIONS.items()
-        if column in frame and (of is None or of in frame)
-        for owner, reach in _owners(frame, of)
-        for value, at, first in _appeared(requests if column in requests else frame, column, of, owner)
-    ]
+    requests, found = frame if requests is None else requests, []
+    for column, of in VERSIONS.items():
+        if column not in frame or (of is not None and of not in frame):
+            continue
+        came = _appeared(requests if column in requests else frame, column, of)
+        named = frame[column].astype(str)
+        found += [
+            _trace(frame, named, column, str(value), owner, at, reach, first)
+            for owner, reach in _owners(frame, of)
+            for value, at, first in came.get(owner, [])
+        ]
     return sorted((t for t in found if t.exposed.any()), key=lambda t: (t.at, t.column, t.value, str(t.owner)))
 
 
-def _trace(frame: pd.DataFrame, column: str, value: str, owner, at, reach: np.ndarray, first: pd.Series) -> Trace:
-    exposed = reach & (frame[column].astype(str) == value).to_numpy(bool, na_value=False)
-    later = reach & (frame[column].map(first) >= at).to_numpy(bool, na_value=False)
+def _trace(
+    frame: pd.DataFrame, named: pd.Series, column: str, value: str, owner, at, reach: np.ndarray, first: pd.Series
+) -> Trace:  # fmt: skip
+    exposed = reach & (named == value).to_numpy(bool, na_value=False)
+    later = reach & frame[column].isin(first.index[first >= at]).to_numpy(bool)
     return Trace(column, value, owner, at, exposed, exposed | later, reach)
 
 
@@ -90,12 +96,21 @@ def _owners(frame: pd.DataFrame, of: str | None):
     return [(owner, (frame[of] == owner).to_numpy(bool)) for owner in sorted(frame[of].dropna().unique(), key=str)]
 
 
-def _appeared(rows: pd.DataFrame, column: str, of: str | None, owner):
-    mine = rows[column].notna() if of is None else (rows[of] == owner) & rows[column].notna()
-    own = rows.loc[mine, [column, "timestamp"]]
-    first = own.groupby(column)["timestamp"].min()
-    for value, at in first.items():
-        late = own["timestamp"] >= at
-        carry = (own[column] == value).sum()
-        if (~late).sum() >= LEAST_ROWS and carry >= max(LEAST_ROWS, LEAST_SHARE * late.sum()):
-            yield value, at, first
+def _appeared(rows: pd.DataFrame, column: str, of: str | None) -> dict[Any, list[tuple[Any, pd.Timestamp, pd.Series]]]:
+    """By owner: each version that came later than others of its, when, and the first time of each of the owner's."""
+    code, versions = pd.factorize(rows[column], sort=True)
+    whose, owners = (np.zeros(len(rows), int), [None]) if of is None else pd.factorize(rows[of])
+    there = (code >= 0) & (whose >= 0)
+    code, whose, at = code[there], whose[there], rows["timestamp"][there]
+    seen = at.groupby([whose, code]).agg(["min", "size"])
+    found: dict[Any, list] = {}
+    k: Any
+    for k, own in seen.groupby(level=0):
+        first = pd.Series(
+            own["min"].to_numpy(), index=versions.take(own.index.get_level_values(1).to_numpy()), dtype=at.dtype
+        )
+        for value, came, carry in zip(first.index, own["min"], own["size"]):
+            early = 0 if came == own["min"].min() else int((at[whose == k] < came).sum())
+            if early >= LEAST_ROWS and carry >= max(LEAST_ROWS, LEAST_SHARE * (own["size"].sum() - early)):
+                found.setdefault(owners[k], []).append((value, came, first))
+    return found

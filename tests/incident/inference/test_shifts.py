@@ -1,5 +1,6 @@
 """How well a shift of a slice from a time on explains the rows: closed forms by hand, and what must not move the evidence."""
 
+from dataclasses import replace
 from math import lgamma, log
 
 import numpy as np
@@ -81,11 +82,11 @@ def test_scores_turned_upside_down_with_their_alert_give_the_same_evidence():
 def test_neither_the_names_of_the_features_nor_equal_weights_change_the_evidence(scale, drop, sign):
     seen = observed(scale, drop, sign=sign)
     usual = found(seen)
-    weighted = found(Observations(seen.frame.assign(weight=7.0), seen.requests, *list(vars(seen).values())[2:]))
+    weighted = found(replace(seen, frame=seen.frame.assign(weight=7.0)))
     np.testing.assert_allclose(weighted.log_evidence, usual.log_evidence, rtol=1e-9)
     renamed = seen.frame.assign(feature_id=seen.frame["feature_id"].map({"support": "a", "search": "z"}))
     parts = [ALL, *(Slice((("feature_id", name),)) for name in "az")]
-    other = shift_evidence(Observations(renamed, renamed, *list(vars(seen).values())[2:]), parts, TIMES)
+    other = shift_evidence(replace(seen, frame=renamed, requests=renamed), parts, TIMES)
     np.testing.assert_allclose(other.log_evidence, usual.log_evidence, rtol=1e-6)
 
 
