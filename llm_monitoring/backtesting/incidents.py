@@ -145,7 +145,7 @@ def _checked(table: pd.DataFrame, name: str, places: list[str] | None = None) ->
     where: dict[str, str] = {}
     faults: list[str] = []
     for place, row in zip(places, table.to_dict("records")):
-        known, wrong = _row(row, place)
+        known, wrong = _row({str(name): value for name, value in row.items()}, place)
         ident = str(known["incident_id"])
         if known["incident_id"] is not None and ident in where:
             wrong.append(

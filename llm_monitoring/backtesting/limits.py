@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -42,6 +44,7 @@ class Limits:
         inside = touched_log(self.replay.log, injection, seed)
         whole = inside is self.replay.log
         part = self.counts if whole else infrastructure.window_counts(inside, self.plan, self.limits)
+        moved: dict[str, Any]
         if injection.what == "latency":
             names = list(QUANTILES)
             lower = {f"{name}_limit": self.limits[f"{name}_limit"] / injection.size for name in names}
