@@ -246,7 +246,11 @@ def _facts(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
             facts.append(_fact(*_seen_since(triage, level)))
         if level["change"] is not None:
             sign = _interval(level["low"], level["high"], unit, min(level["n_before"], level["n_after"]), sign=True)
-            facts.append(_fact("Change", say.difference(level["change"], unit), sign))
+            shown = say.difference(level["change"], unit)
+            chosen = bool(level.get("where")) and level["after"] is not None and level["before"] is not None
+            if chosen and say.difference(level["after"] - level["before"], unit) != shown:
+                sign += "; corrected for having picked the slice that moved most"
+            facts.append(_fact("Change", shown, sign))
     if triage["designed_false_alarms_per_month"] is not None:
         facts.append(
             _fact(

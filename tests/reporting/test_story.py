@@ -61,6 +61,13 @@ def test_flags_are_counted_against_the_number_expected():
     assert facts["Flagged so far"]["note"] == "2 would be by the rate before"
 
 
+def test_a_change_that_is_not_the_plain_difference_says_why():
+    for change, why in ((0.56, True), (0.62, False)):  # 0.04 before, 0.66 since
+        chosen = make_slice(before=0.04, after=0.66, change=change)
+        fact = next(one for one in tell(make_results(scope={"slices": [chosen]}))["facts"] if one["name"] == "Change")
+        assert fact["note"].endswith("corrected for having picked the slice that moved most") is why
+
+
 def test_a_slice_of_few_answers_is_too_few_to_tell():
     told = " ".join(texts(section(tell(make_results()), "who")))
     assert "gpt-4 in sensitiveq and gpt-4 in leetcode_easy: too few to tell" in told
