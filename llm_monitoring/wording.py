@@ -28,6 +28,19 @@ def number(value: float | None, digits: int = 0, sign: bool = False) -> str:
     return front + text
 
 
+def rounded(value: float, digits: int = 2) -> str:
+    """A number to so many digits that count, never as a power of ten.
+
+    >>> rounded(100.0), rounded(1234.5), rounded(0.0123), rounded(0.291)
+    ('100', '1,200', '0.012', '0.29')
+    """
+    if not value or not math.isfinite(value):
+        return number(value)
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    short = round(value, places)
+    return number(short, max(digits - 1 - math.floor(math.log10(abs(short))), 0))
+
+
 def amount(value: float | None, unit: str, like: float | None = None) -> str:
     """A level with its unit: share, score, ms, usd, count, or a unit of your own.
 

@@ -13,6 +13,7 @@ from llm_monitoring.wording import NBSP, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TYPICAL, HALF = 0.2, 0.5  # the fall that is shown, if half of the cases show it at some rate
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 MARKS = ("o", "s", "D", "^", "v")
 COLOURS = (plotting.BLUE, plotting.VERMILION, plotting.GREEN, plotting.AMBER, plotting.INK)
@@ -52,7 +53,7 @@ def injections(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False
 
 
 def rates(frontier: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) -> Axes:
-    """Share of the cases seen by sampling rate, a line for each feature, at the size nearest to 0.2 and the first budget."""
+    """Share of the cases seen by sampling rate, a line for each feature that was tried; see `typical_rows` for the size of the falls."""
     rows = typical_rows(frontier)
     with plotting.axes(ax, size=(8.4, 3.6)) as ax:
         for number_, (feature, own) in enumerate(rows.groupby("feature_id", sort=False)):
@@ -74,7 +75,7 @@ def rates(frontier: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) 
         ticks = [t for t in TICKS if ends[0] / 1.2 <= t <= ends[1] * 1.2]
         ax.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
         ax.minorticks_off()
-        ax.set(ylim=(0, 1.02), xlabel="share of requests judged (ring: now)")
+        ax.set(ylim=(0, 1.02), xlabel=f"share of requests judged (ring: now); {falls(rows)}")
         plotting.percent(ax)
         if len(rows):
             ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=1 if narrow else 3)
@@ -101,12 +102,28 @@ def plan(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) -> A
 
 
 def typical_rows(frontier: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the frontier at the first budget and, for each feature, the size nearest to 0.2."""
-    if frontier.empty:
-        return frontier
-    rows = frontier[frontier["false_alarms_per_month"] == frontier["false_alarms_per_month"].iloc[0]]
-    far = (rows["size"].abs() - 0.2).abs()
+    """The rows that were tried at the first budget, of a fall of one size: 0.2, or the least that half of the cases show.
+
+    The least is taken where hardly anything is seen of 0.2 at any rate, the largest where nothing is seen of any size.
+    """
+    tried = frontier[frontier["n"] > 0]
+    if tried.empty:
+        return tried
+    rows = tried[tried["false_alarms_per_month"] == tried["false_alarms_per_month"].iloc[0]]
+    size = rows["size"].abs()
+    far = (size - TYPICAL).abs()
+    usual = rows[far == far.groupby(rows["feature_id"]).transform("min")]
+    if usual["found_rate"].max() >= HALF:
+        return usual
+    seen = size[rows["found_rate"] >= HALF]
+    far = (size - (seen.min() if len(seen) else size.max())).abs()
     return rows[far == far.groupby(rows["feature_id"]).transform("min")]
+
+
+def falls(rows: pd.DataFrame) -> str:
+    """The sizes of these falls in words."""
+    sizes = sorted(set(rows["size"].abs()))
+    return f"falls of {' and '.join(f'{size:g}' for size in sizes)}" if sizes else "falls"
 
 
 def _delay(hours: Any) -> str:

@@ -180,7 +180,12 @@ def _rates(result: BacktestResult) -> dict[str, Any] | None:
             "own scores. Seen by the chart of mean quality alone (of failed answers where the judge gives no scores)."
         ),
         *([blocks.text(not_tried)] if left else []),
-        blocks.figure("rates", "Seen by sampling rate", "share of the cases", "A ring marks today's rate."),
+        blocks.figure(
+            "rates",
+            "Seen by sampling rate",
+            f"share of the cases, {drawing.falls(drawing.typical_rows(result.frontier))}",
+            "A ring marks today's rate.",
+        ),
         blocks.table(
             head, rows[: MOST_ROWS * 3], f"Marked: today's rate.{more}", numeric=tuple(range(1, len(head))), hit=hit
         ),
@@ -195,7 +200,7 @@ def _plan(result: BacktestResult) -> dict[str, Any] | None:
     table = plan.to_frame()
     rows = [
         [
-            str(row["feature_id"]), f"{100 * row['rate']:.3g} %", say.number(row["n_per_window"], 1), f"{row['drop_chart']:.2g}",
+            str(row["feature_id"]), f"{100 * row['rate']:.3g} %", say.number(row["n_per_window"], 1), say.rounded(row["drop_chart"]),
             f"{row['delay_days']:.1f}", _usd(30 * row["usd_per_day"]),
         ]
         for row in table[table["current"]].to_dict("records")

@@ -22,6 +22,7 @@ from llm_monitoring.log import Log
 from llm_monitoring.plotting import BLUE, axes, size_of
 from llm_monitoring.results import Result
 from llm_monitoring.windows import width
+from llm_monitoring.wording import rounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,18 +77,14 @@ class SamplingPlan(Result):
     def _of_features(self) -> str:
         now = self.table[self.table["current"]].sort_values(["drop_chart", "feature_id"])
         best, worst = now.iloc[0], now.iloc[-1]
-        told = (
-            f"At today's rate the smallest fall seen within 7 windows of {self.window} is {best['drop_chart']:.2g} in "
-        )
-        told += f"{best['feature_id']} ({100 * best['rate']:.2g} % judged)"
+        told = f"At today's rate the smallest fall seen within 7 windows of {self.window} is {rounded(best['drop_chart'])} in "
+        told += f"{best['feature_id']} ({rounded(100 * best['rate'])} % judged)"
         if len(now) > 1:
-            told += f" and {worst['drop_chart']:.2g} in {worst['feature_id']} ({100 * worst['rate']:.2g} %)"
+            told += f" and {rounded(worst['drop_chart'])} in {worst['feature_id']} ({rounded(100 * worst['rate'])} %)"
         seen = self.table[(self.table["delay_windows"] <= 7) & (self.table["feature_id"] == worst["feature_id"])]
         if seen.empty:
             return f"{told}; no rate sees a fall of {self.drop:g} in {worst['feature_id']}."
-        return (
-            f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs {100 * seen['rate'].min():.2g} % judged."
-        )
+        return f"{told}; a fall of {self.drop:g} in {worst['feature_id']} needs {rounded(100 * seen['rate'].min())} % judged."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per rate, and feature where a log was given.

@@ -11,6 +11,7 @@ import pandas as pd
 
 from llm_monitoring import plotting
 from llm_monitoring.results import Result, jsonable
+from llm_monitoring.wording import rounded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,13 +80,13 @@ class ChartResult(Result):
             seen = (
                 ""
                 if self.detectable is None
-                else f"; a shift of {self.detectable:.2g} would have been seen in 8 of 10 cases"
+                else f"; a shift of {rounded(self.detectable)} would have been seen in 8 of 10 cases"
             )
             return f"no alarm in {charted} windows (baseline {self.n_baseline} windows{designed}{seen})"
         first = self.alarms.iloc[0]
         more = f", {len(self.alarms)} events in all" if len(self.alarms) > 1 else ""
         return (
-            f"alarm in window {_label(first['first_window'])}: {first['direction']} by {abs(first['size']):.3g} since "
+            f"alarm in window {_label(first['first_window'])}: {first['direction']} by {rounded(abs(first['size']), 3)} since "
             f"{_label(first['change_start'])} ({_label(first['change_low'])} to {_label(first['change_high'])}){more} "
             f"(baseline {self.n_baseline} windows{designed})"
         )

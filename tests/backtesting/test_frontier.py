@@ -1,10 +1,12 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import llm_monitoring as lm
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.backtesting.drawing import falls, typical_rows
 from llm_monitoring.backtesting.frontier import _features, at_rate
 from llm_monitoring.backtesting.replay import Replay
 
@@ -60,3 +62,20 @@ def test_the_sampling_plan_says_the_smallest_fall_of_each_feature(found):
     for _, own in table.groupby("feature_id"):
         assert own["drop_chart"].is_monotonic_decreasing
     assert found.sampling.headline.startswith("At today's rate the smallest fall")
+
+
+def test_the_figure_of_rates_shows_falls_of_which_something_is_seen_and_features_that_were_tried():
+    def frontier(*found):
+        rows = [(name, -size, rate) for name in ("a", "b") for size in (0.1, 0.2, 0.5) for rate in (0.05, 1.0)]
+        table = pd.DataFrame(rows, columns=["feature_id", "size", "rate"])
+        table = table.assign(false_alarms_per_month=1.0, n=20, current=table["rate"] == 0.05, found_rate=0.0)
+        for size, rate, value in found:
+            table.loc[(table["size"] == -size) & (table["rate"] == rate), "found_rate"] = value
+        table.loc[table["feature_id"] == "b", "n"] = 0
+        return table
+
+    assert falls(typical_rows(frontier((0.2, 1.0, 0.9), (0.5, 1.0, 1.0)))) == "falls of 0.2"
+    assert falls(typical_rows(frontier((0.2, 1.0, 0.1), (0.5, 1.0, 1.0)))) == "falls of 0.5"
+    assert falls(typical_rows(frontier())) == "falls of 0.5"
+    assert set(typical_rows(frontier())["feature_id"]) == {"a"}
+    assert typical_rows(frontier().assign(n=0)).empty
