@@ -71,7 +71,7 @@ def _of_feature(feature: str, own: pd.DataFrame, asked: pd.Series, plan: Plan, s
     events = []
     for last, after in pairwise([*known[known >= early[-1]], None]):
         until = span.end if after is None else min(after, span.end)
-        if until - last <= patience:
+        if until - last < patience:
             continue
         due = share * asked[asked.index >= last].cumsum()
         due = due[due >= DUE]

@@ -55,6 +55,16 @@ def test_a_judge_that_falls_silent_is_told_once_twenty_verdicts_are_due():
     assert told(log.until(row["fired_at"]))["alert_id"].tolist() == [row["alert_id"]]
 
 
+def test_a_silence_told_at_the_end_of_patience_is_known_at_that_very_moment():
+    requests = traffic(days=17, every="1min")
+    verdicts = judged(requests, late="0min")
+    stops = START + 16 * DAY + 12 * HOUR
+    log = open_tables(requests=requests, judgements=verdicts[verdicts["judged_at"] < stops])
+    (row,) = told(log).to_dict("records")
+    assert row["fired_at"] == stops + 6 * HOUR  # twenty were due long before
+    assert told(log.until(row["fired_at"]))["alert_id"].tolist() == [row["alert_id"]]
+
+
 def test_failed_judgements_are_told_by_their_chart():
     requests = traffic()
     since = START + 16 * DAY + 12 * HOUR
