@@ -39,6 +39,24 @@ def chi2_quantile(q: Any, freedom: Any) -> Any:
     return 2 * special.gammaincinv(np.where(freedom > 0, freedom, np.nan) / 2, q)
 
 
+def poisson_least(k: Any, tail: float) -> Any:
+    """Lower end of the exact interval of a Poisson mean of which `k` came (Garwood 1936); 0 where none came.
+
+    >>> round(float(poisson_least(3, 0.025)), 4), float(poisson_least(0, 0.025))
+    (0.6187, 0.0)
+    """
+    return np.nan_to_num(chi2_quantile(tail, 2 * k) / 2)
+
+
+def poisson_most(k: Any, tail: float) -> Any:
+    """Upper end of that interval.
+
+    >>> round(float(poisson_most(3, 0.025)), 4)
+    8.7673
+    """
+    return chi2_quantile(1 - tail, 2 * k + 2) / 2
+
+
 def beta_quantile(q: Any, a: Any, b: Any) -> Any:
     """Quantile of the beta distribution.
 

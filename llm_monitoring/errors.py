@@ -83,6 +83,14 @@ def one_of(name: str, given: object, choices: Sequence[str]) -> str:
     if given in choices:
         return str(given)
     listed = ", ".join(repr(choice) for choice in choices)
-    close = difflib.get_close_matches(str(given), [str(choice) for choice in choices], n=1, cutoff=0.5)
-    nearest = f"; the nearest is {close[0]!r}" if close else ""
-    raise ConfigError(f"{name}={quote(given)}; expected one of {listed}{nearest}")
+    raise ConfigError(f"{name}={quote(given)}; expected one of {listed}{nearest(given, choices, 0.5)}")
+
+
+def nearest(given: object, known: Iterable[object], alike: float = 0.0) -> str:
+    """The end of a message that names the nearest of what is known; nothing where none is as much `alike` (0 to 1).
+
+    >>> nearest("mean_qualty", ["mean_quality", "refusal_rate"]), nearest("x", ["mean_quality"], 0.5)
+    ("; the nearest is 'mean_quality'", '')
+    """
+    close = difflib.get_close_matches(str(given), [str(one) for one in known], n=1, cutoff=alike)
+    return f"; the nearest is {close[0]!r}" if close else ""

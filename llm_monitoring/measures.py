@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from llm_monitoring.errors import ConfigError, one_of, quote
+from llm_monitoring.errors import ConfigError, nearest, one_of, quote
 
 KINDS = ("mean", "proportion", "positive", "count")
 
@@ -225,9 +225,8 @@ def check_columns(measures: Iterable[Measure], columns: Iterable[str]) -> None:
     there = list(columns)
     for each in measures:
         if each.column is not None and each.column not in there:
-            near = difflib.get_close_matches(each.column, there, n=1, cutoff=0.0)
-            nearest = f"; the nearest is {near[0]!r}" if near else ""
-            raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}{nearest}")
+            more = nearest(each.column, there)
+            raise ConfigError(f"measure {each.name!r}: requests have no column {each.column!r}{more}")
 
 
 def declared(given: Any, of: str = "measures") -> tuple[Measure, ...]:

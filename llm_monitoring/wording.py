@@ -68,13 +68,19 @@ def amount(value: float | None, unit: str, like: float | None = None) -> str:
     return text if unit in PLAIN_UNITS else f"{text}{NBSP}{unit}"
 
 
+def in_large_unit(value: float, unit: str) -> bool:
+    """Whether milliseconds are written as seconds, and money as USD, not as ct."""
+    return abs(value) >= (1000 if unit == "ms" else 0.01)
+
+
 def _sized(value: float, unit: str, like: float | None = None, sign: bool = False) -> tuple[str, str]:
     """Milliseconds or USD: the unit that `like` (else the value) is written in, and the value in it."""
     lead = value if like is None or not math.isfinite(like) else like
+    large = in_large_unit(lead, unit)
     if unit == "ms":
-        named, size, digits = ("s", value / 1000, 1) if abs(lead) >= 1000 else ("ms", value, 0)
+        named, size, digits = ("s", value / 1000, 1) if large else ("ms", value, 0)
     else:
-        named, size, digits = ("ct", 100 * value, 2) if abs(lead) < 0.01 else ("USD", value, 2)
+        named, size, digits = ("USD", value, 2) if large else ("ct", 100 * value, 2)
     if named in ("s", "USD") and 0 < abs(size) < (
         1 if named == "s" else 0.01
     ):  # its neighbour has the larger unit: two figures

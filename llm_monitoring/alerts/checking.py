@@ -133,11 +133,13 @@ def _check_feature(log: Log, feature: str | None) -> None:
     requests = log.table("requests")
     if feature is None or engines.run(requests.filter(requests["feature_id"] == feature).limit(1)).num_rows:
         return
-    one_of(
-        "alert feature_id",
-        feature,
-        sorted(engines.run(requests.select("feature_id").distinct())["feature_id"].to_pylist()),
-    )
+    one_of("alert feature_id", feature, features_of(log))
+
+
+def features_of(log: Log) -> list[str]:
+    """The features that the requests of a log are of, by name."""
+    rows = log.table("requests")
+    return sorted(engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist())
 
 
 def checked(log: Log, plan: Plan) -> pd.DataFrame:

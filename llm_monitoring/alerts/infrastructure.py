@@ -25,7 +25,7 @@ from llm_monitoring.alerts.measurements import DAY, HOUR, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
 from llm_monitoring.charts.portfolio import MONTH
-from llm_monitoring.distributions import binomial_at_least, binomial_quantile, chi2_quantile
+from llm_monitoring.distributions import binomial_at_least, binomial_quantile, poisson_least, poisson_most
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.measures import measure
 from llm_monitoring.wording import NBSP, amount, moment, number, span
@@ -229,15 +229,11 @@ def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Itera
         seen, begin = pools(n, settings.min_requests)
         n = together(n, begin)
         k = together(np.where(watched, table[events].to_numpy(float), 0.0), begin)
+        likely = binomial_at_least(k, n, share)  # below the tail where Clopper-Pearson's end is over the limit
         with np.errstate(divide="ignore", invalid="ignore"):
-            yield Decided(metric, "up", seen & (_tail(k, n, share) < tail), k / n < ease * share, seen, begin)
+            yield Decided(metric, "up", seen & (likely < tail), k / n < ease * share, seen, begin)
     if stage.before is None and watched.any() and not watched.all():
         yield from _volume(table, plan, stage, watched, tail)
-
-
-def _tail(k: np.ndarray, n: np.ndarray, share: float) -> np.ndarray:
-    """Chance of `k` or more of `n` where the share is at its limit: below a tail where Clopper-Pearson's end is over it."""
-    return binomial_at_least(k, n, share)
 
 
 def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float) -> Iterator[Decided]:
@@ -250,22 +246,24 @@ def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, 
     watched = watched & ~aside
     count, share, ease = table["requests"].to_numpy(float), settings.volume_high, settings.hysteresis
     calm = count < share * (1 - ease) * np.nan_to_num(total / size)
-    surged = _fewest(count, tail) > share * chi2_quantile(1 - tail, 2 * total + 2) / 2 / size
+    surged = poisson_least(count, tail) > share * poisson_most(total, tail) / size
     yield Decided("request_count", "up", watched & surged, calm, watched, np.arange(len(table)))
     known, share = watched & (total > 0), settings.volume_low
     if not known.any() or not share:
         return
     count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))
-    missed = chi2_quantile(1 - tail, 2) / 2 / share  # none of so many is a fall
+    missed = poisson_most(0, tail) / share  # none of so many is a fall
     hours = float(np.nanmin(size)) * min(step / HOUR, 1.0)  # windows of one hour are learnt from together
-    enough = (1 + special.pdtrik(1 - tail, missed * hours)) / hours  # of which `_fewest` expects no fewer than `missed`
-    alone = known & (_fewest(total, tail) / size > missed)
+    enough = (
+        1 + special.pdtrik(1 - tail, missed * hours)
+    ) / hours  # of which `poisson_least` expects no fewer than `missed`
+    alone = known & (poisson_least(total, tail) / size > missed)
     seen, begin = pools(np.where(alone, enough, usual), enough)
     count, usual, variance = together(count, begin), together(usual, begin), _variance(sd, slot, begin)
     with np.errstate(divide="ignore", invalid="ignore"):
         learnt = usual**2 / variance
-        least = usual * _fewest(learnt, tail) / learnt
-    over = seen & (chi2_quantile(1 - tail, 2 * count + 2) / 2 < share * least)
+        least = usual * poisson_least(learnt, tail) / learnt
+    over = seen & (poisson_most(count, tail) < share * least)
     yield Decided("request_count", "down", over, count > share * (1 + ease) * usual, seen, begin)
 
 
@@ -275,11 +273,6 @@ def _variance(sd: np.ndarray, slot: np.ndarray, begin: np.ndarray) -> np.ndarray
     hour = np.maximum.accumulate(np.where((place == begin) | (slot != np.roll(slot, 1)), place, 0))
     so_far = together(sd, hour)
     return together(so_far**2 - (so_far - sd) ** 2, begin)
-
-
-def _fewest(count: Any, tail: float) -> Any:
-    """Lower end of a Poisson interval."""
-    return np.nan_to_num(chi2_quantile(tail, 2 * count) / 2)
 
 
 def learnt_volume(
@@ -347,8 +340,8 @@ def _level(log: Log, plan: Plan, feature: str, metric: str, rows: pd.DataFrame, 
         return (k / n, *clopper_pearson(k, n), int(n)), settings.error_rate, limit["error_rate"]
     if metric == "request_count":
         k, parts = float(rows["requests"].sum()), len(rows)
-        low = chi2_quantile(0.025, 2 * k) / 2 / parts if k else 0.0
-        high, expected = chi2_quantile(0.975, 2 * k + 2) / 2 / parts, float(rows["usual"].mean())
+        low, high = poisson_least(k, 0.025) / parts, poisson_most(k, 0.025) / parts
+        expected = float(rows["usual"].mean())
         factor = settings.volume_low if k / parts < expected else settings.volume_high
         return (k / parts, low, high, int(k)), factor * expected, expected
     requests = log.table("requests")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring import times
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, nearest, quote
 from llm_monitoring.measures import BUILT_IN, Measure, is_known, measure
 
 COLUMNS = ("incident_id", "started_at", "ended_at", "feature_id", "metric")
@@ -199,17 +198,12 @@ def check_names(incidents: pd.DataFrame, features: Iterable[str], own: tuple[Mea
             continue
         feature, metric = incident["feature_id"], incident["metric"]
         if feature is not None and feature not in there:
-            faults.append(f"{place}, feature_id: the log has no feature {quote(feature)}{_nearest(feature, there)}")
+            faults.append(f"{place}, feature_id: the log has no feature {quote(feature)}{nearest(feature, there)}")
         if metric is not None and metric not in named and not is_known(metric):
             known = sorted({*BUILT_IN, *named})
-            faults.append(f"{place}, metric: there is no metric {quote(metric)}{_nearest(metric, known)}")
+            faults.append(f"{place}, metric: there is no metric {quote(metric)}{nearest(metric, known)}")
     if faults:
         raise ConfigError("\n".join(faults))
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    return f"; the nearest is {near[0]!r}" if near else ""
 
 
 def _absent(value: Any) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
-from llm_monitoring import engines
 from llm_monitoring.alerts.alert import COLUMNS
+from llm_monitoring.alerts.checking import features_of
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.backtesting.frontier import FRONTIER, frontier, read_grid
@@ -20,6 +19,7 @@ from llm_monitoring.backtesting.trials import INCIDENTS, INJECTIONS, TRIALS, Tri
 from llm_monitoring.charts.arguments import expect, is_whole
 from llm_monitoring.charts.planning import SamplingPlan, plan_sampling
 from llm_monitoring.charts.textbook.ewma import EWMAChart
+from llm_monitoring.distributions import poisson_least, poisson_most
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.log import Log, LogLike
 
@@ -86,7 +86,7 @@ def backtest(
     explained = pd.Series(False, index=replay.alerts.index)
     rows = pd.DataFrame(columns=list(INCIDENTS))
     if happened is not None:
-        check_names(happened, _features(log), replay.own)
+        check_names(happened, features_of(log), replay.own)
         rows, explained = matched(happened, replay.alerts, replay.own, (replay.span.start, replay.span.end))
     injections, trials = Trials(replay, seed).run(planted)
     rate, low, high = false_alarms(replay, explained)
@@ -111,14 +111,7 @@ def false_alarms(replay: Replay, explained: pd.Series) -> tuple[float, float, fl
     k, months = int(counted.sum()), replay.months
     if not months:
         return float("nan"), float("nan"), float("nan")
-    low = stats.chi2.ppf(0.025, 2 * k) / 2 if k else 0.0
-    return k / months, float(low) / months, float(stats.chi2.ppf(0.975, 2 * k + 2)) / 2 / months
-
-
-def _features(log: Log) -> list[str]:
-    """The features that the requests of a log are of."""
-    rows = log.table("requests")
-    return engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist()
+    return k / months, float(poisson_least(k, 0.025)) / months, float(poisson_most(k, 0.025)) / months
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

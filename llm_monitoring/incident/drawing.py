@@ -28,7 +28,7 @@ from llm_monitoring.plotting import (
     size_of,
     small_chart,
 )
-from llm_monitoring.wording import NBSP, amount, probability
+from llm_monitoring.wording import NBSP, amount, in_large_unit, probability
 
 SURE = ("worse", "better")
 
@@ -351,15 +351,15 @@ def _say_unit(ax, axis: str, unit: str, most: int) -> None:
     side.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
 
     def say(value: float, _: int) -> str:
-        most = max(map(abs, side.get_view_interval()))
+        large = in_large_unit(max(side.get_view_interval(), key=abs), unit)
         if unit == "share":
             return f"{100 * value:.0f} %"
         if unit == "score":
             return f"{value:.1f}"
         if unit == "ms":  # all of an axis in one unit
-            return f"{value / 1000:g}{NBSP}s" if most >= 1000 else f"{value:g}{NBSP}ms"
+            return f"{value / 1000:g}{NBSP}s" if large else f"{value:g}{NBSP}ms"
         if unit == "usd":
-            return f"{100 * value:g}{NBSP}ct" if most < 0.01 else f"{value:g}{NBSP}USD"
+            return f"{value:g}{NBSP}USD" if large else f"{100 * value:g}{NBSP}ct"
         return amount(value, unit)
 
     side.set_major_formatter(FuncFormatter(say))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -14,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, nearest, quote
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Level = int | Number
@@ -290,8 +289,7 @@ def _line(where: str, fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         parents: list[type[BaseModel]] = [Rubric, FlagRule, Dimension]  # by their depth
         keys = list(parents[len(fault["loc"]) - 1].model_fields)
-        close = difflib.get_close_matches(str(fault["loc"][-1]), keys, n=1, cutoff=0.5)
-        expected += ", ".join(keys) + (f"; the nearest is {close[0]!r}" if close else "")
+        expected += ", ".join(keys) + nearest(fault["loc"][-1], keys, 0.5)
     if fault["type"] == "value_error":
         return f"{where}{', ' + place if place else ''}: {expected}"
     return f"{where}, {place}: {'missing' if fault['type'] == 'missing' else quote(fault['input'])}; {expected}"

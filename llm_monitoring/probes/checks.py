@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_monitoring.drift.shape import guess_language
-from llm_monitoring.errors import ConfigError, one_of, quote
+from llm_monitoring.errors import ConfigError, nearest, one_of, quote
 from llm_monitoring.probes.probe import ModelBehaviorProbe
 
 CHECKS: dict[str, Callable[..., Any]] = {}
@@ -58,11 +58,8 @@ def probe_check(function: Callable[..., Any] | None = None, *, name: str | None 
 def check_of(name: str) -> Callable[..., Any]:
     """The registered check of that name; a ConfigError with the nearest one where there is none."""
     if name not in CHECKS:
-        import difflib
-
-        close = difflib.get_close_matches(str(name), CHECKS, n=1, cutoff=0.3)
-        nearest = f"; the nearest is {close[0]!r}" if close else ". Register it with @lm.probe_check"
-        raise ConfigError(f"{quote(name)}; expected a registered check{nearest}")
+        more = nearest(name, CHECKS, 0.3) or ". Register it with @lm.probe_check"
+        raise ConfigError(f"{quote(name)}; expected a registered check{more}")
     return CHECKS[name]
 
 

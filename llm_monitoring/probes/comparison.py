@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from llm_monitoring import times
 from llm_monitoring.distributions import hypergeometric
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, nearest, quote
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.probes.distance import Distance, compare_shares
 from llm_monitoring.probes.passes import (
@@ -414,10 +413,10 @@ def _select(results: pd.DataFrame, which: Any, name: str) -> np.ndarray:
     if isinstance(which, str):
         known = results["model_id"].dropna().unique().tolist()
         if which not in known:
-            close = difflib.get_close_matches(which, map(str, known), n=1, cutoff=0.3)
-            nearest = f"; the nearest is {close[0]!r}" if close else ""
             listed = ", ".join(map(repr, sorted(map(str, known))[:5])) or "no model"
-            raise ConfigError(f"compare_probes({name}): {quote(which)} is not a model_id here ({listed}){nearest}")
+            raise ConfigError(
+                f"compare_probes({name}): {quote(which)} is not a model_id here ({listed}){nearest(which, known, 0.3)}"
+            )
         return (results["model_id"] == which).to_numpy(bool)
     if isinstance(which, tuple | slice) or (isinstance(which, list) and len(which) == 2 and len(results) != 2):
         start, end = (which.start, which.stop) if isinstance(which, slice) else which

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
 from llm_monitoring import disk
-from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.errors import ConfigError, nearest, quote
 from llm_monitoring.probes.checks import check_of, parameters_of
 from llm_monitoring.probes.probe import ModelBehaviorProbe
 from llm_monitoring.schema import PROBE_KINDS
@@ -132,7 +131,7 @@ def faults_of(probes: Iterable[ModelBehaviorProbe]) -> list[str]:
         for key in probe.params:
             if known is not None and key not in known:
                 faults.append(
-                    f"{name}, params: {quote(key)} is not a parameter of {probe.check_fn}{_nearest(key, known)}"
+                    f"{name}, params: {quote(key)} is not a parameter of {probe.check_fn}{nearest(key, known, 0.3)}"
                 )
         faults += [f"{name}, params: {key!r} is missing; {probe.check_fn} needs it" for key in missing]
     return faults
@@ -142,9 +141,7 @@ def _read_entry(entry: object) -> tuple[ModelBehaviorProbe | None, list[str]]:
     fields = {f.name: f for f in dataclasses.fields(ModelBehaviorProbe)}
     if not isinstance(entry, dict):
         return None, [f"{quote(entry)}; expected a mapping with {', '.join(fields)}"]
-    faults = [
-        f"{quote(key)} is not a key of a probe{_nearest(key, list(fields))}" for key in entry if key not in fields
-    ]
+    faults = [f"{quote(key)} is not a key of a probe{nearest(key, fields, 0.3)}" for key in entry if key not in fields]
     if entry.get("kind") == "border":
         entry = {"expected_property": "", "check_fn": "check_token", **entry}
     for name in ("probe_id", "input", "expected_property", "check_fn"):
@@ -200,8 +197,3 @@ def _json_lines(text: str, name: str) -> list[tuple[str, object]]:
     if faults:
         raise ConfigError("\n".join(faults))
     return placed
-
-
-def _nearest(key: object, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.3)
-    return f"; the nearest is {close[0]!r}" if close else ""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.plan import Plan
-from llm_monitoring.distributions import binomial_quantile, chi2_quantile
+from llm_monitoring.distributions import binomial_quantile, poisson_least, poisson_most
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.log import Log
 from llm_monitoring.watching.levels import QUANTILES, Levels
@@ -91,11 +91,11 @@ def _values(parts: list[pd.DataFrame], plan: Plan, usual: float) -> dict[str, fl
     settings, last = plan.infrastructure, parts[-1]
     tail = (1 - settings.level) / 2
     counts = np.array([len(part) for part in parts])
-    lows = np.nan_to_num(chi2_quantile(tail, 2 * counts) / 2)
+    lows = poisson_least(counts, tail)
     found = {
         "request_count": counts[-1],
         "request_count_low": lows.min(),
-        "request_count_high": (chi2_quantile(1 - tail, 2 * counts + 2) / 2).max(),
+        "request_count_high": poisson_most(counts, tail).max(),
         "request_count_usual": usual,
         "total_cost_usd": last["cost_usd"].sum(min_count=1),
     }
