@@ -148,8 +148,8 @@ def checked(log: Log, plan: Plan) -> pd.DataFrame:
     if key not in log.checked:
         opened = open_with(log, plan)
         opened.validate()
-        log.checked[key], log.charted[key] = with_charts(opened, plan)
-    return log.checked[key]
+        log.checked[key] = with_charts(opened, plan)
+    return log.checked[key][0]
 
 
 def detectable(found: PlanCharts) -> str:

@@ -117,7 +117,7 @@ def _low_quantile(values: np.ndarray, share: float, tail: float) -> float:
     return float(values[at]) if at >= 0 else float("nan")
 
 
-def of_watch(state: State, wanted: Any) -> Iterator[Gauge]:
+def of_watch(state: State, wanted: Any, waiting: int) -> Iterator[Gauge]:
     """The alerts that are open (of those that a sink wants), and how the watch itself is."""
     for known in state.alerts().values():
         if not known.over and wanted(known.row):
@@ -128,7 +128,7 @@ def of_watch(state: State, wanted: Any) -> Iterator[Gauge]:
         if when:
             yield Gauge(name, pd.Timestamp(when).timestamp(), {})
     yield Gauge("log_readable", float(not state.fact("fault")), {})
-    yield Gauge("deliveries_waiting", state.waiting(), {})
+    yield Gauge("deliveries_waiting", waiting, {})
 
 
 def exposition(gauges: Iterable[Gauge]) -> str:

@@ -9,7 +9,8 @@ import pytest
 from builders import make_judgements, make_requests
 
 import llm_monitoring as lm
-from llm_monitoring.reporting import notebooks
+from llm_monitoring.reporting import notebooks, run
+from llm_monitoring.reporting.case import open_case
 from llm_monitoring.reporting.folder import STAGES, notebook_of
 from llm_monitoring.reporting.run import write_page
 
@@ -97,6 +98,15 @@ def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
     assert "Not finished:" in page
     assert "ValueError: &lt;b&gt;planted&lt;/b&gt;" in page
     assert sorted(results(done.folder)) == ["incident", "scope", "triage"]
+
+
+def test_an_open_log_is_read_where_it_lies_and_copied_only_where_its_path_does_not_say_all(small_report, tmp_path):
+    lies = small_report.folder / "log"
+    where = [run._keep_log(given, open_case(given, alert=ALERT), tmp_path) for given in (lm.open_log(lies), str(lies))]
+    assert where == [str(lies.resolve())] * 2
+    cut = lm.open_log(lies).until("2026-05-11T01:00Z")
+    assert run._keep_log(cut, open_case(cut, alert=ALERT), tmp_path) == "log"
+    assert lm.open_log(tmp_path / "log").requests.equals(cut.requests)
 
 
 @pytest.mark.versions
