@@ -63,13 +63,13 @@ $(BIN)/python:
 	  && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@.ci/install $(BIN)/python --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev
-	@touch $@
+# With the package itself in the same step: one resolution, one download.
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@.ci/install $(BIN)/python --editable . --group dev
+	@touch $(VENV)/.installed $@
 
 # Debian packages that the tests use: a browser with its fonts, PostgreSQL and Java for the engines, Prometheus. Elsewhere, or
 # without the right to install, tests that miss one say so and are skipped.

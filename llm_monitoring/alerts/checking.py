@@ -120,7 +120,7 @@ def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, pla
         read = read_alert(alert, plan.own_measures(log))
         _check_feature(log, read.feature_id)
         return read
-    found = checked(log, plan)
+    found, _ = checked(log, plan)
     mine = found[found["alert_id"] == alert]
     if mine.empty:
         near = difflib.get_close_matches(alert, found["alert_id"].tolist(), n=5, cutoff=0.0)
@@ -143,14 +143,14 @@ def features_of(log: Log) -> list[str]:
     return sorted(engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist())
 
 
-def checked(log: Log, plan: Plan) -> pd.DataFrame:
-    """What `check` finds, looked for once for each log and plan."""
+def checked(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
+    """What `check` finds, and the charts behind it, looked for once for each log and plan."""
     key = plan.model_dump_json()
     if key not in log.checked:
         opened = open_with(log, plan)
         opened.validate()
         log.checked[key] = with_charts(opened, plan)
-    return log.checked[key][0]
+    return log.checked[key]
 
 
 def detectable(found: PlanCharts) -> str:
