@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FEWEST_ANSWERS, FEWEST_DAYS = 20, 3  # of a version and of the others; days that must be shared where hours are not
 METRICS = {"flagged_rate": "up", "mean_quality": "down"}  # what is compared, and which way is worse
 OF = ["metric", "feature_id", "look", "version"]
+NAMES = ["metric", "feature_id", "version"]
 LOOKS = [
     *OF, "column", "n", "n_others", "weight", "value", "expected", "low", "high", "p", "since", "other", "part", "old",
 ]  # fmt: skip
@@ -192,16 +193,17 @@ def _cells(log: Log, names: list[str], column: str, days: int, beside: dict) -> 
 
 
 def _by_look(cells: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
-    """Each cell once for every look at whose moment it was known and not older than seven days."""
+    """Each cell once for every look at whose moment it was known and not older than seven days; names as categories."""
+    cells = cells.astype(dict.fromkeys(NAMES, "category"))
     day = cells["hour"].dt.floor("D")
     known = cells["known"].dt.ceil("D")
     keys = ["metric", "feature_id", "version", "hour"]
     daily = cells.assign(first=known.where(known > day, day + DAY), day=day)
-    daily = daily.groupby([*keys, "day", "first"], as_index=False)[SUMS].sum()
+    daily = daily.groupby([*keys, "day", "first"], as_index=False, observed=True)[SUMS].sum()
     looks = [daily.assign(look=daily["day"] + k * DAY) for k in range(1, 8)]
     every = pd.concat(looks, ignore_index=True)
     every = every[(every["look"] >= every["first"]) & (every["look"] <= end)]
-    return every.groupby([*keys, "look"], as_index=False)[SUMS].sum()
+    return every.groupby([*keys, "look"], as_index=False, observed=True)[SUMS].sum()
 
 
 def _compared(cells: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
@@ -214,6 +216,7 @@ def _compared(cells: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> p
     if sums.empty:
         return pd.DataFrame(columns=LOOKS)
     table = sums.assign(value=sums["total"] / sums["weight"], expected=sums["hoped"] / sums["weight"]).reset_index()
+    table[NAMES] = table[NAMES].astype("str")
     table["low"], table["high"], table["p"] = _tested(table)
     return _described(table, served, end)
 
@@ -224,8 +227,8 @@ def _strata(cells: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
     `hoped` is what the version's answers would have summed to at the others' level of each hour.
     """
     cells = cells.assign(at=cells["hour"].dt.floor(step))
-    own = cells.groupby(["metric", "feature_id", "look", "at", "version"])[SUMS].sum()
-    rest = own.groupby(["metric", "feature_id", "look", "at"]).transform("sum") - own
+    own = cells.groupby(["metric", "feature_id", "look", "at", "version"], observed=True)[SUMS].sum()
+    rest = own.groupby(["metric", "feature_id", "look", "at"], observed=True).transform("sum") - own
     both = (own["n"] > 0.5) & (rest["n"] > 0.5) & (own["weight"] > 0) & (rest["weight"] > 1e-6)
     own, rest = own[both], rest[both]
     level = rest["total"] / rest["weight"]
@@ -240,8 +243,8 @@ def _strata(cells: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
         strata=1.0,
         since=own.index.get_level_values("at"),
     )
-    added = sums.drop(columns="since").groupby(OF).sum()
-    return added.assign(since=sums.groupby(OF)["since"].min())
+    added = sums.drop(columns="since").groupby(OF, observed=True).sum()
+    return added.assign(since=sums.groupby(OF, observed=True)["since"].min())
 
 
 def _tested(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
