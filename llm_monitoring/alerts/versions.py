@@ -69,7 +69,7 @@ def version_looks(log: Log, plan: Plan, end: pd.Timestamp, days: int = 14) -> pd
         beside = _side_by_side(served) if len(served) else {}
         if beside:
             cells = _cells(log, names, column, days, beside)
-            found = _compared(_by_look(cells, end), served[served["feature_id"].isin(list(beside))], end)
+            found = _compared(cells, served[served["feature_id"].isin(list(beside))], end)
             parts.append(found.assign(column=column))
     full = [part[LOOKS] for part in parts if len(part)]
     return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=LOOKS)
@@ -173,6 +173,10 @@ def _cells(log: Log, names: list[str], column: str, days: int, beside: dict) -> 
     """Hourly sums of judged answers per metric, feature and version, each with the moment from which it was known."""
     requests = as_table(log, "requests").rows
     requests = requests.mutate(version=requests[column].cast("string"))
+    judged = as_table(
+        log, "judgements"
+    ).rows  # an engine that takes the filters for narrow would hold all requests in memory
+    requests = requests.semi_join(judged, "request_id")
     first, last = min(start for start, _ in beside.values()), max(end for _, end in beside.values())
 
     def kept(rows: Any) -> Any:
@@ -192,9 +196,14 @@ def _cells(log: Log, names: list[str], column: str, days: int, beside: dict) -> 
     return cells.sort_values([*cells.columns], ignore_index=True)  # sums to the last digit whatever the engine's order
 
 
+def _in_parts(cells: pd.DataFrame, most: int = 40_000) -> Iterator[pd.DataFrame]:
+    """Whole features of so many cells together: each cell stands in memory seven times while it is looked at."""
+    part = cells.groupby("feature_id", observed=True).size().cumsum() // most
+    return (own for _, own in cells.groupby(cells["feature_id"].map(part).astype(int), sort=True))
+
+
 def _by_look(cells: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
-    """Each cell once for every look at whose moment it was known and not older than seven days; names as categories."""
-    cells = cells.astype(dict.fromkeys(NAMES, "category"))
+    """Each cell once for every look at whose moment it was known and not older than seven days."""
     day = cells["hour"].dt.floor("D")
     known = cells["known"].dt.ceil("D")
     keys = ["metric", "feature_id", "version", "hour"]
@@ -208,7 +217,10 @@ def _by_look(cells: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
 
 def _compared(cells: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
     """Each version against the others of its feature, in the hours that they share, or in the days."""
-    by_hour, by_day = _strata(cells, HOUR), _strata(cells, DAY)
+    if cells.empty:
+        return pd.DataFrame(columns=LOOKS)
+    looks = (_by_look(part, end) for part in _in_parts(cells.astype(dict.fromkeys(NAMES, "category"))))
+    by_hour, by_day = (pd.concat(each) for each in zip(*((_strata(part, HOUR), _strata(part, DAY)) for part in looks)))
     hourly = by_hour["n"].reindex(by_day.index, fill_value=0.0)
     thin = (by_day["strata"] >= FEWEST_DAYS) & (hourly < by_day["n"] / 2)
     sums = pd.concat([by_day[thin], by_hour[~by_hour.index.isin(by_day.index[thin])]]).sort_index()
