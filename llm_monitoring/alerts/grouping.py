@@ -163,14 +163,15 @@ def _family(event: Alert) -> str:
 
 
 def _telling(event: Alert) -> tuple:
-    """Harm first, then quality before what users do before cost; the earliest of these."""
+    """Harm first, then quality before what users do before cost; the earliest of these; a limit passed before a chart of the layer."""
     if event.metric in ("mean_quality", "flagged_rate"):
         rank = 0
     elif event.metric in ("refusal_rate", "truncation_rate") or (event.judged and event.unit == "score"):
         rank = 1
     else:
         rank = 3 if event.layer == "cost" else 2
-    return (not event.harmful, rank, event.fired_at, event.metric != "mean_quality", event.metric)
+    charted = event.rule != "limit" and event.layer == "infrastructure"
+    return (not event.harmful, rank, event.fired_at, event.metric != "mean_quality", charted, event.metric)
 
 
 def _row(group: list[Alert], plan: Plan) -> Alert:
