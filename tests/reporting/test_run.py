@@ -210,20 +210,23 @@ def test_no_file_of_a_report_on_a_database_holds_the_secret_of_its_url(tmp_path,
     assert b"secret_directory=***" in held["1_triage.ipynb"]
 
 
-def test_a_finished_report_outlives_one_over_its_own_log_or_suite_and_one_in_which_a_stage_stops(tmp_path, monkeypatch):
+def test_a_finished_report_outlives_one_over_its_own_log_or_suite_and_one_in_which_a_stage_stops(
+    small_report, tmp_path, monkeypatch
+):
     given = {"alert": ALERT, "out": tmp_path / "out", "progress": False}
-    done = lm.report(small_log(), **given)
-    before = {path: path.read_bytes() for path in done.folder.rglob("*") if path.is_file()}
+    finished = tmp_path / "out" / small_report.folder.name
+    shutil.copytree(small_report.folder, finished)
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     assert {path.stat().st_mode & 0o777 for path in before} == {0o600}
     with pytest.raises(
         lm.ConfigError, match=r"^log .*/log: lies in .*, the folder that this report is written to\. Move"
     ):
-        lm.report(done.folder / "log", force=True, **given)
+        lm.report(finished / "log", force=True, **given)
     with pytest.raises(lm.ConfigError, match=r"^suite .*eval_cases\.jsonl: lies in "):
-        lm.report(small_log(), force=True, suite=done.folder / "eval_cases.jsonl", **given)
+        lm.report(small_log(), force=True, suite=finished / "eval_cases.jsonl", **given)
     broken_notebooks(tmp_path / "notebooks", monkeypatch, "raise ValueError('planted')")
     again = lm.report(small_log(), force=True, **given)
     assert again.failure is not None
-    assert again.folder == done.folder.with_name(f"{done.folder.name}.failed")
+    assert again.folder == finished.with_name(f"{finished.name}.failed")
     assert "Not finished:" in again.path.read_text("utf-8")
-    assert {path: path.read_bytes() for path in done.folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
