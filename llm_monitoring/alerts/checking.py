@@ -14,6 +14,7 @@ from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_cha
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly
+from llm_monitoring.alerts.names import not_in_log
 from llm_monitoring.alerts.operation import hours_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.scopes import Span
@@ -91,7 +92,7 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
         events += distance_events(log, span, found.shares) if plan.quality.probes else []
     table = alerts_table(events, plan, span.end)
     table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}
-    table.attrs["not_watched"] = not_watched(found)
+    table.attrs |= {"not_watched": not_watched(found), "not_in_log": not_in_log(log, plan)}
     return table, found
 
 

@@ -90,10 +90,14 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
 
 
 def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
-    """When all alerts of a cause were over: two windows have passed since the last one outside, or two looks of a test."""
+    """When all alerts of a cause were over.
+
+    Of a chart two windows have passed since the last one outside, of a test two looks, of a window's limit as many clear
+    windows as the plan says.
+    """
     ends = []
     for alert in group:
-        charted = alert.rule == "chart" or (alert.rule == "limit" and alert.layer == "infrastructure")
+        charted = alert.rule == "chart"
         over = alert.ended if charted else alert.over
         if log_end is None or alert.window_start is None or over is None:
             return None

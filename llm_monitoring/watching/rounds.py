@@ -20,7 +20,7 @@ from llm_monitoring.results import iso
 from llm_monitoring.watching import heartbeat as beating
 from llm_monitoring.watching.boards import Boards
 from llm_monitoring.watching.delivering import Delivery
-from llm_monitoring.watching.events import FIRED, REOPENED, Change, changes
+from llm_monitoring.watching.events import FIRED, REOPENED, changes
 from llm_monitoring.watching.looking import LAYERS, Look, Source, look
 from llm_monitoring.watching.messages import Where
 from llm_monitoring.watching.sinks import Sink, sinks_of
@@ -176,8 +176,10 @@ class Guard:
                 self.state.note(name, value)
             if end is not None:
                 self.state.note("log_end", str(iso(end)))
+        if seen.alerts is not None:
+            lines += [f"plan: {line}" for line in seen.alerts.attrs.get("not_in_log", [])]
         if seen.first:
-            lines += _taken_as_known(change for change in found if change.before is None)
+            lines += _taken_as_known((one.known for one in found if one.before is None), self.plan.watch.first_round)
         return new
 
     def _since(self, end: pd.Timestamp, before: str | None) -> pd.Timestamp:
@@ -234,15 +236,17 @@ class Guard:
         return []
 
 
-def _taken_as_known(found: Iterable[Change]) -> list[str]:
+def _taken_as_known(new: Iterable[Known], first_round: str) -> list[str]:
     """What a first look does not tell though it is open, in a line."""
-    names = [one.known.alert_id for one in found if not (one.known.told or one.known.over or one.known.held)]
+    names = [one.alert_id for one in new if not (one.told or one.over or one.held)]
     if not names:
         return []
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    count = "1 alert is" if len(names) == 1 else f"{len(names)} alerts are"
+    count = "1 open alert" if len(names) == 1 else f"{len(names)} open alerts"
     listed = f"{', '.join(names[:5])}{more}"
-    return [f"first look: {count} open that fired before [watch] first_round, and not told: {listed}"]
+    return [
+        f"first look: not told as it fired before the last {first_round} of the log ([watch] first_round): {count}, {listed}"
+    ]
 
 
 def write_page(source: Source, plan: Plan, alert_id: str) -> Path:

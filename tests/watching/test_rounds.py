@@ -192,7 +192,9 @@ def test_the_first_round_names_the_open_alerts_that_it_does_not_tell(watched):
     watched.log.grow(100)
     watched.alerts = [alert("old", 10), alert("over", 20, ended=30), alert("new", 99)]
     (line,) = [line for line in watch(watched).attrs["lines"] if line.startswith("first look")]
-    assert line == "first look: 1 alert is open that fired before [watch] first_round, and not told: old"
+    assert line == (
+        "first look: not told as it fired before the last 24h of the log ([watch] first_round): 1 open alert, old"
+    )
 
 
 def test_recoveries_and_reopenings_are_told(watched):
