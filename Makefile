@@ -21,13 +21,13 @@ test: $(VENV)/.dev $(VENV)/.debian ## install what the tests need, then every ch
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -n auto
 
-test-fast: $(VENV)/.dev ## the tests without browser, other engines and executed notebooks, in under two minutes
+test-fast: $(VENV)/.dev ## the tests without browser, other engines and executed notebooks, in some six minutes on two cores
 	$(BIN)/python -m pytest -q -n auto -m "not (long or browser or engines or notebooks)"
 
 test-long: $(VENV)/.dev $(VENV)/.debian ## the long tests, which make test leaves out
 	$(BIN)/python -m pytest -n auto -m long
 
-test-lowest: $(VENV)/.dev ## the tests without browser, other engines and executed notebooks on Python 3.11 and the lowest versions
+test-lowest: $(VENV)/.dev ## tests without browser, other engines and executed notebooks on Python 3.11 and the lowest versions
 	@.ci/versions lowest
 
 test-newest: $(VENV)/.dev ## quick tests on Python 3.13 and the newest versions
@@ -63,13 +63,13 @@ $(BIN)/python:
 	  && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@.ci/install $(BIN)/python --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev
-	@touch $@
+# With the package itself in the same step: one resolution, one download.
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@.ci/install $(BIN)/python --editable . --group dev
+	@touch $(VENV)/.installed $@
 
 # Debian packages that the tests use: a browser with its fonts, PostgreSQL and Java for the engines, Prometheus. Elsewhere, or
 # without the right to install, tests that miss one say so and are skipped.

@@ -1,6 +1,6 @@
 """Probes and promotions on simulated endpoints: false alarms against the stated rate, and what is seen how soon.
 
-    python benchmarks/probes.py [border|promotion|llmdrift] [endpoints or promotions a cell]
+    python benchmarks/probes.py [border|quiet|promotion|llmdrift] [endpoints or promotions a cell]
 
 The endpoint: each probe has two tokens of nearly equal logit and many others; a day moves the logits of every probe, so that
 the share of a day spreads 1, 2 or 3 times as much as independent calls would.
@@ -15,6 +15,8 @@ import pandas as pd
 
 import llm_monitoring as lm
 from llm_monitoring.probes.daily import probe_distances
+from llm_monitoring.probes.distance import compare_shares
+from llm_monitoring.probes.shares import Shares
 
 START = pd.Timestamp("2026-05-01T06:00Z")
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data" / "llmdrift"
@@ -71,20 +73,45 @@ def border(count):
                 f"  {probes} x {repeats}, spread {spread}, {change}: {' '.join(seen)}; below {below / count:.2f}",
                 flush=True,
             )
-    print("compare_probes, quiet: share `changed` at alpha .05 (14 days against 7; 5 against 1)")
-    for probes, repeats, spread in CELLS:
-        for common in (0, 1) if spread > 1 else (0,):
-            shares = []
-            for before, after in ((14, 7), (5, 1)):
-                hits = 0
-                for number in range(2 * count):
-                    frame = endpoint(
-                        np.random.default_rng([number, probes, before]), probes, repeats, before + after, spread, common
-                    )
-                    late = (frame["run_at"] >= START + pd.Timedelta(days=before)).to_numpy()
-                    hits += lm.compare_probes(frame, ~late, late).verdict == "changed"
-                shares.append(f"{hits / (2 * count):.3f}")
-            print(f"  {probes} x {repeats}, spread {spread}, common {common}: {', '.join(shares)}", flush=True)
+
+
+WINDOWS = [(14, 7), (7, 3), (5, 5), (5, 1)]
+
+
+def days_of_two_tokens(rng, probes, repeats, days, spread, common, shift=0.0, at=0):
+    """The shares of such an endpoint day by day; from day `at` on each is `shift` higher or lower."""
+    share, sign = rng.uniform(0.3, 0.7, probes), rng.choice([-1, 1], probes)
+    p = np.tile(share, (days, 1))
+    p[at:] = np.clip(p[at:] + sign * shift, 0, 1)
+    effect = np.sqrt(common) * rng.standard_normal((days, 1)) + np.sqrt(1 - common) * rng.standard_normal(
+        (days, probes)
+    )
+    drawn = (
+        rng.binomial(repeats, np.clip(p + np.sqrt((spread**2 - 1) * p * (1 - p) / repeats) * effect, 0, 1)) / repeats
+    )
+    values = np.stack([drawn, 1 - drawn], 2).reshape(days, -1)
+    calls, names = np.full((days, probes), float(repeats)), [f"b{number}" for number in range(probes)]
+    return Shares(names, ["tea", "coffee"] * probes, np.repeat(np.arange(probes), 2), values, calls, list(range(days)))
+
+
+def quiet(count):
+    print(f"compare_probes at alpha .05, share `changed`; days before and after: {WINDOWS}")
+    for probes, repeats, spread, common, shift in (
+        (5, 3, 1, 0, 0), (5, 3, 2, 0.5, 0), (5, 3, 2, 1, 0), (5, 3, 3, 0.5, 0), (5, 3, 3, 1, 0),
+        (20, 10, 2, 1, 0), (20, 10, 3, 0.5, 0), (5, 3, 1, 0, 0.3), (5, 3, 2, 0.5, 0.5),
+    ):  # fmt: skip
+        shares = []
+        for before, after in WINDOWS:
+            hits = 0
+            for number in range(count):
+                seed = [number, probes, repeats, before, after, int(10 * spread), int(10 * common)]
+                days = days_of_two_tokens(
+                    np.random.default_rng(seed), probes, repeats, before + after, spread, common, shift, before
+                )
+                found = compare_shares(days, np.arange(before), np.arange(before, before + after))
+                hits += found.p_value <= 0.05 and found.estimate > 0
+            shares.append(f"{hits / count:.3f}")
+        print(f"  {probes} x {repeats}, spread {spread}, common {common}, moved by {shift}: {shares}", flush=True)
 
 
 def promotion(count):
@@ -146,7 +173,9 @@ def llmdrift(count):
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:2] or ["border", "promotion", "llmdrift"]
+    chosen = sys.argv[1:2] or ["border", "quiet", "promotion", "llmdrift"]
     for name in chosen:
         print(name)
-        {"border": border, "promotion": promotion, "llmdrift": llmdrift}[name](int((sys.argv[2:] or [50])[0]))
+        {"border": border, "quiet": quiet, "promotion": promotion, "llmdrift": llmdrift}[name](
+            int((sys.argv[2:] or [50])[0])
+        )

@@ -20,6 +20,7 @@ SAID = re.compile(rf"(?i)(\b{WORDS}[\"']?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,)
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 SHORTEST = 3
 OURS = ("jsonl", "prometheus", "otlp", "otlps")  # kinds of sinks whose whole address is no secret
+HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d+)?(?:/[^?@]*)?")
 HOSTED = ("json", "xml", "form", "http", "mailto", "ntfy", "syslog", "mqtt", "gotify", "rocket", "mmost")  # name a host
 
 
@@ -66,7 +67,10 @@ def destination(url: str) -> str:
     ('slack://***', 'jsons://***@example.com:8443/***')
     >>> destination("jsonl://alerts.jsonl"), destination("prometheus://127.0.0.1:9464")
     ('jsonl://alerts.jsonl', 'prometheus://127.0.0.1:9464')
+    >>> destination("mailto://mail.example.com:25?from=watch@example.com&to=oncall@example.com")
+    'mailto://mail.example.com:25'
     """
+    url = query_apart(url)
     kind, mark, _ = url.partition("://")
     if kind.lower() in OURS or not mark:
         return masked(url)
@@ -75,6 +79,16 @@ def destination(url: str) -> str:
     *user, place = masked(url)[len(kind + mark) :].split("@")
     host, _, path = place.partition("?")[0].partition("/")
     return f"{kind}://{HIDDEN + '@' if user else ''}{host}{'/' + HIDDEN if path.strip('/') else ''}"
+
+
+def query_apart(url: str) -> str:
+    """An address in whose query no ``@`` stands, where its front is a host alone: what is before such an ``@`` is no user.
+
+    >>> query_apart("mailto://mail.example.com?to=ada@example.com")
+    'mailto://mail.example.com?to=ada%40example.com'
+    """
+    front, mark, query = url.partition("?")
+    return f"{front}{mark}{query.replace('@', '%40')}" if HOST.fullmatch(front) else url
 
 
 def without_secrets(text: str, *addresses: object) -> str:

@@ -152,15 +152,15 @@ def write_all(file: int, data: bytes) -> None:
         rest = rest[done:]
 
 
-def write(path: str | os.PathLike, content: str | bytes) -> Path:
+def write(path: str | os.PathLike, content: str | bytes | Iterator[str]) -> Path:
     """Write a whole file, private where it is new: readers see what stood there before, or all of `content`.
 
     Parameters
     ----------
     path : path
         Its folder must be there. A file that is there keeps its mode; a link is followed.
-    content : str or bytes
-        A text is written as UTF-8, as it is; half surrogates, which no file can hold, become a question mark.
+    content : str, bytes or iterator of str
+        A text, or one in pieces, is written as UTF-8, as it is; half surrogates, which no file can hold, become a question mark.
 
     Raises
     ------
@@ -174,11 +174,12 @@ def write(path: str | os.PathLike, content: str | bytes) -> Path:
     ...     path.read_text(), oct(path.stat().st_mode & 0o777)
     ('whole', '0o600')
     """
-    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
-    with replacing(path) as part:
-        file = os.open(part, os.O_WRONLY | os.O_TRUNC)
+    parts = iter([content]) if isinstance(content, str | bytes) else content
+    with replacing(path) as new:
+        file = os.open(new, os.O_WRONLY | os.O_TRUNC)
         try:
-            write_all(file, data)
+            for part in parts:
+                write_all(file, part.encode("utf-8", "replace") if isinstance(part, str) else part)
             os.fsync(file)
         finally:
             os.close(file)

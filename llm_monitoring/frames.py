@@ -12,6 +12,8 @@ from llm_monitoring import disk, engines
 from llm_monitoring.schema import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import ibis.expr.types as ir
     import numpy as np
     import pandas as pd
@@ -23,6 +25,19 @@ MOST_PIECES = 1_000  # of rows that an engine gives at once, each in order
 def load(rows: ir.Table, schema: Table) -> pd.DataFrame:
     """The rows in the order of their time, with the kinds of the schema."""
     return typed(_pieces_in_order(engines.run(rows), schema.time).to_pandas(), schema)
+
+
+def pieces(rows: ir.Table, schema: Table) -> Iterator[pd.DataFrame]:
+    """The same in frames of some thousand rows each, so that they never stand in memory together; the engine sorts.
+
+    Whole numbers stay whole where some are unknown, so that a value does not depend on the rows beside it.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    whole = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype()}
+    for batch in engines.batches(rows.order_by([schema.time, schema.columns[0].name])):
+        yield typed(batch.to_pandas(types_mapper=whole.get), schema)
 
 
 def _pieces_in_order(rows: pa.Table, time: str) -> pa.Table:

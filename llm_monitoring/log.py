@@ -162,8 +162,7 @@ class Log:
         self._seen: Overview | None = None
         self._loaded = {name: engines.Counted(table.raw.rows) for name, table in self._tables.items()}
         self.kept: dict[tuple, Any] = {}  # what was found once of it; see `keeping.once`
-        self.checked: dict[str, pd.DataFrame] = {}  # alerts found, by plan
-        self.charted: dict[str, Any] = {}  # the charts behind them
+        self.checked: dict[str, Any] = {}  # alerts found and the charts behind them, by plan
 
     def __repr__(self) -> str:
         return self._overview().text()
@@ -261,7 +260,7 @@ class Log:
     def _but(self, **changed: Any) -> Log:
         """The same log with some attributes changed; what was found of its rows as they were is forgotten."""
         log = copy.copy(self)
-        log._frames, log._seen, log.kept, log.checked, log.charted = {}, None, {}, {}, {}
+        log._frames, log._seen, log.kept, log.checked = {}, None, {}, {}
         log._uncut = None
         vars(log).update(changed)
         return log
@@ -336,7 +335,6 @@ class Log:
             _overlaid=True,
             _loaded={**self._loaded, "reviews": engines.Counted(read.raw.rows)},
             checked=self.checked,  # no alert rests on reviews
-            charted=self.charted,
         )
         for cache in ("_aside", "_written", "_frames"):
             setattr(log, cache, {name: value for name, value in getattr(self, cache).items() if name != "reviews"})

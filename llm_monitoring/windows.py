@@ -19,6 +19,7 @@ EARLIEST = (
     2**52
 )  # microseconds before the anchor, 142 years: with today's times still exact where an engine divides floats
 WINDOW, FIRST, LAST = f"{RESERVED}window", f"{RESERVED}first", f"{RESERVED}last"
+LONGEST_S = 3_653 * 86_400
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -35,7 +36,10 @@ def width(window: str) -> pd.Timedelta:
     match = re.fullmatch(r"\s*([1-9]\d{0,6})\s*(s|min|h|d|w)\s*", str(window).lower())
     if not match:
         raise ConfigError(f"window={window!r}; expected a whole number of s, min, h, d or w, such as '1h'")
-    return pd.Timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST_S:
+        raise ConfigError(f"window={window!r}; expected ten years at most")
+    return pd.Timedelta(seconds=seconds)
 
 
 def floor(timestamps: pd.Series, window: str) -> pd.Series:

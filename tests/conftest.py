@@ -23,6 +23,8 @@ MARKED = {
 }
 #: A fixture that is costly to make, and the worker of pytest-xdist that makes it for all who use it.
 WORKERS = {"report_folder": "notebooks", "small_report": "small report", "reported": "verified report"}
+#: A folder of tests that share one costly fixture, likewise.
+TOGETHER = {TESTS / "backtesting": "back-test", TESTS / "exploring": "explorer"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -37,7 +39,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(mark)
         worker = next((worker for fixture, worker in WORKERS.items() if fixture in fixtures), None)
         if worker is None and item.path.parent != TESTS / "reporting":
-            worker = mark
+            worker = mark or next(
+                (worker for place, worker in TOGETHER.items() if item.path.is_relative_to(place)), None
+            )
         if worker is not None:
             item.add_marker(pytest.mark.xdist_group(worker))
 

@@ -402,10 +402,11 @@ def _rises(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
     for _, own in table.groupby(table["window_start"].dt.hour):
         looked = replace(run, windows=own.reset_index(drop=True))
         for chart, since, before in run.stages:
-            upward, stream = copy.copy(chart), looked.stream(since, before)
+            upward, inside = copy.copy(chart), looked.charted(since, before)
             upward.direction = "up"
-            if len(stream):
-                alarms = upward.monitor(stream, at_once=True).alarms
+            if len(inside.value):
+                alarms = upward.monitor(inside, at_once=True).alarms
+                stream = looked.stream(since, before)
                 events += [_event(found, looked, upward, stream, alarm) for alarm in alarms.itertuples()]
     return events
 
@@ -421,7 +422,7 @@ def _events(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
         stream = looked.stream(since, before)
         if stream.empty:
             continue
-        result = run.results[number] if first else chart.monitor(stream, at_once=True)
+        result = run.results[number] if first else chart.monitor(looked.charted(since, before), at_once=True)
         for alarm in result.alarms.itertuples():
             event = _event(found, looked, chart, stream, alarm)
             events += [event, *_on_top(found, looked, event, result)]

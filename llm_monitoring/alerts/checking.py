@@ -14,6 +14,7 @@ from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_cha
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly, hours_of_judging
+from llm_monitoring.alerts.names import not_in_log
 from llm_monitoring.alerts.operation import hours_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.scopes import Span
@@ -92,7 +93,7 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
         events += distance_events(log, span, found.shares) if plan.quality.probes else []
     table = alerts_table(events, plan, span.end)
     table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}
-    table.attrs["not_watched"] = not_watched(found)
+    table.attrs |= {"not_watched": not_watched(found), "not_in_log": not_in_log(log, plan)}
     return table, found
 
 
@@ -120,7 +121,7 @@ def find_alert(log: Log, alert: Alert | Mapping[str, Any] | pd.Series | str, pla
         read = read_alert(alert, plan.own_measures(log))
         _check_feature(log, read.feature_id)
         return read
-    found = checked(log, plan)
+    found, _ = checked(log, plan)
     mine = found[found["alert_id"] == alert]
     if mine.empty:
         near = difflib.get_close_matches(alert, found["alert_id"].tolist(), n=5, cutoff=0.0)
@@ -143,13 +144,13 @@ def features_of(log: Log) -> list[str]:
     return sorted(engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist())
 
 
-def checked(log: Log, plan: Plan) -> pd.DataFrame:
-    """What `check` finds, looked for once for each log and plan."""
+def checked(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
+    """What `check` finds, and the charts behind it, looked for once for each log and plan."""
     key = plan.model_dump_json()
     if key not in log.checked:
         opened = open_with(log, plan)
         opened.validate()
-        log.checked[key], log.charted[key] = with_charts(opened, plan)
+        log.checked[key] = with_charts(opened, plan)
     return log.checked[key]
 
 

@@ -90,10 +90,14 @@ def alerts_table(events: Iterable[Alert], plan: Plan, end: pd.Timestamp | None =
 
 
 def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
-    """When all alerts of a cause were over: two windows have passed since the last one outside, or two looks of a test."""
+    """When all alerts of a cause were over.
+
+    Of a chart two windows have passed since the last one outside, of a test two looks, of a window's limit as many clear
+    windows as the plan says.
+    """
     ends = []
     for alert in group:
-        charted = alert.rule == "chart" or (alert.rule == "limit" and alert.layer == "infrastructure")
+        charted = alert.rule == "chart"
         over = alert.ended if charted else alert.over
         if log_end is None or alert.window_start is None or over is None:
             return None
@@ -159,14 +163,15 @@ def _family(event: Alert) -> str:
 
 
 def _telling(event: Alert) -> tuple:
-    """Harm first, then quality before what users do before cost; the earliest of these."""
+    """Harm first, then quality before what users do before cost; the earliest of these; a limit passed before a chart of the layer."""
     if event.metric in ("mean_quality", "flagged_rate"):
         rank = 0
     elif event.metric in ("refusal_rate", "truncation_rate") or (event.judged and event.unit == "score"):
         rank = 1
     else:
         rank = 3 if event.layer == "cost" else 2
-    return (not event.harmful, rank, event.fired_at, event.metric != "mean_quality", event.metric)
+    charted = event.rule != "limit" and event.layer == "infrastructure"
+    return (not event.harmful, rank, event.fired_at, event.metric != "mean_quality", charted, event.metric)
 
 
 def _row(group: list[Alert], plan: Plan) -> Alert:

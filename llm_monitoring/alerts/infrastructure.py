@@ -9,7 +9,7 @@ together, one after the other, until there are enough: at night a limit takes as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,9 +67,12 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
             table = closed_windows(own, stage, start, span_)
             limit = dict(limits.loc[str(feature)])
             for one in decided(table, plan, stage, limit):
-                for first, fired, last in stretches(one.over, one.clear, one.seen, plan.infrastructure.for_windows):
+                found = runs(one.over, one.clear, one.seen, plan.infrastructure.for_windows)
+                for first, fired, last, cleared in found:
                     place = (one.begin[first], one.begin[fired], fired, last)
-                    events.append(_event(log, plan, str(feature), one.metric, table, place, limit, stage))
+                    event = _event(log, plan, str(feature), one.metric, table, place, limit, stage)
+                    left = stage.before is not None and stage.before <= span_.asked  # other windows go on from there
+                    events.append(replace(event, over=event.ended if cleared or left else None))
     return events
 
 
@@ -93,14 +96,24 @@ def scopes_of(log: Log, plan: Plan) -> pd.DataFrame:
 def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int) -> list[tuple[int, int, int]]:
     """Alarms with hysteresis: first window over, the window in which it fired, last window over.
 
-    Fires when `needed` seen windows in a row are over, ends when `needed` in a row are clear; unseen ones count for
-    neither.
-
     >>> over = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1], bool)
     >>> stretches(over, ~over, np.ones(9, bool), 2)
     [(1, 2, 4)]
     """
-    found: list[tuple[int, int, int]] = []
+    return [run[:3] for run in runs(over, clear, seen, needed)]
+
+
+def runs(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int) -> list[tuple[int, int, int, bool]]:
+    """The same, and whether each was seen to end.
+
+    Fires when `needed` seen windows in a row are over, ends when `needed` in a row are clear; unseen ones count for
+    neither.
+
+    >>> over = np.array([0, 1, 1, 0, 0, 1, 1, 0], bool)
+    >>> runs(over, ~over, np.ones(8, bool), 2)
+    [(1, 2, 2, True), (5, 6, 6, False)]
+    """
+    found: list[tuple[int, int, int, bool]] = []
     if over.sum() < needed:
         return found
     first = fired = last = -1
@@ -115,9 +128,9 @@ def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int
             last = i if over[i] else last
             quiet = quiet + 1 if clear[i] else 0
             if quiet == needed:
-                found.append((first, fired, last))
+                found.append((first, fired, last, True))
                 fired, hits = -1, 0
-    return [*found, (first, fired, last)] if fired >= 0 else found
+    return [*found, (first, fired, last, False)] if fired >= 0 else found
 
 
 def usual_limits(log: Log, plan: Plan, scopes: pd.DataFrame) -> pd.DataFrame:

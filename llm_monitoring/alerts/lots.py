@@ -5,8 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 
-def pools(n: np.ndarray, enough: float) -> tuple[np.ndarray, np.ndarray]:
+def regular(usual: np.ndarray, enough: float) -> np.ndarray:
+    """Which hours of a day end a lot, where lots are to be the same every day and usually hold `enough`.
+
+    From after the busiest hour on, which ends the last one.
+
+    >>> regular(np.array([1.0, 2.0, 3.0, 9.0, 20.0, 4.0]), 5).tolist()
+    [True, False, True, True, True, False]
+    """
+    last, so_far, busiest = np.zeros(len(usual), dtype=bool), 0.0, int(usual.argmax())
+    for at in (np.arange(len(usual)) + busiest + 1) % len(usual):
+        so_far += usual[at]
+        if so_far >= enough or at == busiest:
+            last[at], so_far = True, 0.0
+    return last
+
+
+def pools(n: np.ndarray, enough: float, told: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Windows put together, from the first on, until they hold `enough`: the last of each lot, and where it began.
+
+    Where `told` is given, only windows of these may be the last.
 
     >>> last, begin = pools(np.array([30, 12, 0, 9, 25, 4]), 20)
     >>> last.tolist(), begin.tolist()
@@ -17,7 +35,7 @@ def pools(n: np.ndarray, enough: float) -> tuple[np.ndarray, np.ndarray]:
     for i, one in enumerate(n.tolist()):
         begin[i] = first
         total += one
-        if total >= enough:
+        if total >= enough and (told is None or told[i]):
             last[i], first, total = True, i + 1, 0.0
     return last, begin
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.judges import judging_hours, with_series
-from llm_monitoring.alerts.lots import pools, together
+from llm_monitoring.alerts.lots import pools, regular, together
 from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
 from llm_monitoring.measures import BUILT_IN, Measure, of_judge
@@ -320,7 +320,7 @@ def to_windows(tallies: pd.DataFrame, window: str, scopes: pd.DataFrame, end: pd
     scale = _scale(seen)
     table = seen.groupby(["chart", "window_start"])[SUMS].sum().reset_index()
     table = _every_window(table, scopes, width).merge(table, how="left", on=["chart", "window_start"])
-    table = _filled(table) if width < DAY else table
+    table = _filled(table, scopes["fit_end"], width) if width < DAY else table
     known = table["weight"] > 0
     value = table["total"] / table["weight"].where(known)
     n = (table["weight"] ** 2 / table["weight2"].where(known)).fillna(0.0)
@@ -337,19 +337,38 @@ def to_windows(tallies: pd.DataFrame, window: str, scopes: pd.DataFrame, end: pd
     return out.assign(known_at=closed + settle + wait, plain=plain, late=late.reindex(cells).to_numpy())
 
 
-def _filled(table: pd.DataFrame) -> pd.DataFrame:
+def _filled(table: pd.DataFrame, fit_end: pd.Series, width: pd.Timedelta) -> pd.DataFrame:
     """The windows of charts with those of fewer than `FEWEST` answers put together, in the place of the last of each lot.
 
-    A mean of two long answers, or one flagged of two, says nothing that limits for twenty could be held to.
+    A mean of two long answers, or one flagged of two, says nothing that limits for twenty could be held to. Lots end at
+    the same hours every day: one that ended wherever it was full would be held to hours that the baseline hardly met.
     """
     sums = table[SUMS].fillna(0.0)
-    if not sums["n"].between(0, FEWEST, inclusive="neither").any():
+    told = _told(table, sums["n"], fit_end, width)
+    if told.all() and not sums["n"].between(0, FEWEST, inclusive="neither").any():
         return table
-    parts = [pools(own.to_numpy(), FEWEST) for _, own in sums["n"].groupby(table["chart"], sort=False)]
+    by_chart = pd.DataFrame({"n": sums["n"], "told": told}).groupby(table["chart"], sort=False)
+    parts = [pools(own["n"].to_numpy(), FEWEST, own["told"].to_numpy()) for _, own in by_chart]
     first = np.repeat(np.cumsum([0, *(len(last) for last, _ in parts[:-1])]), [len(last) for last, _ in parts])
     last, begin = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]) + first
     held = {name: np.where(last, together(sums[name].to_numpy(), begin), np.nan) for name in SUMS}
     return table.assign(**held)
+
+
+def _told(table: pd.DataFrame, n: pd.Series, fit_end: pd.Series, width: pd.Timedelta) -> np.ndarray:
+    """Which windows may be the last of a lot: those of the same hours every day, so that the baseline has met each of them.
+
+    Going by the baseline, hours are told together until they usually hold `FEWEST` answers. An hour in which nobody asked
+    then, and many do now, is told by itself.
+    """
+    chart, start = table["chart"], table["window_start"]
+    slot, slots = ((start - start.dt.floor("D")) // width).to_numpy(), range(int(DAY / width))
+    before = start < chart.map(fit_end)
+    total = n.where(before, 0.0).groupby([chart, slot]).sum().unstack(fill_value=0).reindex(columns=slots, fill_value=0)
+    days = start[before & (n > 0)].dt.floor("D").groupby(chart).nunique().reindex(total.index, fill_value=1)
+    usual = total.div(days, axis=0).to_numpy()
+    marks, line = np.array([regular(row, FEWEST) for row in usual]), total.index.get_indexer(pd.Index(chart))
+    return marks[line, slot] | ((usual[line, slot] == 0) & (n >= FEWEST).to_numpy())
 
 
 def _every_window(table: pd.DataFrame, scopes: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:

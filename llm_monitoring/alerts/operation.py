@@ -116,16 +116,19 @@ def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, spa
         daily = usual.groupby(usual.index.floor("D")).sum()
         weekday = daily.groupby(daily.index.day_of_week).mean().reindex(range(7)).fillna(daily.mean()).to_numpy()
         by_hour = usual.groupby(usual.index.hour).sum().reindex(range(24), fill_value=0.0).cumsum() / usual.sum()
-        rolled = sums.rolling(24).sum()
+        rolled, begins, values = sums.rolling(24).sum(), [], []
         for hour in BETWEEN:
             ends = grid[(grid.hour == hour - 1) & (grid >= first + DAY)]
             begin, early = ends + HOUR - DAY, float(by_hour[hour - 1])
             here, ahead = weekday[begin.day_of_week], weekday[(begin.day_of_week + 1) % 7]
             like = here if hour < 12 else ahead
             mixed = here * (1 - early) + ahead * early
-            value = np.maximum(rolled[ends].to_numpy() * like / mixed, NOBODY if name == "request_count" else 0.0)
-            value = np.where(value > 0, value, np.nan)
-            parts.append(_table(feature, name, "1d", begin, value, np.nan, value))
+            share = np.divide(like, mixed, out=np.full(len(mixed), np.nan), where=mixed > 0)  # of days with traffic
+            value = np.maximum(rolled[ends].to_numpy() * share, NOBODY if name == "request_count" else 0.0)
+            begins.append(begin)
+            values.append(np.where(value > 0, value, np.nan))
+        value = np.concatenate(values)
+        parts.append(_table(feature, name, "1d", begins[0].append(begins[1:]), value, np.nan, value))
     return parts
 
 

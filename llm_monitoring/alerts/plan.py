@@ -10,10 +10,21 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from llm_monitoring.addresses import destination
 from llm_monitoring.errors import ConfigError, quote
@@ -42,24 +53,63 @@ Layer = Literal["infrastructure", "cost", "quality"]
 Severity = Literal["critical", "warning", "info"]
 
 
-def _zoned(when: datetime) -> datetime:
-    if when.tzinfo is None:
-        raise ValueError("expected a time with a zone, such as 2026-05-11T00:00:00Z")
+def _written_out(when: Any) -> Any:
+    """A text that is no date is no time: "7" is not seven seconds after 1970."""
+    if isinstance(when, str) and not re.match(r"\d{4}-\d\d?-\d\d?", when):
+        raise ValueError(f"expected {A_TIME}")
     return when
 
 
-ZonedTime = Annotated[datetime, AfterValidator(_zoned)]
+def _zoned(when: datetime) -> datetime:
+    if when.tzinfo is None:
+        raise ValueError(f"expected {A_TIME}")
+    return when
+
+
+ZonedTime = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_zoned)]
+A_TIME = "a time with a zone, such as 2026-05-11T00:00:00Z"
+#: Kind of a key -> the kinds of value that it takes, and what it is in words.
+KINDS = {
+    bool: ((bool,), "true or false"),
+    int: ((int, float), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "a text in quotes"),
+    datetime: ((datetime, str), A_TIME),
+}
+
+
+def _kinds_of(annotation: Any) -> list[Any]:
+    """The kinds that a key takes: `float | None` is a float, an annotated time a time."""
+    if hasattr(annotation, "__metadata__"):
+        return _kinds_of(get_args(annotation)[0])
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [annotation] if parts == (annotation,) else [kind for part in parts for kind in _kinds_of(part)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what would be taken for something else: true for 1, 0 for a time, a number in quotes."""
+        kinds = [kind for kind in _kinds_of(cls.model_fields[str(info.field_name)].annotation) if kind in KINDS]
+        fits = any(isinstance(value, KINDS[kind][0]) for kind in kinds) and (
+            bool in kinds or not isinstance(value, bool)
+        )
+        if value is None or not kinds or fits:
+            return value
+        raise ValueError(f"expected {' or '.join(KINDS[kind][1] for kind in kinds)}")
 
 
 class BaselinePlan(_Section):
     """What counts as normal: the first weeks of each feature. It is frozen: later days never move it."""
 
     days: int | None = Field(
-        default=None, ge=1, description="length; by default charts begin after 14 days and are fitted once more at 28"
+        default=None,
+        ge=1,
+        le=36_500,
+        description="length; by default charts begin after 14 days and are fitted once more at 28",
     )
     start: ZonedTime | None = Field(default=None, description="first moment; by default each feature's first day")
     end: ZonedTime | None = Field(default=None, description="last moment, if `days` is not given")
@@ -174,12 +224,12 @@ class QualityPlan(_Section):
         default=2.0, ge=0, description="changes of one feature this close together are one alert"
     )
 
-    @field_validator("settle")
+    @field_validator("settle", mode="before")
     @classmethod
-    def _settles(cls, settle: str | float) -> str | float:
+    def _settles(cls, settle: Any) -> Any:
         if isinstance(settle, str):
             width(settle)
-        elif not 0 < settle < 1:
+        elif isinstance(settle, bool) or not isinstance(settle, int | float) or not 0 < settle < 1:
             raise ValueError("expected a share above 0 and below 1, or a time such as '2h'")
         return settle
 
@@ -233,7 +283,8 @@ class SinkPlan(_Section):
     )
     layers: list[Layer] = Field(default=[], description="which layers; an empty list is all")
     severity: list[Severity] = Field(
-        default=list(get_args(Severity)), description='a list, or one word: "warning" is warning and worse'
+        default=list(get_args(Severity)),
+        description='a list (an empty one sends nothing), or one word: "warning" is warning and worse',
     )
     features: list[str] = Field(default=[], description="which features; an empty list is all")
 
@@ -492,7 +543,10 @@ def _wording(fault: Any, name: str, text: str) -> str:
     section, *inner = fault["loc"]
     nth = inner.pop(0) if inner and isinstance(inner[0], int) else None
     key = str(inner[0]) if inner else None
-    expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").split("; expected ")[-1]
+    kind = next((words for start, words in PARSED.items() if fault["type"].startswith(start)), None)
+    expected = (
+        kind or fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").split("; expected ")[-1]
+    )
     missing = fault["type"] == "missing"
     place = _place(name, text, section, None if missing else key, nth or 0)
     if fault["type"] in ("model_type", "model_attributes_type"):
@@ -506,6 +560,13 @@ def _wording(fault: Any, name: str, text: str) -> str:
     if section == "sinks" and key in (None, "url"):
         given = destination(given) if isinstance(given, str) else type(given).__name__
     return f"{place}: {where} = {quote(given)}; expected {expected.removeprefix('expected ')}"
+
+
+#: What a fault of reading a value begins with -> what was expected, in words.
+PARSED = {
+    "datetime_": A_TIME, "date_": "days such as 2026-12-25", "int_": "a whole number", "float_": "a number",
+    "finite_": "a number", "string_type": "a text in quotes",
+}  # fmt: skip
 
 
 def _place(name: str, text: str, section: str, key: str | None, nth: int = 0) -> str:

@@ -53,7 +53,7 @@ class Run:
     stages: list[tuple[ControlChart, pd.Timestamp, pd.Timestamp | None]] = field(default_factory=list)
     results: list[ChartResult] = field(default_factory=list)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return str(self.windows["kind"].iloc[0])
 
@@ -62,9 +62,9 @@ class Run:
         """Windows between two false alarms."""
         return max(float(MONTH / windows.width(self.width)) / self.share, 1.01)
 
-    def baseline(self, before: pd.Timestamp) -> pd.DataFrame:
+    def baseline(self, before: pd.Timestamp) -> Windows:
         """The windows that the limits are taken from."""
-        return self.windows[COLUMNS].iloc[: self._starts.searchsorted(before)]
+        return self._read.between(0, int(self._starts.searchsorted(before)))
 
     def stream(self, since: pd.Timestamp, before: pd.Timestamp | None) -> pd.DataFrame:
         """The windows from one moment to another."""
@@ -124,9 +124,9 @@ def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any
 
 def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, ControlChart]]:
     """Charts fitted to the windows before a moment; those of one metric that learn at the same time learn from each other."""
-    groups: dict[tuple, list[tuple[Run, pd.DataFrame]]] = {}
+    groups: dict[tuple, list[tuple[Run, Windows]]] = {}
     for run, before in asked:
-        first = run.windows["window_start"].iloc[0].floor("D")
+        first = run._starts[0].floor("D")
         together = (run.key[1], run.kind, run.width, first, before, run.begin, run.settle)
         groups.setdefault(together, []).append((run, run.baseline(before)))
     found = []
@@ -141,14 +141,14 @@ def _fitted(asked: list[tuple[Run, Any]], aside: list) -> list[tuple[Run, Contro
     return found
 
 
-def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
+def _together(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlChart | str]:
     """Charts of one metric by key, fitted, or why not; the same baselines are fitted once in a process."""
     told = hashlib.sha256()
     for run, baseline in several:
         chart = run.chart()
         told.update(repr((run.key, run.width, chart.kind, chart.arl0, chart.low, chart.high)).encode())
-        times = (pd.DatetimeIndex(baseline[name]).asi8 for name in COLUMNS[:2])
-        for column in (*times, baseline[COLUMNS[2:]].to_numpy(float)):
+        times = baseline.window_start.asi8, baseline.window_end.asi8
+        for column in (*times, baseline.value, baseline.n, baseline.sd):
             told.update(column.tobytes())
     key = told.digest()
     if key not in FITTED:
@@ -158,7 +158,7 @@ def _together(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], 
     return FITTED[key]
 
 
-def _fit(several: list[tuple[Run, pd.DataFrame]]) -> dict[tuple[Any, Any], ControlChart | str]:
+def _fit(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlChart | str]:
     charts: dict[tuple[Any, Any], ControlChart | str] = {}
     said = {}
     for run, baseline in several:
@@ -193,9 +193,10 @@ def make_runs(
 ) -> list[Run]:
     """The charts that have begun by `end`, from their windows and what was settled of them."""
     runs = []
+    lines = scopes.to_dict("index")
     key: Any
     for key, own in table.groupby(KEYS, sort=True):
-        line = scopes.loc[key]
+        line = lines[key]
         if pd.isna(line["begin"]) or line["begin"] + line["settle"] > end:
             continue
         fit_end = line["fit_end"] if not again else line["begin"]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.measurements import DAY, SEASON
+from llm_monitoring.charts.measurements import Windows, as_windows
 
 WEEKS, P_LIMIT, PERMUTATIONS = 4, 0.01, 999
 TOO_SHORT = (
@@ -14,7 +15,7 @@ TOO_SHORT = (
 )
 
 
-def season_of(baseline: pd.DataFrame, kind: str, width: str) -> tuple[int, tuple[str, ...]]:
+def season_of(baseline: pd.DataFrame | Windows, kind: str, width: str) -> tuple[int, tuple[str, ...]]:
     """Windows of a chart's season: a day of hours, or a week of them where the same hours of the weeks resemble each other.
 
     The windows less their hour of the day and their day are summed by hour of the week; kinds of days change places as
@@ -22,7 +23,7 @@ def season_of(baseline: pd.DataFrame, kind: str, width: str) -> tuple[int, tuple
 
     Parameters
     ----------
-    baseline : DataFrame
+    baseline : DataFrame or Windows
         `window_start`, `value`, `n` of a chart's baseline, in the order of time.
     kind : str
         Of the chart. Shares and counts have no seasons.
@@ -41,24 +42,28 @@ def season_of(baseline: pd.DataFrame, kind: str, width: str) -> tuple[int, tuple
     ((28, ()), 4)
     """
     of_day = SEASON[width]
-    if width == "1d" or kind in ("proportion", "count") or baseline.empty:
+    windows = as_windows(baseline, "baseline")
+    if width == "1d" or kind in ("proportion", "count") or not len(windows.value):
         return of_day, ()
-    spans = baseline["window_start"].iloc[-1] - baseline["window_start"].iloc[0].floor("D")
-    if spans < (7 * WEEKS - 1) * DAY:
+    if windows.window_start[-1] - windows.window_start[0].floor("D") < (7 * WEEKS - 1) * DAY:
         return of_day, (TOO_SHORT,)
-    used = baseline[baseline["value"].notna() & ~(baseline["n"] == 0)]
-    if len(used) < 3 * 7 * of_day or weekly_p(used, kind, of_day) > P_LIMIT:
+    if _used(windows).sum() < 3 * 7 * of_day or weekly_p(windows, kind, of_day) > P_LIMIT:
         return of_day, ()
     return 7 * of_day, ()
 
 
-def weekly_p(used: pd.DataFrame, kind: str, of_day: int) -> float:
+def _used(windows: Windows) -> np.ndarray:
+    return ~np.isnan(windows.value) & ~(windows.n == 0)
+
+
+def weekly_p(baseline: pd.DataFrame | Windows, kind: str, of_day: int) -> float:
     """Permutation p of levels of the hours of the week beyond those of the hour of the day and of each day."""
-    value = used["value"].to_numpy(float)
+    windows = as_windows(baseline, "baseline")
+    used = _used(windows)
+    value, starts = windows.value[used], windows.window_start[used]
     value = np.log(value) if kind == "positive" else value
-    n = used["n"].fillna(1.0).to_numpy(float)
+    n = np.where(np.isnan(windows.n), 1.0, windows.n)[used]
     weight = np.minimum(n, np.median(n))
-    starts = pd.DatetimeIndex(used["window_start"])
     index, day = pd.factorize(starts.floor("D"))
     hour = np.asarray(starts.hour) * of_day // 24
     left = value - _mean(value, weight, hour)[hour]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FEWEST_ANSWERS, FEWEST_DAYS = 20, 3  # of a version and of the others; days that must be shared where hours are not
 METRICS = {"flagged_rate": "up", "mean_quality": "down"}  # what is compared, and which way is worse
 OF = ["metric", "feature_id", "look", "version"]
+NAMES = ["metric", "feature_id", "version"]
 LOOKS = [
     *OF, "column", "n", "n_others", "weight", "value", "expected", "low", "high", "p", "since", "other", "part", "old",
 ]  # fmt: skip
@@ -68,7 +69,7 @@ def version_looks(log: Log, plan: Plan, end: pd.Timestamp, days: int = 14) -> pd
         beside = _side_by_side(served) if len(served) else {}
         if beside:
             cells = _cells(log, names, column, days, beside)
-            found = _compared(_by_look(cells, end), served[served["feature_id"].isin(list(beside))], end)
+            found = _compared(cells, served[served["feature_id"].isin(list(beside))], end)
             parts.append(found.assign(column=column))
     full = [part[LOOKS] for part in parts if len(part)]
     return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=LOOKS)
@@ -172,6 +173,10 @@ def _cells(log: Log, names: list[str], column: str, days: int, beside: dict) -> 
     """Hourly sums of judged answers per metric, feature and version, each with the moment from which it was known."""
     requests = as_table(log, "requests").rows
     requests = requests.mutate(version=requests[column].cast("string"))
+    judged = as_table(
+        log, "judgements"
+    ).rows  # an engine that takes the filters for narrow would hold all requests in memory
+    requests = requests.semi_join(judged, "request_id")
     first, last = min(start for start, _ in beside.values()), max(end for _, end in beside.values())
 
     def kept(rows: Any) -> Any:
@@ -191,22 +196,31 @@ def _cells(log: Log, names: list[str], column: str, days: int, beside: dict) -> 
     return cells.sort_values([*cells.columns], ignore_index=True)  # sums to the last digit whatever the engine's order
 
 
+def _in_parts(cells: pd.DataFrame, most: int = 40_000) -> Iterator[pd.DataFrame]:
+    """Whole features of so many cells together: each cell stands in memory seven times while it is looked at."""
+    part = cells.groupby("feature_id", observed=True).size().cumsum() // most
+    return (own for _, own in cells.groupby(cells["feature_id"].map(part).astype(int), sort=True))
+
+
 def _by_look(cells: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
     """Each cell once for every look at whose moment it was known and not older than seven days."""
     day = cells["hour"].dt.floor("D")
     known = cells["known"].dt.ceil("D")
     keys = ["metric", "feature_id", "version", "hour"]
     daily = cells.assign(first=known.where(known > day, day + DAY), day=day)
-    daily = daily.groupby([*keys, "day", "first"], as_index=False)[SUMS].sum()
+    daily = daily.groupby([*keys, "day", "first"], as_index=False, observed=True)[SUMS].sum()
     looks = [daily.assign(look=daily["day"] + k * DAY) for k in range(1, 8)]
     every = pd.concat(looks, ignore_index=True)
     every = every[(every["look"] >= every["first"]) & (every["look"] <= end)]
-    return every.groupby([*keys, "look"], as_index=False)[SUMS].sum()
+    return every.groupby([*keys, "look"], as_index=False, observed=True)[SUMS].sum()
 
 
 def _compared(cells: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
     """Each version against the others of its feature, in the hours that they share, or in the days."""
-    by_hour, by_day = _strata(cells, HOUR), _strata(cells, DAY)
+    if cells.empty:
+        return pd.DataFrame(columns=LOOKS)
+    looks = (_by_look(part, end) for part in _in_parts(cells.astype(dict.fromkeys(NAMES, "category"))))
+    by_hour, by_day = (pd.concat(each) for each in zip(*((_strata(part, HOUR), _strata(part, DAY)) for part in looks)))
     hourly = by_hour["n"].reindex(by_day.index, fill_value=0.0)
     thin = (by_day["strata"] >= FEWEST_DAYS) & (hourly < by_day["n"] / 2)
     sums = pd.concat([by_day[thin], by_hour[~by_hour.index.isin(by_day.index[thin])]]).sort_index()
@@ -214,6 +228,7 @@ def _compared(cells: pd.DataFrame, served: pd.DataFrame, end: pd.Timestamp) -> p
     if sums.empty:
         return pd.DataFrame(columns=LOOKS)
     table = sums.assign(value=sums["total"] / sums["weight"], expected=sums["hoped"] / sums["weight"]).reset_index()
+    table[NAMES] = table[NAMES].astype("str")
     table["low"], table["high"], table["p"] = _tested(table)
     return _described(table, served, end)
 
@@ -224,8 +239,8 @@ def _strata(cells: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
     `hoped` is what the version's answers would have summed to at the others' level of each hour.
     """
     cells = cells.assign(at=cells["hour"].dt.floor(step))
-    own = cells.groupby(["metric", "feature_id", "look", "at", "version"])[SUMS].sum()
-    rest = own.groupby(["metric", "feature_id", "look", "at"]).transform("sum") - own
+    own = cells.groupby(["metric", "feature_id", "look", "at", "version"], observed=True)[SUMS].sum()
+    rest = own.groupby(["metric", "feature_id", "look", "at"], observed=True).transform("sum") - own
     both = (own["n"] > 0.5) & (rest["n"] > 0.5) & (own["weight"] > 0) & (rest["weight"] > 1e-6)
     own, rest = own[both], rest[both]
     level = rest["total"] / rest["weight"]
@@ -240,8 +255,8 @@ def _strata(cells: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
         strata=1.0,
         since=own.index.get_level_values("at"),
     )
-    added = sums.drop(columns="since").groupby(OF).sum()
-    return added.assign(since=sums.groupby(OF)["since"].min())
+    added = sums.drop(columns="since").groupby(OF, observed=True).sum()
+    return added.assign(since=sums.groupby(OF, observed=True)["since"].min())
 
 
 def _tested(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 TEXTS_OF_BASELINE, TEXTS_OF_WEEK = 800, 200  # texts of the baseline and of a week that a drift test looks at
+AT_ONCE = 1_000_000  # texts that one query puts in order
 QUICK = (49, 0.14), (199, 0.02)  # permutations, and the p-value above which no more are made
 
 
@@ -176,25 +177,32 @@ def _drift(test: DriftTest, current: pd.DataFrame, known: Any) -> tuple[float, i
 
 @once
 def _asked_since(log: Log, plan: Plan) -> pd.DataFrame:
-    """By feature with texts: `first` text, `start` and `fit_end` of its baseline."""
+    """By feature with texts: `first` text, `n` of them, `start` and `fit_end` of its baseline."""
     rows = log.table("requests")
     rows = rows.filter(rows["user_input"].notnull())
-    found = engines.run(rows.group_by("feature_id").aggregate(first=rows["timestamp"].min())).to_pandas()
-    first = pd.to_datetime(found.set_index("feature_id")["first"], utc=True).sort_index()
-    return scoping.baselines(first, plan).assign(first=first)
+    asked = rows.group_by("feature_id").aggregate(first=rows["timestamp"].min(), n=rows.count())
+    found = engines.run(asked).to_pandas().set_index("feature_id").sort_index()
+    first = pd.to_datetime(found["first"], utc=True)
+    return scoping.baselines(first, plan).assign(first=first, n=found["n"])
 
 
 def _texts(log: Log, since: pd.DataFrame, span_: Span) -> pd.DataFrame:
-    """Questions of every feature's baseline (`period` -1) and whole weeks (0, 1, ...), by one query.
+    """Questions of every feature's baseline (`period` -1) and whole weeks (0, 1, ...).
 
-    Of each as many at most as a test looks at, spread evenly over the time, the same ones each time.
+    Of each as many at most as a test looks at, spread evenly over the time, the same ones each time. One query takes
+    the features of a million texts, since an engine holds all that it orders.
     """
+    since = since[since["fit_end"] + WEEK <= span_.end]
+    parts = [_texts_of(log, own, span_) for _, own in since.groupby(since["n"].cumsum() // AT_ONCE)]
+    if not parts:
+        return pd.DataFrame(columns=["feature_id", "period", "request_id", "session_id", "timestamp", "user_input"])
+    return pd.concat(parts, ignore_index=True)
+
+
+def _texts_of(log: Log, since: pd.DataFrame, span_: Span) -> pd.DataFrame:
     import ibis
     import pyarrow as pa
 
-    since = since[since["fit_end"] + WEEK <= span_.end]
-    if since.empty:
-        return pd.DataFrame(columns=["feature_id", "period", "request_id", "session_id", "timestamp", "user_input"])
     lasts: Any = span_.end - since["fit_end"]
     count = (lasts // WEEK).astype(int)
     lines = {
@@ -204,6 +212,7 @@ def _texts(log: Log, since: pd.DataFrame, span_: Span) -> pd.DataFrame:
     }
     rows: ir.Table = log.table("requests")
     rows = rows.filter(rows.user_input.notnull())
+    rows = rows.filter(rows["feature_id"].isin(since.index.tolist()))
     rows = rows.select("feature_id", "request_id", "session_id", "timestamp", "user_input")
     rows = rows.join(ibis.memtable(pa.table(lines)), "feature_id")
     at = engines.microseconds(rows["timestamp"])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.charting import PlanCharts
-from llm_monitoring.alerts.checking import with_charts
+from llm_monitoring.alerts.checking import checked
 from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, SUMS, hourly
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.runs import Run
@@ -52,9 +52,9 @@ class Replay:
 
     @classmethod
     def of(cls, log: Log, plan: Plan) -> Replay:
-        """One check of the whole log, its charts kept."""
-        alerts, charted = with_charts(log, plan)
-        return cls(log, plan, charted, alerts)
+        """One check of the whole log, its charts kept; that of an earlier look at the same log and plan."""
+        alerts, charted = checked(log, plan)
+        return cls(log, plan, charted, alerts.copy())
 
     @property
     def span(self) -> Span:

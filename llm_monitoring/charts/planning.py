@@ -77,10 +77,11 @@ class SamplingPlan(Result):
     def _of_features(self) -> str:
         now = self.table[self.table["current"]].sort_values(["drop_chart", "feature_id"])
         best, worst = now.iloc[0], now.iloc[-1]
-        told = f"At today's rate the smallest fall seen within 7 windows of {self.window} is {rounded(best['drop_chart'])} in "
+        told = f"At today's rate a chart with a long baseline sees a fall of {rounded(best['drop_chart'])} in "
         told += f"{best['feature_id']} ({rounded(100 * best['rate'])} % judged)"
         if len(now) > 1:
             told += f" and {rounded(worst['drop_chart'])} in {worst['feature_id']} ({rounded(100 * worst['rate'])} %)"
+        told += f" within 7 windows of {self.window} on average, with one false alarm in {self.arl0:g} windows"
         seen = self.table[(self.table["delay_windows"] <= 7) & (self.table["feature_id"] == worst["feature_id"])]
         if seen.empty:
             return f"{told}; no rate sees a fall of {self.drop:g} in {worst['feature_id']}."

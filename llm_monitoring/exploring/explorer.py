@@ -179,7 +179,7 @@ class Explorer(widgets.VBox):
     def _charts_of(self, choices: Choices) -> PlanCharts:
         """The charts of the choices: those that a check of the same log and plan kept, else made now."""
         plan = choices.plan(self._base)
-        kept = None if choices.until else self._log.charted.get(plan.model_dump_json())
+        _, kept = (None, None) if choices.until else self._log.checked.get(plan.model_dump_json(), (None, None))
         return control_charts(self._log, plan, until=choices.until) if kept is None else kept
 
     def _choose_chart(self, there: dict[tuple[str | None, str], bool]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llm_monitoring.probes.shares import Shares, batch_errors, call_errors, worth
+from llm_monitoring.probes.shares import FEWEST_BATCHES, Shares, batch_errors, call_errors, dealt_errors, worth
 
 
 @dataclass(frozen=True)
@@ -65,28 +65,45 @@ def compare_shares(
     -----
     With p and q the true shares before and after, the distance found is at most d(p, q) + |e| and at least
     d(p, q) - |e|, where e is the error of the difference of the pooled shares. The upper alpha quantile of |e| is
-    therefore the half width of an interval for d, and P(|e| >= found) a p-value of d = 0.
+    therefore the half width of an interval for d, and P(|e| >= found) a p-value of d = 0. Where there are enough batches
+    for it, d = 0 must also be refuted by dealing them anew to both sides; else the interval is widened to hold 0.
     """
     difference = shares.pooled(after) - shares.pooled(before)
-    of_batch = batch_errors(shares, before, seed)
+    dealt = dealt_errors(shares, before, after, alpha, seed) if len(before) >= FEWEST_BATCHES else None
+    of_batch = batch_errors(shares, before, seed, alone=dealt is None)
     draws = [] if of_batch is None else [of_batch * np.sqrt(1 / worth(shares, before) + 1 / worth(shares, after))]
     if shares.counted or of_batch is None:
         draws.append(call_errors(shares, before, after, seed))
     found = float(shares.norm(difference) if tokens else abs(difference.mean()))
-    sizes = [shares.norm(errors) if tokens else np.abs(errors.mean(axis=1)) for errors in draws]
-    reach = max(float(np.quantile(each, 1 - alpha)) for each in sizes)
+    sizes = [_sizes(shares, errors, tokens) for errors in draws]
+    reach = max(_reach(each, alpha) for each in sizes)
+    chance = max(float((each**2).mean()) for each in sizes)
+    if dealt is not None:
+        draws.append(dealt)
+        sizes.append(_sizes(shares, dealt, tokens))
     p, p_if_all = (max(_tail(each, size) for each in sizes) for size in (found, 1.0))
+    none = p > alpha  # no change is possible
     if tokens:
-        chance = max(float((each**2).mean()) for each in sizes)
-        estimate, low = float(np.sqrt(max(found**2 - chance, 0.0))), max(found - reach, 0.0)
+        estimate, low = float(np.sqrt(max(found**2 - chance, 0.0))), 0.0 if none else max(found - reach, 0.0)
         high = min(found + reach, 1.0)
     else:
         estimate = float(difference.mean())
         low, high = max(estimate - reach, -1.0), min(estimate + reach, 1.0)
+        low, high = (min(low, 0.0), max(high, 0.0)) if none else (low, high)
     of_probe = shares.of_probe(difference) * (1 if tokens else 2)
     p_of_probe = np.maximum.reduce([_tails(shares, errors, of_probe, 1 if tokens else 2) for errors in draws])
     sampling = "calls" if of_batch is None else "batches"
     return Distance(estimate, low, high, p, p_if_all, sampling, of_probe, p_of_probe)
+
+
+def _sizes(shares: Shares, errors: np.ndarray, tokens: bool) -> np.ndarray:
+    return shares.norm(errors) if tokens else np.abs(errors.mean(axis=1))
+
+
+def _reach(draws: np.ndarray, alpha: float) -> float:
+    """What is just not significant: `_tail` is at most alpha for all that is larger."""
+    rank = int(alpha * (1 + len(draws)))
+    return float(np.sort(draws)[-rank]) if rank else 1.0
 
 
 def _tail(draws: np.ndarray, found: float) -> float:

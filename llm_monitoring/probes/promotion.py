@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOOKS, FIRST, STEP = 20, 20, 10  # at most so many looks, the first after so many cases, then every so many
 CORRECTION = 0.5
+HOPE = 0.15  # a run goes on while the cases left bring a verdict at least so probably
 POWER, INFLATION = 0.8, 1.15  # what early looks cost a sequential test in cases
 COLUMNS = ["case_id", "input", "output_old", "output_new", "passed_old", "passed_new", "detail"]
 
@@ -93,9 +94,11 @@ class VersionComparison(Result):
         if self.verdict == "promote" and self.high < 0:  # type: ignore[operator]
             said += ", but a loss"
         missing = f" {self.unmeasured:,} could not be measured ({self.reason})." if self.unmeasured else ""
-        more = ""
+        more, left = "", self.total - self.n - self.unmeasured
+        if self.verdict == "not enough cases" and left:
+            more = f" The {left:,} left would hardly have decided and were not asked."
         if self.verdict == "not enough cases" and self.needed_n is not None:
-            more = f" About {self.needed_n:,} cases would decide, {self.needed_n - self.n:,} more."
+            more += f" About {self.needed_n:,} cases would decide, {self.needed_n - self.n:,} more."
         return f"{said}; {sizes}.{more}{missing}"
 
     def to_frame(self) -> pd.DataFrame:
@@ -168,7 +171,9 @@ def compare_versions(
     -----
     Cases are asked in random order on both models and looked at up to 20 times. At each look Tango's score statistic
     [1]_ with half a pair as continuity correction is compared with limits that spend alpha over the looks [2]_; the run
-    stops at the first `promote` (change above -margin) or `hold` (change below 0).
+    stops at the first `promote` (change above -margin) or `hold` (change below 0), and as `not enough cases` where the
+    cases left would bring a verdict with a chance below 15 %, were the true change the one found. The limits do not count
+    on that last rule, so it only lowers the error rates.
 
     References
     ----------
@@ -211,7 +216,13 @@ def compare_versions(
         looks.append(n)
         limit = limits(tuple(looks), len(suite), alpha, last=len(asked) == len(suite))[-1]
         verdict = _verdict(lost, won, n, margin, limit)
-        if verdict != "not enough cases":
+        left = len(suite) - len(asked)
+        if verdict != "not enough cases" or not left:
+            break
+        last_limit = limits((*looks, n + left), len(suite), alpha, last=True)[
+            -1
+        ]  # were all that are left asked at once
+        if _hope(lost, won, n, left, margin, last_limit) < HOPE:
             break
     return _result(verdict, asked, len(suite), margin, alpha, limit)
 
@@ -220,6 +231,20 @@ def _verdict(lost: int, won: int, n: int, margin: float, limit: float) -> str:
     if paired_score(lost, won, n, -margin, CORRECTION) >= limit:
         return "promote"
     return "hold" if paired_score(lost, won, n, 0.0, CORRECTION) <= -limit else "not enough cases"
+
+
+def _hope(lost: int, won: int, n: int, left: int, margin: float, limit: float) -> float:
+    """Chance of a verdict once the cases that are left are asked too, were the true change the one found; the likelier verdict's."""
+    variance, total = _variance(lost, won, n), n + left
+    expected = (won - lost) * total / n
+    needed = limit * np.sqrt(total * variance) + CORRECTION
+    away = min(needed - total * margin - expected, needed + expected)  # from the end where `promote` begins, and `hold`
+    return float(stats.norm.sf(away / np.sqrt(left * variance)))
+
+
+def _variance(lost: int, won: int, n: int) -> float:
+    """Of the change of one case; above 0 also where none or all were lost or won."""
+    return (lost + won + 1) / (n + 2) - ((won - lost) / (n + 2)) ** 2
 
 
 def _counts(asked: list[dict[str, Any]]) -> tuple[int, int, int]:
@@ -263,9 +288,8 @@ def _needed(lost: int, won: int, n: int, margin: float, alpha: float) -> int | N
     if not n:
         return None
     change = (won - lost) / n
-    variance = (lost + won + 1) / (n + 2) - change**2
     reach = max(change + margin, -change)
-    wanted = INFLATION * variance * ((stats.norm.isf(alpha) + stats.norm.ppf(POWER)) / reach) ** 2
+    wanted = INFLATION * _variance(lost, won, n) * ((stats.norm.isf(alpha) + stats.norm.ppf(POWER)) / reach) ** 2
     return max(math.ceil(wanted), n + 1)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import combinations
+from math import comb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,11 +187,13 @@ def pass_shares(results: pd.DataFrame, batch: pd.Series) -> Shares:
     return Shares(probes, ["passed"] * len(probes), np.arange(len(probes)), values, calls, list(table.index))
 
 
-def batch_errors(shares: Shares, quiet: np.ndarray, seed: int = 0, draws: int = DRAWS) -> np.ndarray | None:
+def batch_errors(
+    shares: Shares, quiet: np.ndarray, seed: int = 0, draws: int = DRAWS, *, alone: bool = True
+) -> np.ndarray | None:
     """Draws of the error of one batch's shares, from the spread between quiet batches; None below five of them.
 
     Normal draws with the covariance that the quiet batches show, over probes and tokens together, with the scale as
-    uncertain as so few batches leave it.
+    uncertain as so few batches leave it; with a margin where they stand alone, without `dealt_errors` beside them.
     """
     if len(quiet) < FEWEST_BATCHES:
         return None
@@ -200,8 +204,8 @@ def batch_errors(shares: Shares, quiet: np.ndarray, seed: int = 0, draws: int = 
     residual *= np.sqrt(len(quiet) / count)  # a probe that some batches lack has its spread from the others
     freedom = len(quiet) - 1
     errors = _normal_draws(residual / np.sqrt(freedom), shares.probe, draws, rng)
-    # the widest direction is known less well than all of them together: hence the power below 1
-    scale = freedom * _dimensions(residual, freedom) ** 0.75
+    # from few batches neither the spread nor the number of directions is known well: hence the power below 1
+    scale = freedom * _dimensions(residual) ** (1 - 3 / freedom if alone else 1)
     return errors * np.sqrt(scale / rng.chisquare(scale, draws))[:, None]
 
 
@@ -224,17 +228,42 @@ def _normal_draws(residual: np.ndarray, probe: np.ndarray, draws: int, rng: np.r
     return np.sqrt(1 - apart) * errors + np.sqrt(apart) * alone
 
 
-def _dimensions(residual: np.ndarray, freedom: int) -> float:
+def _dimensions(residual: np.ndarray) -> float:
     """In how many directions batches spread alike: 1 where all probes move together, many where each moves by itself.
 
-    tr(S)^2 / tr(S^2), the second corrected for its bias (Bai and Saranadasa 1996).
+    tr(S)^2 / tr(S^2), which few batches leave too small, never too large.
     """
-    gram = residual @ residual.T / freedom
-    total, square = float(np.trace(gram)), float((gram**2).sum())
-    if total <= 1e-12 or freedom < 2:
-        return 1.0
-    unbiased = freedom**2 / ((freedom + 2) * (freedom - 1)) * (square - total**2 / freedom)
-    return float(np.clip(total**2 / max(unbiased, 1e-12 * total**2), 1.0, max(freedom / 2, 1.0)))
+    gram = residual @ residual.T
+    square = float((gram**2).sum())
+    return float(np.trace(gram)) ** 2 / square if square > 1e-24 else 1.0
+
+
+def dealt_errors(
+    shares: Shares, before: np.ndarray, after: np.ndarray, alpha: float, seed: int = 0, draws: int = DRAWS
+) -> np.ndarray | None:
+    """The difference of two pooled sets with the batches dealt anew, each way once or so many at random.
+
+    As true as batches without a change are alike, however they spread. None where there are so few ways that the batches
+    as they are could hardly stand out among them: below two for each 1 / alpha.
+    """
+    rows = np.concatenate([before, after])
+    ways = comb(len(rows), len(after))
+    if ways * alpha < 2:
+        return None
+    if ways <= draws:
+        chosen = np.array(list(combinations(range(len(rows)), len(after))))[:-1]  # the last one is as they are
+    else:
+        rng = np.random.default_rng(seed)
+        chosen = rng.permuted(np.tile(np.arange(len(rows)), (draws, 1)), axis=1)[:, : len(after)]
+    taken = np.zeros((len(chosen), len(rows)))
+    np.put_along_axis(taken, chosen, 1.0, axis=1)
+    weights = shares.calls[rows][:, shares.probe]
+    sums, calls = shares.values[rows] * weights, weights
+    now, then = taken @ calls, (1 - taken) @ calls
+    both = (now > 0) & (then > 0)  # a probe that one side lacks tells nothing
+    ones = np.ones_like(now)
+    difference = (taken @ sums) / np.where(both, now, ones) - ((1 - taken) @ sums) / np.where(both, then, ones)
+    return np.where(both, difference, 0.0)
 
 
 def call_errors(shares: Shares, before: np.ndarray, after: np.ndarray, seed: int = 0, draws: int = DRAWS) -> np.ndarray:

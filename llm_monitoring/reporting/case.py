@@ -236,7 +236,7 @@ def choose(
     from llm_monitoring.alerts.alert import read_alert
     from llm_monitoring.alerts.checking import checked
 
-    found = [{str(k): v for k, v in row.items()} for row in jsonable(checked(log, read_plan(plan)))]
+    found = [{str(k): v for k, v in row.items()} for row in jsonable(checked(log, read_plan(plan))[0])]
     if alert is None or (isinstance(alert, str) and not alert):
         ranked = sorted(found, key=rank)
         return (ranked[0], ranked[1:]) if ranked else (None, [])

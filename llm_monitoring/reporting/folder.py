@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring import disk, times
+import numpy as np
+
+from llm_monitoring import disk, frames, times
 from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.results import iso, jsonable
 from llm_monitoring.schema import TABLES
@@ -127,29 +129,50 @@ def fingerprint(log: Log, source: str) -> dict[str, Any]:
     dict
         source, from, until (first and last request), known (the last moment in any table), tables {name: {rows, sha256}}.
     """
-    held = {name: getattr(log, name) for name in TABLES if log.has(name) and name != "reviews"}
-    times = log.requests["timestamp"]
-    last = [frame[TABLES[name].time].max() for name, frame in held.items() if len(frame)]
+    log.validate()
+    held = [name for name in TABLES if log.has(name) and name != "reviews"]
+    first, until = log.span("requests")
+    known = [last for last in (log.span(name)[1] for name in held) if last is not None]
     return {
         "source": source,
-        "from": iso(times.min()) if len(times) else None,
-        "until": iso(times.max()) if len(times) else None,
-        "known": iso(max((when for when in last if when == when), default=times.max())) if len(times) else None,
-        "tables": {name: {"rows": len(frame), "sha256": hash_rows(frame)} for name, frame in held.items()},
+        "from": first and iso(first),
+        "until": until and iso(until),
+        "known": iso(max(known)) if known else None,
+        "tables": {name: hash_table(log, name) for name in held},
     }
 
 
+def hash_table(log: Log, name: str) -> dict[str, Any]:
+    """Rows of a table of a log, and `hash_rows` of them; read piece by piece."""
+    rows = log.table(name)
+    found = [hash_each(piece) for piece in frames.pieces(rows, TABLES[name])]
+    return {"rows": sum(len(each) for each in found), "sha256": _hash_of(rows.columns, found)}
+
+
 def hash_rows(frame: pd.DataFrame) -> str:
-    """SHA-256 over the rows as sorted JSON lines: row and column order have no effect."""
-    names = sorted(frame.columns)
-    rows = zip(*(_values(frame[name]) for name in names), strict=True)
-    lines = sorted(hashlib.sha256(repr(row).encode("utf-8", "replace")).digest() for row in rows)
-    return hashlib.sha256(repr(names).encode() + b"".join(lines)).hexdigest()
+    """SHA-256 over the rows as Python writes them, sorted: row and column order have no effect."""
+    return _hash_of(frame.columns, [hash_each(frame)])
+
+
+def hash_each(frame: pd.DataFrame) -> np.ndarray:
+    """SHA-256 of each row, 32 bytes in an array of as many rows."""
+    rows = zip(*(_values(frame[name]) for name in sorted(frame.columns)), strict=True)
+    hashed = b"".join(hashlib.sha256(repr(row).encode("utf-8", "replace")).digest() for row in rows)
+    return np.frombuffer(hashed, dtype="V32")
+
+
+def _hash_of(columns: Iterable[str], rows: list[np.ndarray]) -> str:
+    listed = np.concatenate(rows).view(">u8").reshape(-1, 4) if rows else np.empty((0, 4), ">u8")
+    ordered = listed[np.lexsort(listed.T[::-1])]
+    return hashlib.sha256(repr(sorted(columns)).encode() + ordered.tobytes()).hexdigest()
 
 
 def _values(column: pd.Series) -> list[Any]:
     """The values of a column as Python's own, unknown ones as None, objects as JSON."""
     values = column.tolist()
+    if column.dtype.kind in "iu":  # as floats, which a column of some tables is where a value is unknown
+        known = (_plain(value) for value in values)
+        return [value if value is None or abs(value) >= 2**53 else float(value) for value in known]
     if column.dtype == object:
         return [_plain(value) for value in values]
     return [None if gone else value for value, gone in zip(values, column.isna())] if column.hasnans else values
@@ -221,9 +244,9 @@ def versions() -> dict[str, str]:
     return found | {name: metadata.version(name) for name in PACKAGES}
 
 
-def write_lines(path: Path, rows: list[Mapping[str, Any]]) -> None:
+def write_lines(path: Path, rows: Iterable[Mapping[Any, Any]]) -> None:
     """Write rows as JSON Lines."""
-    disk.write(path, "".join(json.dumps(jsonable(dict(row))) + "\n" for row in rows))
+    disk.write(path, (json.dumps(jsonable(dict(row))) + "\n" for row in rows))
 
 
 def read_time(name: str, value: Any) -> pd.Timestamp | None:

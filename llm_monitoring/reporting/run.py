@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring import addresses, disk
+from llm_monitoring import addresses, disk, frames
 from llm_monitoring.alerts.plan import Plan, open_with, plan_text, read_plan
 from llm_monitoring.errors import LogError
 from llm_monitoring.incident.learn import check_override
@@ -281,14 +281,21 @@ def _rests_on(case: Case, parameters: Mapping[str, Any], where: str) -> dict[str
 
 
 def _keep_log(log: Any, case: Case, folder: Path) -> str:
-    """Where the notebooks find the log: where it is, or, for tables in memory, a copy in the folder."""
-    found = find_log(log)
+    """Where the notebooks find the log: where it is, or a copy in the folder.
+
+    Of tables in memory, and of an open log that was cut or read with options, which a path alone does not say.
+    """
+    opening = log.opening if isinstance(log, Log) else {}
+    again = [*opening] == ["source"] and Path(opening["source"]).exists()
+    found = opening["source"] if again else find_log(log)
     if isinstance(found, str | Path):
         return str(found) if "://" in str(found) else str(Path(found).resolve())
     disk.make_folder(folder / "log")
     for name in TABLES:
-        if case.log.has(name) and len(getattr(case.log, name)):  # a file without a line is no table
-            files.write_lines(folder / "log" / f"{name}.jsonl", jsonable(getattr(case.log, name)))
+        if case.log.has(name) and case.log.count(name):  # a file without a line is no table
+            pieces = frames.pieces(case.log.table(name), TABLES[name])
+            rows = (row for piece in pieces for row in piece.to_dict("records"))
+            files.write_lines(folder / "log" / f"{name}.jsonl", rows)
     return "log"
 
 

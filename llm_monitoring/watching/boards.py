@@ -45,8 +45,12 @@ class Boards:
             for page in pages:
                 page.stop()
 
-    def show(self, state: State, readable: bool) -> list[str]:
-        """Show the numbers of this moment; what could not be shown is reported."""
+    def test(self) -> list[tuple[str, str | None]]:
+        """What each page and collector says to a try without numbers: its address, and why not where it cannot be used."""
+        return [(board.shown, board.reason_against()) for board in self.all]
+
+    def show(self, state: State, readable: bool, waiting: int = 0) -> list[str]:
+        """Show the numbers of this moment, with how many deliveries are waiting; what could not be shown is reported."""
         from llm_monitoring.watching.gauges import of_watch
 
         shown = [board for board in self.all if isinstance(board, Collector) or board.server is not None]
@@ -61,7 +65,7 @@ class Boards:
             gauges = self._measured[1] if self._measured and board.takes("infrastructure") else []
             own = [gauge for gauge in gauges if not wanted.features or gauge.labels["feature_id"] in wanted.features]
             try:
-                board.show([*own, *of_watch(state, board.wants)])
+                board.show([*own, *of_watch(state, board.wants, waiting)])
             except SinkError as error:
                 said.append(f"{board.shown} did not take the numbers: {error}")
         return said

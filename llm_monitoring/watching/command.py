@@ -81,12 +81,15 @@ def _acknowledge(state: str, ack: str | None, until: str | None, say: Callable[[
 
 
 def _test(guard: Guard, say: Callable[[str], None]) -> int:
-    if not guard.sinks:
+    if not guard.sinks and not guard.boards.all:
         raise ConfigError("the plan has no [[sinks]]; there is nothing to test")
-    found = greet(guard.sinks)
-    for sink, reason in found:
-        say(f"{sink.shown}: {'taken' if reason is None else f'not taken: {reason}'}")
-    return UNREADABLE if any(reason for _, reason in found) else NOTHING
+    found = [(sink.shown, reason) for sink, reason in greet(guard.sinks)]
+    for shown, reason in found:
+        say(f"{shown}: {'taken' if reason is None else f'not taken: {reason}'}")
+    numbers = guard.boards.test()
+    for shown, reason in numbers:
+        say(f"{shown}: {'numbers can be shown' if reason is None else f'numbers cannot be shown: {reason}'}")
+    return UNREADABLE if any(reason for _, reason in (*found, *numbers)) else NOTHING
 
 
 def _once(guard: Guard, say: Callable[[str], None], warn: Callable[[str], None]) -> int:
@@ -95,7 +98,7 @@ def _once(guard: Guard, say: Callable[[str], None], warn: Callable[[str], None])
     guard.write_pages(warn)
     if done.fault is not None:
         return UNREADABLE
-    return TOLD if done.told or done.new else NOTHING
+    return TOLD if done.told or done.waiting else NOTHING
 
 
 def _print(guard: Guard, done: Round, say: Callable[[str], None], warn: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +15,17 @@ from llm_monitoring.watching.state import Event, Known
 
 FIRED, RECOVERED, REOPENED = "fired", "recovered", "reopened"
 SAME = ("layer", "metric", "feature_id", "version", "rule", "direction", "fired_at")
+NEAR = pd.Timedelta("2D")  # alerts of one feature that fired this close together may be one, found anew
+GONE = "no longer found: rows that came late or were altered or removed, or another plan, took it away"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be remembered of one alert after a look, and what is to be sent about it."""
+    """What is to be remembered of one alert after a look, what was known of it before, and what is to be sent about it."""
 
     found_as: str
     known: Known
+    before: Known | None
     events: tuple[Event, ...]
 
 
@@ -36,7 +40,8 @@ def changes(
     *,
     log_end: pd.Timestamp,
     held: set[str],
-    recent: pd.Timedelta | None = None,
+    since: pd.Timestamp | None = None,
+    shorter: bool = False,
 ) -> list[Change]:
     """Compare the alerts of a look with what is known.
 
@@ -50,8 +55,10 @@ def changes(
         The last moment of the log.
     held : set of str
         Alerts that are acknowledged: they wait.
-    recent : Timedelta, optional
-        Of a first look: what fired longer ago before `log_end`, or is over, is taken as known.
+    since : Timestamp, optional
+        Of a first look: what fired before this moment, or is over, is taken as known.
+    shorter : bool
+        Whether the log ends earlier than it did: what is not found any more may come back then. Else it is over.
 
     Returns
     -------
@@ -59,21 +66,67 @@ def changes(
         Of new and changed alerts, the earliest first.
     """
     ended = alerts.attrs.get("ended", {})
+    rows = sorted(jsonable(alerts), key=lambda row: (row["fired_at"], row["alert_id"]))
+    missing = {key: one for key, one in known.items() if key not in {found_as(row) for row in rows}}
+    names = {one.alert_id for one in known.values()}
     found = []
-    for row in sorted(jsonable(alerts), key=lambda row: (row["fired_at"], row["alert_id"])):
+    for row in rows:
         key, before = found_as(row), known.get(found_as(row))
+        if before is None:
+            moved = _found_anew(row, missing)
+            before = missing.pop(moved) if moved else None
         over = ended.get(row["alert_id"]) is not None
-        name = before.alert_id if before else row["alert_id"]
-        row = row | {"alert_id": name}
-        waits = bool(row.get("silenced")) or name in held
-        old = recent is not None and (over or pd.Timestamp(row["fired_at"]) < log_end - recent)
-        told, still_held, happened = _next(before, over, waits, old, row)
-        now = Known(name, row, told, over, still_held)
-        if now != before:
-            when = {RECOVERED: ended.get(row["alert_id"])}
-            events = [_event(what, row, when.get(what) or row["fired_at"]) for what in happened]
-            found.append(Change(key, now, tuple(events)))
+        when = ended.get(row["alert_id"])
+        row = row | {"alert_id": before.alert_id if before else _free(row["alert_id"], names)}
+        names.add(row["alert_id"])
+        found += _change(key, before, row, over, when, held, since)
+    gone = {key: one for key, one in missing.items() if not shorter and not one.over}
+    for key, before in gone.items():
+        row = before.row | {"message": f"{str(before.row['message']).removesuffix('.')} ({GONE})."}
+        found += _change(key, before, row, True, str(iso(log_end)), held, since)
     return found
+
+
+def _change(
+    key: str,
+    before: Known | None,
+    row: dict[str, Any],
+    over: bool,
+    when: str | None,
+    held: set[str],
+    since: pd.Timestamp | None,
+) -> list[Change]:
+    """The change of one alert, none where nothing is new of it; `when` it was over."""
+    waits = bool(row.get("silenced")) or row["alert_id"] in held
+    old = since is not None and (over or pd.Timestamp(row["fired_at"]) < since)
+    told, still_held, happened = _next(before, over, waits, old, row)
+    now = Known(row["alert_id"], row, told, over, still_held)
+    if now == before:
+        return []
+    events = [_event(what, row, (when if what == RECOVERED else None) or row["fired_at"]) for what in happened]
+    return [Change(key, now, before, tuple(events))]
+
+
+def _found_anew(row: Mapping[str, Any], missing: Mapping[str, Known]) -> str | None:
+    """Which known alert, missing among what is found now, this one is.
+
+    Late rows may move the moment at which it fired, or let another metric of the same trouble fire first.
+    """
+    for key, one in missing.items():
+        if one.alert_id == row["alert_id"]:
+            return key
+    fired = pd.Timestamp(row["fired_at"])
+    for key, one in missing.items():
+        alike = all(one.row.get(name) == row.get(name) for name in ("layer", "feature_id", "version"))
+        if alike and not one.over and abs(pd.Timestamp(one.row["fired_at"]) - fired) <= NEAR:
+            return key
+    return None
+
+
+def _free(name: str, names: set[str]) -> str:
+    """An id that no other alert was told under."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in names else next(each for each in numbered if each not in names)
 
 
 def _next(

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers, engines, windows
+from llm_monitoring.alerts.lots import pools
+from llm_monitoring.alerts.measurements import DAY
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.distributions import binomial_quantile, poisson_least, poisson_most
 from llm_monitoring.intervals import clopper_pearson
@@ -25,11 +27,11 @@ HELP = {
     "request_count_low": "Lower end of the interval of the request count, the lowest of the last windows.",
     "request_count_high": "Upper end of the interval of the request count, the highest of the last windows.",
     "request_count_usual": "Requests of the same hours of the week in the baseline.",
-    "error_rate": "Share of requests with an error in the last closed window.",
+    "error_rate": "Share of requests with an error in the last closed window (at night in the last that hold enough requests).",
     "error_rate_low": "Lower end of its interval, the lowest of the last windows.",
-    "latency_p95_ms": "95 % quantile of the latency in the last closed window.",
+    "latency_p95_ms": "95 % quantile of the latency in the last closed window (at night in the last that hold enough requests).",
     "latency_p95_ms_low": "Lower end of its interval, the lowest of the last windows.",
-    "latency_p99_ms": "99 % quantile of the latency in the last closed window.",
+    "latency_p99_ms": "99 % quantile of the latency in the last closed window (at night in the last that hold enough requests).",
     "latency_p99_ms_low": "Lower end of its interval, the lowest of the last windows.",
     "total_cost_usd": "Cost of the requests of the last closed window.",
     "window_end_timestamp_seconds": "End of the last closed window.",
@@ -51,7 +53,11 @@ class Gauge:
 
 
 def of_features(log: Log, plan: Plan, levels: Levels) -> list[Gauge]:
-    """The last closed windows of every feature; what rests on too few requests is left out."""
+    """The last closed windows of every feature; what rests on too few requests even over a day is left out.
+
+    Rates and latency of windows that hold too few requests are those of several windows, back from the last one, that hold
+    enough together: so an error burst that goes on at night stays on the page, as the plan's limits go on with it.
+    """
     _, end = log.span("requests")
     if end is None or levels.features.empty:
         return []
@@ -59,10 +65,9 @@ def of_features(log: Log, plan: Plan, levels: Levels) -> list[Gauge]:
     found = []
     for feature, level in levels.features.iterrows():
         closed = _closed(plan, str(level["width"]), end)
-        parts = [rows[(rows["feature_id"] == feature) & (rows["timestamp"] >= start) & (rows["timestamp"] < stop)]
-                 for start, stop in closed]  # fmt: skip
+        own = rows[(rows["feature_id"] == feature) & (rows["timestamp"] < closed[-1][1])]
         usual = levels.usual_requests(str(feature), closed[-1][0])
-        values = _values(parts, plan, usual) | {"window_end_timestamp_seconds": closed[-1][1].timestamp()}
+        values = _values(own, closed, plan, usual) | {"window_end_timestamp_seconds": closed[-1][1].timestamp()}
         labels = {"feature_id": str(feature), "window": str(level["width"])}
         found += [Gauge(name, float(value), labels) for name, value in values.items() if np.isfinite(value)]
     return found
@@ -75,11 +80,12 @@ def _closed(plan: Plan, width: str, end: pd.Timestamp) -> list[tuple[pd.Timestam
 
 
 def _recent(log: Log, plan: Plan, levels: Levels, end: pd.Timestamp) -> pd.DataFrame:
-    """The requests of these windows, and of no other feature's longer ones."""
+    """The requests of these windows, a day at least, and of no other feature's longer ones."""
     rows = answers.view_of(log, "requests").select("feature_id", "timestamp", "__lm_error", "latency_ms", "cost_usd")
     parts = []
     for width, features in levels.features.groupby("width").groups.items():
-        (start, _), *_ = closed = _closed(plan, str(width), end)
+        closed = _closed(plan, str(width), end)
+        start = min(closed[0][0], closed[-1][1] - DAY)
         inside = rows.filter(
             rows.feature_id.isin(list(features)), rows.timestamp >= start, rows.timestamp < closed[-1][1]
         )
@@ -87,28 +93,47 @@ def _recent(log: Log, plan: Plan, levels: Levels, end: pd.Timestamp) -> pd.DataF
     return pd.concat(parts, ignore_index=True)
 
 
-def _values(parts: list[pd.DataFrame], plan: Plan, usual: float) -> dict[str, float]:
-    settings, last = plan.infrastructure, parts[-1]
+def _values(
+    own: pd.DataFrame, closed: list[tuple[pd.Timestamp, pd.Timestamp]], plan: Plan, usual: float
+) -> dict[str, float]:
+    settings, at = plan.infrastructure, own["timestamp"]
     tail = (1 - settings.level) / 2
-    counts = np.array([len(part) for part in parts])
+    counts = np.array([((at >= start) & (at < stop)).sum() for start, stop in closed])
     lows = poisson_least(counts, tail)
     found = {
         "request_count": counts[-1],
         "request_count_low": lows.min(),
         "request_count_high": poisson_most(counts, tail).max(),
         "request_count_usual": usual,
-        "total_cost_usd": last["cost_usd"].sum(min_count=1),
+        "total_cost_usd": own.loc[at >= closed[-1][0], "cost_usd"].sum(min_count=1),
     }
-    errors = [part["__lm_error"].dropna() for part in parts]
-    if all(len(each) >= settings.min_requests for each in errors):
+    errors = _lots(own, "__lm_error", closed[-1], plan)
+    if errors:
         found["error_rate"] = errors[-1].mean()
         found["error_rate_low"] = min(float(clopper_pearson(e.sum(), len(e), settings.level)[0]) for e in errors)
-    times = [np.sort(part["latency_ms"].dropna().to_numpy(float)) for part in parts]
-    if all(len(each) >= settings.min_requests for each in times):
+    times = [np.sort(each) for each in _lots(own, "latency_ms", closed[-1], plan)]
+    if times:
         for name, share in QUANTILES.items():
             found[name] = np.quantile(times[-1], share)
             found[f"{name}_low"] = min(_low_quantile(each, share, tail) for each in times)
     return found
+
+
+def _lots(own: pd.DataFrame, column: str, last: tuple[pd.Timestamp, pd.Timestamp], plan: Plan) -> list[np.ndarray]:
+    """Known values of the last lots, as many as must be over a limit in a row; none where there are not so many.
+
+    A lot is a closed window, or several back from the last one that hold enough requests together only.
+    """
+    rows = own[own[column].notna()]
+    ago = (last[1] - rows["timestamp"]).dt.total_seconds().to_numpy()
+    place = np.ceil(ago / (last[1] - last[0]).total_seconds()).astype(int) - 1  # 0 is the last window
+    values = rows[column].to_numpy(float)
+    counts = np.bincount(place) if len(place) else np.zeros(0, dtype=int)
+    full, begin = pools(counts, plan.infrastructure.min_requests)
+    ends = np.flatnonzero(full)[: plan.infrastructure.for_windows]
+    if len(ends) < plan.infrastructure.for_windows:
+        return []
+    return [values[(place >= begin[end]) & (place <= end)] for end in reversed(ends)]
 
 
 def _low_quantile(values: np.ndarray, share: float, tail: float) -> float:
@@ -117,7 +142,7 @@ def _low_quantile(values: np.ndarray, share: float, tail: float) -> float:
     return float(values[at]) if at >= 0 else float("nan")
 
 
-def of_watch(state: State, wanted: Any) -> Iterator[Gauge]:
+def of_watch(state: State, wanted: Any, waiting: int) -> Iterator[Gauge]:
     """The alerts that are open (of those that a sink wants), and how the watch itself is."""
     for known in state.alerts().values():
         if not known.over and wanted(known.row):
@@ -128,7 +153,7 @@ def of_watch(state: State, wanted: Any) -> Iterator[Gauge]:
         if when:
             yield Gauge(name, pd.Timestamp(when).timestamp(), {})
     yield Gauge("log_readable", float(not state.fact("fault")), {})
-    yield Gauge("deliveries_waiting", state.waiting(), {})
+    yield Gauge("deliveries_waiting", waiting, {})
 
 
 def exposition(gauges: Iterable[Gauge]) -> str:

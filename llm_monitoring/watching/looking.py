@@ -16,8 +16,9 @@ from llm_monitoring import addresses, windows
 from llm_monitoring.alerts.plan import Plan, open_with
 from llm_monitoring.errors import ConfigError, Fault, LogError
 from llm_monitoring.log import Log
-from llm_monitoring.results import iso
+from llm_monitoring.results import iso, jsonable
 from llm_monitoring.watching import outside
+from llm_monitoring.watching.events import found_as
 from llm_monitoring.watching.state import State
 
 LAYERS = ("infrastructure", "cost", "quality")
@@ -57,12 +58,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Look:
-    """What a look saw: the alerts of `layers`, and how far the log reaches. `first` under these rules of the plan."""
+    """What a look saw: the alerts, how far the log reaches, and what to note of it; `first` under these rules of the plan.
 
-    alerts: pd.DataFrame
-    layers: tuple[str, ...]
+    `alerts` is None where only fixed limits were looked at, and nothing of theirs is new.
+    """
+
+    alerts: pd.DataFrame | None
     log_end: pd.Timestamp | None
     first: bool
+    facts: Mapping[str, str]
 
 
 def look(source: Source, plan: Plan, state: State, among: Iterable[str] = LAYERS) -> Look | None:
@@ -109,17 +113,28 @@ def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen
     due = LAYERS if first else tuple(layer for layer in among if _due(layer, plan, seen, state, end))
     if not due:
         return None
-    full = due != ("infrastructure",)
-    found = check(log, plan if full else _limits_only(plan))
-    if not full:
-        found = found[(found["layer"] == "infrastructure") & (found["rule"] == "limit")]
-    looked = LAYERS if full else due
+    if due == ("infrastructure",) and not _limits_have_news(check(log, _limits_only(plan)), state):
+        found = None
+    else:  # only a whole check says what one cause is, and under which id
+        found, due = check(log, plan), LAYERS
     noted = {
-        f"seen {layer}": json.dumps([seen and _of(layer, seen), iso(end) if end is not None else None])
-        for layer in looked
+        f"seen {layer}": json.dumps([seen and _of(layer, seen), iso(end) if end is not None else None]) for layer in due
     }
-    found.attrs["facts"] = {**noted, **{f"late {layer}": "" for layer in looked}, "rules": rules}
-    return Look(found, looked, end, first)
+    facts = {**noted, **{f"late {layer}": "" for layer in due}, "rules": rules}
+    return Look(found, end, first, facts)
+
+
+def _limits_have_news(alerts: pd.DataFrame, state: State) -> bool:
+    """Whether an alert of a fixed limit is not known as it is: it fired, ended or came back since."""
+    known, ended = state.alerts(), alerts.attrs.get("ended", {})
+    rows = alerts[(alerts["layer"] == "infrastructure") & (alerts["rule"] == "limit")]
+    for row in jsonable(rows):
+        before = known.get(found_as(row))
+        if before is None or before.over != (ended.get(row["alert_id"]) is not None):
+            return True
+    limits = {found_as(row) for row in jsonable(rows)}
+    mine = (key for key, one in known.items() if not one.over and one.row["layer"] == "infrastructure")
+    return any(known[key].row["rule"] == "limit" and key not in limits for key in mine)
 
 
 def _as_log_error(source: Source, error: Exception) -> LogError:

@@ -97,7 +97,8 @@ def _message(feature: str | None, events: Sequence[Event], where: Where) -> Mess
     name = "all features" if feature is None else harmless(feature)[:80]
     count = f", {len(events)} alerts" if len(events) > 1 else ""
     title = f"{severity if live else 'over'}: {name}{count}"
-    body = "\n\n".join(_paragraph(event, where) for event in events)
+    place = f"Run the commands in {one_line(Path.cwd())}"
+    body = "\n\n".join([*(_paragraph(event, where) for event in events), place])
     return Message(title, body, severity, not live, tuple(events))
 
 

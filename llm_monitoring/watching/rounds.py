@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from llm_monitoring import windows
+from llm_monitoring import addresses, windows
 from llm_monitoring.alerts.alert import COLUMNS
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.errors import ConfigError, LogError
@@ -109,12 +109,12 @@ class Guard:
         among = tuple(among)
         with self.state.round():
             before = self.state.fact("looked_at")
-            lines = self._clock(before)
+            lines = [*self._clock(before), *self._same_log()]
             fault, new = self._look(among, lines) if among else (None, 0)
             told = self._tell()
             lines += self._failures()
-            waiting = self.state.waiting()
-            lines += self.boards.show(self.state, fault is None) if among else []
+            waiting = self.state.waiting(self._keys(), self._held())
+            lines += self.boards.show(self.state, fault is None, waiting) if among else []
             if among and fault is None and self.heartbeat is not None:
                 lines += [f"heartbeat: {said}" for said in [beating.ping(self.heartbeat)] if said]
         return Round(told, new, waiting, fault, lines, before)
@@ -127,6 +127,17 @@ class Guard:
             return []
         back = lasting(now, before)
         return [f"the clock went back by {back}: the last look was at {moment(before, year=True)}"]
+
+    def _same_log(self) -> list[str]:
+        """Note which log this state is of; that it was of another is said."""
+        place = self.source.shown
+        here = place if place == "LOG" or "://" in place else os.path.abspath(place)
+        here, before = addresses.masked(here), self.state.fact("log")
+        self.state.note("log", here)
+        if before in (None, here):
+            return []
+        return [f"the state {self.state.path} is of another log, {before}: a state remembers one log. Name another "
+                f"--state for this one; go on with it where the log has moved"]  # fmt: skip
 
     def _look(self, among: tuple[str, ...], lines: list[str]) -> tuple[LogError | None, int]:
         try:
@@ -144,26 +155,37 @@ class Guard:
         """All that a look found, in one transaction; how many events are new."""
         end, new = seen.log_end, 0
         before = self.state.fact("log_end")
-        if end is not None and before and end < pd.Timestamp(before):
+        shorter = end is not None and before is not None and end < pd.Timestamp(before)
+        if end is not None and before is not None and shorter:
             lines.append(
                 f"the log ends earlier than it did: {moment(end, year=True)}, before {moment(before, year=True)}"
             )
-        recent = windows.width(self.plan.watch.first_round) if seen.first else None
-        held = self._held()
         with self.state.transaction():
-            known = self.state.alerts()
-            found = changes(seen.alerts, known, log_end=end, held=held, recent=recent) if end is not None else []
+            found = []
+            if end is not None and seen.alerts is not None:
+                since = self._since(end, before) if seen.first else None
+                known, held = self.state.alerts(), self._held()
+                found = changes(seen.alerts, known, log_end=end, held=held, since=since, shorter=shorter)
             for change in found:
                 self.state.remember(change.found_as, change.known)
                 for event in change.events:
                     new += self._owe(event)
                 if not change.events:
-                    new += self._owe_worse(known.get(change.found_as), change.known)
-            for name, value in seen.alerts.attrs["facts"].items():
+                    new += self._owe_worse(change.before, change.known)
+            for name, value in seen.facts.items():
                 self.state.note(name, value)
             if end is not None:
                 self.state.note("log_end", str(iso(end)))
+        if seen.alerts is not None:
+            lines += [f"plan: {line}" for line in seen.alerts.attrs.get("not_in_log", [])]
+        if seen.first:
+            lines += _taken_as_known((one.known for one in found if one.before is None), self.plan.watch.first_round)
         return new
+
+    def _since(self, end: pd.Timestamp, before: str | None) -> pd.Timestamp:
+        """From when on a first look tells what fired: of an earlier look under other rules, all since it."""
+        since = end - windows.width(self.plan.watch.first_round)
+        return min(since, pd.Timestamp(before)) if before else since
 
     def _owe(self, event: Event) -> int:
         sinks = self.delivery.sinks
@@ -184,7 +206,7 @@ class Guard:
 
     def _tell(self) -> list[Event]:
         sinks = self.delivery.sinks
-        keys = [sink.key for sink in sinks] or [CALLER]
+        keys = self._keys()
         for event in self.state.orphaned(keys):
             for key in [sink.key for sink in sinks if sink.wants(event.row)] or keys:
                 self.state.hand_over(event, key)
@@ -193,6 +215,9 @@ class Guard:
         owed = [event for event in self.state.owed(CALLER) if event.alert_id not in self._held()]
         self.state.arrived(CALLER, [event.number for event in owed])
         return owed
+
+    def _keys(self) -> list[str]:
+        return [sink.key for sink in self.sinks] or [CALLER]
 
     def _held(self) -> set[str]:
         return self.state.acknowledged(str(iso(datetime.now(UTC))))
@@ -209,6 +234,19 @@ class Guard:
         if now - pd.Timestamp(end) > STALE:
             return [f"nothing new since {moment(end, year=True)}, {lasting(end, now)} ago"]
         return []
+
+
+def _taken_as_known(new: Iterable[Known], first_round: str) -> list[str]:
+    """What a first look does not tell though it is open, in a line."""
+    names = [one.alert_id for one in new if not (one.told or one.over or one.held)]
+    if not names:
+        return []
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    count = "1 open alert" if len(names) == 1 else f"{len(names)} open alerts"
+    listed = f"{', '.join(names[:5])}{more}"
+    return [
+        f"first look: not told as it fired before the last {first_round} of the log ([watch] first_round): {count}, {listed}"
+    ]
 
 
 def write_page(source: Source, plan: Plan, alert_id: str) -> Path:

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -58,6 +59,22 @@ class MetricsPage(Sink):
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True, name="metrics").start()
 
+    def reason_against(self) -> str | None:
+        """Why no watch could show its numbers here; None where one could, or one does."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        with (
+            suppress(OSError, ValueError),
+            urllib.request.urlopen(f"http://{host}:{self.port}/metrics", timeout=5) as got,
+        ):
+            if f"{FRONT}log_readable" in got.read().decode(errors="replace"):
+                return None
+        try:
+            self.start()
+        except ConfigError as error:
+            return str(error).partition(": ")[2]
+        self.stop()
+        return None
+
     def stop(self) -> None:
         """Listen no longer."""
         if self.server is not None:
@@ -82,6 +99,14 @@ class Collector(Sink):
         host, port = _host_and_port(url, 4318)
         kind = "https" if url.lower().startswith("otlps") else "http"
         self.target = f"{kind}://{host}:{port}{urlsplit(url).path.rstrip('/') or '/v1/metrics'}"
+
+    def reason_against(self) -> str | None:
+        """Why the collector does not take what it is sent; None where it does."""
+        try:
+            self.show([])
+        except SinkError as error:
+            return str(error)
+        return None
 
     def show(self, gauges: Iterable[Gauge], timeout_s: float = 10.0) -> None:
         """Push numbers.

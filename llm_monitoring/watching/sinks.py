@@ -105,10 +105,10 @@ class AppriseSink(Sink):
                 body=parcel.body, title=parcel.title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
             )
         if not taken:
-            raise SinkError(self._without_secrets("; ".join(said)) or "not taken, no reason given")
+            raise SinkError(self._without_secrets("; ".join(dict.fromkeys(said))) or "not taken, no reason given")
 
     def _without_secrets(self, text: str) -> str:
-        text = addresses.without_secrets(" ".join(text.split()), self.url)
+        text = addresses.without_secrets(" ".join(text.split()), addresses.query_apart(self.url))
         pieces = [piece for piece in re.split(r"[/?&=@:]", self.url.partition("://")[2]) if len(piece) > 5]
         for piece in sorted(pieces, key=len, reverse=True):
             if piece not in self.shown:
@@ -117,24 +117,53 @@ class AppriseSink(Sink):
 
 
 class _Gathered(logging.Handler):
-    """What Apprise logs goes to whoever waits for it in this context, which it hands on to its threads."""
+    """What Apprise logs goes to whoever waits for it in this context, which it hands on to its threads.
+
+    The cause of a failure is logged as debugging only: the logger lets such records in, and this filter keeps those that
+    were not wanted before from everybody else.
+    """
+
+    def __init__(self, log: logging.Logger):
+        super().__init__()
+        self.wanted = log.getEffectiveLevel()
+        log.addHandler(self)
+        log.addFilter(self.gather)
+        log.setLevel(logging.DEBUG)
+
+    def gather(self, record: logging.LogRecord) -> bool:
+        said, text = SAID.get(), record.getMessage()
+        if said is not None and record.levelno >= logging.WARNING:
+            said.append(text)
+        elif said is not None and CAUSE.match(text):
+            said.append(_innermost(CAUSE.sub("", text)))
+        return record.levelno >= self.wanted
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = SAID.get()
-        if said is not None:
-            said.append(record.getMessage())
+        """Nothing: a logger without a handler prints to standard error."""
 
 
+def _innermost(cause: str) -> str:
+    """What a library's error says in the end, without the objects that it names on the way.
+
+    >>> _innermost("Pool(host='h', port=1): Max retries (Caused by E('C(host=h, port=1): [Errno 111] Connection refused'))")
+    '[Errno 111] Connection refused'
+    >>> _innermost("(550, b'no such user')")
+    '550 no such user'
+    """
+    refusal = re.fullmatch(r"\((\d{3}), b?['\"](.*)['\"]\)", cause, re.S)
+    return f"{refusal[1]} {refusal[2]}" if refusal else re.split(r"[)>]: ", cause)[-1].rstrip("'\")")
+
+
+CAUSE = re.compile(r"(SMTP|Socket|HTTP|Connection)?\s*Exception: ")
 SAID: ContextVar[list[str] | None] = ContextVar("said", default=None)
-GATHERED = _Gathered(logging.WARNING)
+_gathered: list[_Gathered] = []
 
 
 @contextmanager
 def _said_by_apprise(said: list[str]) -> Iterator[None]:
     """Gather what Apprise logs of one message: it gives no other reason, and would print it."""
-    log = logging.getLogger("apprise")
-    if GATHERED not in log.handlers:
-        log.addHandler(GATHERED)
+    if not _gathered:
+        _gathered.append(_Gathered(logging.getLogger("apprise")))
     token = SAID.set(said)
     try:
         yield
@@ -202,9 +231,16 @@ def sinks_of(plan: Plan) -> list[Sink]:
     ConfigError
         An address cannot be read, or names a variable that the environment does not hold.
     """
-    made = [(JsonLines if kind == "jsonl" else AppriseSink)(wanted, url) for wanted, url, kind in addresses_of(plan)
-            if kind not in METRICS]  # fmt: skip
-    return list({sink.key: sink for sink in made}.values())
+    made = {
+        number: (JsonLines if kind == "jsonl" else AppriseSink)(wanted, url)
+        for number, (wanted, url, kind) in enumerate(addresses_of(plan), start=1)
+        if kind not in METRICS
+    }
+    places = {number: sink.shown for number, sink in made.items()}
+    for number, sink in made.items():
+        if list(places.values()).count(sink.shown) > 1:  # two that are shown alike are told apart by their place
+            sink.shown = f"{places[number]} ([[sinks]] {number})"
+    return list({sink.key: sink for sink in made.values()}.values())
 
 
 def addresses_of(plan: Plan) -> list[tuple[SinkPlan, str, str]]:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from llm_monitoring import disk
 from llm_monitoring.errors import ConfigError, quote
 
 VERSION = 1
+ANEW = "Name another file: a new state tells the open alerts of the last day once more, under the same ids"
 TABLES = """
 create table fact (name text primary key, value text not null) without rowid;
 create table alert (
@@ -84,8 +86,12 @@ class State:
         ConfigError
             Another watch has been at work on it for longer than `wait_s`, or the file is no state of a watch.
         """
+        if self.path.is_dir():
+            raise ConfigError(f"state {quote(str(self.path))}: is a folder. Name a file in it, such as watch.db")
         if not self.path.parent.is_dir():
-            raise ConfigError(f"state {quote(str(self.path))}: its folder does not exist")
+            raise ConfigError(
+                f"state {quote(str(self.path))}: its folder does not exist. Make it, or name another file"
+            )
         file = disk.open_private(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT)
         try:
             self._lock(file, wait_s)
@@ -94,7 +100,7 @@ class State:
             yield
         except sqlite3.Error as error:
             raise ConfigError(
-                f"state {quote(str(self.path))}: {error}. Is the disk full, or the file damaged?"
+                f"state {quote(str(self.path))}: {error}. Is the disk full, or the file damaged? {ANEW}"
             ) from error
         finally:
             os.close(file)
@@ -123,12 +129,10 @@ class State:
                 version = VERSION
         except sqlite3.DatabaseError as error:
             base.close()
-            raise ConfigError(f"state {quote(str(self.path))}: {error}. Name another file") from None
+            raise ConfigError(f"state {quote(str(self.path))}: {error}. {ANEW}") from None
         if version != VERSION:
             base.close()
-            raise ConfigError(
-                f"state {quote(str(self.path))}: not a state that this version of watch wrote. Name another file"
-            )
+            raise ConfigError(f"state {quote(str(self.path))}: not a state that this version of watch wrote. {ANEW}")
         self._base = base
 
     def close(self) -> None:
@@ -168,10 +172,11 @@ class State:
         return {key: Known(name, json.loads(row), *map(bool, flags)) for key, name, row, *flags in rows}
 
     def remember(self, found_as: str, known: Known) -> None:
-        """Write what is known of an alert; its id stays the first that it had."""
+        """Write what is known of an alert; its id stays the first that it had, whatever it is found as later."""
         self.base.execute(
-            "insert into alert values (?, ?, ?, ?, ?, ?) on conflict (found_as) do update set row = excluded.row, "
-            "told = excluded.told, over = excluded.over, held = excluded.held",
+            "insert into alert values (?, ?, ?, ?, ?, ?) on conflict (alert_id) do update set "
+            "found_as = excluded.found_as, row = excluded.row, told = excluded.told, over = excluded.over, "
+            "held = excluded.held",
             [known.alert_id, found_as, json.dumps(known.row), known.told, known.over, known.held],
         )
 
@@ -218,9 +223,10 @@ class State:
                 "update delivery set done = 1 where number = ? and sink = ?", [(number, sink) for number in numbers]
             )
 
-    def waiting(self) -> int:
-        """Deliveries that are owed."""
-        return int(self.base.execute("select count(*) from delivery where not done").fetchone()[0])
+    def waiting(self, sinks: Sequence[str] | None = None, held: AbstractSet[str] = frozenset()) -> int:
+        """Deliveries that are owed to these sinks (None: to any), those of alerts that are held back not counted."""
+        rows = self.base.execute("select sink, alert_id from event join delivery using (number) where not done")
+        return sum((sinks is None or sink in sinks) and name not in held for sink, name in rows)
 
     def acknowledge(self, alert_id: str, until: str) -> None:
         """Hold an alert back until a moment."""

@@ -37,6 +37,15 @@ def test_metrics_that_moved_together_are_one_row_with_the_most_telling_metric():
     assert "also cost per request up, share of flagged answers up" in table["message"][0]
 
 
+def test_of_two_that_fire_at_one_moment_the_limit_speaks_before_a_chart_of_infrastructure():
+    given = {"layer": "infrastructure", "window_start": MONDAY}
+    slow = make_event(metric="latency_p95_ms", direction="up", value=2000.0, expected=1700.0, **given)
+    gone = make_event(metric="request_count", value=3.0, expected=90.0, rule="limit", limit=18.0, words="gone", **given)
+    table = alerts_table([slow, gone], Plan())
+    assert table["metric"].tolist() == ["request_count"]
+    assert table["message"].tolist() == ["gone; also latency (p95) up."]
+
+
 def test_features_are_rows_of_their_own():
     assert len(alerts_table([make_event(), make_event(feature_id="search")], Plan())) == 2
 

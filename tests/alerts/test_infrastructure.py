@@ -2,12 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from scipy import stats
 
 import llm_monitoring as lm
+from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events, stretches
 from llm_monitoring.alerts.plan import read_plan
 from llm_monitoring.alerts.scopes import span_of
+from llm_monitoring.results import iso
 from tests.builders import START, make_requests
 
 HOUR = pd.Timedelta("1h")
@@ -165,3 +168,21 @@ def test_what_a_night_holds_is_no_fall():
     log = make_requests(n.sum(), timestamp=START + pd.to_timedelta(np.sort(seconds), unit="s"))
     log["error"] = np.where(rng.random(len(log)) < 0.02, "timeout", None)
     assert events(log, days=14) == []
+
+
+@pytest.mark.parametrize(("calm", "over"), [(0, None), (1, None), (2, 20)])
+def test_an_alert_is_over_once_its_windows_are_clear_not_where_they_are_not_surely_above_the_limit(calm, over):
+    """One error in ten after the burst: of thirty requests not surely more than 5 %, but not below 4 % either."""
+    requests = traffic(every="10s")
+    began, left = START + 60 * HOUR, START + 61 * HOUR
+    at = requests["timestamp"]
+    failing = ((at >= began) & (at < began + pd.Timedelta("20min"))) | (
+        (at >= began) & (at < left) & (at.index % 10 == 0)
+    )
+    requests["error"] = np.where(failing, "timeout", None)
+    requests = requests[at < left + calm * pd.Timedelta("5min") + pd.Timedelta("1s")]
+    (event,) = events(requests)
+    assert event.ended == began + pd.Timedelta("20min")
+    assert event.over == (None if over is None else began + pd.Timedelta(minutes=over))
+    table = alerts_table([event], read_plan(None), at.max())
+    assert table.attrs["ended"][table["alert_id"].iloc[0]] == (None if over is None else iso(event.over))

@@ -132,3 +132,38 @@ def test_windows_with_fewer_than_ten_answers_stand_together(monkeypatch):
     assert found["n"].tolist() == [30, 0, 0, 0, 12, 0]
     assert found["value"].fillna(-1).tolist() == [3, -1, -1, -1, 3.5, -1]
     assert to_windows(hours, "1d", scope, START + 2 * DAY, pd.Timedelta(0))["n"].tolist() == [44]
+
+
+def test_lots_of_quiet_hours_end_at_the_same_hours_every_day_whatever_comes_later(monkeypatch):
+    """Three answers an hour at night, thirty by day; on some nights five an hour come, and once none for four hours."""
+    monkeypatch.setattr(measurements, "FEWEST", 10)
+    rng = np.random.default_rng(3)
+    at = pd.date_range(START, periods=20 * 24, freq="1h")
+    usual = np.where((at.hour < 8) | (at.hour > 19), 3.0, 30.0)
+    n = rng.poisson(usual * np.repeat(rng.choice([1.0, 1.7], 20), 24)).astype(float)
+    n[15 * 24 : 15 * 24 + 4] = 0
+    hours = tally(pd.DataFrame({"feature_id": "search", "hour": at, "n": n, "total": n}), "mean_quality", "mean")
+    scope = pd.DataFrame({"feature_id": "search", "metric": "mean_quality", "start": START, "fit_end": START + 14 * DAY,
+                          "settle": pd.Timedelta(0)}, index=[0])  # fmt: skip
+    found = to_windows(hours, "1h", scope, at[-1] + DAY, pd.Timedelta(0))
+    told = found[found["n"] > 0]
+    before = told["window_start"] < START + 14 * DAY
+    hour = told["window_start"].dt.hour
+    assert set(hour[~before]) <= set(hour[before])
+    assert told[before].groupby(hour[before]).size().min() >= 7
+    for days in (15, 16, 18):
+        early = to_windows(hours[hours["hour"] < START + days * DAY], "1h", scope, START + days * DAY, pd.Timedelta(0))
+        whole = found[found["window_start"] < START + days * DAY].reset_index(drop=True)
+        last = early["window_start"].max()
+        pd.testing.assert_frame_equal(early, whole[whole["window_start"] <= last])
+
+
+def test_an_hour_that_is_busy_on_weekdays_alone_is_told_by_itself(monkeypatch):
+    monkeypatch.setattr(measurements, "FEWEST", 10)
+    at = pd.date_range(START, periods=14 * 24, freq="1h")
+    n = np.where(at.day_of_week < 5, 12.0, 0.0)
+    hours = tally(pd.DataFrame({"feature_id": "search", "hour": at, "n": n, "total": n})[n > 0], "mean_quality", "mean")
+    scope = pd.DataFrame({"feature_id": "search", "metric": "mean_quality", "start": START, "fit_end": START + 14 * DAY,
+                          "settle": pd.Timedelta(0)}, index=[0])  # fmt: skip
+    found = to_windows(hours, "1h", scope, at[-1] + DAY, pd.Timedelta(0))
+    assert found.loc[found["n"] > 0, "n"].tolist() == [12.0] * 240

@@ -166,3 +166,13 @@ def test_a_feature_that_began_late_is_not_there_from_the_beginning():
     assert {feature for feature, _ in there} == {"search"}
     assert scopes.loc[("new", "request_count"), "start"] == START + 10 * DAY
     assert scopes.loc[("new", "request_count"), "fit_end"] == START + 24 * DAY
+
+
+def test_a_feature_without_traffic_on_some_days_of_the_week_has_nothing_to_be_held_against_there():
+    at = pd.DatetimeIndex([START + hour * HOUR for hour in range(21 * 24)])
+    at = at[at.day_of_week < 4]  # no request on three days in a row
+    between = made(make_requests(len(at), timestamp=list(at), cost_usd=None))[1]
+    whole_days_off = between["window_start"].dt.day_of_week.isin([4, 5])
+    assert between.loc[whole_days_off & (between["window_start"].dt.hour == 11), "value"].isna().all()
+    assert between["value"].notna().any()
+    assert np.isfinite(between["value"].dropna()).all()

@@ -73,6 +73,61 @@ def test_a_value_that_cannot_be_used_is_quoted_with_what_was_expected(given, sen
     assert str(caught.value) == sentence
 
 
+A_TIME = "a time with a zone, such as 2026-05-11T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "expected"),
+    [
+        ("baseline", "days", "true", "a whole number"),
+        ("baseline", "days", "2.5", "a whole number"),
+        ("baseline", "start", "0", A_TIME),
+        ("baseline", "end", '"7"', A_TIME),
+        ("baseline", "end", "2026-05-11T00:00:00", A_TIME),
+        ("cost", "enabled", "1", "true or false"),
+        ("cost", "enabled", '"no"', "true or false"),
+        ("cost", "critical_factor", "inf", "a number"),
+        ("cost", "critical_factor", '"2"', "a number"),
+        ("quality", "mean_quality_limit", "nan", "a number"),
+        ("quality", "settle", "[1]", "a share above 0 and below 1, or a time such as '2h'"),
+        ("watch", "reports", "7", "a text in quotes"),
+        ("watch", "first_round", '"9999999w"', "ten years at most"),
+    ],
+)
+def test_a_value_of_another_kind_is_one_line_in_plain_words(tmp_path, section, key, value, expected):
+    path = tmp_path / "plan.toml"
+    path.write_text(f"\n[{section}]\n{key} = {value}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_plan(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"plan.toml line 3: [{section}] {key} = ")
+    assert str(caught.value).endswith(f"; expected {expected}")
+
+
+@pytest.mark.parametrize("value", ['"x"', "-1", "1.5", "true", "[[]]", "{a = 1}", "2026-05-01", "nan", '""'])
+def test_whatever_is_written_as_any_key_is_taken_or_named_in_one_line_that_has_the_place(tmp_path, value):
+    path = tmp_path / "plan.toml"
+    for section, field in Plan.model_fields.items():
+        if isinstance(field.default, dict | list):
+            continue
+        for name, key in type(field.default).model_fields.items():
+            written = key.alias or name
+            path.write_text(f"[{section}]\n{written} = {value}\n")
+            said = fault_of(path)
+            if said is not None:
+                assert said.startswith(f"plan.toml line 2: [{section}] {written} = ")
+                assert "\n" not in said
+                assert "valid" not in said
+
+
+def fault_of(path):
+    try:
+        read_plan(path)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_plan(tmp_path / "none.toml")

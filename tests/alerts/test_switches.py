@@ -10,7 +10,8 @@ import llm_monitoring as lm
 from llm_monitoring.alerts.alert import COLUMNS
 from tests.builders import make_log, make_signals
 
-SWITCHES = list(itertools.product([True, False], repeat=3))
+SWITCHES = [(*each, None) for each in itertools.product([True, False], repeat=3)]
+LISTS = [(True, True, quality, metrics) for quality in (True, False) for metrics in ([], ["mean_quality"])]
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,7 @@ def log() -> lm.Log:
     return lm.open_log(make_log(24 * 10, signals=make_signals(30, every="1h", signal_type="abandoned")))
 
 
-@pytest.mark.parametrize(("infrastructure", "cost", "quality"), SWITCHES)
-@pytest.mark.parametrize("metrics", [None, [], ["mean_quality"]])
+@pytest.mark.parametrize(("infrastructure", "cost", "quality", "metrics"), SWITCHES + LISTS)
 def test_check_gives_a_table_whatever_is_switched_off(log, infrastructure, cost, quality, metrics):
     plan = {"infrastructure": {"enabled": infrastructure}, "cost": {"enabled": cost}}
     plan["quality"] = {"enabled": quality, "query_drift": False, "probes": False}

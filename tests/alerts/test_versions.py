@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
+from llm_monitoring.alerts import versions
 from llm_monitoring.alerts.plan import read_plan
 from llm_monitoring.alerts.versions import version_looks
 
@@ -105,6 +106,24 @@ def test_alerts_of_versions_stay_as_they_were(bad):
             check_dtype=False,
             check_exact=True,
         )
+
+
+def test_features_looked_at_one_by_one_give_the_same_looks(monkeypatch):
+    tables = [canary(seed, bad=0.3, part=0.4, days=21, a_day=150) for seed in (1, 2, 3)]
+    requests, judged = (
+        pd.concat([
+            getattr(log, name).assign(feature_id=f"f{i}", request_id=f"{i}-" + getattr(log, name)["request_id"])
+            for i, log in enumerate(tables)
+        ], ignore_index=True)
+        for name in ("requests", "judgements")
+    )  # fmt: skip
+    log = lm.open_log({"requests": requests, "judgements": judged})
+    together = version_looks(log, read_plan(None), log.span("requests")[1])
+    in_parts = versions._in_parts
+    monkeypatch.setattr(versions, "_in_parts", lambda cells: in_parts(cells, most=1))
+    alone = version_looks(log, read_plan(None), log.span("requests")[1])
+    assert set(together["feature_id"]) == {"f0", "f1", "f2"}
+    pd.testing.assert_frame_equal(alone, together)
 
 
 def test_one_version_after_the_other_is_not_compared():

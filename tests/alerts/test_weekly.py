@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 import llm_monitoring as lm
+from llm_monitoring.alerts import weekly
 from llm_monitoring.alerts.measurements import hourly
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import span_of
@@ -82,6 +83,19 @@ def test_questions_that_changed_are_one_event():
 def test_questions_of_the_same_kind_are_none():
     log = questions(changed=False)
     assert drift_events(log, Plan(), span_of(log, Plan()), {("search", "query_drift"): 0.1}) == []
+
+
+def test_texts_fetched_feature_by_feature_are_the_same(monkeypatch):
+    once = questions(changed=True).requests
+    again = once.assign(feature_id="other", request_id="o" + once["request_id"])
+    log = lm.open_log({"requests": pd.concat([once, again], ignore_index=True)})
+    span_ = span_of(log, Plan())
+    found = []
+    for most in (weekly.AT_ONCE, 1):
+        monkeypatch.setattr(weekly, "AT_ONCE", most)
+        found.append(weekly._texts(log, weekly._asked_since(log, Plan()), span_))
+    assert found[0]["feature_id"].nunique() == 2
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_a_log_without_texts_is_not_tested():

@@ -61,7 +61,7 @@ def test_the_sampling_plan_says_the_smallest_fall_of_each_feature(found):
     assert table[table["current"]]["rate"].tolist() == pytest.approx([0.25, 0.25], abs=0.02)
     for _, own in table.groupby("feature_id"):
         assert own["drop_chart"].is_monotonic_decreasing
-    assert found.sampling.headline.startswith("At today's rate the smallest fall")
+    assert found.sampling.headline.startswith("At today's rate a chart with a long baseline sees a fall of")
 
 
 def test_the_figure_of_rates_shows_falls_of_which_something_is_seen_and_features_that_were_tried():

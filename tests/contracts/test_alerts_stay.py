@@ -124,15 +124,12 @@ def test_alerts_stay_with_a_plan_of_its_own():
     assert_stays(lm.open_log(generated(2, days=32)), plan, 3)
 
 
-MOMENTS = [3, pytest.param(20, marks=pytest.mark.long)]
-
-
-@pytest.mark.parametrize("count", MOMENTS)
-def test_alerts_of_the_sample_stay_as_they_were(count):
-    assert_stays(lm.open_log(ROOT / "sample_data"), None, count)
+@pytest.mark.long
+def test_alerts_of_the_sample_stay_as_they_were():
+    assert_stays(lm.open_log(ROOT / "sample_data"), None, 20)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real log ../shared/data/llmdrift is not here")
-@pytest.mark.parametrize("count", MOMENTS)
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_alerts_of_the_real_update_stay_as_they_were(count):
     assert_stays(lm.open_log(REAL), None, count)

@@ -64,8 +64,18 @@ def test_every_function_of_a_log_is_among_the_calls():
     assert of_log - {call.split()[0] for call in CALLS} == ELSEWHERE
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("engine", ENGINES)
+#: Calls that ask Spark dozens of small queries, which it answers slowly; `check` and `stages` ask it the same.
+SLOW_ON_SPARK = {"open_case", "watch", "control_charts"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "call"),
+    [
+        pytest.param(engine, call, marks=[pytest.mark.long] if engine == "on_spark" and call in SLOW_ON_SPARK else [])
+        for engine in ENGINES
+        for call in CALLS
+    ],
+)
 def test_an_engine_gives_the_same_as_frames(engine, call, reference, request):
     log = request.getfixturevalue(engine)
     with warnings.catch_warnings():

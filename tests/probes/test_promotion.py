@@ -65,6 +65,14 @@ def test_few_cases_are_not_enough_and_say_how_many_are_needed():
     assert f"About {result.needed_n} cases would decide, {result.needed_n - 20} more." in result.headline
 
 
+def test_cases_that_would_hardly_decide_are_not_asked():
+    cases, old, new = kinds(60, 50, 80, 10)  # half of the margin lost: 200 cases have a standard error of 5 points
+    result = lm.compare_versions(cases, old, new, judge)
+    assert (result.verdict, result.unmeasured) == ("not enough cases", 0)
+    assert result.n < 200 < result.needed_n
+    assert f"The {200 - result.n} left would hardly have decided and were not asked." in result.headline
+
+
 @pytest.mark.parametrize("n", [40, 60])
 def test_a_model_worse_by_the_margin_is_promoted_at_most_as_often_as_alpha_says(n):
     promoted = 0

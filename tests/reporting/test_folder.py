@@ -7,6 +7,7 @@ import pytest
 from builders import make_judgements, make_requests
 from reporting.results import make_scope
 
+from llm_monitoring import engines
 from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.incident import ScopeResult
 from llm_monitoring.log import open_log
@@ -47,6 +48,23 @@ def test_the_fingerprint_ignores_the_order_of_rows_and_columns():
     prints = [folder.fingerprint(open_log({"requests": frame}), "x") for frame in (requests, turned)]
     assert prints[0] == prints[1]
     assert prints[0]["tables"]["requests"]["rows"] == 5
+
+
+def test_the_fingerprint_does_not_depend_on_how_many_rows_are_read_at_once(monkeypatch):
+    shelf = pd.array([1, None, 3, 4, 5, 6, 2**60], "Int64")
+    log = open_log({"requests": make_requests(7, tokens=range(7)).assign(shelf=shelf)})
+    whole = folder.fingerprint(log, "x")
+    at_once = engines.batches
+    monkeypatch.setattr(engines, "batches", lambda rows: at_once(rows, size=2))
+    assert folder.fingerprint(log, "x") == whole
+
+
+def test_the_fingerprint_is_that_of_the_loaded_rows_whether_whole_numbers_came_as_floats_or_not():
+    rows = make_requests(4).assign(shelf=[1.0, None, 3.0, 4.0])
+    logs = [open_log({"requests": one}) for one in (rows.astype({"shelf": "Int64"}), rows)]
+    prints = [folder.fingerprint(log, "x") for log in logs]
+    assert prints[0] == prints[1]
+    assert prints[0]["tables"]["requests"]["sha256"] == folder.hash_rows(logs[0].requests)
 
 
 def test_the_fingerprint_sees_a_single_changed_cell():

@@ -9,7 +9,8 @@ import pytest
 from builders import make_judgements, make_requests
 
 import llm_monitoring as lm
-from llm_monitoring.reporting import notebooks
+from llm_monitoring.reporting import notebooks, run
+from llm_monitoring.reporting.case import open_case
 from llm_monitoring.reporting.folder import STAGES, notebook_of
 from llm_monitoring.reporting.run import write_page
 
@@ -99,6 +100,16 @@ def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
     assert sorted(results(done.folder)) == ["incident", "scope", "triage"]
 
 
+def test_an_open_log_is_read_where_it_lies_and_copied_only_where_its_path_does_not_say_all(small_report, tmp_path):
+    lies = small_report.folder / "log"
+    where = [run._keep_log(given, open_case(given, alert=ALERT), tmp_path) for given in (lm.open_log(lies), str(lies))]
+    assert where == [str(lies.resolve())] * 2
+    cut = lm.open_log(lies).until("2026-05-11T01:00Z")
+    assert run._keep_log(cut, open_case(cut, alert=ALERT), tmp_path) == "log"
+    assert lm.open_log(tmp_path / "log").requests.equals(cut.requests)
+
+
+@pytest.mark.long  # of this version; .ci/run tries it on the lowest and the newest
 @pytest.mark.versions
 def test_a_kernel_for_each_stage_gives_the_same_bytes_as_one_for_all(small_report, tmp_path):
     one = small_report.folder
@@ -136,9 +147,7 @@ def test_the_real_update_of_a_provider_is_found_and_its_savings_are_no_success(t
     assert found["respond"]["action"] != "none"
 
 
-def test_an_incident_is_closed_by_a_named_person_and_stays_so_in_later_runs(tmp_path):
-    from llm_monitoring.reporting.verifying import verify
-
+def test_an_incident_is_closed_by_a_named_person(tmp_path):
     because = 'it\'s "over" {{ x }}\n<b>done</b>'
     given = {"alert": ALERT, "out": tmp_path / "out", "progress": False, "suite": tmp_path / "suite.jsonl"}
     done = lm.report(judged_log(), override={"by": "ada", "because": because}, **given)
@@ -149,10 +158,19 @@ def test_an_incident_is_closed_by_a_named_person_and_stays_so_in_later_runs(tmp_
     assert learned["open_points"]
     assert "Closed with points open by ada:" in done.path.read_text("utf-8")
     assert "&lt;b&gt;done&lt;/b&gt;" in done.path.read_text("utf-8")
-    cases = (tmp_path / "suite.jsonl").read_bytes()
-    assert cases.count(b"\n") >= 1
+    assert (tmp_path / "suite.jsonl").read_bytes().count(b"\n") >= 1
     assert not any("eval suite" in point for point in learned["open_points"])
+
+
+@pytest.mark.long
+def test_an_incident_that_was_closed_stays_closed_where_it_is_run_or_looked_at_again(tmp_path):
+    from llm_monitoring.reporting.verifying import verify
+
+    given = {"alert": ALERT, "out": tmp_path / "out", "progress": False, "suite": tmp_path / "suite.jsonl"}
+    done = lm.report(judged_log(), override={"by": "ada", "because": "over"}, **given)
+    cases = (tmp_path / "suite.jsonl").read_bytes()
     held = results(done.folder)
+    assert held["learn"]["override"] == {"by": "ada", "because": "over"}
     again = lm.report(judged_log(), force=True, **given)
     assert results(again.folder) == held  # the override too; and what was known when has nothing to add
     assert verify(again.folder).same
@@ -200,20 +218,23 @@ def test_no_file_of_a_report_on_a_database_holds_the_secret_of_its_url(tmp_path,
     assert b"secret_directory=***" in held["1_triage.ipynb"]
 
 
-def test_a_finished_report_outlives_one_over_its_own_log_or_suite_and_one_in_which_a_stage_stops(tmp_path, monkeypatch):
+def test_a_finished_report_outlives_one_over_its_own_log_or_suite_and_one_in_which_a_stage_stops(
+    small_report, tmp_path, monkeypatch
+):
     given = {"alert": ALERT, "out": tmp_path / "out", "progress": False}
-    done = lm.report(small_log(), **given)
-    before = {path: path.read_bytes() for path in done.folder.rglob("*") if path.is_file()}
+    finished = tmp_path / "out" / small_report.folder.name
+    shutil.copytree(small_report.folder, finished)
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     assert {path.stat().st_mode & 0o777 for path in before} == {0o600}
     with pytest.raises(
         lm.ConfigError, match=r"^log .*/log: lies in .*, the folder that this report is written to\. Move"
     ):
-        lm.report(done.folder / "log", force=True, **given)
+        lm.report(finished / "log", force=True, **given)
     with pytest.raises(lm.ConfigError, match=r"^suite .*eval_cases\.jsonl: lies in "):
-        lm.report(small_log(), force=True, suite=done.folder / "eval_cases.jsonl", **given)
+        lm.report(small_log(), force=True, suite=finished / "eval_cases.jsonl", **given)
     broken_notebooks(tmp_path / "notebooks", monkeypatch, "raise ValueError('planted')")
     again = lm.report(small_log(), force=True, **given)
     assert again.failure is not None
-    assert again.folder == done.folder.with_name(f"{done.folder.name}.failed")
+    assert again.folder == finished.with_name(f"{finished.name}.failed")
     assert "Not finished:" in again.path.read_text("utf-8")
-    assert {path: path.read_bytes() for path in done.folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before

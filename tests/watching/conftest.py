@@ -33,6 +33,7 @@ class Watched:
 @pytest.fixture
 def watched(tmp_path, monkeypatch) -> Watched:
     found = Watched(tmp_path)
+    found.patch = lambda check: monkeypatch.setattr(checking, "check", check)
     monkeypatch.setattr(checking, "check", found.check)
     return found
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -88,6 +89,29 @@ def test_sinks_are_tested_without_a_look_at_the_log(bursting):
     (bursting / "told.jsonl").unlink()
     (bursting / "told.jsonl").mkdir()
     assert run(bursting, "--test-sinks").exit_code == 3
+
+
+def test_pages_and_collectors_are_tested_too(bursting):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (bursting / "plan.toml").write_text(f'[[sinks]]\nurl = "prometheus://127.0.0.1:{port}"\n')
+        assert run(bursting, "--test-sinks").exit_code == 3
+    found = run(bursting, "--test-sinks")
+    assert (found.exit_code, found.stdout) == (0, f"prometheus://127.0.0.1:{port}: numbers can be shown\n")
+    pytest.importorskip("opentelemetry.proto")
+    (bursting / "plan.toml").write_text(f'[[sinks]]\nurl = "otlp://127.0.0.1:{port}"\n')
+    found = run(bursting, "--test-sinks")
+    assert found.exit_code == 3
+    assert "numbers cannot be shown: [Errno 111] Connection refused" in found.stdout
+
+
+def test_once_says_by_its_exit_code_that_a_sink_still_waits(bursting):
+    (bursting / "told.jsonl").mkdir()
+    assert [run(bursting, "--once").exit_code for _ in range(2)] == [1, 1]
+    (bursting / "told.jsonl").rmdir()
+    assert [run(bursting, "--once").exit_code for _ in range(2)] == [1, 0]
 
 
 def test_an_acknowledged_alert_is_held_back(bursting):

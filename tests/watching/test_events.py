@@ -1,15 +1,16 @@
 """What is new between two looks."""
 
-import pandas as pd
 import pytest
 
 from llm_monitoring.watching.events import changes
 from tests.watching.logs import alert, as_known_at, at
 
 
-def look(rows, end, known, *, held=(), recent=None):
+def look(rows, end, known, *, held=(), since=None, shorter=False):
     """The events of a look, and what is known after it."""
-    found = changes(as_known_at(rows, at(end)), known, log_end=at(end), held=set(held), recent=recent)
+    found = changes(as_known_at(rows, at(end)), known, log_end=at(end), held=set(held), since=since, shorter=shorter)
+    kept = {c.known.alert_id for c in found}
+    known = {key: one for key, one in known.items() if one.alert_id not in kept}
     return [(e.alert_id, e.event) for c in found for e in c.events], known | {c.found_as: c.known for c in found}
 
 
@@ -28,7 +29,7 @@ def test_a_message_that_was_added_to_is_remembered_and_not_told():
 
 
 def test_what_was_taken_as_known_recovers_in_silence_and_is_told_where_it_comes_back():
-    events, known = look([alert("a1", 5)], 100, {}, recent=pd.Timedelta("1D"))
+    events, known = look([alert("a1", 5)], 100, {}, since=at(76))
     assert events == []
     events, known = look([alert("a1", 5, ended=101)], 102, known)
     assert events == []
@@ -44,5 +45,5 @@ def test_a_silenced_alert_that_ends_meanwhile_is_never_told(ended):
 
 
 def test_an_old_silenced_alert_is_not_told_when_its_silence_ends():
-    _, known = look([alert("a1", 5, silenced="planned")], 100, {}, recent=pd.Timedelta("1D"))
+    _, known = look([alert("a1", 5, silenced="planned")], 100, {}, since=at(76))
     assert look([alert("a1", 5)], 101, known)[0] == []

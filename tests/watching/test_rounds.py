@@ -1,5 +1,7 @@
 """A round tells what is new, once; it reads nothing of a quiet log, and loses nothing where a sink or the log fails."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -7,7 +9,7 @@ import llm_monitoring as lm
 from llm_monitoring.errors import ConfigError, LogError
 from llm_monitoring.watching import looking
 from llm_monitoring.watching.state import State
-from tests.watching.logs import alert, lines_of
+from tests.watching.logs import alert, as_known_at, at, lines_of
 
 
 def watch(watched, **options):
@@ -77,21 +79,122 @@ def test_late_judgements_are_looked_at_at_once(watched):
     assert watch(watched)["alert_id"].tolist() == ["late"]
 
 
+def minutes(watched, number):
+    """A request so many minutes after the hundredth hour."""
+    with (watched.log.folder / "requests.jsonl").open("a") as file:
+        when = f"2026-05-08T04:{number:02d}:00Z"
+        file.write(f'{{"request_id": "x{number}", "timestamp": "{when}", "feature_id": "search", "model_id": "m-1"}}\n')
+
+
+LIMIT = {"layer": "infrastructure", "rule": "limit", "metric": "error_rate"}
+
+
 def test_a_closed_window_of_minutes_is_looked_at_for_its_limits_alone(watched):
     watched.log.grow(100)
     watch(watched)
-    with (watched.log.folder / "requests.jsonl").open("a") as file:
-        file.write(
-            '{"request_id": "x1", "timestamp": "2026-05-08T04:10:00Z", "feature_id": "search", "model_id": "m-1"}\n'
-        )
-    watched.alerts = [
-        alert("chart", 100),
-        alert("burst", 100, layer="infrastructure", rule="limit", metric="error_rate"),
-    ]
-    assert watch(watched)["alert_id"].tolist() == ["burst"]
+    minutes(watched, 10)
+    watched.alerts = [alert("chart", 100)]
+    assert watch(watched).empty
     assert not watched.checks[-1].quality.enabled
     watched.log.grow(101)
     assert watch(watched)["alert_id"].tolist() == ["chart"]
+
+
+def test_a_limit_that_fires_calls_for_a_whole_check_which_says_what_one_cause_is_and_under_which_id(watched):
+    watched.log.grow(100)
+    watched.alerts = [alert("slow", 99, layer="infrastructure", metric="latency_p50_ms")]
+    watch(watched)
+    whole = watched.alerts
+    burst = alert("burst", 100.1, **LIMIT)
+    watched.alerts = [burst]  # by limits alone
+    real = watched.check
+    watched.check_whole = lambda log, plan=None: as_known_at(whole, log.span("requests")[1])
+
+    def check(log, plan=None, until=None):
+        return watched.check_whole(log) if plan.quality.enabled else real(log, plan)
+
+    watched.patch(check)
+    minutes(watched, 10)
+    assert watch(watched).empty  # the whole check counts it to the alert that was told
+    whole.append(burst)
+    minutes(watched, 20)
+    assert watch(watched)["alert_id"].tolist() == ["burst"]
+    minutes(watched, 30)
+    assert watch(watched).empty
+    whole[1] = watched.alerts[0] = alert("burst", 100.1, ended=100.4, **LIMIT)
+    minutes(watched, 40)
+    assert watch(watched)["event"].tolist() == ["recovered"]
+
+
+def test_late_rows_that_move_the_moment_of_an_alert_make_no_other_one_of_it(watched):
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    watch(watched)
+    watched.alerts = [alert("a1", 10)]  # the same id, one window later
+    watched.log.grow(11)
+    assert watch(watched).empty
+    watched.alerts = [alert("a1", 10, ended=12)]
+    watched.log.grow(13)
+    watch(watched)
+    assert told(watched) == [("a1", "fired"), ("a1", "recovered")]
+
+
+def test_late_rows_that_let_another_metric_fire_first_make_no_other_alert_of_it(watched):
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9, version=None)]
+    watch(watched)
+    watched.alerts = [alert("b1", 8, metric="mean_quality", version=None)]
+    watched.log.grow(11)
+    assert watch(watched).empty
+    watched.alerts[0]["ended"], watched.alerts[0]["message"] = at(12), "search: b1 fell."
+    watched.log.grow(13)
+    watch(watched)
+    assert told(watched) == [("a1", "fired"), ("a1", "recovered")]
+    assert lines_of(watched.told)[1]["alert"]["message"] == "search: b1 fell."
+
+
+def test_an_id_that_is_taken_is_not_told_of_another_alert(watched):
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    watch(watched)
+    watched.alerts = [alert("a1", 9) | {"alert_id": "a1-2"}, alert("a2", 10) | {"alert_id": "a1"}]
+    watched.log.grow(11)
+    watch(watched)
+    assert told(watched) == [("a1", "fired"), ("a1-2", "fired")]
+
+
+def test_an_alert_that_late_rows_take_away_is_over_and_says_why(watched):
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    watch(watched)
+    taken, watched.alerts = watched.alerts, []
+    watched.log.grow(11)
+    watch(watched)
+    assert told(watched) == [("a1", "fired"), ("a1", "recovered")]
+    assert "no longer found" in lines_of(watched.told)[1]["alert"]["message"]
+    watched.log.grow(12)
+    assert watch(watched).empty
+    watched.alerts = taken
+    watched.log.grow(13)
+    assert watch(watched)["event"].tolist() == ["reopened"]
+
+
+def test_other_rules_do_not_hide_what_fired_while_nobody_looked(watched):
+    watched.log.grow(10)
+    watch(watched)
+    watched.alerts = [alert("weekend", 30)]
+    watched.log.grow(100)
+    watched.plan["quality"] = {"false_alarms_per_month": 2}
+    assert watch(watched)["alert_id"].tolist() == ["weekend"]
+
+
+def test_the_first_round_names_the_open_alerts_that_it_does_not_tell(watched):
+    watched.log.grow(100)
+    watched.alerts = [alert("old", 10), alert("over", 20, ended=30), alert("new", 99)]
+    (line,) = [line for line in watch(watched).attrs["lines"] if line.startswith("first look")]
+    assert line == (
+        "first look: not told as it fired before the last 24h of the log ([watch] first_round): 1 open alert, old"
+    )
 
 
 def test_recoveries_and_reopenings_are_told(watched):
@@ -333,3 +436,30 @@ def test_a_state_is_taken_by_one_round_at_a_time(watched):
         pass
     with other.round(wait_s=0.1):
         assert other.waiting() == 0
+
+
+def test_what_is_owed_to_a_sink_that_left_the_plan_is_not_waited_for(watched, tmp_path):
+    (tmp_path / "broken").mkdir()
+    watched.plan["sinks"].append({"url": f"jsonl://{tmp_path}/broken"})
+    watched.log.grow(10)
+    watched.alerts = [alert("a1", 9)]
+    assert watch(watched).attrs["waiting"] == 1
+    del watched.plan["sinks"][1]
+    assert watch(watched).attrs["waiting"] == 0
+
+
+def test_a_state_of_another_log_is_said_once(watched, tmp_path):
+    watched.log.grow(10)
+    watch(watched)
+    other = tmp_path / "other"
+    shutil.copytree(watched.log.folder, other)
+    first, second = (lm.watch(str(other), watched.plan, watched.state).attrs["lines"] for _ in range(2))
+    assert any("is of another log" in line and str(watched.log.folder) in line for line in first)
+    assert not any("is of another log" in line for line in second)
+
+
+def test_a_folder_is_no_state(watched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", tmp_path):
+        with pytest.raises(ConfigError, match="is a folder"):
+            lm.watch(str(watched.log.folder), watched.plan, folder)

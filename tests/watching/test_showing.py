@@ -82,6 +82,29 @@ def test_few_requests_have_no_rate():
     }  # fmt: skip
 
 
+def test_at_night_the_rate_is_that_of_the_last_windows_that_hold_enough_together():
+    """Thirty requests an hour by day, six at night; from 22:00 on every second one fails."""
+    rows = requests()
+    night = rows["timestamp"].dt.hour.isin([22, 23, 0, 1, 2, 3, 4, 5])
+    rows = rows[~night | (rows.index % 5 == 0)]
+    rows = rows[rows["timestamp"] < rows["timestamp"].iloc[-1].normalize() + pd.Timedelta("5h1min")].reset_index(
+        drop=True
+    )
+    began = rows["timestamp"].iloc[-1].normalize() - pd.Timedelta("2h")
+    failing = (rows["timestamp"] >= began) & (rows.index % 2 == 0)
+    rows["error"] = np.where(failing, "timeout", None)
+    found = numbers(lm.open_log(rows), read_plan(PLAN))
+    assert found["request_count"] == 6
+    day = began.normalize() + pd.Timedelta("1D")
+    lots = [
+        rows.loc[(rows["timestamp"] >= day + first) & (rows["timestamp"] < day + last), "error"].notna()
+        for first, last in ((pd.Timedelta("1h"), pd.Timedelta("5h")), (pd.Timedelta("-3h"), pd.Timedelta("1h")))
+    ]
+    assert [len(lot) for lot in lots] == [24, 48]  # four hours of the night; three, and the thirty of 21:00
+    assert found["error_rate"] == lots[0].mean()
+    assert found["error_rate_low"] == pytest.approx(min(clopper_pearson(lot.sum(), len(lot), 0.99)[0] for lot in lots))
+
+
 def test_names_of_a_log_are_escaped_in_numbers_and_rules(tmp_path):
     log, plan = lm.open_log(requests(feature_id=EVIL)), read_plan(PLAN)
     levels = levels_of(log, plan)

@@ -51,11 +51,27 @@ def test_a_mail_that_is_refused_is_sent_at_the_next_round(watched, mailbox):
     found = watch(watched)
     assert told(watched) == [("a1", "fired")]  # the file got it
     assert found.attrs["waiting"] == 1
-    assert "mailto://" in found.attrs["lines"][-1]
+    assert "451 later" in found.attrs["lines"][-1]
+    assert f"mailto://127.0.0.1:{mailbox.port} did not take" in found.attrs["lines"][-1]
     mailbox.refusal = None
     watch(watched)
     assert len(mailbox.mails) == 1
     assert told(watched) == [("a1", "fired")]
+
+
+def test_two_sinks_that_are_shown_alike_are_told_apart_by_their_place(hook):
+    plan = {"sinks": [{"url": hook.url("a" * 9)}, {"url": "jsonl://told.jsonl"}, {"url": hook.url("b" * 9)}]}
+    shown = [sink.shown for sink in sinks_of(read_plan(plan))]
+    address = f"json://127.0.0.1:{hook.port}/***"
+    assert shown == [f"{address} ([[sinks]] 1)", "jsonl://told.jsonl", f"{address} ([[sinks]] 3)"]
+
+
+def test_a_sink_that_nobody_listens_at_says_why(hook):
+    (sink,) = sinks_of(read_plan({"sinks": [{"url": hook.url("s3cretpath")}]}))
+    hook.close()
+    ((_, reason),) = greet([sink])
+    assert "Connection refused" in reason
+    assert "s3cretpath" not in reason
 
 
 def test_an_outage_of_one_sink_stops_no_other_and_all_comes_in_order_after_it(watched, hook):
