@@ -523,5 +523,6 @@ class Answer:
     def named(self) -> str | None:
         """The cause that is named: by the rule of `isolate`."""
         (first, p), held = self.ranking[0], self.candidates
-        sure = p >= 0.8 or len(held) == 1 or (first == "silent" and p >= 0.5 and "judge" not in held)
+        unexplained = first == "silent" and p >= 0.5 and not set(held) - {"silent", "none", "mix"}
+        sure = p >= 0.8 or len(held) == 1 or unexplained
         return first if sure and first not in ("none", "mix") else None

@@ -13,7 +13,7 @@ from llm_monitoring.alerts.alert import Alert, read_alert
 from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts, signal_delays
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
-from llm_monitoring.alerts.measurements import hourly
+from llm_monitoring.alerts.measurements import hourly, hours_of_judging
 from llm_monitoring.alerts.names import not_in_log
 from llm_monitoring.alerts.operation import hours_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
@@ -85,7 +85,8 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
         events += _leaving(log, plan, found, span)
         if len(found.tallies):
             events += limit_events(found.tallies, plan, span)
-            events += silent_judge_events(found.tallies, found.measures.values(), hours_of(log), plan, span)
+            by_all = hours_of_judging(log) if log.has("judgements") else None
+            events += silent_judge_events(found.tallies, found.measures.values(), hours_of(log), plan, span, by_all)
         events += drift_events(log, plan, span, found.shares) if plan.quality.query_drift else []
         events += probe_events(log, span, found.shares) if plan.quality.probes else []
         events += version_events(found.versions, found.shares, span.end) if len(found.versions) else []

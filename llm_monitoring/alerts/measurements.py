@@ -140,7 +140,7 @@ def judged_hours(
     """
     more = list(more)
     judged = answers.judged_rows(as_table(log, "judgements").rows, requests, more)
-    rows = with_series(judged, days, _judging_hours(log))
+    rows = with_series(judged, days, hours_of_judging(log))
     rows = answers.succession(rows if kept is None else kept(rows), ["request_id", "__lm_series"])
     by = ["feature_id", *more, "__lm_series"]
     rows, keys = windows.keyed(_stepped(rows), "timestamp", "1h", by)
@@ -156,7 +156,8 @@ def judged_hours(
 
 
 @once
-def _judging_hours(log: Log) -> pd.DataFrame:
+def hours_of_judging(log: Log) -> pd.DataFrame:
+    """The verdicts of every judge by feature and hour of judging (`judges.judging_hours`)."""
     judged = answers.judged_rows(as_table(log, "judgements").rows, as_table(log, "requests").rows)
     return judging_hours(judged)
 

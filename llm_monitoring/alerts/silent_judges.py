@@ -10,7 +10,7 @@ import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.grouping import one_line
-from llm_monitoring.alerts.measurements import HOUR
+from llm_monitoring.alerts.measurements import HOUR, STEP
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
 from llm_monitoring.charts.portfolio import MONTH
@@ -24,7 +24,12 @@ COUNTED = ("failed_rate", "flagged_rate", "mean_quality")  # what verdicts are c
 
 
 def silent_judge_events(
-    tallies: pd.DataFrame, measures: Iterable[Measure], hours: pd.DataFrame, plan: Plan, span: Span
+    tallies: pd.DataFrame,
+    measures: Iterable[Measure],
+    hours: pd.DataFrame,
+    plan: Plan,
+    span: Span,
+    by_all: pd.DataFrame | None = None,
 ) -> list[Alert]:
     """Features that are asked, and of which no answer is judged any more, by any judge.
 
@@ -41,6 +46,9 @@ def silent_judge_events(
         Requests (`n`) per `feature_id` and `hour`.
     plan : Plan
     span : Span
+    by_all : DataFrame, optional
+        Verdicts of every judge per `feature_id` and `hour` of judging: a judge that takes over from another has no tallies on its
+        first day.
 
     Returns
     -------
@@ -54,11 +62,22 @@ def silent_judge_events(
     events: list[Alert] = []
     for feature, own in rows.groupby("feature_id", sort=True):
         asked = hours[hours["feature_id"] == feature].set_index("hour")["n"].sort_index()
-        events += _of_feature(str(feature), own, asked, plan, span)
+        others = by_all.loc[by_all["feature_id"] == feature, "hour"] if by_all is not None else own["hour"].iloc[:0]
+        events += _of_feature(str(feature), own, asked, plan, span, _beside(own["known"], others))
     return events
 
 
-def _of_feature(feature: str, own: pd.DataFrame, asked: pd.Series, plan: Plan, span: Span) -> list[Alert]:
+def _beside(known: pd.Series, judged: pd.Series) -> pd.DatetimeIndex:
+    """The ends of the hours in which somebody judged and nothing became known: verdicts that the tallies leave out."""
+    own = pd.DatetimeIndex(known.sort_values())
+    hours = pd.DatetimeIndex(judged.unique()).sort_values()
+    heard = own.searchsorted(hours + HOUR + STEP, side="right") > own.searchsorted(hours, side="right")
+    return hours[~heard] + HOUR
+
+
+def _of_feature(
+    feature: str, own: pd.DataFrame, asked: pd.Series, plan: Plan, span: Span, beside: pd.DatetimeIndex
+) -> list[Alert]:
     start, fit_end = baselines(pd.Series([own["hour"].min()]), plan).iloc[0][["start", "fit_end"]]
     known = pd.DatetimeIndex(own["known"].sort_values().unique())
     early = known[(known >= start) & (known <= fit_end)]
@@ -69,7 +88,8 @@ def _of_feature(feature: str, own: pd.DataFrame, asked: pd.Series, plan: Plan, s
     pause = max(early.to_series().diff().max(), fit_end - early[-1])
     patience, share = max(2 * pause, LEAST), min(came / before, 1.0)
     events = []
-    for last, after in pairwise([*known[known >= early[-1]], None]):
+    verdicts = known.union(beside[beside <= span.end])
+    for last, after in pairwise([*verdicts[verdicts >= early[-1]], None]):
         until = span.end if after is None else min(after, span.end)
         if until - last < patience:
             continue

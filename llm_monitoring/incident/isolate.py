@@ -11,7 +11,7 @@ import pandas as pd
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.inference.causes import Cause, in_scope
-from llm_monitoring.incident.inference.inquiry import NAMED, Inquiry, inquire
+from llm_monitoring.incident.inference.inquiry import HARMLESS, NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.second import Shift
 from llm_monitoring.incident.inference.separating import separating_step
@@ -38,8 +38,8 @@ class IsolateResult(Result):
         at, low, high: the start, over all causes by their probability, and a 90 % interval from the answers alone; shape:
         step or ramp, of which the start is the beginning.
     verdict : str
-        A cause (probability 0.8 or more), ``no recorded change fits`` (something unrecorded, from 0.5 on where the
-        judge is no candidate), ``cannot tell apart``, or ``nothing to explain`` where a level stands or got better.
+        A cause (probability 0.8 or more; the judge where more than the scores speaks for it), ``no recorded change fits``
+        (something unrecorded, from 0.5 on where neither the judge nor a recorded change is a candidate), ``cannot tell apart``, or ``nothing to explain`` where a level stands or got better.
     candidates : list of str
         The smallest set of causes that holds 0.9.
     shifts : list of dict
@@ -142,7 +142,11 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     candidates = [row["cause"] for row in ranking[: _smallest(inquiry.probability)]]
     if inquiry.slides and not better and "silent" not in candidates:
         candidates = [*candidates, "silent"]
-    verdict = NOTHING if better else _verdict(ranking, candidates, inquiry.slides)
+    unshown = ranking[0]["kind"] == "judge" and not inquiry.judge_shown
+    if unshown and not better:
+        harm = next(row["cause"] for row in ranking if row["kind"] not in HARMLESS)
+        candidates = list(dict.fromkeys([*candidates, harm]))
+    verdict = NOTHING if better else _verdict(ranking, candidates, inquiry.slides or unshown)
     where = inquiry.slice.to_dict() if scope is None or not scope.slices else scope.slices[0]["where"]
     return IsolateResult(
         **jsonable(
@@ -199,13 +203,15 @@ def _smallest(probability: np.ndarray) -> int:
     return int(np.searchsorted(np.cumsum(probability), CREDIBLE - 1e-12)) + 1
 
 
-def _verdict(ranking: list[dict], candidates: list[str], slides: bool = False) -> str:
+def _verdict(ranking: list[dict], candidates: list[str], doubtful: bool = False) -> str:
+    """A cause from 0.8 on; that no recorded change fits, from 0.5 on where neither the judge nor a recorded change may be it."""
     first = ranking[0]
-    if slides:
+    if doubtful:
         return "cannot tell apart"
     if first["probability"] >= NAMED or len(candidates) == 1:
         return "no recorded change fits" if first["cause"] == "silent" else first["cause"]
-    if first["cause"] == "silent" and first["probability"] >= 0.5 and "judge" not in candidates:
+    fits = any(row["cause"] in candidates and (row["recorded"] or row["kind"] == "judge") for row in ranking)
+    if first["cause"] == "silent" and first["probability"] >= 0.5 and not fits:
         return "no recorded change fits"
     return "cannot tell apart"
 
@@ -310,11 +316,13 @@ def _of_silent(inquiry: Inquiry, cause: Cause) -> list[str]:
 
 def _of_judge(inquiry: Inquiry, cause: Cause) -> list[str]:
     outside = ~inquiry.slice.mask(inquiry.seen.frame)
+    timing = [_timing(cause, inquiry.onset)] if cause.recorded else []
     if not outside.any():
-        return ["All answers moved alike: the judge and a change that hits everything look the same."]
+        return [*timing, "All answers moved alike: the judge and a change that hits everything look the same."]
     label = inquiry.slice.label
     return [
-        f"A judge that changed would have moved all answers; outside {label}: {_moved(inquiry.seen, outside, inquiry.since)}."
+        *timing,
+        f"A judge that changed would have moved all answers; outside {label}: {_moved(inquiry.seen, outside, inquiry.since)}.",
     ]
 
 

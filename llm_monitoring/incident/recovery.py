@@ -344,13 +344,18 @@ def _same_judge(
 
 
 def _fix(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any] | None:
-    """The last change after the alert that reaches the slice, with the moment when it went live."""
+    """The last change after the alert that reaches the slice, with the moment when it went live.
+
+    What went live before the answers got worse has mended nothing.
+    """
     seen = inquiry.seen
     requests = seen.requests[group.mask(seen.requests)].sort_values("timestamp")
     later = log.changes[log.changes["timestamp"] > seen.alert.fired_at].sort_values(["timestamp", "change_id"])
     for row in reversed(later.to_dict("records")):
         if in_scope(declared_scope(row, seen), requests).any():
-            return {"change_id": row["change_id"], "at": _live(row, requests, inquiry)}
+            at = _live(row, requests, inquiry)
+            if at > inquiry.since:
+                return {"change_id": row["change_id"], "at": at}
     return None
 
 

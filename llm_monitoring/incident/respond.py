@@ -85,7 +85,7 @@ class RespondResult(Result):
         """The action, its reason and what waiting costs."""
         if self.summary:
             return self.summary
-        target = f" {self.target}" if self.target else ""
+        target = f" {self.target}" if self.target and self.target != "judge" else ""
         return f"{self.action.replace('_', ' ')}{target}: {self.because} Waiting costs {self.cost_of_waiting['text']}."
 
     def to_frame(self) -> pd.DataFrame:
@@ -205,8 +205,8 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
         return "investigate", None, inquiry.branch.question
     if isolate.verdict in ("none", "mix"):
         return "none", None, "no answer got worse for a reason that could be taken back."
-    if isolate.verdict == "judge":
-        return "revert_judge", "judge", "the judge changed, not the answers."
+    if isolate.verdict == "judge" or (isolate.verdict == first.name and first.kind == "judge"):
+        return "revert_judge", isolate.verdict, "the judge changed, not the answers."
     if inquiry.branch is not None and isolate.verdict == "no recorded change fits":
         return "hotfix", f"{AWAY} {inquiry.branch.name}", inquiry.branch.sentence
     if isolate.verdict == "no recorded change fits":

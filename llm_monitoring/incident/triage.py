@@ -198,15 +198,14 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
 def _verdict(inquiry: Inquiry, real: float) -> str:
     """Real from four to one on, false positive from one to four; only what can be shown clears.
 
-    A column that nobody sorted never clears. Nor does the judge where the scores alone speak: they look the same whether the
-    judge moved or all answers did.
+    A column that nobody sorted never clears. Nor does the judge where the scores alone speak (`Inquiry.judge_shown`): half of
+    what speaks for it then counts as harm.
     """
     if inquiry.branch is not None and not inquiry.branch.sorted:
         return "inconclusive"
     if real >= REAL:
         return "real"
-    witnessed = any(cause.testimony or (cause.kind == "judge" and cause.traces) for cause in inquiry.causes)
-    doubt = real if witnessed else real + inquiry.chance_of("judge")
+    doubt = real if inquiry.judge_shown else real + inquiry.chance_of("judge") / 2
     return "false_positive" if doubt <= FALSE else "inconclusive"
 
 
@@ -256,8 +255,9 @@ def chart_windows(log: Log, alert: Alert) -> list[dict[str, Any]]:
     """Windows of the alert's control chart as rows, as wide as the alert's; empty where no chart can be fitted."""
     from llm_monitoring.alerts.one_chart import chart_of
 
-    rate = alert.designed_false_alarms_per_month or USUAL_RATE
-    width = width_of(alert) if alert.rule in (None, "chart") else "1d"
+    of_chart = alert.rule in (None, "chart")  # the rate of a limit or a test is not that of a chart
+    rate = (alert.designed_false_alarms_per_month if of_chart else None) or USUAL_RATE
+    width = width_of(alert) if of_chart else "1d"
     chart = chart_of(log, alert.metric, alert.feature_id, window=width, false_alarms_per_month=rate)
     if chart is None and width != "1d":
         chart = chart_of(log, alert.metric, alert.feature_id, false_alarms_per_month=rate)

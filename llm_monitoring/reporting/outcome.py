@@ -74,7 +74,7 @@ def outcome_of(results: Mapping[str, Any]) -> str:
     triage, scope, isolate, respond = (results[stage] for stage in STAGES[:4])
     if triage.get("kind", "change") != "change":
         return triage["kind"]
-    if isolate["verdict"] == "judge":
+    if any(row["cause"] == isolate["verdict"] and row["kind"] == "judge" for row in isolate["ranking"]):
         return "judge"
     if scope["kind"] == "mix" or (isolate["verdict"] == "mix" and scope["mix_effect"] is not None):
         return "mix"

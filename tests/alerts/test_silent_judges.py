@@ -96,3 +96,15 @@ def test_a_judge_that_never_had_a_baseline_is_told_as_not_watched():
     found = lm.check(open_tables(requests=requests, judgements=judged(requests).head(10)), QUIET)
     assert found.empty
     assert {row["metric"] for row in found.attrs["not_watched"]} >= {"mean_quality"}
+
+
+def test_a_judge_that_takes_over_is_no_silence_though_its_first_day_is_not_charted():
+    requests = traffic(days=20)
+    verdicts = judged(requests)
+    late = verdicts["judged_at"] >= START + 16 * DAY + 12 * HOUR
+    log = open_tables(requests=requests, judgements=verdicts.assign(judge_model=np.where(late, "b", "a")))
+    assert told(log).empty
+    assert told(log.until(START + 17 * DAY)).empty
+    gap = verdicts["judged_at"].between(START + 18 * DAY, START + 19 * DAY)
+    silent = open_tables(requests=requests, judgements=log.judgements[~gap.to_numpy()])
+    assert len(told(silent)) == 1

@@ -66,3 +66,32 @@ def test_the_plan_says_what_a_column_is_of(role, verdict):
 def test_a_column_in_both_lists_of_the_plan_is_refused(pool):
     with pytest.raises(ConfigError, match="'region' is in both"):
         incident.triage(pool, make_alert(), plan={"slices": {"question": ["region"], "service": ["region"]}})
+
+
+def test_a_column_of_the_service_is_asked_whatever_the_number_of_columns_before_it(pool):
+    rng = np.random.default_rng(4)
+    others = {name: rng.choice(["a", "b", "c"], len(pool.requests)) for name in ("app", "browser", "channel", "device")}
+    tables = {"requests": pool.requests.assign(**others), "judgements": pool.judgements, "changes": pool.changes}
+    found = incident.scope(open_log(tables), make_alert())
+    assert found.slices[0]["where"]["serving_pool"] == "long"
+
+
+@pytest.mark.parametrize(("seed", "judged"), [(1, 6), (4, 5)])
+def test_more_traffic_down_a_bad_branch_is_real_before_many_of_its_answers_are_judged(pool, seed, judged):
+    log = pool.until(START + np.timedelta64(12 * 24, "h"))
+    scores, late = log.judgements, (log.requests["timestamp"] >= START + np.timedelta64(int(10.5 * 24), "h")).to_numpy()
+    drawn = np.random.default_rng(seed).uniform(size=len(late)) < np.where(late, 0.02, 0.5)
+    assert (drawn & late).sum() == judged
+    log = open_log({"requests": log.requests, "judgements": scores[drawn], "changes": log.changes})
+    assert incident.scope(log, make_alert()).slices[0]["where"] == {"feature_id": "support", "serving_pool": "long"}
+    assert incident.triage(log, make_alert()).verdict == "real"
+
+
+def test_a_pool_that_takes_more_traffic_and_answers_as_well_is_no_harm():
+    world = make_world(per_day=200, days=14, changes=[BALANCER])
+    late = world.requests["timestamp"] >= START + np.timedelta64(int(10.5 * 24), "h")
+    took = np.random.default_rng(8).uniform(size=len(late)) < np.where(late, 0.6, 0.02)
+    requests = world.requests.assign(serving_pool=np.where(took, "long", "short"))
+    log = open_log({"requests": requests, "judgements": world.judgements, "changes": world.changes})
+    assert incident.triage(log, make_alert()).verdict != "real"
+    assert incident.scope(log, make_alert()).branch is None

@@ -88,3 +88,24 @@ def test_answers_to_questions_in_one_language_are_named_by_a_column_that_the_log
     found = incident.scope(log, make_alert(feature_id=None))
     assert set(found.slices[0]["where"]) <= {"language", "input_length"}
     assert {"language", "format"} & set(found.looked_at)
+
+
+def test_whom_a_change_names_is_a_slice_however_many_values_its_column_has():
+    rng = np.random.default_rng(3)
+    change = {"change_id": "cfg-t07", "kind": "config", "day": 10.5, "tenant": "t07"}
+    world = make_world(changes=[change])
+    tenant = np.array(
+        [f"t{k:02d}" for k in rng.choice(50, len(world.requests), p=np.r_[np.full(49, 0.9 / 49), 0.1][::-1])]
+    )
+    tenant = np.where(tenant == "t00", "t07", np.where(tenant == "t07", "t00", tenant))  # a tenth is of t07
+    hit = (tenant == "t07") & (world.requests["timestamp"] >= START + pd.Timedelta("10.5D")).to_numpy()
+    others = {name: rng.choice(["a", "b"], len(tenant)) for name in ("app", "browser", "channel")}
+    scores = world.judgements.assign(quality_score=np.clip(world.judgements["quality_score"] - 2 * hit, 1, 5))
+    requests = world.requests.assign(tenant=tenant, **others)
+    log = open_log({"requests": requests, "judgements": scores, "changes": world.changes})
+    found = incident.scope(log, make_alert())
+    cause = incident.isolate(log, make_alert(), found)
+    assert found.slices[0]["where"] == {"tenant": "t07"}
+    assert found.slices[0]["n_after"] == int(hit.sum())
+    assert cause.verdict == "cfg-t07"
+    assert incident.respond(log, make_alert(), found, cause).target == "cfg-t07"

@@ -179,3 +179,12 @@ def test_of_two_that_cannot_be_told_apart_the_cheaper_or_later_is_taken_back_fir
     advice = state(log)
     assert (advice.action, advice.target) == ("rollback", "chg-prompt")
     assert "is the experiment" in advice.because
+
+
+def test_what_went_live_before_the_answers_got_worse_has_mended_nothing():
+    unlike = {**FIX, "change_id": "chg-other", "day": 10.2}
+    log = make_world(days=14, per_day=160, hit=HIT, drop=1.2, changes=[unlike, PROMPT])
+    alert = make_alert(day=10.1)  # a chance alert, hours before the harm
+    triage, advice = incident.triage(log, alert), state(log, alert)
+    assert triage.change["n_after"] > 100
+    assert advice.recovery["fix"] is None

@@ -206,3 +206,8 @@ def test_a_frame_of_reviews_that_cannot_be_read_names_rows_and_columns(world):
     lines = str(caught.value).splitlines()
     assert "reviews, reviewed_at: the column is missing" in lines
     assert "reviews row 1, verdict: 'bad'; expected one of real, false_positive, unsure" in lines
+
+
+def test_the_chart_of_an_alert_by_a_limit_is_at_the_usual_rate(world):
+    alert = make_alert() | {"rule": "limit", "kind": "change", "designed_false_alarms_per_month": 4e-17}
+    assert incident.triage(world, alert).chart == incident.triage(world, make_alert()).chart

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.incident.inference.observations import Observations
-from llm_monitoring.incident.inference.slices import ALL, Slice
+from llm_monitoring.incident.inference.observations import Observations, values_of
+from llm_monitoring.incident.inference.slices import ALL, Slice, outside
 from llm_monitoring.incident.inference.traces import OF_JUDGE, Trace, find_traces
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ OLD_CHANGE, ELSEWHERE = 0.05, 0.001  # weights of a change: older than the reach
 LATER = 0.1  # of what began after the alert, which then was a chance alarm
 UNLIKELY = 0.5  # a kind of change that seldom moves such a metric
 OF_ANSWERS, OF_SERVICE = ("prompt", "rag_index"), ("deployment", "config", "routing")
+OF_JUDGE_RECORDED = 0.5  # of the belief in a judge that moved, where changes of it are recorded
 UNSEEN = 0.2  # a change that would have left a version in the traffic, and did not
 SLOW = {"rag_index": tuple(pd.Timedelta(days=d) for d in (1, 3, 7, 14))}
 VERSION_OF = {"prompt": "prompt_version", "model_version": "model_id"}
@@ -43,6 +44,10 @@ class Cause:
         The versions in the traffic that came with it: who saw it, and since when, to the row.
     until : Timestamp
         The end of a roll-out that was recorded as gradual.
+    testimony : list of str
+        What other witnesses say of it.
+    heard : float
+        The log odds that they give it, in the slice that was hit.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Cause:
     traces: list[Trace] = field(default_factory=list)
     until: pd.Timestamp | None = None
     testimony: list[str | None] = field(default_factory=list)
+    heard: float = 0.0
 
 
 def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
@@ -76,16 +82,23 @@ def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
         live = came[0].at if came else row["timestamp"]
         until = row["ends_at"] if pd.notna(row.get("ends_at")) else None
         found.append(Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, True, came, until))
-    total = max(sum(cause.weight for cause in found), 1.0)
-    found = [replace(cause, weight=cause.weight / total) for cause in found]
+    found = _shared_out(found)
     claimed = {id(trace) for cause in found for trace in cause.traces}
     recent = [t for t in traces if id(t) not in claimed and alert.fired_at - REACH <= t.at <= alert.fired_at]
     of_judge = [trace for trace in recent if trace.column in OF_JUDGE]
     unrecorded = [trace for trace in recent if trace.column not in OF_JUDGE]
     silent = Cause("silent", "silent", "something that nobody recorded", traces=unrecorded)
     none = Cause("none", "none", "nothing changed; chance")
-    judge = [Cause("judge", "judge", "the judge changed, not the answers", traces=of_judge)] if alert.judged else []
-    return [*found, silent, *judge, none]
+    told = sum(cause.weight for cause in found if cause.kind == "judge")
+    judge = [Cause("judge", "judge", "the judge changed, not the answers", weight=1 - told, traces=of_judge)]
+    return [*found, silent, *(judge if alert.judged else []), none]
+
+
+def _shared_out(found: list[Cause]) -> list[Cause]:
+    """The weights as parts of the belief in recorded changes; those of recorded changes of the judge, of that in the judge."""
+    total = {of: max(sum(c.weight for c in found if (c.kind == "judge") is of), 1.0) for of in (False, True)}
+    part = {False: 1.0, True: OF_JUDGE_RECORDED}
+    return [replace(c, weight=part[c.kind == "judge"] * c.weight / total[c.kind == "judge"]) for c in found]
 
 
 def _text(row: dict) -> str:
@@ -145,10 +158,10 @@ def declared_scope(row: dict, seen: Observations) -> Slice | None:
     """The rows that a change names in its scope columns, as a slice with lists of values; None where it names none."""
     where = []
     for column in (*seen.columns, "model_id"):
-        value = row.get(column)
+        value = row.get(outside(column))
         if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
             continue
-        values = [v.strip() for v in value.split(",")] if isinstance(value, str) else list(np.atleast_1d(value))
+        values = values_of(value)
         if column == "model_id":
             family = dict(zip(seen.requests["model_id"], seen.requests["model"]))
             column, values = "model", sorted({family[v] for v in values if v in family})

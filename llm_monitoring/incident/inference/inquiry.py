@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 NAMED, UNALARMED = 0.8, 0.9
+HARMLESS = ("none", "mix", "judge")
+WITNESSED = 2  # odds above which other witnesses speak for a judge that moved; silent users alone give no more
 DOUBT = 0.05  # a second shift that makes the first doubtful is none
 LONG, BETTER = 4, 1.0  # days of a slide; log odds by which it has to fit better than a change at one moment
 SLIDES = (1.5, 4, 10)  # lengths in days of what comes bit by bit
@@ -79,6 +81,20 @@ class Inquiry:
     branch: Rerouted | None = None
     found: tuple[Shift, ...] = ()
     slides: bool = False
+
+    @property
+    def judge_shown(self) -> bool:
+        """Whether more than the scores speaks for a judge that moved: a version or a record of it, or other witnesses.
+
+        The scores look the same whether the judge moved or all answers did. Witnesses count where they speak for it by more
+        than two to one against every cause by which answers got worse: probes that hold speak against a model alone.
+        """
+        judges = [cause for cause in self.causes if cause.kind == "judge"]
+        harm = [cause for cause in self.causes if cause.kind not in HARMLESS]
+        if not judges or not harm:
+            return False
+        best = judges[0]
+        return best.recorded or bool(best.traces) or best.heard - max(cause.heard for cause in harm) > np.log(WITNESSED)
 
     @property
     def until(self) -> pd.Timestamp | None:
@@ -243,11 +259,15 @@ class _Asked:
         belief = _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
         told = _testimonies(self.log, self.seen, causes, self.slices, belief.chosen, belief.since, self.reviews)
         if self.branch is not None:
-            _against_the_judge(causes, told, self.branch, len(self.slices))
+            _against_the_harmless(causes, told, self.branch, len(self.slices))
         if not any(len(t) for t in told):
             return belief
         fits = [fit + sum(odds for odds, _ in t) for fit, t in zip(fits, told)]
-        causes = [replace(cause, testimony=[words for _, words in t]) for cause, t in zip(causes, told)]
+        hit = shifts.slices.index(belief.chosen)
+        causes = [
+            replace(cause, testimony=[words for _, words in t], heard=float(sum(odds[hit] for odds, _ in t)))
+            for cause, t in zip(causes, told)
+        ]
         return _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
 
     def slides(self, belief: _Belief) -> bool:
@@ -323,12 +343,23 @@ def _ramps(alert: Alert, seen: Observations) -> list[tuple[pd.Timestamp, pd.Time
     return [(begin, pd.Timedelta(days=d)) for d in SLIDES for begin in begins if begin > first]
 
 
-def _against_the_judge(causes: list[Cause], told: list[list], branch: Rerouted, slices: int) -> None:
-    """A judge that changed would have moved the answers within the branch and beside it; they hold their level."""
+def _against_the_harmless(causes: list[Cause], told: list[list], branch: Rerouted, slices: int) -> None:
+    """A judge that changed would have moved the answers within the branch and beside it; they hold their level.
+
+    Nor is it chance: the shares are those of all requests, the levels those of all answers, before and since.
+    """
+    against = {
+        "judge": (MOST, "a judge that changed would have moved both."),
+        "none": (
+            float(np.clip(branch.log_odds, 0, MOST)),
+            "more requests took the worse one, whatever the last answers say.",
+        ),
+    }
     for cause, heard in zip(causes, told):
-        if cause.kind == "judge":
-            words = f"With {branch.name} and without it answers hold their level: a judge that changed would have moved both."
-            heard.append((np.full(slices, -MOST), words))
+        odds, words = against.get(cause.kind, (0.0, ""))
+        if odds:
+            told_so = f"With {branch.name} and without it answers hold their level: {words}"
+            heard.append((np.full(slices, -odds), told_so))
 
 
 def _half_to_mix(causes: list[Cause], belief: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ class Mix:
     """Both parts of the change of the alert's metric, in its own unit, with standard errors.
 
     `explains` is the part of the harm that the mix accounts for, 0 to 1; `moved` says whether the mix part is more
-    than chance and the within part is not, or the mix part is far more than chance.
+    than chance and the within part is not, or the mix part is far more than chance. `level_se` is what the error of the levels
+    adds to that of the mix part: `mix_se` is that of the shares.
     """
 
     mix_effect: float
@@ -25,6 +26,7 @@ class Mix:
     within_se: float
     explains: float
     moved: bool
+    level_se: float = 0.0
 
 
 def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] | None = None) -> Mix:
@@ -64,11 +66,12 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
     within = float(now - then) - mix
     within_se = float(np.sqrt(w_bar**2 @ (variance[0] + variance[1])))
     mix_se = float(np.sqrt(sum((w @ m_bar**2 - (w @ m_bar) ** 2) / n for w, n in zip(weight, count))))
+    level_se = float(np.sqrt((weight[1] - weight[0]) ** 2 @ (variance[0] + variance[1])) / 2)
     harm_mix, harm = seen.sign * mix, seen.sign * (mix + within)
     explains = float(np.clip(harm_mix / harm, 0, 1)) if harm > 0 and harm_mix > 0 else 0.0
     alone = harm_mix > 2 * mix_se and explains >= 0.5 and seen.sign * within < 2 * within_se
     moved = alone or (harm_mix > 4 * mix_se and explains >= 0.3)  # the alert picks the window in which within is worst
-    return Mix(mix, within, mix_se, within_se, explains, bool(moved))
+    return Mix(mix, within, mix_se, within_se, explains, bool(moved), level_se)
 
 
 def _of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:

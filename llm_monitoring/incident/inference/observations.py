@@ -5,6 +5,7 @@ The stages compare these rows; the windows of `metrics` are for charts. A row wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import pandas as pd
 from llm_monitoring import answers
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.frames import among
-from llm_monitoring.incident.inference.slices import Slice, inside
+from llm_monitoring.incident.inference.slices import PREFIX, TAKEN, Slice, inside, outside
 from llm_monitoring.incident.inference.traces import VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
 from llm_monitoring.keeping import once
@@ -27,6 +28,7 @@ NOT_SLICED = {
     "request_id", "timestamp", "session_id", "user_input", "system_output", "error", "latency_ms", "input_tokens",
     "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "prompt_version", "system_fingerprint", "model_id",
 }  # fmt: skip
+MOST_VALUES, MOST_COLUMNS = 30, 5  # of a slice column, and of slice columns
 PLAIN = ("feature_id", "category")  # columns that are the log's own, whatever the stages make of the others
 
 
@@ -46,6 +48,8 @@ class Observations:
         no stage slices by (`schema.LEFT_OUT`), where they come from a log.
     columns : tuple of str
         Names of the slice columns.
+    further : tuple of str
+        Columns of few values beyond those; `frame` has them too.
     scale : str
         share (0 or 1), score (1 to 5) or log (positive, skewed).
     sign : int
@@ -66,6 +70,7 @@ class Observations:
     alert: Alert
     step: float = 1.0
     names: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
     kept: dict[tuple, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def model_values(self) -> np.ndarray:
@@ -135,7 +140,7 @@ def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations
     Judged metrics take the request's timestamp, so that the onset is when the answer was given, not when it was read.
     Of a metric of the requests themselves no more than the rows `within` a slice are loaded.
     """
-    requests, columns = _sliced(log)
+    requests, columns, further = _sliced(log)
     part = Slice(()) if within is None or alert.measure.of != "requests" or alert.measure.kind == "mean" else within
     part = Slice(tuple((column, value) for column, value in part.where if column in requests))
     plain = {column: value for column, value in part.where if column in PLAIN and isinstance(value, str)}
@@ -146,7 +151,10 @@ def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations
     if "weight" in value and (value["weight"] == 1).all():
         value = value.drop(columns="weight")
     versions = [name for name in VERSIONS if name in requests]
-    kept = dict.fromkeys(["request_id", "timestamp", "session_id", "feature_id", *columns, "model", *versions])
+    whole = [outside(name) for name in columns if outside(name) in requests]
+    kept = dict.fromkeys(
+        ["request_id", "timestamp", "session_id", "feature_id", *columns, *whole, *further, "model", *versions]
+    )
     frame = asked.loc[among(asked["request_id"], value["request_id"]), [*kept]]
     frame = frame.merge(value, on="request_id", how="inner")
     frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
@@ -154,7 +162,8 @@ def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations
     step = _step(frame) if scale == "score" else 1.0
     frame = frame.drop(columns="scale", errors="ignore")
     names = (*(inside(name) for name in log.table("requests").columns), "model")
-    return Observations(frame, requests, columns, scale, 1 if alert.direction == "up" else -1, alert, step, names)
+    sign = 1 if alert.direction == "up" else -1
+    return Observations(frame, requests, columns, scale, sign, alert, step, names, further)
 
 
 def _step(frame: pd.DataFrame) -> float:
@@ -172,15 +181,19 @@ def places(ids: pd.Series, wanted: pd.Series) -> np.ndarray:
     return near[pd.Index(ids.iloc[near]).get_indexer(wanted)]
 
 
-def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: int = 5) -> tuple[str, ...]:
-    """Columns by which answers are sliced: feature, category, model, then further dimensions of few values.
+def slice_columns(
+    requests: pd.DataFrame, most_columns: int = MOST_COLUMNS, named: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Columns by which answers are sliced: feature, category, model, those `named`, then further dimensions of few values.
 
     >>> rows = {"feature_id": ["a", "a", "b"], "model": ["m", "m", "m"], "region": ["eu", "us", "us"]}
     >>> slice_columns(pd.DataFrame(rows))
     ('feature_id', 'region')
     """
     first = ["feature_id", "category", "model"]
+    named = dict.fromkeys(named)
     others = sorted(name for name in requests.columns if name not in NOT_SLICED and name not in first)
+    others = sorted(others, key=lambda name: name not in named)
     order = _in_time(requests)
     kept: dict[str, np.ndarray] = {}
     for name in [*(c for c in first if c in requests), *others]:
@@ -190,7 +203,10 @@ def slice_columns(requests: pd.DataFrame, most_values: int = 30, most_columns: i
         codes, values = pd.factorize(column)
         same = any(_same_partition(codes, other) for other in kept.values())
         lasting = name == "feature_id" or _lasting(codes, order)
-        if 2 <= len(values) <= (most_values if name not in first else 200) and not same and lasting:
+        found = len(values) + (
+            name in named and bool((codes < 0).any())
+        )  # the value that a change names, and all others
+        if 2 <= found <= (MOST_VALUES if name not in first else 200) and not same and lasting:
             kept[name] = codes
     return tuple(kept)[:most_columns]
 
@@ -223,10 +239,38 @@ def _same_partition(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @once
-def _sliced(log: Log) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The requests with their lineage, and the columns by which they are sliced."""
-    requests = _with_lineage(log)
-    return requests, slice_columns(requests)
+def _sliced(log: Log) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
+    """The requests with their lineage, the columns by which they are sliced, and further ones of few values."""
+    requests, named = _named_values(_with_lineage(log), log.changes)
+    columns = slice_columns(requests, len(requests.columns), named)
+    return requests, columns[:MOST_COLUMNS], columns[MOST_COLUMNS:]
+
+
+def _named_values(requests: pd.DataFrame, changes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The columns that recorded changes name as their scope; of a long one a column of the values that they name.
+
+    Whom a change reaches is the first question to ask of it: a tenant of five hundred for whom something was set apart is a slice.
+    """
+    named = []
+    for name in changes.columns:
+        if name in NOT_SLICED or name in TAKEN or name not in requests or not changes[name].notna().any():
+            continue
+        if holds_objects(requests[name]) or requests[name].nunique() <= MOST_VALUES:
+            named.append(name)
+            continue
+        values = list(dict.fromkeys(v for given in changes[name].dropna()[::-1] for v in values_of(given)))[
+            : MOST_VALUES - 1
+        ]
+        chosen = requests[name].isin(values)
+        if chosen.any():
+            requests = requests.assign(**{PREFIX + name: requests[name].where(chosen).astype(object)})
+            named.append(PREFIX + name)
+    return requests, named
+
+
+def values_of(given: Any) -> list:
+    """The values that a scope column of a change names: one, a list, or a text of several joined by commas."""
+    return [v.strip() for v in given.split(",")] if isinstance(given, str) else list(np.atleast_1d(given))
 
 
 def _with_lineage(log: Log) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from llm_monitoring.errors import Fault, LogError
 from llm_monitoring.frames import among
 from llm_monitoring.intervals import anytime_share
 from llm_monitoring.reviewing.verdicts import majority
-from llm_monitoring.schema import VERDICTS
+from llm_monitoring.schema import DEFAULT_SCALE, VERDICTS, scale_ends
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -90,8 +90,7 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     table = table[table["verdict"].isin(["real", "false_positive"])]
     if table.empty:
         return 0.0
-    judged = answers.judgements(log, ["quality_score"])
-    scored = judged.loc[judged["quality_score"].notna(), ["request_id", "quality_score"]]
+    scored = _in_points(answers.judgements(log, ["quality_score", "scale"]))
     asked = log.asked[["request_id", "timestamp"]]
     scored = scored.merge(asked[among(asked["request_id"], scored["request_id"])], on="request_id")
     rows = table[["request_id", "verdict"]].merge(scored, on="request_id")
@@ -110,6 +109,15 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     return float(
         logsumexp(learned + likelihood(rows[late], stricter)) - logsumexp(learned + likelihood(rows[late], 0.0))
     )
+
+
+def _in_points(judged: pd.DataFrame) -> pd.DataFrame:
+    """Scores as points from 1 to 5, whatever the judge's scale."""
+    scored = judged[judged["quality_score"].notna()]
+    codes, texts = pd.factorize(scored["scale"].fillna(DEFAULT_SCALE))
+    low, high = np.array([scale_ends(text) for text in texts]).reshape(-1, 2)[codes].T
+    points = 1 + 4 * (scored["quality_score"] - low) / (high - low)
+    return pd.DataFrame({"request_id": scored["request_id"], "quality_score": points})
 
 
 def read_reviews(log: Log, reviews=None) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 from llm_monitoring import wording as say
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.shifts import EFFECTS, log_harm
 from llm_monitoring.incident.inference.slices import Slice, outside
 
 QUESTION = frozenset(
@@ -110,6 +111,10 @@ class Rerouted:
         Whether the column is known to be of the service; else the question to ask is which it is.
     share_before, share_since : float
         Part of the requests that it took.
+    mix_effect : float
+        The change that it makes, in the metric's unit.
+    log_odds : float
+        What the shares and the levels of the branches say for such a harm, against none.
     """
 
     column: str
@@ -118,6 +123,7 @@ class Rerouted:
     share_before: float
     share_since: float
     mix_effect: float
+    log_odds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -179,12 +185,13 @@ def rerouted(seen: Observations, question: Iterable[str] = (), service: Iterable
     """The columns, not of the question, whose moved shares carry the change; those of the service first.
 
     Each column is asked alone, from the window that alerted and up to six days earlier: its mix must move the metric
-    towards harm by three standard errors and explain half of the change, with nothing left within its values.
+    towards harm by three standard errors and explain half of the change, with nothing left within its values. Beyond the columns
+    that answers are sliced by, those of the service are asked too.
     """
     found = []
-    for column in seen.columns:
+    for column in (*seen.columns, *seen.further):
         of = role(outside(column), question, service)
-        if of == "question":
+        if of == "question" or (of != "service" and column in seen.further):
             continue
         best = _strongest(seen, column)
         if best is not None:
@@ -201,7 +208,7 @@ def _strongest(seen: Observations, column: str) -> tuple[Mix, pd.Timestamp] | No
         for mix, since in tried
         if mix.mix_se > 0
         and seen.sign * mix.within_effect < 2 * mix.within_se
-        and seen.sign * mix.mix_effect > SURE * mix.mix_se
+        and seen.sign * mix.mix_effect > SURE * float(np.hypot(mix.mix_se, mix.level_se))
         and mix.explains >= EXPLAINS
     ]
     return max(sure, key=lambda pair: seen.sign * pair[0].mix_effect / pair[0].mix_se) if sure else None
@@ -218,4 +225,11 @@ def _grown(seen: Observations, column: str, known: bool, mix: Mix, since: pd.Tim
     harm = (grew.clip(lower=0) * seen.sign * (level - frame["value"].mean())).fillna(-np.inf)
     value = harm.sort_index(key=lambda names: names.astype(str)).idxmax()
     share_before, share_since = (float(part.get(value, 0.0)) for part in (before, now))
-    return Rerouted(column, value, known, share_before, share_since, mix.mix_effect)
+    return Rerouted(column, value, known, share_before, share_since, mix.mix_effect, _log_odds(seen, frame, mix))
+
+
+def _log_odds(seen: Observations, frame: pd.DataFrame, mix: Mix) -> float:
+    """Log Bayes factor of the harm that the mix makes against none: its branches might answer alike."""
+    unit = max(abs(float(frame["value"].mean())), 1e-12) if seen.scale == "log" else seen.step
+    error = float(np.hypot(mix.mix_se, mix.level_se)) / unit
+    return float(log_harm(seen.sign * mix.mix_effect / unit, max(error**2, 1e-12), EFFECTS[seen.scale]))

@@ -23,7 +23,8 @@ from llm_monitoring.keeping import once
 
 EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.02, 0.08, 0.25, 0.7), "log": (0.1, 0.3, 0.8)}
 SPREAD = 1 / 3  # of a size, as a part of it
-SIZES = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9])
+SIZES = np.append(np.geomspace(0.005, 0.5, 11), 1 - np.geomspace(0.4, 0.01, 9))  # of the way from a share to 1
+USUALLY = 30  # answers of three days beside which their own spread counts
 SLOPES = 12  # slices, the likeliest, in which a share may have moved bit by bit
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
@@ -151,13 +152,15 @@ def _cells(
         exposure=np.unique(sharp, axis=0, return_inverse=True)[1].ravel() if sharp.shape[1] else 0,
     )
     variance = _variance(rows, seen, beside)
+    rows["variance"] = variance[rows["leaf"]] * _wider(rows, values, variance, seen)
     key = rows.groupby(["leaf", "day", "span", "exposure"])
-    cells = key[["weight", "square", "sum", "position"]].sum().reset_index()
+    cells = key[["weight", "square", "sum", "position", "variance"]].sum().reset_index()
     cells["position"] = cells["position"] / cells["weight"]
     by_day = cells.groupby("day")  # worth of a weight (Kish), by day: a cell's own would follow what its few rows say
     worth = by_day["weight"].transform("sum") / by_day["square"].transform("sum")
     cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] * worth
-    cells = cells.join(values, on="leaf").assign(variance=variance[cells["leaf"]])
+    cells["variance"] /= key.size().to_numpy()
+    cells = cells.join(values, on="leaf")
     cell = key.ngroup().to_numpy()
     weight = rows["weight"].to_numpy()
     parts = [np.bincount(cell, weights=d * weight, minlength=len(cells)) / cells["weight"].to_numpy() for d in dose.T]
@@ -200,6 +203,31 @@ def _variance(rows: pd.DataFrame, seen: Observations, beside: np.ndarray | None 
         return np.full(len(within), pooled) * _effect_of_sessions(seen)
     variance = ((within["squares"] + 10 * pooled) / (within["n"] - 1 + 10).clip(lower=1)).to_numpy()
     return variance * _effect_of_sessions(seen)
+
+
+def _wider(rows: pd.DataFrame, values: pd.DataFrame, variance: np.ndarray, seen: Observations) -> np.ndarray:
+    """How much more the answers of a feature vary around a day than they usually do, beyond chance (two sd), at least 1.
+
+    Where a part of the answers fails, and the others do not, today's vary more than those of before, and say less of when it
+    began. What all of them have moved by on that day is taken out.
+    """
+    if seen.scale == "share":
+        return np.ones(len(rows))
+    feature = values["feature_id"].to_numpy()[rows["leaf"]] if "feature_id" in values else np.zeros(len(rows))
+    by = [rows["day"].to_numpy(), feature]
+    off = (rows["y"] - rows.groupby("leaf")["y"].transform("mean")) / np.sqrt(variance[rows["leaf"]])
+    off = off - off.groupby(by).transform("mean")
+    of_day = (off**2).groupby(by).agg(["sum", "size"])
+    whose = of_day.groupby(level=1)
+    squares, n = (whose[name].transform(_with_neighbours) for name in ("sum", "size"))
+    expected = USUALLY + n + 2 * np.sqrt(2 * n)
+    wider = ((USUALLY + squares) / expected).clip(lower=1.0)
+    return wider.reindex(pd.MultiIndex.from_arrays(by)).to_numpy()
+
+
+def _with_neighbours(days: pd.Series) -> pd.Series:
+    """The sum of each day and of those next to it."""
+    return days.rolling(3, center=True, min_periods=1).sum()
 
 
 def _squares(x: pd.Series) -> float:
@@ -372,7 +400,8 @@ def _counts(cells, inside, reached, weight, delta, variance, seen) -> tuple[np.n
 def _bit_by_bit(cells, inside, reached, harm, n: int, seen: Observations) -> np.ndarray:
     """Evidence of arrivals bit by bit, of a share: that of a step at any time, and how much better the counts fit the slope.
 
-    Doses are 0 or 1 in `_counts`. The fit to the counts is exact: bad ~ binomial(level before + size * dose), best size.
+    Doses are 0 or 1 in `_counts`. The fit to the counts is exact: bad ~ binomial(level before + size * dose), best size; sizes
+    lie as near to each other as a large shift needs, or a step would fit worse than a slope for want of its size.
     """
     out = harm[:, n:].copy()
     partly = np.flatnonzero(((reached[:, n:] > 0) & (reached[:, n:] < 1)).any(0))
@@ -395,7 +424,7 @@ def _bit_by_bit(cells, inside, reached, harm, n: int, seen: Observations) -> np.
 def _best_fit(bad: np.ndarray, count: np.ndarray, dose: np.ndarray, usual: float) -> np.ndarray:
     """Log likelihood of each column of doses against no shift, at the best of some sizes."""
     found = np.zeros(dose.shape[1])
-    for size in SIZES:
+    for size in SIZES * (1 - usual):
         p = np.clip(usual + size * dose, 1e-6, 1 - 1e-6)
         found = np.maximum(found, bad @ np.log(p / usual) + (count - bad) @ (np.log1p(-p) - np.log1p(-usual)))
     return found

@@ -5,6 +5,8 @@ Nearness in time to the alert counts for nothing.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,7 @@ ASKED = 0.8  # belief that the part which a prompt or an index hit is a kind of 
 MONTH, LOOKED_AT = 30.4, 30.4  # days
 STEP = pd.Timedelta("3h")
 RAMPS = 0.3  # of what nobody recorded comes bit by bit
+WIDE = 3  # kinds of slice with as many columns that share out belief between them; more columns make no slice narrower
 
 
 def prior(seen: Observations, causes: list[Cause], incidents_per_month: float) -> dict[str, float]:
@@ -36,7 +39,7 @@ def prior(seen: Observations, causes: list[Cause], incidents_per_month: float) -
     judges = JUDGE if seen.alert.judged else 0.0
     none = float(np.exp(-incidents_per_month * (1 + judges) * min(max(span, 1.0), LOOKED_AT) / MONTH))
     harm = (1 - none) / (1 + judges)
-    reached = min(sum(cause.weight for cause in causes if cause.recorded), 1.0)
+    reached = min(sum(cause.weight for cause in causes if cause.recorded and cause.kind != "judge"), 1.0)
     silent = HARM["silent"] + HARM["recorded"] * (1 - reached)
     return {"none": none, "recorded": HARM["recorded"] * harm, "silent": silent * harm, "judge": judges * harm}
 
@@ -90,10 +93,9 @@ def weigh(
     if cause.kind == "none":
         small = logsumexp(shifts.log_negligible) - np.log(shifts.log_negligible.size)
         return np.full(n, np.log(belief["none"] / n) + np.logaddexp(0, small) - np.log(2))
-    if cause.kind == "judge":
-        return np.log(belief["judge"]) + _at_some_time(
-            shifts, _only(n, 0), [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))], seen.alert.fired_at
-        )
+    if cause.kind == "judge" and not cause.recorded:
+        of_it = [(_only(n, 0), arrived[:, [k]]) for k in range(len(columns))]
+        return _log(belief["judge"] * cause.weight) + _at_some_time(shifts, _only(n, 0), of_it, seen.alert.fired_at)
     if cause.kind == "silent":
         prior = _silent_prior(shifts.slices)
         sloping = _log(prior) + _log_mean(shifts.log_ramps)
@@ -105,15 +107,18 @@ def weigh(
         return np.log(belief["silent"]) + np.logaddexp(np.log(1 - RAMPS) + stepping, np.log(RAMPS) + sloping)
     allowed, all_of_it = grouping.reached(reach(cause, seen))
     step = shifts.times.get_indexer(pd.DatetimeIndex([cause.at]))[0]
+    share = _log(belief["judge" if cause.kind == "judge" else "recorded"] * cause.weight)
     if not allowed.any() or (step < 0 and not len(columns)):
-        return np.full(n, np.log(belief["recorded"] * cause.weight / n) - 20.0)
+        return np.full(n, share - np.log(n) - 20.0)
     at_once = shifts.log_evidence[:, [step]] if step >= 0 and cause.until is None else arrived[:, :0]
     ways = np.column_stack([at_once, arrived])
+    if cause.kind == "judge":
+        return share + _log(_only(n, all_of_it or 0)) + _log_mean(ways)
     known = cause.kind == "model_version" or cause.declared is not None
     of_question = question if cause.declared is None else tuple(name for name in question if name != "feature_id")
     through = of_question if cause.kind in OF_ANSWERS else ()
     prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, ALIKE.get(cause.kind, 0.5), through)
-    return np.log(belief["recorded"] * cause.weight) + _log(prior) + _log_mean(ways)
+    return share + _log(prior) + _log_mean(ways)
 
 
 def _at_some_time(
@@ -161,6 +166,9 @@ def _slice_prior(
 ) -> np.ndarray:
     """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
 
+    Of more than three kinds with as many columns each counts for less: a log that has more columns to slice by would else leave
+    next to nothing to all answers, and a judge, which moves them all, would win whatever all of them did.
+
     Where a change's reach is known and is itself a slice, a part of the belief is that it hit all that it reached alike; of
     the rest, or of all where nobody wrote its reach down, most goes to the kinds that name a column `through` which it acts.
     """
@@ -170,10 +178,13 @@ def _slice_prior(
     kinds: dict[tuple[str, ...], list[int]] = {}
     for i in parts:
         kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
-    share = dict.fromkeys(kinds, 1 / max(len(kinds), 1))
+    alike_wide = Counter(map(len, kinds))
+    share = {kind: min(WIDE / alike_wide[len(kind)], 1.0) for kind in kinds}
     named = {kind for kind in kinds if set(kind) & set(through)}
     if 0 < len(named) < len(kinds):
-        share = dict.fromkeys(kinds, (1 - ASKED) / (len(kinds) - len(named))) | dict.fromkeys(named, ASKED / len(named))
+        share = _shared(share, named, ASKED) | _shared(share, kinds.keys() - named, 1 - ASKED)
+    else:
+        share = _shared(share, kinds.keys(), 1.0)
     prior = np.zeros(len(slices))
     for kind, members in kinds.items():
         prior[members] = share[kind] / len(members)
@@ -182,7 +193,13 @@ def _slice_prior(
     return (1 - alike) * prior + alike * _only(len(slices), all_of_it)
 
 
-def _log(share: np.ndarray) -> np.ndarray:
+def _shared(weight: dict, kinds: Iterable, total: float) -> dict:
+    """A total, shared out among some kinds by their weight."""
+    whole = sum(weight[kind] for kind in kinds)
+    return {kind: total * weight[kind] / whole for kind in kinds}
+
+
+def _log(share: np.ndarray | float) -> np.ndarray:
     return np.log(np.maximum(share, 1e-300))
 
 

@@ -114,6 +114,26 @@ def test_a_slide_fits_a_ramp_better_than_any_step():
     assert told.ramp_size[1, 0] == pytest.approx(2.0, abs=0.3)
 
 
+def test_a_large_step_of_a_share_is_no_slide():
+    seen = observed("share", 0.42, sign=1)  # from one bad answer of eight to more than half of them
+    slides = [(START + day * DAY, length * DAY) for day in (6, 7, 8, 9) for length in (4, 10)]
+    told = found(seen, ramps=slides)
+    assert told.log_evidence[1].max() > told.log_ramps[1].max() + 3
+
+
+def test_answers_of_which_a_part_fails_say_less_of_the_hour_at_which_it_began():
+    whole, part = observed(drop=1.2), observed(drop=0.0)
+    late = (part.frame["timestamp"] >= START + 13 * DAY) & (part.frame["feature_id"] == "support")
+    failed = late & (np.arange(len(late)) // 2 % 2 == 0)
+    part = replace(part, frame=part.frame.assign(value=np.where(failed, -1.0, part.frame["value"])))
+    rows, values = shifts._rows(part)
+    wider = shifts._wider(rows, values, shifts._variance(rows, part), part)
+    assert wider[late.to_numpy()].mean() > 1.1
+    rows, values = shifts._rows(whole)
+    unmoved = shifts._wider(rows, values, shifts._variance(rows, whole), whole)
+    assert max(wider[~late.to_numpy()].max(), unmoved.max()) < 1.05
+
+
 def test_a_time_before_the_first_or_after_the_last_row_says_nothing_of_harm():
     told = found(observed(), pd.DatetimeIndex([START - DAY, START + 40 * DAY]))
     assert np.isfinite(told.log_evidence).all()
