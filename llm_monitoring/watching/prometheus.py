@@ -71,7 +71,7 @@ def rules_of(plan: Plan, levels: Levels) -> dict[str, Any]:
                     rules.append(
                         _rule(f"LLMLatencyP{100 * share:g}", f"{FRONT}{name}_low{where} > {limit!r}", "warning",
                               f"{100 * share:g} % quantile of the latency is over {limit:.0f} ms",
-                              "{{ $value | humanize }} ms at least")
+                              "{{ $value | humanize }} ms at least", str(feature))
                     )  # fmt: skip
         count, usual = f"{FRONT}request_count", f"{FRONT}request_count_usual"
         rules += [
@@ -88,12 +88,19 @@ def rules_of(plan: Plan, levels: Levels) -> dict[str, Any]:
     return {"groups": [{"name": "llm_monitoring", "rules": rules}]}
 
 
-def _rule(name: str, expression: str, severity: str, words: str, value: str) -> dict[str, Any]:
-    """One rule; names of features reach its texts by label only, since texts are templates."""
+def _rule(
+    name: str, expression: str, severity: str, words: str, value: str, feature: str | None = None
+) -> dict[str, Any]:
+    """One rule; names of features reach its texts by label only, since texts are templates.
+
+    Rules of one name that are each for one feature bear it as a label, as a quoted text of a template: two rules alike in
+    name and labels are one fault to `promtool`.
+    """
+    labels = {"severity": severity, "layer": "infrastructure"}
     return {
         "alert": name,
         "expr": expression,
-        "labels": {"severity": severity, "layer": "infrastructure"},
+        "labels": labels if feature is None else labels | {"feature_id": f"{{{{ {_text(feature)} }}}}"},
         "annotations": {
             "summary": f"{{{{ $labels.feature_id }}}}: {words}",
             "description": f"{{{{ $labels.feature_id }}}}, windows of {{{{ $labels.window }}}}: {value}.",
@@ -102,8 +109,8 @@ def _rule(name: str, expression: str, severity: str, words: str, value: str) -> 
 
 
 def _text(text: str) -> str:
-    """A text as PromQL writes it."""
-    return json.dumps(text.encode(errors="replace").decode())
+    """A text as PromQL and Go's templates write it: no pairs of escapes for one letter, as JSON has them."""
+    return json.dumps(text.encode(errors="replace").decode(), ensure_ascii=False)
 
 
 def dashboard_of(plan: Plan, levels: Levels) -> dict[str, Any]:

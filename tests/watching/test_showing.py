@@ -20,7 +20,7 @@ import llm_monitoring as lm
 from llm_monitoring.alerts.plan import read_plan
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.watching.boards import Boards
-from llm_monitoring.watching.gauges import exposition, of_features
+from llm_monitoring.watching.gauges import _labels, exposition, of_features
 from llm_monitoring.watching.levels import levels_of
 from llm_monitoring.watching.looking import Source
 from llm_monitoring.watching.prometheus import dashboard_of, export_prometheus, rules_of
@@ -123,10 +123,40 @@ def test_a_layer_that_is_off_has_no_rules():
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="the Debian package prometheus is not here")
 def test_promtool_takes_the_rules(tmp_path):
-    for name, rows in (("plain", requests()), ("evil", requests(feature_id=EVIL)), ("empty", requests(weeks=0))):
+    several = [requests(feature_id=name).assign(request_id=lambda rows: rows["request_id"] + rows["feature_id"])
+               for name in ("chat", "search", EVIL, "\U0001f600")]  # fmt: skip
+    for name, rows in (("plain", requests()), ("several", pd.concat(several)), ("empty", requests(weeks=0))):
         rules, _ = export_prometheus({"requests": rows}, PLAN, tmp_path / name)
-        done = subprocess.run(["promtool", "check", "rules", str(rules)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        done = subprocess.run(
+            ["promtool", "check", "rules", "--lint-fatal", str(rules)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    names = ["chat", EVIL, "\U0001f600"]
+    case = {
+        "rule_files": [str(tmp_path / "several" / "rules.yml")], "evaluation_interval": "1m",
+        "tests": [{
+            "interval": "1m",
+            "input_series": [
+                {"series": f'llm_monitoring_latency_p95_ms_low{_labels({"feature_id": name})}', "values": "9000x3"}
+                for name in names
+            ],
+            "alert_rule_test": [{
+                "eval_time": "2m", "alertname": "LLMLatencyP95",
+                "exp_alerts": [{
+                    "exp_labels": {"severity": "warning", "layer": "infrastructure", "feature_id": name},
+                    "exp_annotations": {
+                        "summary": f"{name}: 95 % quantile of the latency is over 4000 ms",
+                        "description": f"{name}, windows of : 9k ms at least.",
+                    },
+                } for name in names],
+            }],
+        }],
+    }  # fmt: skip
+    (tmp_path / "case.yml").write_text(json.dumps(case, ensure_ascii=False))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(tmp_path / "case.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 class OTLPCollector:
