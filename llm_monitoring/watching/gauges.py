@@ -27,11 +27,11 @@ HELP = {
     "request_count_low": "Lower end of the interval of the request count, the lowest of the last windows.",
     "request_count_high": "Upper end of the interval of the request count, the highest of the last windows.",
     "request_count_usual": "Requests of the same hours of the week in the baseline.",
-    "error_rate": "Share of requests with an error in the last closed window (at night in the last that hold enough requests).",
+    "error_rate": "Share of requests with an error in the last closed window or windows that hold enough requests.",
     "error_rate_low": "Lower end of its interval, the lowest of the last windows.",
-    "latency_p95_ms": "95 % quantile of the latency in the last closed window (at night in the last that hold enough requests).",
+    "latency_p95_ms": "95 % quantile of the latency in the last closed window or windows that hold enough requests.",
     "latency_p95_ms_low": "Lower end of its interval, the lowest of the last windows.",
-    "latency_p99_ms": "99 % quantile of the latency in the last closed window (at night in the last that hold enough requests).",
+    "latency_p99_ms": "99 % quantile of the latency in the last closed window or windows that hold enough requests.",
     "latency_p99_ms_low": "Lower end of its interval, the lowest of the last windows.",
     "total_cost_usd": "Cost of the requests of the last closed window.",
     "window_end_timestamp_seconds": "End of the last closed window.",
@@ -160,7 +160,7 @@ def exposition(gauges: Iterable[Gauge]) -> str:
     """Gauges in the text format of Prometheus.
 
     >>> print(exposition([Gauge("error_rate", 0.25, {"feature_id": 'a"b'})]), end="")
-    # HELP llm_monitoring_error_rate Share of requests with an error in the last closed window.
+    # HELP llm_monitoring_error_rate Share of requests with an error in the last closed window or windows that hold enough requests.
     # TYPE llm_monitoring_error_rate gauge
     llm_monitoring_error_rate{feature_id="a\\"b"} 0.25
     """
