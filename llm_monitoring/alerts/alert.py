@@ -42,8 +42,8 @@ class Alert:
 
     The names up to `message` are the columns of the alerts table. `began` is when the change most likely began,
     `began_low` to `began_by` its interval, `ended` the end of the last window outside (of a test: of the first look),
-    `over` that of the last look of a test, or the last window over a limit, once it is found inside again. `value` with its 95 % interval is the mean since
-    the change. `limit` is set where a fixed limit was passed, `words` where a rule has a sentence of
+    `over` that of the last look of a test, or the last window over a limit, once it is found inside again. `value` with
+    its 95 % interval is the mean since the change. `limit` is set where a fixed limit was passed, `words` where a rule has a sentence of
     its own, `split` what is said beside the size,
     `second` where it is a change on top of one that has alarmed, `version_column` the column that `version` is a value of.
     `measure` says what the metric means.

@@ -14,7 +14,7 @@ from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_cha
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly, hours_of_judging
-from llm_monitoring.alerts.names import not_in_log
+from llm_monitoring.alerts.names import features_of, not_in_log
 from llm_monitoring.alerts.operation import hours_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.scopes import Span
@@ -136,12 +136,6 @@ def _check_feature(log: Log, feature: str | None) -> None:
     if feature is None or engines.run(requests.filter(requests["feature_id"] == feature).limit(1)).num_rows:
         return
     one_of("alert feature_id", feature, features_of(log))
-
-
-def features_of(log: Log) -> list[str]:
-    """The features that the requests of a log are of, by name."""
-    rows = log.table("requests")
-    return sorted(engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist())
 
 
 def checked(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:

@@ -267,9 +267,8 @@ def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, 
     count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))
     missed = poisson_most(0, tail) / share  # none of so many is a fall
     hours = float(np.nanmin(size)) * min(step / HOUR, 1.0)  # windows of one hour are learnt from together
-    enough = (
-        1 + special.pdtrik(1 - tail, missed * hours)
-    ) / hours  # of which `poisson_least` expects no fewer than `missed`
+    # Of so many `poisson_least` expects no fewer than `missed`.
+    enough = (1 + special.pdtrik(1 - tail, missed * hours)) / hours
     alone = known & (poisson_least(total, tail) / size > missed)
     seen, begin = pools(np.where(alone, enough, usual), enough)
     count, usual, variance = together(count, begin), together(usual, begin), _variance(sd, slot, begin)

@@ -32,8 +32,7 @@ def not_in_log(log: Log, plan: Plan) -> list[str]:
         plan.sinks or plan.silence or plan.features or plan.slices != SlicesPlan() or plan.quality.versions != USUAL
     ):
         return []
-    rows = log.table("requests")
-    features = engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist()
+    features = features_of(log)
     named = [("[[sinks]] features", name) for sink in plan.sinks for name in sink.features]
     named += [("[[silence]] feature", each.feature) for each in plan.silence if each.feature is not None]
     groups = {name: group for group, names in plan.features.items() for name in names if name != group}
@@ -46,8 +45,14 @@ def not_in_log(log: Log, plan: Plan) -> list[str]:
     columns = [("[quality] versions", name) for name in plan.quality.versions if name not in USUAL]
     columns += [("[slices] question", name) for name in plan.slices.question]
     columns += [("[slices] service", name) for name in plan.slices.service]
-    said += _strange(columns, list(rows.columns), "a column of requests")
+    said += _strange(columns, log.table("requests").columns, "a column of requests")
     return list(dict.fromkeys([*said, *_metrics(log, plan)]))
+
+
+def features_of(log: Log) -> list[str]:
+    """The features that the requests of a log are of, by name."""
+    rows = log.table("requests")
+    return sorted(engines.run(rows.select("feature_id").distinct())["feature_id"].drop_null().to_pylist())
 
 
 def _feature(where: str, name: str, features: Sequence[str], groups: dict[str, str]) -> str:

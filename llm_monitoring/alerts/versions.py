@@ -173,10 +173,8 @@ def _cells(log: Log, names: list[str], column: str, days: int, beside: dict) -> 
     """Hourly sums of judged answers per metric, feature and version, each with the moment from which it was known."""
     requests = as_table(log, "requests").rows
     requests = requests.mutate(version=requests[column].cast("string"))
-    judged = as_table(
-        log, "judgements"
-    ).rows  # an engine that takes the filters for narrow would hold all requests in memory
-    requests = requests.semi_join(judged, "request_id")
+    # Of judged requests alone: an engine that takes the filters below for narrow would hold all of them in memory.
+    requests = requests.semi_join(as_table(log, "judgements").rows, "request_id")
     first, last = min(start for start, _ in beside.values()), max(end for _, end in beside.values())
 
     def kept(rows: Any) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring.alerts.alert import COLUMNS
-from llm_monitoring.alerts.checking import features_of
 from llm_monitoring.alerts.grouping import alerts_table
+from llm_monitoring.alerts.names import features_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.backtesting.frontier import FRONTIER, frontier, read_grid
 from llm_monitoring.backtesting.incidents import check_names, matched, read_incidents

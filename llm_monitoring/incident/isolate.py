@@ -39,7 +39,8 @@ class IsolateResult(Result):
         step or ramp, of which the start is the beginning.
     verdict : str
         A cause (probability 0.8 or more; the judge where more than the scores speaks for it), ``no recorded change fits``
-        (something unrecorded, from 0.5 on where neither the judge nor a recorded change is a candidate), ``cannot tell apart``, or ``nothing to explain`` where a level stands or got better.
+        (something unrecorded, from 0.5 on where neither the judge nor a recorded change is a candidate),
+        ``cannot tell apart``, or ``nothing to explain`` where a level stands or got better.
     candidates : list of str
         The smallest set of causes that holds 0.9.
     shifts : list of dict

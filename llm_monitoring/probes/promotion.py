@@ -219,9 +219,8 @@ def compare_versions(
         left = len(suite) - len(asked)
         if verdict != "not enough cases" or not left:
             break
-        last_limit = limits((*looks, n + left), len(suite), alpha, last=True)[
-            -1
-        ]  # were all that are left asked at once
+        # The limit of a last look, were all that are left asked at once.
+        last_limit = limits((*looks, n + left), len(suite), alpha, last=True)[-1]
         if _hope(lost, won, n, left, margin, last_limit) < HOPE:
             break
     return _result(verdict, asked, len(suite), margin, alpha, limit)

@@ -127,12 +127,12 @@ def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen
 def _limits_have_news(alerts: pd.DataFrame, state: State) -> bool:
     """Whether an alert of a fixed limit is not known as it is: it fired, ended or came back since."""
     known, ended = state.alerts(), alerts.attrs.get("ended", {})
-    rows = alerts[(alerts["layer"] == "infrastructure") & (alerts["rule"] == "limit")]
-    for row in jsonable(rows):
-        before = known.get(found_as(row))
+    rows = jsonable(alerts[(alerts["layer"] == "infrastructure") & (alerts["rule"] == "limit")])
+    limits = {found_as(row): row for row in rows}
+    for key, row in limits.items():
+        before = known.get(key)
         if before is None or before.over != (ended.get(row["alert_id"]) is not None):
             return True
-    limits = {found_as(row) for row in jsonable(rows)}
     mine = (key for key, one in known.items() if not one.over and one.row["layer"] == "infrastructure")
     return any(known[key].row["rule"] == "limit" and key not in limits for key in mine)
 

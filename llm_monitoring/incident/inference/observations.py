@@ -203,9 +203,8 @@ def slice_columns(
         codes, values = pd.factorize(column)
         same = any(_same_partition(codes, other) for other in kept.values())
         lasting = name == "feature_id" or _lasting(codes, order)
-        found = len(values) + (
-            name in named and bool((codes < 0).any())
-        )  # the value that a change names, and all others
+        beside = name in named and bool((codes < 0).any())  # the value that a change names, and all others
+        found = len(values) + beside
         if 2 <= found <= (MOST_VALUES if name not in first else 200) and not same and lasting:
             kept[name] = codes
     return tuple(kept)[:most_columns]
