@@ -22,7 +22,12 @@ MARKED = {
     TESTS / "reporting" / "test_verifying.py": "notebooks",
 }
 #: A fixture that is costly to make, and the worker of pytest-xdist that makes it for all who use it.
-WORKERS = {"report_folder": "notebooks", "small_report": "small report", "reported": "verified report"}
+WORKERS = {
+    "report_folder": "notebooks",
+    "drift_folder": "report on real data",
+    "small_report": "small report",
+    "reported": "verified report",
+}
 #: A folder of tests that share one costly fixture, likewise.
 TOGETHER = {TESTS / "backtesting": "back-test", TESTS / "exploring": "explorer"}
 
@@ -57,3 +62,14 @@ def report_folder(tmp_path_factory) -> Path:
     import llm_monitoring as lm
 
     return lm.report(ROOT / "sample_data", out=tmp_path_factory.mktemp("reports"), progress=False).folder
+
+
+@pytest.fixture(scope="session")
+def drift_folder(tmp_path_factory) -> Path:
+    """The incident folder that `report` writes for the real update of a provider, where that log is on this machine."""
+    import llm_monitoring as lm
+
+    log = ROOT / "../shared/data/llmdrift"
+    if not log.exists():
+        pytest.skip("the real data of ../shared/data is not on this machine")
+    return lm.report(log, out=tmp_path_factory.mktemp("drift"), progress=False).folder

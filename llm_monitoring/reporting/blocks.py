@@ -23,10 +23,24 @@ def bullets(items: Iterable[str]) -> Block:
     return {"kind": "bullets", "items": list(items)}
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", numeric=(), hit=()) -> Block:
-    """A table of texts; columns in `numeric` stand right, rows in `hit` are marked."""
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", numeric=(), hit=(), paper: int = 10
+) -> Block:
+    """A table of texts; columns in `numeric` stand right, rows in `hit` are marked.
+
+    On paper only the first `paper` rows stand, and those in `hit`; a line below says how many the page has beyond them.
+    """
     listed = [{"hit": i in hit, "cells": list(row)} for i, row in enumerate(rows)]
-    return {"kind": "table", "head": list(head), "rows": listed, "caption": caption, "numeric": list(numeric)}
+    left = sum(i >= paper and not row["hit"] for i, row in enumerate(listed))
+    return {
+        "kind": "table",
+        "head": list(head),
+        "rows": listed,
+        "caption": caption,
+        "numeric": list(numeric),
+        "paper": paper,
+        "off_paper": f"{left:,} more row{'s' * (left > 1)} on the page itself." if left else "",
+    }
 
 
 def figure(name: str, title: str, unit: str, caption: str) -> Block:

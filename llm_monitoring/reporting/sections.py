@@ -324,7 +324,7 @@ def _other_alerts(incident: Mapping[str, Any]) -> dict[str, Any] | None:
     more = f" The first 20 are shown; check lists {left:,} more." if left > 0 else ""
     answer = f"{count_words(len(incident['other_alerts']), 'alert')} beside this one.{more}"
     return _section(
-        "others", "Other alerts", "Other alerts", answer, [table(["At", "Layer", "Feature", "Message"], rows)]
+        "others", "Other alerts", "Other alerts", answer, [table(["At", "Layer", "Feature", "Message"], rows, paper=6)]
     )
 
 

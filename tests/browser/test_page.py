@@ -7,7 +7,11 @@ import re
 
 import pytest
 
+from llm_monitoring.reporting.figures import draw
+from llm_monitoring.reporting.page import render
+from llm_monitoring.reporting.story import tell
 from tests.browser.conftest import brightness, violations
+from tests.reporting.results import make_alert, make_cause, make_known, make_results
 
 WIDE, NARROW = 1000, 400
 
@@ -63,7 +67,7 @@ def test_all_figures_are_drawn_and_told_to_those_who_do_not_see_them(index, open
         assert figures.nth(i).bounding_box()["width"] > 300
 
 
-def test_printed_it_is_five_pages_at_most_with_the_folded_parts_closed_and_white_paper(index, open_page):
+def test_on_paper_the_folded_parts_are_closed_and_the_paper_is_white(index, open_page):
     page, _ = open_page(WIDE, scheme="dark")
     page.emulate_media(media="print")
     page.goto(index.as_uri())
@@ -73,8 +77,54 @@ def test_printed_it_is_five_pages_at_most_with_the_folded_parts_closed_and_white
     )
     assert not page.locator("#triage .in").is_visible()
     assert not page.locator("details.paste").first.is_visible()
-    paper = page.pdf(format="A4", prefer_css_page_size=False)
-    assert 1 <= len(re.findall(rb"/Type\s*/Page[^s]", paper)) <= 5
+
+
+def sheets(page, address, paper):
+    page.goto(address)
+    return len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(format=paper, prefer_css_page_size=False)))
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+@pytest.mark.parametrize("folder", ["report_folder", "drift_folder"])
+def test_printed_it_is_five_sheets_at_most(folder, paper, request, open_page):
+    page, _ = open_page(WIDE)
+    assert 1 <= sheets(page, (request.getfixturevalue(folder) / "index.html").as_uri(), paper) <= 5
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_an_incident_in_which_everything_is_many_is_five_sheets_too_and_says_what_it_left_out(
+    paper, open_page, tmp_path
+):
+    results = crowded()
+    (tmp_path / "index.html").write_text(render(tell(results), lambda name: draw(name, results)), "utf-8")
+    page, _ = open_page(WIDE)
+    assert 1 <= sheets(page, (tmp_path / "index.html").as_uri(), paper) <= 5
+    page.emulate_media(media="print")
+    told = [words.replace("\u00a0", " ") for words in page.locator("p.paper:visible").all_inner_texts()]
+    assert told == [f"{n} more rows on the page itself." for n in (10, 20, 14)]
+    assert page.locator("#known ~ .scroll >> nth=0").get_by_text("this page").is_visible()
+    page.emulate_media(media="screen")
+    assert page.locator("p.paper:visible").count() == 0
+    assert page.locator("tr.screen:visible").count() == 44
+
+
+def crowded():
+    """Twenty probes, thirty-one moments, forty other alerts with long messages, three causes that cannot be told apart."""
+    probe = {"label": "contains, extraction of a long name, gpt-4", "before": 0.9, "n_before": 120, "after": 0.8, "n_after": 118,
+             "change": -0.1, "low": -0.2, "high": 0.05, "verdict": "no change seen"}  # fmt: skip
+    alert = make_alert(
+        message="A feature with a long name: " + "one more measure of the same days left its limits; " * 3
+    )
+    evidence = [
+        f"Sentence {i} about what speaks for this change and what speaks against it, with 12 of 99 answers."
+        for i in range(5)
+    ]
+    causes = [make_cause(f"chg-{i}", 0.3, evidence=evidence) for i in range(3)]
+    known = [make_known(False, at=f"2023-06-28T00:{i:02d}:00Z") for i in range(30)]
+    return make_results(
+        incident={"probes": [probe] * 20, "other_alerts": [alert] * 40, "known_when": [*known, make_known()]},
+        isolate={"ranking": causes, "verdict": "cannot tell apart", "candidates": [row["cause"] for row in causes]},
+    )
 
 
 def test_the_first_screen_holds_what_a_manager_forwards(index, open_page):

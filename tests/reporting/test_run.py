@@ -16,7 +16,6 @@ from llm_monitoring.reporting.run import write_page
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_data"
-DRIFT = ROOT / "../shared/data/llmdrift"
 
 
 def results(folder):
@@ -134,11 +133,9 @@ def test_tables_in_memory_are_kept_beside_the_results(small_report):
     assert f'href="{done.path.as_posix()}"' in shown
 
 
-@pytest.mark.skipif(not DRIFT.exists(), reason="the real data of ../shared/data is not on this machine")
-def test_the_real_update_of_a_provider_is_found_and_its_savings_are_no_success(tmp_path):
-    done = lm.report(DRIFT, out=tmp_path, progress=False)
-    found = results(done.folder)
-    assert done.failure is None
+def test_the_real_update_of_a_provider_is_found_and_its_savings_are_no_success(drift_folder):
+    found = results(drift_folder)
+    assert found["incident"]["failure"] is None
     assert found["triage"]["verdict"] == "real"
     assert found["isolate"]["verdict"] == "chg-0613"
     onset = found["isolate"]["onset"]
