@@ -238,7 +238,7 @@ def recovery_time(recovery: Mapping[str, Any]) -> str:
     """How far a recovery test is, as a time.
 
     >>> recovery_time({"recovered": None, "days": 2.4, "by": "2026-06-04T10:00Z", "fix": None}).replace(NBSP, " ")
-    'recovery shown about 3 days after a fix, by 4 June if fixed now'
+    'a fix can be confirmed after about 3 days, by 4 June if fixed now'
     """
     if recovery.get("recovered") is not None:
         return "recovered" if recovery["recovered"] else "not recovered so far"
@@ -247,8 +247,8 @@ def recovery_time(recovery: Mapping[str, Any]) -> str:
     long, quick = (_days(recovery.get(name)) for name in ("days", "days_if_all_judged"))
     quicker = f" ({quick} if every answer is judged)" if quick else ""
     if recovery.get("fix") is None:
-        return f"recovery shown about {long} after a fix{quicker}, by {day(recovery['by'])} if fixed now"
-    return f"recovery shown about {long} after the fix{quicker}, by {day(recovery['by'])}"
+        return f"a fix can be confirmed after about {long}{quicker}, by {day(recovery['by'])} if fixed now"
+    return f"the fix can be confirmed after about {long}{quicker}, by {day(recovery['by'])}"
 
 
 def _days(days: float | None) -> str:

@@ -160,7 +160,9 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
                 "target": target,
                 "scope": group.to_dict(),
                 "because": because,
-                "options": _options(action, target, group, acting, waiting, _earlier_models(inquiry, group)),
+                "options": _options(
+                    action, target, group, acting, waiting, _earlier_models(inquiry, group), inquiry.causes[0].kind
+                ),
                 "measures": measures,
                 "cost_of_acting": acting,
                 "cost_of_waiting": waiting,
@@ -225,7 +227,7 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
     words = f"{group.label} is {say.amount(part, 'share')} of the answers that {first.name} touched"
     confined = "category" in group.to_dict() or part < CONFINED
     if first.kind == "prompt" and confined:
-        return "hotfix", first.name, f"{words}: mend the prompt there, the rest is not harmed."
+        return "hotfix", first.name, f"{words}: fix the prompt there; the rest is not harmed."
     return (
         "rollback",
         first.name,
@@ -334,8 +336,10 @@ def _acting(measures: list[dict[str, Any]], per_day: float) -> dict[str, Any]:
             continue
         lead = times * max(row["after"], row["before"])
         now, then = (say.amount(times * row[side], unit, like=lead) for side in ("after", "before"))
-        if now != then:
-            (costs if more > 0 else saves).append(f"{named} {now} back to {then}")
+        if now != then and more > 0:
+            costs.append(f"a rise of {named} from {now} to {then}, as before")
+        elif now != then:
+            saves.append(f"{named} falls from {now} to {then}, as before")
     known = latency is not None or cost is not None
     text = "; ".join(costs) if costs else "nothing in latency and cost" if known else "latency and cost are not logged"
     return {
@@ -348,21 +352,27 @@ def _acting(measures: list[dict[str, Any]], per_day: float) -> dict[str, Any]:
 
 
 def _earlier_models(inquiry: Inquiry, group: Slice) -> list[str]:
-    """Model ids of the slice that stopped with the change: what can be pinned instead."""
+    """Model ids of the slice that stopped with the change: what can be pinned instead.
+
+    Those that answered in the last day before the start; where there were none, the one that stopped last.
+    """
     rows = inquiry.seen.requests
     rows = rows[group.mask(rows)]
     late = rows["timestamp"] >= inquiry.since
-    return sorted(set(rows.loc[~late, "model_id"]) - set(rows.loc[late, "model_id"]))
+    stopped = rows.loc[~late].groupby("model_id", observed=True)["timestamp"].max()
+    stopped = stopped[~stopped.index.isin(rows.loc[late, "model_id"])].sort_index()
+    recent = stopped[stopped >= inquiry.since - pd.Timedelta("1D")]
+    return [str(name) for name in (recent if len(recent) else stopped.nlargest(1)).index]
 
 
 def _options(
-    action: str, target: str | None, group: Slice, acting: dict, waiting: dict, earlier: list[str]
+    action: str, target: str | None, group: Slice, acting: dict, waiting: dict, earlier: list[str], cause: str
 ) -> list[dict[str, str]]:
     routed = target is not None and target.startswith(AWAY)
     stop = f"an end to {waiting['text']}"
     wait = {"do": "wait", "costs": waiting["text"], "gains": "more judged answers", "undo": "cannot be undone"}
     here = {
-        "do": f"{target}" if routed else f"mend {target} for {group.label}",
+        "do": f"{target}" if routed else f"fix {target} for {group.label}",
         "costs": "the rest of the service takes its traffic" if routed else "one prompt edit and its eval run",
         "gains": stop,
         "undo": "route it back" if routed else "the edit",
@@ -385,15 +395,21 @@ def _options(
         ],
         "investigate": [
             {
-                "do": f"{f'pin {names}' if (names := ', '.join(earlier)) else 'pin or switch the model'} and ask the owners",
+                "do": _look_into(earlier, cause),
                 "costs": "an hour of people",
                 "gains": "a cause",
-                "undo": "unpin",
+                "undo": "nothing to undo" if cause == "mix" else "unpin",
             }
         ],
         "none": [],
     }[action]
     return [*first, wait]
+
+
+def _look_into(earlier: list[str], cause: str) -> str:
+    if cause == "mix":
+        return "ask the owners why other questions come"
+    return f"pin {', '.join(earlier) or 'or switch the model'} and ask the owners"
 
 
 def _wrong_if(action: str, isolate: IsolateResult, inquiry: Inquiry, group: Slice) -> list[str]:
@@ -418,7 +434,7 @@ def _next(action: str, target: str | None, state: dict[str, Any]) -> str:
         return "Take the branch out of the traffic, write it into the change log, then let the recovery test run."
     return {
         "rollback": "Roll back, write it into the change log, then let the recovery test run.",
-        "hotfix": "Mend the prompt, run the eval cases of the next stage on it, write it into the change log, then let "
+        "hotfix": "Fix the prompt, run the eval cases of the next stage on it, write it into the change log, then let "
         "the recovery test run.",
         "revert_judge": "Score the period again with the earlier judge.",
         "investigate": "Find the event, or separate the candidates; then run this stage again.",

@@ -165,7 +165,7 @@ REMEDIES = {
     "connection": "See whether the server runs at base_url, then call again with retry_failed=True",
     "bad_response": "See whether base_url is the address of an OpenAI-compatible server, such as http://host/v1",
     "rate_limited": "Name the provider's limits: rpm=, tpm=",
-    "judge_error": "Mend the judge, then call again with retry_failed=True",
+    "judge_error": "Fix the judge, then call again with retry_failed=True",
     "empty": "See what the model writes; where it thinks first, give it more room: Judge(max_output_tokens=...)",
     "refusal": "Word the rubric's task so that the judge rates a text and does not answer it, or take another model",
     "content_filter": "The provider filters these texts; take another model, or redact=",

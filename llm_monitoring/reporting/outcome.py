@@ -185,7 +185,7 @@ def action_words(respond: Mapping[str, Any]) -> str:
     target = f" {respond['target']}" if respond["target"] else ""
     verbs = {
         "rollback": f"Roll back{target or ' the change'}",
-        "hotfix": f"Mend{target or ' the slice'}",
+        "hotfix": f"Fix{target or ' the slice'}",
         "revert_judge": "Put the judge back to its last version",
         "investigate": f"Look into{target or ' what changed'}",
         "none": "Nothing has to be done to the feature",

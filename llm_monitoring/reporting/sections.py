@@ -324,7 +324,7 @@ def _other_alerts(incident: Mapping[str, Any]) -> dict[str, Any] | None:
     more = f" The first 20 are shown; check lists {left:,} more." if left > 0 else ""
     answer = f"{count_words(len(incident['other_alerts']), 'alert')} beside this one.{more}"
     return _section(
-        "others", "Other alerts", "Other alerts", answer, [table(["At", "Layer", "Feature", "Message"], rows, paper=6)]
+        "others", "Other alerts", "Other alerts", answer, [table(["At", "Layer", "Feature", "Message"], rows, paper=5)]
     )
 
 
@@ -377,6 +377,15 @@ def _again(incident: Mapping[str, Any]) -> dict[str, Any]:
     return _section("again", "Run it again", "Run it again", "", blocks)
 
 
+def call_later(incident: Mapping[str, Any]) -> str:
+    """What to type to look at the same incident once more, with all that the log holds by then."""
+    given = {**incident["parameters"], "until": None, "override": None}
+    if not isinstance(given.get("alert"), Mapping):
+        given["alert"] = incident["alert"]["alert_id"]
+    call = _call(given)
+    return f"{call[:-1]}, force=True)" if call.startswith("lm.report(") else f"{call} --force"
+
+
 def _call(given: Mapping[str, Any]) -> str:
     """What to type; in Python where tables or an alert were handed over that no shell can name."""
     opening = {name: given[name] for name in ("tz", "timestamp_unit", "on_error", "scales") if given.get(name)}
@@ -427,7 +436,7 @@ def other_slices(scope: Mapping[str, Any]) -> str:
     told = []
     for verdict, labels in counts.items():
         if labels:
-            named = listed(labels) if len(labels) <= 2 else f"{len(labels)} other slices"
+            named = listed(labels) if len(labels) <= 2 else f"{len(labels)} {'other ' if hit else ''}slices"
             told.append(f"{named}: {verdict}")
     return f"{capital('; '.join(told))}."
 

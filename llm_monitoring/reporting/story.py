@@ -66,6 +66,7 @@ def tell(results: Mapping[str, Any]) -> dict[str, Any]:
         "answers": _answers(story, results) if told else [],
         "quotes": _quotes(results) if told else [],
         "facts": _facts(story, results) if told else [],
+        "typed": _typed(story, results) if told else [],
         "sections": sections.all_of(story, results),
     }
     return {**made, "messages": messages_of(made, results)}
@@ -109,13 +110,13 @@ def _lede(story: str, results: Mapping[str, Any]) -> str:
         log = results["incident"]["log"]
         return f"The log holds {say.moment(log['from'], year=True)} to {say.moment(log['until'], year=True)}."
     triage, respond = results["triage"], results["respond"]
-    todo = f"To do: {lower(action_words(respond))}."
+    todo = "" if story == "mix" and respond["action"] == "investigate" else f"To do: {lower(action_words(respond))}."
     if story == "standing":
         return f"A level, not a change: no cause is looked for. {todo}"
     if story == "better":
         return f"Nothing to do, and waiting costs nothing. {' '.join(respond['wrong_if'][:1])}"
     if story in ("false_positive", "inconclusive", "judge", "mix"):
-        return f"{triage['next']} {todo}"
+        return f"{triage['next']} {todo}".strip()
     if story == "recovered":
         return f"{capital(level_sentence(results))} {_blame(results)}"
     told = [capital(level_sentence(results))] if story in ("tie", "unrecorded") else [_blame(results)]
@@ -141,7 +142,7 @@ def _recovery_state(respond: Mapping[str, Any]) -> str:
 
 
 def _answers(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
-    answers = [_is_it_real(results["triage"])]
+    answers = [_is_it_real(results["triage"], story)]
     if "scope" in results:
         answers.append(_whom(results["scope"], story == "better"))
     if "respond" in results:
@@ -149,7 +150,7 @@ def _answers(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
     return answers
 
 
-def _is_it_real(triage: Mapping[str, Any]) -> dict[str, str]:
+def _is_it_real(triage: Mapping[str, Any], story: str = "") -> dict[str, str]:
     words = {"real": "Yes", "false_positive": "No", "inconclusive": "Not decided"}[triage["verdict"]]
     p = say.probability(triage["probability_real"])
     means = {
@@ -157,10 +158,12 @@ def _is_it_real(triage: Mapping[str, Any]) -> dict[str, str]:
         "better": "P: the probability that the level is better than before.",
     }.get(
         triage.get("kind", "change"),
-        "P: the probability that answers got worse, and not by chance, by other questions or by the judge.",
+        "P: the probability that answers got worse, and not by chance, by other questions or by the judge."
+        if say.is_judged(triage["metric"])
+        else f"P: the probability that {say.metric_words(triage['metric'])} got worse, and not by chance or by other questions.",
     )
     return {
-        "question": "Is it real?",
+        "question": "Did answers get worse?" if story == "mix" else "Is it real?",
         "answer": f"{words}, P {p}" if p[0] in "<>" else f"{words}, P = {p}",
         "words": f"{sections.review_words(triage)} {means}".strip(),
     }
@@ -198,8 +201,22 @@ def _what_to_do(respond: Mapping[str, Any]) -> dict[str, str]:
     if first and first["do"] != "wait":
         told.append(f"Acting costs {lower(first['costs'].rstrip('.'))}.")
         saves = (respond["cost_of_acting"] or {}).get("saves")
-        told += [f"It saves: {saves}."] if saves and first["costs"] == respond["cost_of_acting"]["text"] else []
+        told += [f"{capital(saves)}."] if saves and first["costs"] == respond["cost_of_acting"]["text"] else []
     return {"question": "What to do?", "answer": action_words(respond), "words": " ".join(told)}
+
+
+def _typed(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What to type next, each command with what it is for."""
+    triage, incident = results["triage"], results["incident"]
+    told = []
+    if say.is_judged(triage["metric"]) and story != "better":
+        told.append({"command": "jupyter lab 1_triage.ipynb", "words": "in this folder, to read flagged answers"})
+    if triage.get("kind", "change") == "change":
+        why = "after the fix, to see whether it worked"
+        if story in ("false_positive", "inconclusive", "judge", "mix"):
+            why = "later, to look again"
+        told.append({"command": sections.call_later(incident), "words": why})
+    return told
 
 
 def _facts(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -127,10 +127,10 @@ def measures(latency=None, cost=None):
     [
         (measures(), "latency and cost are not logged", ""),
         (measures((800, 800)), "nothing in latency and cost", ""),
-        (measures((2000, 800)), "median latency 0.80 s back to 2.0 s", ""),
-        (measures((800, 2000)), "nothing in latency and cost", "median latency 2.0 s back to 0.80 s"),
-        (measures((2000, 800), (0.002, 0.004)), "median latency 0.80 s back to 2.0 s",
-         "cost per 1,000 requests 4.00 USD back to 2.00 USD"),
+        (measures((2000, 800)), "a rise of median latency from 0.80 s to 2.0 s, as before", ""),
+        (measures((800, 2000)), "nothing in latency and cost", "median latency falls from 2.0 s to 0.80 s, as before"),
+        (measures((2000, 800), (0.002, 0.004)), "a rise of median latency from 0.80 s to 2.0 s, as before",
+         "cost per 1,000 requests falls from 4.00 USD to 2.00 USD, as before"),
     ],
 )  # fmt: skip
 def test_what_going_back_costs_is_told_apart_from_what_it_saves(given, text, saves):

@@ -35,7 +35,7 @@ def test_the_lede_names_cause_action_and_recovery():
     lede = tell(make_results())["lede"].replace("\u00a0", " ")
     assert lede == (
         "Almost certainly because of chg-0613: provider moves gpt-4 and gpt-3.5-turbo from 0314 and 0301 to 0613 "
-        "(probability 0.98). To do: pin gpt-4-0314 in opinionqa. Recovery shown about 2 days after a fix, by 30 June if fixed now."
+        "(probability 0.98). To do: pin gpt-4-0314 in opinionqa. A fix can be confirmed after about 2 days, by 30 June if fixed now."
     )
 
 
