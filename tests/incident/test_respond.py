@@ -165,7 +165,7 @@ def test_a_measure_is_read_in_the_words_for_it(name, reading, change, said):
 def test_every_advice_has_its_options_with_the_advice_first_and_waiting_last(action, earlier):
     acting, waiting = {"text": "1 s", "saves": "2 USD"}, {"text": "3 bad answers a day"}
     target = None if action in ("none", "investigate") else "chg-1"
-    options = responding._options(action, target, RETURNS, acting, waiting, earlier)
+    options = responding._options(action, target, RETURNS, acting, waiting, earlier, "silent")
     assert options[-1]["do"] == "wait"
     assert options[-1]["costs"] == "3 bad answers a day"
     assert all(set(one) == {"do", "costs", "gains", "undo"} and all(one.values()) for one in options)
@@ -181,6 +181,20 @@ def test_models_that_stopped_with_the_change_can_be_pinned():
     assert responding._earlier_models(inquiry(model_id=models), SUPPORT) == ["model-a"]
     assert responding._earlier_models(inquiry(model_id=["model-a"] * 47 + ["model-b"] * 49), SUPPORT) == ["model-a"]
     assert responding._earlier_models(inquiry(model_id="model-a"), SUPPORT) == []
+
+
+def test_a_model_that_stopped_days_before_the_start_is_pinned_only_where_none_stopped_later():
+    early = ["model-a"] * 12 + ["model-b"] * 12
+    assert responding._earlier_models(inquiry(model_id=early + ["model-c"] * 72), SUPPORT) == ["model-b"]
+    assert responding._earlier_models(inquiry(model_id=early + ["model-c"] * 24 + ["model-d"] * 48), SUPPORT) == [
+        "model-c"
+    ]
+
+
+def test_where_other_questions_are_likeliest_the_advice_is_to_ask_and_not_to_pin():
+    given = ("investigate", None, RETURNS, {"text": "1 s", "saves": ""}, {"text": "3 bad answers a day"}, ["model-a"])
+    assert responding._options(*given, "mix")[0]["do"] == "ask the owners why other questions come"
+    assert responding._options(*given, "silent")[0]["do"] == "pin model-a and ask the owners"
 
 
 @pytest.mark.parametrize(("declared", "told"), [(SUPPORT, False), (Slice((("feature_id", "search"),)), True)])

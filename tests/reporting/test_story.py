@@ -1,5 +1,7 @@
 """The story as texts: sections, facts, tables. What it says of each outcome first is in test_outcome."""
 
+import shlex
+
 from reporting.results import (
     make_alert,
     make_cause,
@@ -44,6 +46,26 @@ def test_there_are_three_answers_and_six_facts_in_the_same_order():
     assert [one["question"] for one in story["answers"]] == ["Is it real?", "Whom does it hit?", "What to do?"]
     names = ["Started", "Alert", "Flagged so far", "Change", "Expected false alarms", "Status"]
     assert [one["name"] for one in story["facts"]] == names
+
+
+def test_the_first_screen_says_what_to_type():
+    read, again = tell(make_results())["typed"]
+    assert read["command"] == "jupyter lab 1_triage.ipynb"
+    assert again["command"] == "llm-monitoring report llmdrift --alert q-opinionqa-flagged_rate-20230627 --force"
+    assert "after the fix" in again["words"]
+    (only,) = tell(make_results(triage={"metric": "error_rate"}))["typed"]
+    assert only == again
+    evil = {"alert": make_alert(alert_id="a'; rm -rf ~")}
+    shown = tell(make_results(incident=evil))["typed"][1]["command"]
+    assert shlex.split(shown)[4] == "a'; rm -rf ~"
+
+
+def test_what_the_probability_is_of_is_said_in_words_of_the_measure():
+    def words(metric):
+        return tell(make_results(triage={"metric": metric}))["answers"][0]["words"]
+
+    assert "answers got worse" in words("flagged_rate")
+    assert "cost per request got worse, and not by chance" in words("avg_cost_per_request_usd")
 
 
 def test_what_is_not_known_is_left_out():
