@@ -109,6 +109,16 @@ function passage(text, label) {
   return element("pre", "lm-text lm-beside", text, { tabindex: "0", role: "region", "aria-label": label });
 }
 
+/** Whether the page is light or dark where the widget lies; "" where no colour is set. marimo tells its theme in no other way. */
+function ground(el) {
+  for (let at = el; at; at = at.parentElement ?? at.getRootNode().host) {
+    const colour = getComputedStyle(at).backgroundColor.match(/^rgba?\((.+)\)$/);
+    const [red, green, blue, alpha = 1] = colour ? colour[1].split(/[\s,/]+/).map(Number) : [0, 0, 0, 0];
+    if (alpha > 0.5) return 0.3 * red + 0.59 * green + 0.11 * blue > 127 ? "light" : "dark";
+  }
+  return "";
+}
+
 function render({ model, el }) {
   const session = Math.random().toString(36).slice(2, 12);
   const view = build(session);
@@ -374,6 +384,7 @@ function render({ model, el }) {
 
   model.on("msg:custom", hear);
   el.replaceChildren(view.root);
+  requestAnimationFrame(() => { view.root.dataset.ground = ground(el); });
   show();
   model.send({ kind: "hello", session });
   return () => model.off("msg:custom", hear);

@@ -36,7 +36,7 @@ START = """async ([source, css]) => {
 def show(open_page, tmp_path):
     """Show a widget over `n` flagged answers and give the page, its root and the verdict file."""
 
-    def show_one(n=20, out=None, scheme="light", width=1000, answers=True, rubric=None, reviewer="ann", **columns):
+    def show_one(n=20, out=None, scheme="light", width=1000, answers=True, rubric=None, reviewer="ann", ground="", **columns):
         requests = make_requests(n, every="1h", **columns)
         log = lm.open_log({"requests": requests, "judgements": make_judgements(n, every="1h", quality_score=2.0)})
         out = out or tmp_path / "reviews.jsonl"
@@ -53,6 +53,7 @@ def show(open_page, tmp_path):
 
         page.expose_function("toKernel", to_kernel)
         page.set_content(PAGE)
+        page.add_style_tag(content=f"body {{ background: {ground or 'transparent'}; }}")
         page.evaluate(START, [(kernel.HERE / "widget.js").read_text(), (kernel.HERE / "widget.css").read_text()])
         root = page.locator(".lm-review:not([data-request-id=''])")
         root.wait_for()
@@ -207,6 +208,14 @@ def test_hostile_text_is_shown_as_it_was_logged_and_runs_nothing(show):
     assert shown.root.locator("script, img, iframe, svg, a").count() == 0
     assert shown.page.evaluate("window.__pwned") is None
     assert (shown.watch.outside, shown.watch.errors) == ([], [])
+
+
+@pytest.mark.parametrize(("ground", "scheme", "low", "high"), [("#fff", "dark", 200, 255), ("#181c1a", "light", 0, 60)])
+def test_it_is_as_light_as_the_page_around_it_whatever_the_system_says(show, ground, scheme, low, high):
+    shown = show(scheme=scheme, ground=ground)
+    shown.page.locator(".lm-review[data-ground=light], .lm-review[data-ground=dark]").wait_for()
+    median, _ = brightness(shown.root.screenshot())
+    assert low <= median <= high
 
 
 @pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
