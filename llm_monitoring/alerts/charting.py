@@ -17,10 +17,11 @@ from llm_monitoring.alerts.holidays import without_holidays
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, hourly, to_windows
 from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
-from llm_monitoring.alerts.runs import Run, joined, make_runs, run_all
+from llm_monitoring.alerts.runs import COLUMNS, Run, joined, make_runs, run_all
 from llm_monitoring.alerts.scopes import FEWEST_IN_BASELINE, Span, span_of
 from llm_monitoring.alerts.versions import version_looks, version_tests
 from llm_monitoring.alerts.weekly import tests_of
+from llm_monitoring.charts.measurements import as_windows
 from llm_monitoring.charts.portfolio import MONTH, PortfolioResult
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.errors import ConfigError, one_of
@@ -399,14 +400,19 @@ def _rises(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
     The chart's budget covers them: a fall takes half of it, and hardly ever lasts long enough to count.
     """
     events = []
-    for _, own in table.groupby(table["window_start"].dt.hour):
-        looked = replace(run, windows=own.reset_index(drop=True))
+    read = as_windows(table[COLUMNS], "windows")
+    hours = read.window_start.hour
+    for hour in np.unique(hours):
+        own = read.at(hours == hour)
         for chart, since, before in run.stages:
-            upward, inside = copy.copy(chart), looked.charted(since, before)
+            last = len(own.value) if before is None else own.window_start.searchsorted(before)
+            inside = own.between(int(own.window_start.searchsorted(since)), int(last))
+            upward = copy.copy(chart)
             upward.direction = "up"
-            if len(inside.value):
-                alarms = upward.monitor(inside, at_once=True).alarms
+            if len(inside.value) and not upward.quiet(inside):
+                looked = replace(run, windows=table[table["window_start"].dt.hour == hour].reset_index(drop=True))
                 stream = looked.stream(since, before)
+                alarms = upward.monitor(inside, at_once=True).alarms
                 events += [_event(found, looked, upward, stream, alarm) for alarm in alarms.itertuples()]
     return events
 
