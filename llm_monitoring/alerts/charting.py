@@ -386,6 +386,8 @@ def _looked(runs: list[Run], table: pd.DataFrame | None) -> list[Run]:
     """The runs over their windows as they stood at another look; without one as they are."""
     if table is None:
         return runs
+    if table.empty:
+        return []
     own = {key: part.reset_index(drop=True) for key, part in table.groupby(KEYS, sort=False)}
     return [replace(run, windows=own[run.key], results=[]) for run in runs if run.key in own]
 
@@ -396,13 +398,19 @@ def _stages(run: Run, direction: str = "both") -> Iterator[tuple[ControlChart, C
         if run.results:
             result = run.results[number]
         else:
-            chart, inside = copy.copy(chart), run.charted(since, before)
-            chart.direction = direction
-            if not len(inside.value):
+            chart, inside = _facing(chart, direction), run.charted(since, before)
+            if not len(inside.value) or chart.quiet(inside):
                 continue
             result = chart.monitor(inside, at_once=True)
         if len(result.alarms):
             yield chart, result, run.stream(since, before)
+
+
+def _facing(chart: ControlChart, direction: str) -> ControlChart:
+    """The chart with an eye on shifts of one direction."""
+    chart = copy.copy(chart)
+    chart.direction = direction
+    return chart
 
 
 def _rises(found: PlanCharts) -> list[Alert]:
@@ -411,10 +419,11 @@ def _rises(found: PlanCharts) -> list[Alert]:
     The chart's budget covers them: a fall takes half of it, and hardly ever lasts long enough to count.
     """
     events = []
-    for _, table in found.between.groupby(found.between["window_start"].dt.hour) if len(found.between) else ():
-        for run in _looked(found.runs, table):
-            for chart, result, stream in _stages(run, "up"):
-                events += [_event(found, run, chart, stream, alarm) for alarm in result.alarms.itertuples()]
+    for run in _looked(found.runs, found.between):
+        for hour in np.unique(run._starts.hour):
+            looked = run.at_hour(hour)
+            for chart, result, stream in _stages(looked, "up"):
+                events += [_event(found, looked, chart, stream, alarm) for alarm in result.alarms.itertuples()]
     return events
 
 
@@ -438,16 +447,14 @@ def _spent(found: PlanCharts, events: list[Alert]) -> list[Alert]:
     Where spend rose by less than half as much (of the logarithm), or has alarmed by itself, nothing is added.
     """
     runs = {run.key: run for run in found.runs}
-    hour = found.between["window_start"].dt.hour if len(found.between) else None
-    between = {} if hour is None else dict(list(found.between.groupby([*KEYS, hour])))
+    between = {run.key: run for run in _looked(found.runs, found.between)}
     told = {(one.feature_id, one.fired_at) for one in events if one.metric == SPEND}
     more = []
     for one in (one for one in events if one.metric == "request_count" and one.direction == "up"):
         run, at = runs.get((one.feature_id, SPEND)), one.window_start
         if run is None or at is None or (one.feature_id, one.fired_at) in told:
             continue
-        if at.hour:
-            run = replace(run, windows=between[(*run.key, at.hour)].reset_index(drop=True), results=[])
+        run = between[run.key].at_hour(at.hour) if at.hour else run
         since = run.stream(one.began, at + DAY).dropna(subset=["value"])
         stage = next((stage for stage in run.stages if stage[1] <= at and (stage[2] is None or at < stage[2])), None)
         if since.empty or stage is None:

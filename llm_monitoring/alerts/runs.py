@@ -89,6 +89,12 @@ class Run:
     def _starts(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(self.windows["window_start"])
 
+    def at_hour(self, hour: int) -> Run:
+        """The same chart over those of its windows that begin at one hour of the day."""
+        some = replace(self, windows=self.windows[self._starts.hour == hour].reset_index(drop=True), results=[])
+        some._read = self._read.at(self._read.window_start.hour == hour)  # type: ignore[union-attr]
+        return some
+
     def tail(self, before: pd.Timestamp) -> np.ndarray | None:
         """How far a total strays where single hours make it, going by the hours before a moment."""
         if self.hours is None:

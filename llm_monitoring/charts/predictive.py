@@ -337,6 +337,11 @@ class ControlChart:
             seams=seams_table(seams),
         )  # fmt: skip
 
+    def quiet(self, stream: Windows) -> bool:
+        """Whether no window alarms: what `monitor(stream, at_once=True)` would say, without its tables."""
+        windows = self._read(stream, self._last)
+        return not self._steps(windows.position, windows.value, windows.n)[4].any()
+
     def update(
         self,
         value: float | None,

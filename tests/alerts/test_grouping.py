@@ -1,7 +1,6 @@
 """Events to rows: one cause one row, severity by the documented rule, ids that stay."""
 
 import dataclasses
-from dataclasses import replace
 
 import pandas as pd
 import pytest
