@@ -220,7 +220,7 @@ def _normal_draws(residual: np.ndarray, probe: np.ndarray, draws: int, rng: np.r
     feigned = (traces.sum() ** 2 - (traces**2).sum()) / max(len(residual) - 1, 1)
     if feigned <= 0:
         return errors
-    apart = float(np.clip(1.5 - 0.5 * found / feigned, 0, 1))  # 1: no more than chance shows; 0: three times as much
+    apart = 1 - float(np.sqrt(max(1 - feigned / found, 0.0))) if found > 0 else 1.0  # so that what is left is true on average
     alone = np.empty_like(errors)
     for number in gram:
         columns = probe == number
