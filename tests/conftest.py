@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: processes of tests are to be interrupted
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a script: processes of tests are to be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("the same everywhere", deadline=None, derandomize=True, database=None)

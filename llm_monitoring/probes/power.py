@@ -59,7 +59,7 @@ def detectable_shifts(
     >>> runs = pd.DataFrame({"probe_id": ["tea or coffee", "heads or tails"] * 320, "run_at": days, "model_id": "m",
     ...     "kind": "border", "output": np.random.default_rng(0).choice(["one", "other"], 640), "passed": None})
     >>> detectable_shifts(runs).round(2).to_dict("records")
-    [{'model_id': 'm', 'batches': 8, 'probes': 2, 'calls': 80, 'spread': 0.97, 'detectable': 0.18}]
+    [{'model_id': 'm', 'batches': 8, 'probes': 2, 'calls': 80, 'spread': 0.97, 'detectable': 0.2}]
     """
     import pandas as pd
 
