@@ -21,8 +21,8 @@ test: $(VENV)/.dev $(VENV)/.debian ## install what the tests need, then every ch
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -n auto
 
-test-fast: $(VENV)/.dev ## the tests without browser, other engines and executed notebooks, in some six minutes on two cores
-	$(BIN)/python -m pytest -q -n auto -m "not (long or browser or engines or notebooks)"
+test-fast: $(VENV)/.dev ## the quick tests, three quarters of all, in under two minutes on two cores
+	$(BIN)/python -m pytest -q -n auto -m "not (long or slow or browser or engines or notebooks)"
 
 test-long: $(VENV)/.dev $(VENV)/.debian ## the long tests, which make test leaves out
 	$(BIN)/python -m pytest -n auto -m long
