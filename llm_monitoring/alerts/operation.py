@@ -88,6 +88,19 @@ def _enough(name: str, plan: Plan) -> float:
     return float(plan.infrastructure.min_requests if name == "latency_p50_ms" else plan.quality.requests_per_window)
 
 
+def spend_by_hour(log: Log, plan: Plan, span: Span) -> dict[tuple, pd.Series]:
+    """USD of every hour of each feature that spends, those of holidays left out, by the key of its chart."""
+    if "total_cost_usd" not in watched(plan):
+        return {}
+    found: dict[tuple, pd.Series] = {}
+    for feature, own in hours_of(log).groupby("feature_id", sort=True):
+        spent = own.set_index("hour")["usd"]
+        grid = pd.date_range(spent.index.min().ceil("D"), span.asked, freq="1h")
+        known = grid[~on_holiday(grid.to_series(), grid.to_series() + HOUR, plan)]
+        found[feature, "total_cost_usd"] = spent.reindex(known, fill_value=0.0)
+    return found
+
+
 def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
     parts = []
     for feature, own in hours.groupby("feature_id", sort=True):
