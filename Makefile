@@ -30,7 +30,7 @@ test-long: $(VENV)/.dev $(VENV)/.debian ## the long tests, which make test leave
 test-lowest: $(VENV)/.dev ## tests without browser, other engines and executed notebooks on Python 3.11 and the lowest versions
 	@.ci/versions lowest
 
-test-newest: $(VENV)/.dev ## quick tests on Python 3.13 and the newest versions
+test-newest: $(VENV)/.dev ## the quick tests on Python 3.13 and the newest versions
 	@.ci/versions newest
 
 check: $(VENV)/.dev ## lint, format, types, layers, spelling, notebooks without outputs

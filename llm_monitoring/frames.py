@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-MOST_PIECES = 1_000  # of rows that an engine gives at once, each in order
+MOST_PIECES = 1_000  # of rows that an engine gives, each in order; more where they are of `LEAST_ROWS` on average
+LEAST_ROWS = 1_000  # threads take turns after some two thousand rows
 
 
 def load(rows: ir.Table, schema: Table) -> pd.DataFrame:
@@ -91,7 +92,7 @@ def _pieces_in_order(times: list[pa.Array]) -> list[tuple[int, int]]:
         return []
     order = np.argsort(np.concatenate([part.cast(pa.int64()).to_numpy() for part in times]), kind="stable")
     breaks = np.flatnonzero(np.diff(order) != 1) + 1
-    if not 0 < len(breaks) < MOST_PIECES:
+    if not 0 < len(breaks) < max(MOST_PIECES, len(order) // LEAST_ROWS):
         return []
     ends = pairwise([0, *breaks.tolist(), len(order)])
     return [(int(order[start]), int(order[start]) + end - start) for start, end in ends]

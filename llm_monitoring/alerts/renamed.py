@@ -17,6 +17,7 @@ from llm_monitoring.wording import NBSP, moment, number
 
 LEAST = 20  # requests of the new name, and of the old one that are missing
 ALIKE = 0.5, 2.0  # of the requests that the old name would have had at these hours
+SAID = 4 * WEEK  # after its beginning; by then the new name has charts of its own
 SHARED = pd.Timedelta("2D")  # most that both names are asked at once, as while a deployment rolls out
 
 
@@ -41,7 +42,9 @@ def renamed(hours: pd.DataFrame, span: Span) -> list[dict]:
     found = []
     for new, after in asked.items():
         since, before = after.index[0], min(after.index[0] + WEEK, end)
-        if since - span.start < WEEK:  # what was there from the beginning has no name before
+        if (
+            since - span.start < WEEK or span.asked - since > SAID
+        ):  # what was there from the beginning has no name before
             continue
         n = float(after[after.index < before].sum())
         for old, own in asked.items():
@@ -114,6 +117,6 @@ def with_new_names(events: list[Alert], found: list[dict]) -> list[Alert]:
         one = to.get(str(event.feature_id)) if event.metric == "request_count" and event.direction == "down" else None
         if one is None or event.words is None or event.over is not None or event.ended < one["since"]:
             return event
-        return replace(event, words=f"{event.words}; {one_line(one['new'])} began then: renamed?")
+        return replace(event, words=f"{event.words}; perhaps renamed: {one_line(one['new'])} began then")
 
     return [said(event) for event in events]
