@@ -21,8 +21,8 @@ test: $(VENV)/.dev $(VENV)/.debian ## install what the tests need, then every ch
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -n auto
 
-test-fast: $(VENV)/.dev ## the tests without browser, other engines and executed notebooks, in some six minutes on two cores
-	$(BIN)/python -m pytest -q -n auto -m "not (long or browser or engines or notebooks)"
+test-fast: $(VENV)/.dev ## the quick tests, three quarters of all, in under two minutes on two cores
+	$(BIN)/python -m pytest -q -n auto -m "not (long or slow or browser or engines or notebooks)"
 
 test-long: $(VENV)/.dev $(VENV)/.debian ## the long tests, which make test leaves out
 	$(BIN)/python -m pytest -n auto -m long
@@ -30,7 +30,7 @@ test-long: $(VENV)/.dev $(VENV)/.debian ## the long tests, which make test leave
 test-lowest: $(VENV)/.dev ## tests without browser, other engines and executed notebooks on Python 3.11 and the lowest versions
 	@.ci/versions lowest
 
-test-newest: $(VENV)/.dev ## quick tests on Python 3.13 and the newest versions
+test-newest: $(VENV)/.dev ## the quick tests on Python 3.13 and the newest versions
 	@.ci/versions newest
 
 check: $(VENV)/.dev ## lint, format, types, layers, spelling, notebooks without outputs

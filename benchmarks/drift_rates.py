@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 
 import numpy as np
@@ -60,10 +61,12 @@ def line(cell, vectors, intent, options):
             vectors, intent, int(size), int(window), int(features), rhythm, rng, options
         )
         counts.append(found)
+        print(f"  reference {number}: {found}", file=sys.stderr, flush=True)
         rhythms += seen
         for rule, times in by_rule.items():
             rules[rule] = rules.get(rule, 0) + times
-    counts = np.array(counts)
+    by_stream = np.array(counts)
+    counts = by_stream.sum(axis=1)
     stated = options.streams * options.windows / options.arl0
     rate, error = counts.mean() / stated, counts.std(ddof=1) / math.sqrt(len(counts)) / stated
     named = ", ".join(f"{kind} {rhythms.count(kind)}" for kind in sorted(set(rhythms)))
@@ -71,13 +74,34 @@ def line(cell, vectors, intent, options):
         f"{cell}: {counts.sum()} alarms, {stated * len(counts):g} stated ({rate:.2f}, standard error {error:.2f}; "
         f"{', '.join(f'{rule} {times}' for rule, times in sorted(rules.items()))}); of a reference "
         f"{np.quantile(counts, 0.9, method='inverted_cdf') / stated:.2f} in nine of ten, at most {counts.max() / stated:.2f}, "
-        f"over 1.5 {int((counts > 1.5 * stated).sum())} of {len(counts)} (n {stated:g} stated each); rhythm found: {named}; "
+        f"over 1.5 {int((counts > 1.5 * stated).sum())} of {len(counts)} (n {stated:g} stated each); {spread(by_stream, stated)}; rhythm found: {named}; "
         f"{time.process_time() - started:.0f} s"
     )
 
 
+def spread(by_stream, stated):
+    """How far the rates of references differ beyond what their own streams differ by: analysis of variance, one way.
+
+    From the estimated spread, were rates of references normal: the rate that nine of ten do not exceed.
+    """
+    from scipy.stats import f
+
+    references, streams = by_stream.shape
+    if streams < 2:
+        return "one stream a reference"
+    between, within = streams * by_stream.mean(axis=1).var(ddof=1), by_stream.var(axis=1, ddof=1).mean()
+    ratio, free = between / within, (references - 1, references * (streams - 1))
+    ends = [ratio / f.ppf(0.975, *free), ratio, ratio / f.ppf(0.025, *free)]
+    low, sd, high = (math.sqrt(max(end - 1, 0) * within / streams) * streams / stated for end in ends)
+    true = by_stream.mean() * streams / stated + 1.2816 * sd
+    return (
+        f"standard deviation of the references' own rates {sd:.2f} (95 % interval {low:.2f} to {high:.2f}; "
+        f"none: p = {f.sf(ratio, *free):.2g}), so nine of ten have one up to {true:.2f}"
+    )
+
+
 def reference_alarms(vectors, intent, size, window, features, rhythm, rng, options):
-    """Alarms over all streams of one reference, by rule, and the rhythms that the reference seemed to have."""
+    """Alarms in every stream of one reference, those by rule, and the rhythms that the reference seemed to have."""
     import pandas as pd
 
     from llm_monitoring.drift.monitor import DriftMonitor
@@ -101,9 +125,14 @@ def reference_alarms(vectors, intent, size, window, features, rhythm, rng, optio
     found = [
         monitor.monitor(pd.concat([day(k, window) for k in range(options.windows)])) for _ in range(options.streams)
     ]
-    table = pd.concat([result.to_frame() for result in found])
+    tables = [result.to_frame() for result in found]
+    table = pd.concat(tables)
     table = table[table["alarm"]]
-    return len(table), table["rule"].value_counts().to_dict(), list(monitor.rhythm_.values())
+    return (
+        [int(each["alarm"].sum()) for each in tables],
+        table["rule"].value_counts().to_dict(),
+        list(monitor.rhythm_.values()),
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,18 @@ def endpoint(rng, probes, repeats, days, spread, common, change=None, at=None):
     return frame.assign(model_id="m", kind="border", passed=pd.array([pd.NA] * len(frame), dtype="boolean"))
 
 
-CELLS = [(15, 1, 1), (5, 3, 1), (5, 3, 2), (5, 3, 3), (20, 10, 1), (20, 10, 2), (20, 10, 3)]
+CELLS = [
+    (15, 1, 1),
+    (5, 3, 1),
+    (5, 3, 2),
+    (5, 3, 3),
+    (20, 10, 1),
+    (20, 10, 2),
+    (20, 10, 3),
+    (5, 40, 1),
+    (5, 160, 2),
+    (5, 360, 3),
+]
 
 
 def border(count):

@@ -19,12 +19,52 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-MOST_PIECES = 1_000  # of rows that an engine gives at once, each in order
+MOST_PIECES = 1_000  # of rows that an engine gives, each in order; more where they are of `LEAST_ROWS` on average
+LEAST_ROWS = 1_000  # threads take turns after some two thousand rows
 
 
 def load(rows: ir.Table, schema: Table) -> pd.DataFrame:
     """The rows in the order of their time, with the kinds of the schema."""
-    return typed(_pieces_in_order(engines.run(rows), schema.time).to_pandas(), schema)
+    return typed(_frame(_columns(rows), schema.time), schema)
+
+
+def _frame(parts: dict[str, list[pa.Array]], time: str) -> pd.DataFrame:
+    """Columns in parts as a frame: one after the other, their parts given up, so that the rows do not stand in memory twice."""
+    import pandas as pd
+    import pyarrow as pa
+
+    pieces, columns = _pieces_in_order(parts[time]), {}
+    for name in list(parts):
+        column = pa.chunked_array(parts.pop(name))
+        if pa.types.is_string(column.type):  # a column of these holds no more than 2 GB of text
+            column = column.cast(pa.large_string())
+        ordered = [column[start:end] for start, end in pieces] or [column]
+        whole = pa.concat_arrays([chunk for part in ordered for chunk in part.chunks])
+        columns[name] = pa.table({name: whole}).to_pandas()[name]
+        del column, ordered, whole
+        pa.default_memory_pool().release_unused()
+    return pd.DataFrame(columns, copy=False)
+
+
+def _columns(rows: ir.Table) -> dict[str, list[pa.Array]]:
+    """The columns in parts; from the engine inside the process some ten thousand rows at a time, each part copied.
+
+    That engine gives all columns of a batch as one piece of memory, which the last of them would hold.
+    """
+    import pyarrow as pa
+
+    kinds = dict(rows.schema().items())
+    parts: dict[str, list[pa.Array]] = {name: [] for name in kinds}
+    if not engines.in_process(rows) or any(kind.is_nested() or kind.is_json() for kind in kinds.values()):
+        batches = iter(engines.run(rows).to_batches())
+    else:
+        batches = engines.batches(rows)
+    for batch in batches:
+        for name, kept in parts.items():
+            kept.append(pa.concat_arrays([batch.column(name)]))
+    if not parts[rows.columns[0]]:
+        parts = {field.name: [pa.array([], field.type)] for field in rows.schema().to_pyarrow()}
+    return parts
 
 
 def pieces(rows: ir.Table, schema: Table) -> Iterator[pd.DataFrame]:
@@ -40,22 +80,22 @@ def pieces(rows: ir.Table, schema: Table) -> Iterator[pd.DataFrame]:
         yield typed(batch.to_pandas(types_mapper=whole.get), schema)
 
 
-def _pieces_in_order(rows: pa.Table, time: str) -> pa.Table:
-    """The rows in the order of their times, where they are pieces in order that an engine's threads gave as they came.
+def _pieces_in_order(times: list[pa.Array]) -> list[tuple[int, int]]:
+    """First and last row of each piece of rows in the order of their times, where an engine's threads gave them as they came.
 
-    Rows that are not come back as they are: sorting them is `typed`'s.
+    None where the rows are in order, or in no pieces: sorting them is `typed`'s.
     """
     import numpy as np
     import pyarrow as pa
 
-    if not rows.num_rows or not pa.types.is_timestamp(rows[time].type) or rows[time].null_count:
-        return rows
-    order = np.argsort(rows[time].cast(pa.int64()).to_numpy(), kind="stable")
+    if not pa.types.is_timestamp(times[0].type) or any(part.null_count for part in times):
+        return []
+    order = np.argsort(np.concatenate([part.cast(pa.int64()).to_numpy() for part in times]), kind="stable")
     breaks = np.flatnonzero(np.diff(order) != 1) + 1
-    if not 0 < len(breaks) < MOST_PIECES:
-        return rows
+    if not 0 < len(breaks) < max(MOST_PIECES, len(order) // LEAST_ROWS):
+        return []
     ends = pairwise([0, *breaks.tolist(), len(order)])
-    return pa.concat_tables([rows.slice(order[start], end - start) for start, end in ends]).combine_chunks()
+    return [(int(order[start]), int(order[start]) + end - start) for start, end in ends]
 
 
 def typed(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:

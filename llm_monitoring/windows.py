@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from llm_monitoring import engines
@@ -19,7 +21,7 @@ EARLIEST = (
     2**52
 )  # microseconds before the anchor, 142 years: with today's times still exact where an engine divides floats
 WINDOW, FIRST, LAST = f"{RESERVED}window", f"{RESERVED}first", f"{RESERVED}last"
-LONGEST_S = 3_653 * 86_400
+LONGEST = pd.Timedelta(days=3_653)
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -33,13 +35,18 @@ def width(window: str) -> pd.Timedelta:
     ...
     llm_monitoring.errors.ConfigError: window='1 month'; expected a whole number of s, min, h, d or w, such as '1h'
     """
-    match = re.fullmatch(r"\s*([1-9]\d{0,6})\s*(s|min|h|d|w)\s*", str(window).lower())
-    if not match:
+    found = _width(str(window))
+    if found is None:
         raise ConfigError(f"window={window!r}; expected a whole number of s, min, h, d or w, such as '1h'")
-    seconds = int(match[1]) * _SECONDS[match[2]]
-    if seconds > LONGEST_S:
+    if found > LONGEST:
         raise ConfigError(f"window={window!r}; expected ten years at most")
-    return pd.Timedelta(seconds=seconds)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _width(window: str) -> pd.Timedelta | None:
+    match = re.fullmatch(r"\s*([1-9]\d{0,6})\s*(s|min|h|d|w)\s*", window.lower())
+    return None if match is None else pd.Timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
 def floor(timestamps: pd.Series, window: str) -> pd.Series:
@@ -64,6 +71,16 @@ def floor(timestamps: pd.Series, window: str) -> pd.Series:
     """
     utc = pd.to_datetime(timestamps, utc=True)
     return utc - (utc - ANCHOR) % width(window)  # type: ignore[operator]
+
+
+def places(timestamps: pd.Series | pd.DatetimeIndex, start: pd.Timestamp, window: str) -> np.ndarray:
+    """How many windows after the one that begins at `start` each time is in, below 0 before it.
+
+    >>> places(pd.Series(pd.to_datetime(["2026-05-13T10:31Z", "2026-05-12T23:00Z"])), pd.Timestamp("2026-05-13T00:00Z"), "6h")
+    array([ 1, -1])
+    """
+    since = pd.to_datetime(timestamps, utc=True) - start
+    return (since.to_numpy().astype("timedelta64[us]") // width(window).to_timedelta64()).astype(int)
 
 
 def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple[ir.Table, list[str]]:

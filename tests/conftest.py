@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a script: processes of tests are to be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("the same everywhere", deadline=None, derandomize=True, database=None)
 settings.load_profile("the same everywhere")  # a busy machine fails no test, and a run no other than the last one
@@ -21,6 +27,16 @@ MARKED = {
     TESTS / "reporting" / "test_run.py": "notebooks",
     TESTS / "reporting" / "test_verifying.py": "notebooks",
 }
+#: Tests of whole checks, stages, processes and servers, half a second and more each: make test-fast leaves them out.
+SLOW = (
+    "backtesting/*", "contracts/*", "exploring/*", "incident/test_*", "incident/inference/test_shapes.py",
+    "incident/inference/test_causes.py", "reporting/*", "watching/test_[!s]*", "watching/test_showing.py", "sample_data/*",
+    "alerts/test_checking.py", "alerts/test_operation.py", "alerts/test_versions.py", "alerts/test_silent_judges.py",
+    "alerts/test_switches.py", "alerts/test_infrastructure.py", "alerts/test_holidays.py", "drift/test_monitor.py",
+    "importers/test_scores.py", "importers/test_batches.py", "judging/test_background.py", "judging/test_batch.py",
+    "judging/test_redaction.py", "probes/test_border.py", "probes/test_command.py", "reviewing/test_drawing.py",
+    "test_cli.py", "test_distributions.py", "test_recorder.py", "test_sources.py", "test_validation.py",
+)  # fmt: skip
 #: A fixture that is costly to make, and the worker of pytest-xdist that makes it for all who use it.
 WORKERS = {
     "report_folder": "notebooks",
@@ -42,6 +58,8 @@ def pytest_collection_modifyitems(items):
             mark = "notebooks"
         if mark is not None:
             item.add_marker(mark)
+        if item.path.is_relative_to(TESTS) and any(item.path.relative_to(TESTS).match(place) for place in SLOW):
+            item.add_marker("slow")
         worker = next((worker for fixture, worker in WORKERS.items() if fixture in fixtures), None)
         if worker is None and item.path.parent != TESTS / "reporting":
             worker = mark or next(

@@ -31,11 +31,22 @@ def shuffled(pieces):
 )
 def test_pieces_are_put_in_the_order_of_time(pieces):
     rows, expected = shuffled(pieces)
-    found = frames.typed(frames._pieces_in_order(rows, "timestamp").to_pandas(), SIGNALS)
+    parts = {name: rows[name].chunks for name in rows.column_names}
+    found = frames.typed(frames._frame(parts, "timestamp"), SIGNALS)
     pd.testing.assert_frame_equal(found, expected.reset_index(drop=True), check_dtype=False)
 
 
 def test_rows_without_an_order_are_left_to_the_sort(monkeypatch):
     monkeypatch.setattr(frames, "MOST_PIECES", 3)
     rows, _ = shuffled([np.random.default_rng(0).permutation(50)])
-    assert frames._pieces_in_order(rows, "timestamp") is rows
+    assert frames._pieces_in_order(rows["timestamp"].chunks) == []
+
+
+def test_many_pieces_are_put_in_order_as_long_as_they_hold_some_rows_each(monkeypatch):
+    monkeypatch.setattr(frames, "MOST_PIECES", 3)
+    monkeypatch.setattr(frames, "LEAST_ROWS", 10)
+    turns = [range(start, start + 20) for start in np.random.default_rng(0).permutation(np.arange(0, 400, 20)).tolist()]
+    rows, expected = shuffled(turns)
+    parts = {name: rows[name].chunks for name in rows.column_names}
+    assert 3 < len(frames._pieces_in_order(parts["timestamp"])) <= 20
+    pd.testing.assert_frame_equal(frames._frame(parts, "timestamp"), expected.reset_index(drop=True), check_dtype=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from llm_monitoring.charts.result import ChartResult
 
+SPEND = "total_cost_usd"
 NO_WAIT, LOOKS = (
     pd.Timedelta(0),
     (DAY, 7 * DAY),
@@ -207,7 +209,8 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
         key: (when, key in first) for key, when in begins if pd.notna(when) or key in first
     }
     shares = scoping.shares(begun | tests, plan)
-    runs = make_runs(table, scopes, shares, span.end, again=not scoping.fixed(plan))
+    spend = operation.spend_by_hour(log, plan, span)
+    runs = make_runs(table, scopes, shares, span.end, again=not scoping.fixed(plan), hours=spend)
     aside = run_all(runs, span.end)
     there = {run.key for run in runs}
     lines: Any = scopes.iterrows()
@@ -369,14 +372,59 @@ def chart_events(found: PlanCharts, log: Log, plan: Plan) -> list[Alert]:
 
 def _alarms(found: PlanCharts) -> list[Alert]:
     events: list[Alert] = []
-    for run in found.runs:
-        events += _events(found, run, run.windows)
-    for table in found.later:
-        groups = dict(list(table.groupby(KEYS, sort=False)))
-        events += [event for run in found.runs if run.key in groups for event in _events(found, run, groups[run.key])]
-    between = dict(list(found.between.groupby(KEYS, sort=False))) if len(found.between) else {}
-    rises = [event for run in found.runs if run.key in between for event in _rises(found, run, between[run.key])]
-    return events + _explained(rises)
+    for table in (None, *found.later):
+        for run in _looked(found.runs, table):
+            for chart, result, stream in _stages(run):
+                for alarm in result.alarms.itertuples():
+                    event = _event(found, run, chart, stream, alarm)
+                    events += [event, *_on_top(found, run, event, result)]
+    events += _explained(_rises(found))
+    return events + _spent(found, events)
+
+
+def _looked(runs: list[Run], table: pd.DataFrame | None) -> list[Run]:
+    """The runs over their windows as they stood at another look; without one as they are."""
+    if table is None:
+        return runs
+    if table.empty:
+        return []
+    own = {key: part.reset_index(drop=True) for key, part in table.groupby(KEYS, sort=False)}
+    return [replace(run, windows=own[run.key], results=[]) for run in runs if run.key in own]
+
+
+def _stages(run: Run, direction: str = "both") -> Iterator[tuple[ControlChart, ChartResult, pd.DataFrame]]:
+    """Each stage of a chart that alarmed: the chart, what it saw and the windows that it was shown."""
+    for number, (chart, since, before) in enumerate(run.stages):
+        if run.results:
+            result = run.results[number]
+        else:
+            chart, inside = _facing(chart, direction), run.charted(since, before)
+            if not len(inside.value) or chart.quiet(inside):
+                continue
+            result = chart.monitor(inside, at_once=True)
+        if len(result.alarms):
+            yield chart, result, run.stream(since, before)
+
+
+def _facing(chart: ControlChart, direction: str) -> ControlChart:
+    """The chart with an eye on shifts of one direction."""
+    chart = copy.copy(chart)
+    chart.direction = direction
+    return chart
+
+
+def _rises(found: PlanCharts) -> list[Alert]:
+    """Rises of a total over 24 hours that end between midnights, against the limits of its days.
+
+    The chart's budget covers them: a fall takes half of it, and hardly ever lasts long enough to count.
+    """
+    events = []
+    for run in _looked(found.runs, found.between):
+        for hour in np.unique(run._starts.hour):
+            looked = run.at_hour(hour)
+            for chart, result, stream in _stages(looked, "up"):
+                events += [_event(found, looked, chart, stream, alarm) for alarm in result.alarms.itertuples()]
+    return events
 
 
 def _explained(rises: list[Alert]) -> list[Alert]:
@@ -393,40 +441,30 @@ def _explained(rises: list[Alert]) -> list[Alert]:
     return [one for one in rises if one.metric == "request_count" or explained(one)]
 
 
-def _rises(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
-    """Rises of a total over 24 hours that end between midnights, against the limits of its days.
+def _spent(found: PlanCharts, events: list[Alert]) -> list[Alert]:
+    """The spend that a rise of volume brings with it, told at that moment: its own chart may take hours more to be sure.
 
-    The chart's budget covers them: a fall takes half of it, and hardly ever lasts long enough to count.
+    Where spend rose by less than half as much (of the logarithm), or has alarmed by itself, nothing is added.
     """
-    events = []
-    for _, own in table.groupby(table["window_start"].dt.hour):
-        looked = replace(run, windows=own.reset_index(drop=True))
-        for chart, since, before in run.stages:
-            upward, inside = copy.copy(chart), looked.charted(since, before)
-            upward.direction = "up"
-            if len(inside.value):
-                alarms = upward.monitor(inside, at_once=True).alarms
-                stream = looked.stream(since, before)
-                events += [_event(found, looked, upward, stream, alarm) for alarm in alarms.itertuples()]
-    return events
-
-
-def _events(found: PlanCharts, run: Run, table: pd.DataFrame) -> list[Alert]:
-    """The alarms of a chart over its windows as they stood at one look."""
-    first = table is run.windows
-    looked = run if first else replace(run, windows=table.reset_index(drop=True))
-    events = []
-    for number, (chart, since, before) in enumerate(run.stages):
-        if first and run.results[number].alarms.empty:
+    runs = {run.key: run for run in found.runs}
+    between = {run.key: run for run in _looked(found.runs, found.between)}
+    told = {(one.feature_id, one.fired_at) for one in events if one.metric == SPEND}
+    more = []
+    for one in (one for one in events if one.metric == "request_count" and one.direction == "up"):
+        run, at = runs.get((one.feature_id, SPEND)), one.window_start
+        if run is None or at is None or (one.feature_id, one.fired_at) in told:
             continue
-        stream = looked.stream(since, before)
-        if stream.empty:
+        run = between[run.key].at_hour(at.hour) if at.hour else run
+        since = run.stream(one.began, at + DAY).dropna(subset=["value"])
+        stage = next((stage for stage in run.stages if stage[1] <= at and (stage[2] is None or at < stage[2])), None)
+        if since.empty or stage is None:
             continue
-        result = run.results[number] if first else chart.monitor(looked.charted(since, before), at_once=True)
-        for alarm in result.alarms.itertuples():
-            event = _event(found, looked, chart, stream, alarm)
-            events += [event, *_on_top(found, looked, event, result)]
-    return events
+        usual = float(stage[0].monitor(run.charted(stage[1], at + DAY), at_once=True).windows["center"].iloc[-1])
+        value, low, high = _of_windows(run, since)
+        if np.log(value / usual) >= 0.5 * np.log(one.value / one.expected):
+            of: dict[str, Any] = {"metric": SPEND, "measure": found.measures[SPEND], "layer": "cost"}
+            more.append(replace(one, **of, value=value, low=low, high=high, expected=usual))
+    return more
 
 
 def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> list[Alert]:
@@ -447,6 +485,7 @@ def _on_top(found: PlanCharts, run: Run, first: Alert, result: ChartResult) -> l
     if stream.empty or (last is not None and last <= after):
         return []
     chart = run.chart()
+    chart.tail = run.tail(first.began)
     try:
         chart.fit(level[["window_start", "window_end", "value", "n", "sd"]])
     except ConfigError:

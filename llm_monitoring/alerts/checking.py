@@ -17,6 +17,7 @@ from llm_monitoring.alerts.measurements import hourly, hours_of_judging
 from llm_monitoring.alerts.names import features_of, not_in_log
 from llm_monitoring.alerts.operation import hours_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
+from llm_monitoring.alerts.renamed import renamed, suggestions, with_new_names
 from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.alerts.silent_judges import silent_judge_events
 from llm_monitoring.alerts.unwatched import limit_events, not_watched
@@ -91,7 +92,9 @@ def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
         events += probe_events(log, span, found.shares) if plan.quality.probes else []
         events += version_events(found.versions, found.shares, span.end) if len(found.versions) else []
         events += distance_events(log, span, found.shares) if plan.quality.probes else []
-    table = alerts_table(events, plan, span.end)
+    names = renamed(hours_of(log), span)
+    table = alerts_table(with_new_names(events, names), plan, span.end)
+    table.attrs["renamed"] = suggestions(names, plan.features)
     table.attrs |= {"charts": len(found.shares), "false_alarms_per_month": plan.quality.false_alarms_per_month}
     table.attrs |= {"not_watched": not_watched(found), "not_in_log": not_in_log(log, plan)}
     return table, found

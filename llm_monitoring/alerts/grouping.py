@@ -110,7 +110,7 @@ def _ended(group: Iterable[Alert], log_end: pd.Timestamp | None) -> str | None:
 def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = None) -> list[list[Alert]]:
     """Events grouped by cause: of one feature, and begun at the same time as far as the data can tell.
 
-    Infrastructure keeps to itself, charts of cost and quality go together. Two events are of one cause where the
+    Infrastructure keeps to itself, charts of cost and quality go together, and spend with the volume that makes it. Two events are of one cause where the
     intervals of their beginnings come within `days` of each other and the later one may have begun before the earlier one
     fired (what began after an alert did not raise it); or where they are the same metric in the same
     direction, the later one fired within `days` of the end of the earlier. One that goes twice as far as what it would
@@ -133,7 +133,7 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
 
 
 def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
-    if event.feature_id != other.feature_id or _family(event) != _family(other) or event.second != other.second:
+    if event.feature_id != other.feature_id or not _families(event) & _families(other) or event.second != other.second:
         return False
     again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= other.ended + near
     together = event.began_low <= other.began_by + near and other.began_low <= event.began_by + near
@@ -141,35 +141,48 @@ def _same(event: Alert, other: Alert, near: pd.Timedelta) -> bool:
 
 
 def _outgrown(event: Alert, group: list[Alert]) -> bool:
-    """Whether the same metric went the same way before, and now goes twice as far and beyond the interval of then."""
+    """Whether the same metric went the same way before, and now goes twice as far and beyond the interval of then.
+
+    In a window that began after the other had fired: 24 hours that hold more of one change than those before do are no second one.
+    Where an alarm goes on for seven windows, `charting` tells a second change on top of it from the level since the first.
+    """
     before = [one for one in group if (one.metric, one.direction) == (event.metric, event.direction)]
     up = event.direction == "up"
     return bool(before) and all(
         event.rule == one.rule == "chart"
+        and (event.window_start is None or event.window_start >= one.fired_at)
         and (event.low > one.high if up else event.high < one.low)
         and abs(event.value - event.expected) >= TWICE * abs(one.value - one.expected)
         for one in before
     )
 
 
-def _family(event: Alert) -> str:
+def _families(event: Alert) -> set[str]:
+    """What an alert may share a cause with: spend with what a request costs, and with the volume that it is spent on."""
+    if event.metric == "request_count":
+        return {"volume"} if _more_asked(event) else {"volume", "infrastructure"}
     if event.layer == "infrastructure":
-        return event.layer
+        return {event.layer}
     if event.version_column is not None:
-        return f"{event.version_column} {event.version}"
+        return {f"{event.version_column} {event.version}"}
     if event.limit is not None or event.metric in ("query_drift", "probe_pass_rate", "probe_distance"):
-        return f"{event.layer} {event.metric if event.layer == 'quality' else ''}"
-    return "charts"
+        return {f"{event.layer} {event.metric if event.layer == 'quality' else ''}"}
+    return {"charts", "volume"} if event.metric == "total_cost_usd" else {"charts"}
+
+
+def _more_asked(event: Alert) -> bool:
+    """Whether the chart of volume rose: spend rises with it, and speaks for both."""
+    return event.metric == "request_count" and event.direction == "up" and event.rule == "chart"
 
 
 def _telling(event: Alert) -> tuple:
-    """Harm first, then quality before what users do before cost; the earliest of these; a limit passed before a chart of the layer."""
+    """Harm first, then quality before what users do before cost before volume that rose; the earliest of these; a limit passed before a chart of the layer."""
     if event.metric in ("mean_quality", "flagged_rate"):
         rank = 0
     elif event.metric in ("refusal_rate", "truncation_rate") or (event.judged and event.unit == "score"):
         rank = 1
     else:
-        rank = 3 if event.layer == "cost" else 2
+        rank = 4 if _more_asked(event) else 3 if event.layer == "cost" else 2
     charted = event.rule != "limit" and event.layer == "infrastructure"
     return (not event.harmful, rank, event.fired_at, event.metric != "mean_quality", charted, event.metric)
 
@@ -185,8 +198,12 @@ def _row(group: list[Alert], plan: Plan) -> Alert:
         first,
         alert_id=f"{first.fired_at:%Y%m%d}-{_safe(first.feature_id)}-{_safe(first.metric)}{_ending(first)}",
         severity=worst if harmful else "info",
-        message=_message(first, [others[key] for key in sorted(others)]),
+        message=_message(first, [others[key] for key in sorted(others, key=_volume_first)]),
     )
+
+
+def _volume_first(moved: tuple[str, str]) -> tuple:
+    return (moved[0] != "request_count", moved)
 
 
 def _ending(first: Alert) -> str:
@@ -241,7 +258,7 @@ def _reopened(rows: list[Alert], groups: list[list[Alert]]) -> list[Alert]:
             for other in groups[i]
             if other.fired_at <= row.fired_at  # what joined the earlier one after this had fired is not known yet
             and (other.feature_id, other.metric, other.direction) == (row.feature_id, row.metric, row.direction)
-            and _family(other) == _family(row)
+            and _families(other) == _families(row)
         ]
         if row.second and earlier:
             first = earlier[-1][0].alert_id

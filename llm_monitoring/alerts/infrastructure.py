@@ -186,7 +186,8 @@ def window_width(own: pd.DataFrame, plan: Plan, start: pd.Timestamp, end: pd.Tim
     shortest = plan.infrastructure.window
     choices = [shortest, *(w for w in ("1h", "6h", "1d") if windows.width(w) > windows.width(shortest))]
     for width in choices[:-1]:
-        filled = before.groupby(windows.floor(before["window_start"], width))["requests"].sum()
+        place = windows.places(before["window_start"], windows.ANCHOR, width)
+        filled = before["requests"].groupby(place).sum()
         enough = (filled >= plan.infrastructure.min_requests).sum()
         if enough > 0.5 * ((end - start) / windows.width(width)):
             return width
@@ -197,11 +198,11 @@ def closed_windows(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: 
     """The counts of all closed windows of one feature from its start to the stage's end, empty ones included."""
     step = windows.width(stage.width)
     numbers = ["requests", "known", "errors", "timed", *QUANTILES]
-    table = own.groupby(windows.floor(own["window_start"], stage.width))[numbers].sum()
-    first = windows.floor(pd.Series([start]), stage.width).iloc[0]
     end = span_.asked if stage.before is None else min(span_.asked, stage.before)
-    last = windows.floor(pd.Series([end]), stage.width).iloc[0] - step
-    table = table.reindex(pd.date_range(first, last, freq=step), fill_value=0)
+    first, after = windows.floor(pd.Series([start, end]), stage.width)
+    grid = pd.date_range(first, after - step, freq=step)
+    table = own[numbers].groupby(windows.places(own["window_start"], first, stage.width)).sum()
+    table = table.reindex(np.arange(len(grid)), fill_value=0).set_axis(grid)
     return table.rename_axis("window_start").reset_index()
 
 

@@ -25,6 +25,7 @@ def alert_lines(alerts: pd.DataFrame, as_json: bool) -> Iterator[str]:
     if not rows:
         yield "no alert"
     yield from sentences(alerts.attrs.get("not_watched", []))
+    yield from alerts.attrs.get("renamed", [])
     yield from (f"plan: {line}" for line in alerts.attrs.get("not_in_log", []))
     charts = alerts.attrs.get("charts")
     if charts and rows:

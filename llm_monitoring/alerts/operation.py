@@ -88,6 +88,19 @@ def _enough(name: str, plan: Plan) -> float:
     return float(plan.infrastructure.min_requests if name == "latency_p50_ms" else plan.quality.requests_per_window)
 
 
+def spend_by_hour(log: Log, plan: Plan, span: Span) -> dict[tuple, pd.Series]:
+    """USD of every hour of each feature that spends, those of holidays left out, by the key of its chart."""
+    if "total_cost_usd" not in watched(plan):
+        return {}
+    found: dict[tuple, pd.Series] = {}
+    for feature, own in hours_of(log).groupby("feature_id", sort=True):
+        spent = own.set_index("hour")["usd"]
+        grid = pd.date_range(spent.index.min().ceil("D"), span.asked, freq="1h")
+        known = grid[~on_holiday(grid.to_series(), grid.to_series() + HOUR, plan)]
+        found[feature, "total_cost_usd"] = spent.reindex(known, fill_value=0.0)
+    return found
+
+
 def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> pd.DataFrame:
     parts = []
     for feature, own in hours.groupby("feature_id", sort=True):
@@ -108,23 +121,28 @@ def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, spa
         line: Any = base.loc[feature]
         start, fit_end = line["start"], line["fit_end"]
         grid = pd.date_range(start, windows.floor(pd.Series([span.asked]), "1h").iloc[0] - HOUR, freq="1h")
-        sums = own.set_index("hour")["n" if name == "request_count" else "usd"].reindex(grid, fill_value=0.0)
+        clock, day = grid.hour.to_numpy(), windows.places(grid, windows.ANCHOR, "1d")  # the anchor is a Monday
+        sums = own[_column(name)].set_axis(windows.places(own["hour"], start, "1h"))
+        sums = sums.reindex(np.arange(len(grid)), fill_value=0.0)
         first = own["hour"].min().ceil("D")
-        usual = sums[(grid >= first) & (grid < fit_end) & ~on_holiday(grid.to_series(), grid.to_series() + HOUR, plan)]
+        learnt = np.asarray((grid >= first) & (grid < fit_end))
+        if plan.baseline.holidays:
+            learnt &= ~on_holiday(grid.to_series(), grid.to_series() + HOUR, plan)
+        usual = sums[learnt]
         if len(usual) < 7 * 24 or not usual.sum() > 0:
             continue
-        daily = usual.groupby(usual.index.floor("D")).sum()
-        weekday = daily.groupby(daily.index.day_of_week).mean().reindex(range(7)).fillna(daily.mean()).to_numpy()
-        by_hour = usual.groupby(usual.index.hour).sum().reindex(range(24), fill_value=0.0).cumsum() / usual.sum()
-        rolled, begins, values = sums.rolling(24).sum(), [], []
+        daily = usual.groupby(day[learnt]).sum()
+        weekday = daily.groupby(daily.index % 7).mean().reindex(range(7)).fillna(daily.mean()).to_numpy()
+        by_hour = usual.groupby(clock[learnt]).sum().reindex(range(24), fill_value=0.0).cumsum() / usual.sum()
+        rolled, begins, values = sums.rolling(24).sum().to_numpy(), [], []
         for hour in BETWEEN:
-            ends = grid[(grid.hour == hour - 1) & (grid >= first + DAY)]
-            begin, early = ends + HOUR - DAY, float(by_hour[hour - 1])
-            here, ahead = weekday[begin.day_of_week], weekday[(begin.day_of_week + 1) % 7]
+            ends = np.flatnonzero((clock == hour - 1) & (grid >= first + DAY))
+            begin, early = grid[ends] + (HOUR - DAY), float(by_hour[hour - 1])
+            here, ahead = weekday[(day[ends] - 1) % 7], weekday[day[ends] % 7]
             like = here if hour < 12 else ahead
             mixed = here * (1 - early) + ahead * early
             share = np.divide(like, mixed, out=np.full(len(mixed), np.nan), where=mixed > 0)  # of days with traffic
-            value = np.maximum(rolled[ends].to_numpy() * share, NOBODY if name == "request_count" else 0.0)
+            value = np.maximum(rolled[ends] * share, NOBODY if name == "request_count" else 0.0)
             begins.append(begin)
             values.append(np.where(value > 0, value, np.nan))
         value = np.concatenate(values)
@@ -145,9 +163,14 @@ def total(hours: pd.DataFrame, name: str, window: str, start: pd.Timestamp, end:
     step = windows.width(window)
     first, last = windows.floor(pd.Series([start, end]), window)
     grid = pd.date_range(first, last - step, freq=step)
-    sums = hours.groupby(windows.floor(hours["hour"], window))[["n", "usd"]].sum().reindex(grid, fill_value=0.0)
-    value = sums["n"].clip(lower=NOBODY) if name == "request_count" else sums["usd"].where(sums["usd"] > 0)
+    sums = hours[_column(name)].groupby(windows.places(hours["hour"], first, window)).sum()
+    sums = sums.reindex(np.arange(len(grid)), fill_value=0.0).set_axis(grid)
+    value = sums.clip(lower=NOBODY) if name == "request_count" else sums.where(sums > 0)
     return value.where(grid >= hours["hour"].min().ceil(step))  # a first day that begins at noon is half a day
+
+
+def _column(name: str) -> str:
+    return "n" if name == "request_count" else "usd"
 
 
 def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span, fewest: float) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llm_monitoring import windows
@@ -21,6 +22,7 @@ from llm_monitoring.charts.measurements import Windows, as_windows
 from llm_monitoring.charts.portfolio import MONTH, set_limits
 from llm_monitoring.charts.predictive import ControlChart
 from llm_monitoring.charts.result import ChartResult
+from llm_monitoring.charts.wild import wild_days
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.measures import BUILT_IN
 
@@ -39,7 +41,7 @@ HOLIDAYS, QUICK = (
 class Run:
     """One chart: its windows in the order of time, when it begins, its share of the budget; then what was fitted and what it saw.
 
-    `stages` lists each fitted chart with the first window that it judges and the one it no longer does.
+    `hours` are those of a total that may hang on a few of them. `stages` lists each fitted chart with the first window that it judges and the one it no longer does.
     """
 
     key: tuple[Any, Any]
@@ -50,6 +52,7 @@ class Run:
     settle: pd.Timedelta
     share: float
     again: pd.Timestamp | None = None
+    hours: pd.Series | None = None
     stages: list[tuple[ControlChart, pd.Timestamp, pd.Timestamp | None]] = field(default_factory=list)
     results: list[ChartResult] = field(default_factory=list)
 
@@ -85,6 +88,19 @@ class Run:
     @cached_property
     def _starts(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(self.windows["window_start"])
+
+    def at_hour(self, hour: int) -> Run:
+        """The same chart over those of its windows that begin at one hour of the day."""
+        some = replace(self, windows=self.windows[self._starts.hour == hour].reset_index(drop=True), results=[])
+        some._read = self._read.at(self._read.window_start.hour == hour)  # type: ignore[union-attr]
+        return some
+
+    def tail(self, before: pd.Timestamp) -> np.ndarray | None:
+        """How far a total strays where single hours make it, going by the hours before a moment."""
+        if self.hours is None:
+            return None
+        early = self.hours[(self.hours.index >= self._starts[0]) & (self.hours.index < before)]
+        return wild_days(pd.DatetimeIndex(early.index).hour.to_numpy(), early.to_numpy())
 
     def chart(self, season: int = 1) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
@@ -150,6 +166,8 @@ def _together(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], Contr
         times = baseline.window_start.asi8, baseline.window_end.asi8
         for column in (*times, baseline.value, baseline.n, baseline.sd):
             told.update(column.tobytes())
+        if run.hours is not None:
+            told.update(run.hours[: baseline.window_end[-1]].to_numpy().tobytes())
     key = told.digest()
     if key not in FITTED:
         if len(FITTED) >= MOST_KEPT:
@@ -164,7 +182,8 @@ def _fit(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlCha
     for run, baseline in several:
         season, said[run.key] = season_of(baseline, run.kind, run.width)
         try:
-            charts[run.key] = run.chart(season).read(baseline)
+            charts[run.key] = chart = run.chart(season).read(baseline)
+            chart.tail = run.tail(baseline.window_end[-1])
         except ConfigError as error:
             charts[run.key] = str(error)
     fitted = {key: chart for key, chart in charts.items() if isinstance(chart, ControlChart)}
@@ -189,9 +208,14 @@ def joined(run: Run) -> ChartResult:
 
 
 def make_runs(
-    table: pd.DataFrame, scopes: pd.DataFrame, share: dict[tuple, float], end: pd.Timestamp, again: bool
+    table: pd.DataFrame,
+    scopes: pd.DataFrame,
+    share: dict[tuple, float],
+    end: pd.Timestamp,
+    again: bool,
+    hours: dict[tuple, pd.Series],
 ) -> list[Run]:
-    """The charts that have begun by `end`, from their windows and what was settled of them."""
+    """The charts that have begun by `end`, from their windows and what was settled of them; `hours` of those of totals."""
     runs = []
     lines = scopes.to_dict("index")
     key: Any
@@ -203,6 +227,6 @@ def make_runs(
         more = line["fit_end"] + (AGAIN - FIRST) * DAY if again else None
         runs.append(
             Run(key, own.reset_index(drop=True), line["window"], line["begin"], fit_end, line["settle"], share[key],
-                more)
+                more, hours.get(key))
         )  # fmt: skip
     return runs

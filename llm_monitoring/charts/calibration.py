@@ -8,6 +8,7 @@ own yardstick, a step counts once and a ramp hardly at all. Simulated streams go
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtr
@@ -79,7 +80,8 @@ def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarra
     total -= sampled.astype(np.float32)[:-2, None]
     weight = yardstick.trust + np.cumsum(precision)
     total *= (precision / shared / weight[-1])[:-2].astype(np.float32)[:, None]
-    np.cumsum(total, axis=0, out=total)
+    for before, here in pairwise(total):  # a running sum, line by line: `cumsum` down columns takes ten times as long
+        here += before
     total += np.float32(yardstick.trust * yardstick.between / weight[-1])
     total *= (weight[-1] / weight[:-2]).astype(np.float32)[:, None]
     np.maximum(total, np.float32(yardstick.floor), out=found[3:])
@@ -135,7 +137,7 @@ def _kernel(lambdas: tuple[float, ...], horizon: int) -> np.ndarray:
     return _frozen(np.where(age >= 0, decay * (1 - decay) ** np.maximum(age, 0), 0.0))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _noise(horizon: int, draws: int, seed: int) -> Noise:
     """The same for every chart of that shape."""
     found = np.random.default_rng([seed, horizon]).standard_normal((2, horizon, draws), dtype=np.float32)

@@ -33,7 +33,11 @@ class Windows(NamedTuple):
 
     def between(self, first: int, after: int) -> Windows:
         """From one window to another, by their numbers."""
-        return Windows._make(part[first:after] for part in self)
+        return self.at(slice(first, after))
+
+    def at(self, places: Any) -> Windows:
+        """Those in a slice, or where a mask is true."""
+        return Windows._make(part[places] for part in self)
 
 
 def read_windows(data: Any, name: str = "stream", **options: Any) -> pd.DataFrame:

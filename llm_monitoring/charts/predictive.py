@@ -23,6 +23,7 @@ from llm_monitoring.charts.scatter import spreads
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 from llm_monitoring.charts.seams import read_seams, seams_table
 from llm_monitoring.charts.sharing import SharedDay, days_of, without_days
+from llm_monitoring.charts.wild import with_tail
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.results import jsonable
 
@@ -30,6 +31,7 @@ NAME = "ControlChart"
 KINDS = ("mean", "proportion", "count", "positive")
 DIRECTIONS = ("both", "up", "down")
 FEWEST_TO_FIT = 5
+FULL = 20  # answers, or the usual number, of a window that is looked at by itself (lambda 1)
 
 
 @dataclass
@@ -122,6 +124,7 @@ class ControlChart:
         expect(fine, NAME, "a DayEffect, such as DayEffect.default(0.1)", day_effect=self.day_effect)
         self.lambdas = tuple(float(weight) for weight in lambdas)
         self.history_: list[dict[str, Any]] = []
+        self.tail: np.ndarray | None = None  # where windows stray further up than a normal does: see `wild.wild_days`
 
     def fit(
         self,
@@ -244,6 +247,8 @@ class ControlChart:
         found = self._evidence.posterior(prior, draws_for(alpha), np.random.default_rng([self.seed, 1]))
         if self._shared is not None:
             found = self._shared.added(found, np.random.default_rng([self.seed, 2]))
+        if self.tail is not None:
+            found = with_tail(found, self.tail, self.seed)
         self.center_, self._yardstick, self.day_effect_ = found.center, found.yardstick, found.day_effect
         self.notes_ = self._autocorrelation()
         position = self._last + 1 + np.arange(self.horizon)
@@ -331,6 +336,11 @@ class ControlChart:
             season=self.season, chart="ControlChart", assumes=self.assumes, notes=tuple(self.notes_),
             seams=seams_table(seams),
         )  # fmt: skip
+
+    def quiet(self, stream: Windows) -> bool:
+        """Whether no window alarms: what `monitor(stream, at_once=True)` would say, without its tables."""
+        windows = self._read(stream, self._last)
+        return not self._steps(windows.position, windows.value, windows.n)[4].any()
 
     def update(
         self,
@@ -523,7 +533,7 @@ class ControlChart:
             return (np.nan, shown, np.nan, np.nan, False, 0, 0.0, 0.0)
         sign = {"both": 0, "up": 1, "down": -1}[self.direction]
         t = [total / scale for total, _, scale in found]
-        full = n >= self._usual_n
+        full = n >= min(self._usual_n, FULL)
         sided = [
             (sign * value if sign else abs(value)) * (full or lambda_ < 1) for value, lambda_ in zip(t, self.lambdas)
         ]
@@ -565,7 +575,8 @@ class ControlChart:
         sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n, day)
         sign = {"both": 0, "up": 1, "down": -1}[self.direction]
         t = sums / scale
-        sided = (sign * t if sign else np.abs(t)) * ((n >= self._usual_n) | (np.array(self.lambdas)[:, None] < 1))
+        looked_at = (n >= min(self._usual_n, FULL)) | (np.array(self.lambdas)[:, None] < 1)
+        sided = (sign * t if sign else np.abs(t)) * looked_at
         alarm = sided.max(axis=0) > self.limit_
         which = np.where(alarm, sided.argmax(axis=0), 0)
         every = np.arange(len(error))

@@ -13,7 +13,12 @@ from llm_monitoring.drift.shape import COMMON_WORDS
 from llm_monitoring.intervals import wilson
 
 MOST_ELSEWHERE = 5_000  # queries that words are counted in for comparison
-_COMMON = {word for words in COMMON_WORDS.values() for word in words.split()}
+NAMES_NOTHING = (
+    "about any anything could did does for from get give going got has how if into just know let like me more much "
+    "need one or our out please see should some something tell than them then there they those up us want way we "
+    "were when which who will would your"
+)  # English words that mark how people ask, not what about
+_COMMON = {word for words in [*COMMON_WORDS.values(), NAMES_NOTHING] for word in words.split()}
 
 
 def contrast_words(comparison: Comparison, rows: np.ndarray, most: int = 5) -> list[str]:
@@ -37,5 +42,5 @@ def contrast_words(comparison: Comparison, rows: np.ndarray, most: int = 5) -> l
 
 
 def terms(text: str) -> set[str]:
-    """Words of a text that are not among the commonest of their language."""
-    return set(re.findall(r"[^\W\d_]{2,}", text[:8_000].casefold())) - _COMMON
+    """Words of a text that are not among the commonest of their language; the `th` of 25th is none."""
+    return set(re.findall(r"(?<!\d)[^\W\d_]{2,}", text[:8_000].casefold())) - _COMMON

@@ -15,7 +15,8 @@ from llm_monitoring.drift.named_embedders import embedder_of
 from llm_monitoring.drift.queries import Queries, read_queries
 from llm_monitoring.drift.shape import ShapeResult, shape_of
 from llm_monitoring.drift.topics import distances_to_reference
-from llm_monitoring.drift.two_sample import METHODS, Permuted, Pool, permute
+from llm_monitoring.drift.two_sample import METHODS, Permuted, Pool, known_among, permute
+from llm_monitoring.drift.two_sample import MOST_ROWS as NEIGHBOUR_ROWS
 from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
@@ -100,7 +101,13 @@ class DriftTest:
         DriftResult
             With fewer than 10 queries (or sessions) on a side `p_value` and `drift` are null: too few to tell.
         """
-        return self.compare(self.reference_, read_queries(current, self.embed, "current", MOST_ROWS, self.seed))
+        now = read_queries(current, self.embed, "current", MOST_ROWS, self.seed)
+        return self.compare(self.reference_, now, known=self._known)
+
+    @cached_property
+    def _known(self) -> Any:
+        """The neighbours that the reference's queries have among themselves, reckoned once for all windows."""
+        return known_among(self.reference_.vectors) if len(self.reference_) < NEIGHBOUR_ROWS else None
 
     def compare(
         self, before: Queries, now: Queries, permutations: int | None = None, *, known: Any = None, pool: Pool | None = None

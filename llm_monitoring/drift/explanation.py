@@ -94,15 +94,25 @@ class DriftExplanation(Result):
         return " ".join([*said, *self._mix_said()])
 
     def _said(self, topic: Any) -> str:
-        n, share = topic["n_after"], f"{_percent(topic['share_after'])}, before: {_percent(topic['share_before'])}"
-        counted = f"{n:,} of {self.looked_after:,} questions ({share})"
-        name = ", ".join(topic["words"][:3])
+        name, before = ", ".join(topic["words"][:3]), _percent(topic["share_before"])
+        of_all = f"of {self.looked_after:,} questions"
         if topic["kind"] == "shrank":
-            return f"Only {counted} are still about {name or 'a topic without words of its own'}."
-        if topic["kind"] == "new":
-            about = f"about {name}, which the reference lacks" if name else "unlike any in the reference"
-            return f"{counted} are {about}."
-        return f"{counted} now ask about {name or 'a known topic without words of its own'}."
+            left = f"{topic['n_after']:,} {of_all} ({_percent(topic['share_after'])}, before: {before})"
+            counted = (
+                f"Only {left} are still" if topic["n_after"] else f"None {of_all} (before: {before}) is any longer"
+            )
+            return f"{counted} about {name or 'a topic without words of its own'}."
+        counted = f"{topic['n_after']:,} {of_all} ({_percent(topic['share_after'])}"
+        if topic["kind"] == "grew":
+            return f"{counted}, before: {before}) now ask about {name or 'a known topic without words of its own'}."
+        if not name:
+            return f"{counted}, before: {before}) are of a kind that was rare before, with no words in common."
+        near = (
+            f"{before} of the earlier questions come near it"
+            if topic["n_before"]
+            else "no earlier question came near it"
+        )
+        return f"{counted}) are about {name}: a new topic ({near})."
 
     def _mix_said(self) -> list[str]:
         if self.mix_p_value is None:
@@ -111,8 +121,8 @@ class DriftExplanation(Result):
             return [f"The mix of the known categories shows no change (p = {self.mix_p_value:.2g})."]
         most = self.mix.iloc[0]
         return [
-            f"The mix of the known categories changed too (p = {self.mix_p_value:.2g}), most of all {most['category']}: "
-            f"{_percent(most['share_before'])} to {_percent(most['share_after'])}."
+            f"The mix of the known categories changed too (p = {self.mix_p_value:.2g}), most of all “{most['category']}”: "
+            f"{_percent(most['share_before'])} before, {_percent(most['share_after'])} now."
         ]
 
     @property

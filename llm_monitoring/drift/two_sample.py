@@ -17,6 +17,7 @@ from scipy.linalg import lapack
 NEAR = 20  # neighbours kept of every row
 MOST_ROWS = 6_000  # rows that the statistics of neighbours use at most
 BLOCK = 20_000  # rows of a product at a time
+GROUP = 10  # columns that are looked at as one when the smallest values of a line are sought
 
 
 class Known(NamedTuple):
@@ -60,11 +61,6 @@ class Pool:
     def white(self) -> np.ndarray:
         """Rows after whitening with ridge 1, to unit length."""
         return _to_unit(_whiten(self.vectors, ridge=1.0, dimensions=self.vectors.shape[1]))
-
-    @cached_property
-    def whiter(self) -> np.ndarray:
-        """`white` centred and whitened again with ridge .1: sums over rows of it are a regularised Hotelling test."""
-        return _whiten(self.white, ridge=0.1, dimensions=self.vectors.shape[1])
 
     @cached_property
     def near(self) -> tuple[np.ndarray, np.ndarray]:
@@ -121,10 +117,31 @@ def _unlike(rows: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 def _smallest(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the smallest values of each line are, smallest first, and they themselves."""
-    nearest = np.argpartition(values, most - 1, axis=1)[:, :most]
-    value = np.take_along_axis(values, nearest, axis=1)
+    among = _columns_of_smallest(values, most)
+    value = values if among is None else np.take_along_axis(values, among, axis=1)
+    nearest = np.argpartition(value, most - 1, axis=1)[:, :most]
+    value = np.take_along_axis(value, nearest, axis=1)
     order = np.argsort(value, axis=1, kind="stable")
-    return np.take_along_axis(nearest, order, axis=1), np.take_along_axis(value, order, axis=1)
+    nearest = np.take_along_axis(nearest, order, axis=1)
+    value = np.take_along_axis(value, order, axis=1)
+    return nearest if among is None else np.take_along_axis(among, nearest, axis=1), value
+
+
+def _columns_of_smallest(values: np.ndarray, most: int) -> np.ndarray | None:
+    """Columns of each line among which its smallest values are: the groups of ten with the smallest least ones.
+
+    A line's `most` smallest values lie in at most `most` groups, and these are the groups whose own least values are the
+    smallest. None where the groups would be nearly all columns.
+    """
+    lines, count = values.shape
+    groups = count // GROUP
+    if groups < 2 * most:
+        return None
+    whole = groups * GROUP
+    least = values[:, :whole].reshape(lines, GROUP, groups).min(axis=1)
+    group = np.argpartition(least, most - 1, axis=1)[:, :most]
+    inside = (group[:, :, None] + groups * np.arange(GROUP)).reshape(lines, -1)
+    return np.hstack([inside, np.broadcast_to(np.arange(whole, count), (lines, count - whole))])
 
 
 def _apart(unlike: np.ndarray) -> np.ndarray:
@@ -194,13 +211,25 @@ def _to_unit(rows: np.ndarray) -> np.ndarray:
 def _whiten(rows: np.ndarray, ridge: float, dimensions: int) -> np.ndarray:
     """Centred rows whose inner products are those of whitened ones; a ridge of `ridge` times the mean variance.
 
-    By the Cholesky factor of the covariance: it differs from the eigenvectors' way by a rotation alone, which no
-    statistic here sees, and costs a fraction of it. Fewer rows than numbers in a row are turned into their own span
-    first, which no inner product sees either; `dimensions` are those of the vectors as given.
+    Fewer rows than numbers in a row are turned into their own span first, which no inner product sees either;
+    `dimensions` are those of the vectors as given.
     """
-    rows = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows = _centred(rows)
     if len(rows) < rows.shape[1]:
         rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T.copy()
+    return rows @ _whitening(rows, ridge, dimensions)
+
+
+def _centred(rows: np.ndarray) -> np.ndarray:
+    return rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _whitening(rows: np.ndarray, ridge: float, dimensions: int) -> np.ndarray:
+    """What centred rows are to be multiplied by; all zero where they are all alike.
+
+    By the Cholesky factor of the covariance: it differs from the eigenvectors' way by a rotation alone, which no
+    statistic here sees, and costs a fraction of it.
+    """
     covariance = np.zeros((rows.shape[1], rows.shape[1]))
     for i in range(0, len(rows), BLOCK):
         part = rows[i : i + BLOCK]
@@ -208,10 +237,9 @@ def _whiten(rows: np.ndarray, ridge: float, dimensions: int) -> np.ndarray:
     covariance /= len(rows)
     spread = np.trace(covariance) / dimensions
     if not spread > 0:
-        return np.zeros_like(rows)
+        return np.zeros_like(covariance, np.float32)
     root = np.linalg.cholesky(covariance + ridge * spread * np.eye(len(covariance)))
-    turn = lapack.dtrtri(root, lower=1)[0].T.astype(np.float32)
-    return rows @ turn
+    return lapack.dtrtri(root, lower=1)[0].T.astype(np.float32)
 
 
 def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -226,8 +254,9 @@ def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def mean_move(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """How far the mean of the current rows lies from the mean of all."""
-    return (_sums(labels, pool.whiter) ** 2).sum(axis=1)
+    """How far the mean of the current rows lies from the mean of all: a Hotelling test with a ridge of .1."""
+    rows = _centred(pool.white)
+    return ((_sums(labels, rows) @ _whitening(rows, 0.1, pool.vectors.shape[1])) ** 2).sum(axis=1)
 
 
 def lonely(pool: Pool, labels: np.ndarray) -> np.ndarray:
@@ -249,26 +278,28 @@ def off_reference(pool: Pool, labels: np.ndarray) -> np.ndarray:
     weight = np.broadcast_to((1 - current) * current ** np.arange(near.shape[1]), near.shape)
     score = -np.log(_share_at_least(distance, weight))
     out = np.zeros(len(labels))
-    for b, rows, beside in _current(labels[:, pool.kept], near):
-        is_reference = beside == 0
-        first = np.where(is_reference.any(axis=1), is_reference.argmax(axis=1), near.shape[1] - 1)
-        out += np.bincount(b, score[rows, first], len(labels))
+    for start, part in _some_at_a_time(labels, pool.kept):
+        b, row = np.divmod(np.flatnonzero(part), part.shape[1])
+        for place in range(near.shape[1]):
+            is_current = part.ravel().take(b * part.shape[1] + near[row, place]) == 1
+            if place == near.shape[1] - 1:
+                is_current[:] = False
+            out[start : start + len(part)] += np.bincount(b[~is_current], score[row[~is_current], place], len(part))
+            b, row = b[is_current], row[is_current]
     return out
 
 
-def _current(labels: np.ndarray, near: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The current rows of all labellings, some labellings at a time: labelling, row, and the labels of its neighbours."""
-    step = max(1_000_000 // near.size, 1)
+def _some_at_a_time(labels: np.ndarray, kept: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The labels of the kept rows, as many labellings at a time as memory is glad of, and the number of the first."""
+    step = max(4_000_000 // max(len(kept), 1), 1)
     for start in range(0, len(labels), step):
-        part = labels[start : start + step]
-        b, rows = np.nonzero(part)
-        yield start + b, rows, part.ravel().take((b * part.shape[1])[:, None] + near[rows])
+        yield start, np.ascontiguousarray(labels[start : start + step, kept])
 
 
 def _share_at_least(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted share of the values that are at least each of them; equal values are alike."""
     flat = -values.ravel()
-    order = np.argsort(flat, kind="stable")
+    order = np.argsort(flat)  # equal values in any order: they get one share
     total, ordered = np.cumsum(weights.ravel()[order]), flat[order]
     last_of_ties = np.searchsorted(ordered, ordered, side="right") - 1
     share = np.empty(len(flat))
@@ -281,10 +312,14 @@ def clump(pool: Pool, labels: np.ndarray) -> np.ndarray:
     near = pool.near_as_given[0][:, :15]
     share = labels[0, pool.kept].mean()
     usual = near.shape[1] * share + 1.5 * np.sqrt(near.shape[1] * share * (1 - share))
+    score = np.maximum(np.arange(near.shape[1] + 1) - usual, 0) ** 2
     out = np.zeros(len(labels))
-    for b, _, beside in _current(labels[:, pool.kept], near):
-        count = beside.sum(axis=1, dtype=np.int64)
-        out += np.bincount(b, np.maximum(count - usual, 0) ** 2, len(labels))
+    for start, part in _some_at_a_time(labels, pool.kept):
+        by_row = part.T.copy()
+        count = np.zeros_like(by_row)
+        for place in range(near.shape[1]):
+            count += by_row[near[:, place]]
+        out[start : start + len(part)] = (score[count] * by_row).sum(axis=0)
     return out
 
 
@@ -297,8 +332,11 @@ def cluster_scores(pool: Pool, labels: np.ndarray) -> np.ndarray:
     """Normal score of the current rows in every cluster against their share of all rows (labellings x clusters)."""
     count = len(pool.vectors)
     size = np.bincount(pool.clusters)
-    member = sparse.csr_array((np.ones(count), (np.arange(count), pool.clusters)), shape=(count, len(size)))
-    inside = np.concatenate([labels[i : i + 50] @ member for i in range(0, len(labels), 50)])
+    inside = np.empty((len(labels), len(size)))
+    for start, part in _some_at_a_time(labels, np.arange(count)):
+        b, row = np.divmod(np.flatnonzero(part), count)
+        found = np.bincount(b * len(size) + pool.clusters[row], minlength=len(part) * len(size))
+        inside[start : start + len(part)] = found.reshape(len(part), -1)
     current = labels.sum(axis=1, dtype=np.float64)[:, None]
     spread = size * current * (count - current) / count**2
     return (inside - size * current / count) / np.sqrt(np.maximum(spread, 0.5))

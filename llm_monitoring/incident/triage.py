@@ -198,8 +198,8 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
 def _verdict(inquiry: Inquiry, real: float) -> str:
     """Real from four to one on, false positive from one to four; only what can be shown clears.
 
-    A column that nobody sorted never clears. Nor does the judge where the scores alone speak (`Inquiry.judge_shown`): half of
-    what speaks for it then counts as harm.
+    A column that nobody sorted never clears. Nor does the judge where the scores of one feature or model alone speak
+    (`Inquiry.judge_shown`): half of what speaks for it then counts as harm.
     """
     if inquiry.branch is not None and not inquiry.branch.sorted:
         return "inconclusive"
@@ -310,6 +310,8 @@ def _next(verdict: str, alert: Alert, inquiry: Inquiry, read: Reviewed) -> str:
             return "No answer got worse; look at the new mix of questions, and chart the features apart."
         if alert.judged and read.deserved_probability < 0.5:
             return "The flags are not deserved: correct the judge or its rubric, not the feature."
+        if alert.judged and inquiry.chance_of("judge") > 0.5:
+            return f"Make sure of the judge, then correct it: {separating_step(inquiry, *_rivals(inquiry))}"
         return "Close it as a false alarm; the chart goes on with the same baseline."
     if inquiry.branch is not None and not inquiry.branch.sorted:
         return inquiry.branch.question

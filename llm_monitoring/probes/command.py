@@ -14,6 +14,7 @@ from llm_monitoring.judging.client import Judge
 from llm_monitoring.probes.comparison import ProbeComparison, compare_probes
 from llm_monitoring.probes.discovery import discover_border_probes
 from llm_monitoring.probes.pins import unpinned_models
+from llm_monitoring.probes.power import detectable_shifts, power_lines
 from llm_monitoring.probes.promotion import compare_versions
 from llm_monitoring.probes.running import run_probes
 from llm_monitoring.probes.suite import load_probes, shipped_probes, write_probes
@@ -70,7 +71,8 @@ def probe_model(
     both = pd.concat([known, run.assign(now=True)], ignore_index=True)
     now = both["now"].eq(True).to_numpy()
     found = compare_probes(both, ~now, now, alpha=alpha, tolerance=tolerance)
-    return [*lines, *_found_lines(model, found)], _code(found)
+    seen = power_lines(detectable_shifts(both))
+    return [*lines, *_found_lines(model, found), *seen], _code(found)
 
 
 def _code(found: ProbeComparison) -> int:

@@ -71,7 +71,7 @@ def pass_rates(probe_results: pd.DataFrame, batch: str = "1d", *, until: pd.Time
     [[0.0, 1.0, 0.0078]]
     """
     rows = []
-    for model, own, run in _by_model(probe_results, "property", batch):
+    for model, own, run in by_model(probe_results, "property", batch):
         for this, end in _ended(own, run, batch, until)[1:]:
             earlier, newest = (run < this).to_numpy(), (run == this).to_numpy()
             found = compare_probes(own, earlier, newest)
@@ -139,7 +139,7 @@ def probe_distances(
     if reference < 5:
         raise ConfigError(f"probe_distances(reference={quote(reference)}); expected 5 batches or more")
     rows = []
-    for model, own, run in _by_model(probe_results, "border", batch):
+    for model, own, run in by_model(probe_results, "border", batch):
         ended = _ended(own, run, batch, until)
         batches = [start for start, _ in ended]
         first = set(own.loc[run.isin(batches[:reference]), "probe_id"])
@@ -161,7 +161,7 @@ def probe_distances(
     return pd.DataFrame(rows, columns=DISTANCE_COLUMNS)
 
 
-def _by_model(results: pd.DataFrame, kind: str, batch: str) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
+def by_model(results: pd.DataFrame, kind: str, batch: str) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
     """The answered rows of one kind of probes, model by model, with the batch of each row."""
     border = results["kind"].eq("border") if "kind" in results else pd.Series(False, index=results.index)
     chosen = results[border & results["output"].notna()] if kind == "border" else results[~border]

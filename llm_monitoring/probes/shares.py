@@ -19,6 +19,8 @@ from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.windows import floor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
 FEWEST_BATCHES = 5  # quiet batches that show a spread between batches
@@ -192,8 +194,9 @@ def batch_errors(
 ) -> np.ndarray | None:
     """Draws of the error of one batch's shares, from the spread between quiet batches; None below five of them.
 
-    Normal draws with the covariance that the quiet batches show, over probes and tokens together, with the scale as
-    uncertain as so few batches leave it; with a margin where they stand alone, without `dealt_errors` beside them.
+    Draws with the covariance that the quiet batches show, over probes and tokens together, and with the scale as uncertain
+    as so few batches leave it: one scale for all where `dealt_errors` stands beside them, else one for each direction, so that
+    a day that moves all probes together counts for no more than so many days tell of it.
     """
     if len(quiet) < FEWEST_BATCHES:
         return None
@@ -203,15 +206,16 @@ def batch_errors(
     count = np.maximum(there.sum(axis=0), 1)
     residual *= np.sqrt(len(quiet) / count)  # a probe that some batches lack has its spread from the others
     freedom = len(quiet) - 1
-    errors = _normal_draws(residual / np.sqrt(freedom), shares.probe, draws, rng)
-    # from few batches neither the spread nor the number of directions is known well: hence the power below 1
-    scale = freedom * _dimensions(residual) ** (1 - 3 / freedom if alone else 1)
+    if alone:
+        return _draws(residual / np.sqrt(freedom), shares.probe, lambda k: rng.standard_t(freedom, (draws, k)))
+    scale = freedom * _dimensions(residual)
+    errors = _draws(residual / np.sqrt(freedom), shares.probe, lambda k: rng.standard_normal((draws, k)))
     return errors * np.sqrt(scale / rng.chisquare(scale, draws))[:, None]
 
 
-def _normal_draws(residual: np.ndarray, probe: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+def _draws(residual: np.ndarray, probe: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
     """Draws with the covariance of the residuals within probes; between probes without the part that few batches feign."""
-    errors = rng.standard_normal((draws, len(residual))) @ residual
+    errors = _of_directions(residual, draw)
     gram = {number: residual[:, probe == number] @ residual[:, probe == number].T for number in np.unique(probe)}
     whole = sum(gram.values())
     inside = sum(float((each**2).sum()) for each in gram.values())
@@ -220,12 +224,20 @@ def _normal_draws(residual: np.ndarray, probe: np.ndarray, draws: int, rng: np.r
     feigned = (traces.sum() ** 2 - (traces**2).sum()) / max(len(residual) - 1, 1)
     if feigned <= 0:
         return errors
-    apart = float(np.clip(1.5 - 0.5 * found / feigned, 0, 1))  # 1: no more than chance shows; 0: three times as much
+    true = (
+        np.sqrt(max(1 - feigned / found, 0.0)) if found > 0 else 0.0
+    )  # of the covariances: right on average when squared
     alone = np.empty_like(errors)
     for number in gram:
-        columns = probe == number
-        alone[:, columns] = rng.standard_normal((draws, len(residual))) @ residual[:, columns]
-    return np.sqrt(1 - apart) * errors + np.sqrt(apart) * alone
+        alone[:, probe == number] = _of_directions(residual[:, probe == number], draw)
+    return np.sqrt(true) * errors + np.sqrt(1 - true) * alone
+
+
+def _of_directions(residual: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Draws along the principal directions of the residuals."""
+    _, size, direction = np.linalg.svd(residual, full_matrices=False)
+    kept = size > 1e-9
+    return draw(int(kept.sum())) @ (size[kept, None] * direction[kept])
 
 
 def _dimensions(residual: np.ndarray) -> float:

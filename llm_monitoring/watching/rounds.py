@@ -177,6 +177,7 @@ class Guard:
             if end is not None:
                 self.state.note("log_end", str(iso(end)))
         if seen.alerts is not None:
+            lines += seen.alerts.attrs.get("renamed", [])
             lines += [f"plan: {line}" for line in seen.alerts.attrs.get("not_in_log", [])]
         if seen.first:
             lines += _taken_as_known((one.known for one in found if one.before is None), self.plan.watch.first_round)

@@ -68,6 +68,7 @@ def test_one_that_goes_twice_as_far_beyond_the_interval_is_a_change_of_its_own_a
         "began_low": MONDAY + DAY,
         "began_by": MONDAY + 2 * DAY,
         "fired_at": MONDAY + 2 * DAY,
+        "window_start": MONDAY + DAY,
     }
     worse = make_event(**soon, value=3.0, low=2.8, high=3.2)
     beside = make_event(**soon, metric="flagged_rate", direction="up", value=0.3, expected=0.05, low=0.2, high=0.4)
@@ -75,6 +76,8 @@ def test_one_that_goes_twice_as_far_beyond_the_interval_is_a_change_of_its_own_a
     assert (len(first), [one.metric for one in second]) == (1, ["mean_quality", "flagged_rate"])
     for mild in ({"value": 3.6, "low": 3.5, "high": 3.69}, {"value": 3.0, "low": 2.0, "high": 4.0}):
         assert len(same_cause([make_event(), make_event(**soon, **mild)], days=2)) == 1
+    fuller = dataclasses.replace(worse, window_start=MONDAY + 0.5 * DAY)  # a window that holds more of the same change
+    assert len(same_cause([make_event(), fuller], days=2)) == 1
 
 
 def test_what_began_after_an_alert_fired_is_another_cause():

@@ -176,3 +176,33 @@ def test_a_feature_without_traffic_on_some_days_of_the_week_has_nothing_to_be_he
     assert between.loc[whole_days_off & (between["window_start"].dt.hour == 11), "value"].isna().all()
     assert between["value"].notna().any()
     assert np.isfinite(between["value"].dropna()).all()
+
+
+def test_volume_and_the_spend_that_it_makes_are_one_alert_of_spend():
+    rng = np.random.default_rng(11)
+    for hour in (3, 11, 19):
+        hours = np.arange(36 * 24)
+        began = 30 * 24 + hour
+        n = rng.poisson(np.where(hours % 24 < 7, 5.0, 25.0) * np.where(hours >= began, 2, 1))
+        at = START + pd.to_timedelta(np.repeat(hours, n) * 3600 + np.concatenate([np.arange(k) for k in n]), unit="s")
+        cost = 0.01 * rng.lognormal(0, 1.5, len(at))  # spend scatters more than volume: its own chart is later
+        log = open_tables(
+            requests=make_requests(len(at), timestamp=at, cost_usd=list(cost), latency_ms=None, drop=["user_input"])
+        )
+        alerts = check(log, PLAN | {"quality": {"metrics": [], "false_alarms_per_month": 0.02}})
+        assert alerts[["layer", "metric", "direction"]].to_numpy().tolist() == [["cost", "total_cost_usd", "up"]]
+        assert "; also request volume up" in alerts["message"].iloc[0]
+        assert START + began * HOUR < alerts["fired_at"].iloc[0] <= START + (began + 24) * HOUR
+
+
+def test_volume_whose_spend_did_not_rise_is_an_alert_of_its_own():
+    rng = np.random.default_rng(12)
+    hours = np.arange(36 * 24)
+    n = rng.poisson(np.where(hours >= 30 * 24, 50, 25))
+    at = START + pd.to_timedelta(np.repeat(hours, n) * 3600 + np.concatenate([np.arange(k) for k in n]), unit="s")
+    cost = 0.01 * rng.lognormal(0, 0.5, len(at)) * np.where(np.repeat(hours, n) >= 30 * 24, 0.5, 1)
+    log = open_tables(
+        requests=make_requests(len(at), timestamp=at, cost_usd=list(cost), latency_ms=None, drop=["user_input"])
+    )
+    alerts = check(log, PLAN | {"quality": {"metrics": [], "false_alarms_per_month": 0.02}})
+    assert alerts.loc[alerts["direction"] == "up", "metric"].tolist() == ["request_count"]

@@ -119,6 +119,7 @@ def test_alerts_of_a_generated_log_stay_as_they_were(seed, count):
     assert_stays(lm.open_log(generated(seed)), None, count, seed)
 
 
+@pytest.mark.long
 def test_alerts_stay_with_a_plan_of_its_own():
     plan = {"baseline": {"days": 10}, "quality": {"settle": "3h", "window": "1d", "reserve": 0.5}}
     assert_stays(lm.open_log(generated(2, days=32)), plan, 3)

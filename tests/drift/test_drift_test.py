@@ -215,3 +215,15 @@ def test_errors_are_whole_sentences(call, sentence):
     with pytest.raises(ConfigError) as error:
         call()
     assert str(error.value) == sentence
+
+
+def test_what_is_kept_of_the_reference_changes_no_number():
+    rng = np.random.default_rng(3)
+    reference, now = rng.normal(size=(120, 8)), rng.normal(size=(30, 8))
+    now[:10] = reference[:10]  # at the same distance as their doubles
+    test = lm.DriftTest(reference)
+    test.test(rng.normal(size=(40, 8)))
+    kept = test.test(now)
+    anew = test.compare(test.reference_, kept.comparison.now)
+    assert [part["value"] for part in kept.parts] == pytest.approx([part["value"] for part in anew.parts], rel=1e-5)
+    assert kept.p_value == anew.p_value

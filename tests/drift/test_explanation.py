@@ -48,7 +48,7 @@ def test_a_topic_that_the_reference_lacks_is_new_and_named():
     change = newcombe(0, 400, 20, 110)
     assert (first["low"], first["high"]) == (change.low, change.high)
     assert told.headline == (
-        "20 of 110 questions (18 %, before: 0 %) are about gift, item, wrap, which the reference lacks."
+        "20 of 110 questions (18 %) are about gift, item, wrap: a new topic (no earlier question came near it)."
     )
 
 
@@ -185,7 +185,7 @@ def test_a_mix_that_moved_is_said_apart_from_new_content():
     change = newcombe(200, 400, 80, 100)
     assert (told.mix["low"][0], told.mix["high"][0]) == (change.low, change.high)
     assert told.paragraph.endswith(
-        "The mix of the known categories changed too (p = 0.001), most of all a: 50 % to 80 %."
+        "The mix of the known categories changed too (p = 0.001), most of all “a”: 50 % before, 80 % now."
     )
 
 

@@ -14,6 +14,7 @@ from llm_monitoring.drift.two_sample import (
     Pool,
     _neighbours_beside,
     _share_at_least,
+    _smallest,
     _to_unit,
     at_least,
     classifier,
@@ -35,6 +36,14 @@ def pool_of(rows, seed=0):
 
 def random_rows(count, width=6, seed=0):
     return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("columns", "most"), [(15, 3), (97, 4), (1_003, 21), (400, 20)])
+def test_smallest_of_a_line_are_those_of_a_sort(columns, most):
+    values = random_rows(50, columns)
+    place, value = _smallest(values, most)
+    assert np.array_equal(place, np.argsort(values, axis=1)[:, :most])
+    assert np.array_equal(value, np.sort(values, axis=1)[:, :most])
 
 
 def test_energy_distance_equals_its_definition():

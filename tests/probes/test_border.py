@@ -9,6 +9,7 @@ import pytest
 import llm_monitoring as lm
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.probes.daily import pass_rates, probe_distances
+from llm_monitoring.probes.power import detectable_shifts, power_lines
 from llm_monitoring.probes.shares import token_shares
 
 START = pd.Timestamp("2026-05-01T06:00Z")
@@ -202,3 +203,25 @@ def test_shares_of_hostile_tokens_add_up_to_one():
     frame = border([0.5], 4, 5).assign(output=tokens)
     shares = token_shares(frame, frame["run_at"])
     assert shares.values.sum(axis=1) == pytest.approx(1)
+
+
+def test_what_the_chart_would_show_is_said_and_holds():
+    found = detectable_shifts(border([0.5] * 5, 14, 40))
+    assert found[["batches", "probes", "calls"]].values.tolist() == [[14, 5, 200]]
+    assert 0.6 < found["spread"][0] < 1.4
+    shift = found["detectable"][0]
+    assert 0.07 <= shift <= 0.15
+    seen = 0
+    for seed in range(20):
+        later = border([0.5 + shift, 0.5 - shift] * 2 + [0.5 + shift], 5, 40, seed=seed + 50, first=14)
+        seen += probe_distances(pd.concat([border([0.5] * 5, 14, 40, seed=seed), later]))["alarm"].any()
+    assert seen >= 11  # 1 % quantile of Binomial(20, .8)
+
+
+def test_days_that_spread_more_hide_larger_shifts_and_more_repeats_are_advised():
+    calm, rough = (detectable_shifts(border([0.5] * 5, 14, 40, spread=spread)) for spread in (0.0, 0.2))
+    assert rough["spread"][0] > 2
+    assert rough["detectable"][0] > 1.5 * calm["detectable"][0]
+    (line,) = power_lines(rough)
+    assert line.endswith("in `check` within 5 days, 8 times in 10; more repeats of each probe show smaller ones")
+    assert not len(detectable_shifts(border([0.5] * 5, 4, 40)))

@@ -32,7 +32,7 @@ def held_to_its_word(folder, found):
     return len(fired) - len(set(fired))
 
 
-@pytest.mark.parametrize(("seed", "kills", "copies"), [(1, 6, 1), (2, 6, 2)])
+@pytest.mark.parametrize(("seed", "kills", "copies"), [pytest.param(1, 6, 1, marks=pytest.mark.long), (2, 6, 2)])
 def test_no_alert_is_lost_and_none_is_told_under_two_ids_where_rounds_are_killed(tmp_path, seed, kills, copies):
     found = killed_rounds(tmp_path, seed, kills, copies)
     assert found["killed"] >= kills

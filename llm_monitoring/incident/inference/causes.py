@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 REACH, NEAR, TOGETHER = pd.Timedelta("8D"), pd.Timedelta("1D"), pd.Timedelta("3h")
 OLD_CHANGE, ELSEWHERE = 0.05, 0.001  # weights of a change: older than the reach; of another feature
 LATER = 0.1  # of what began after the alert, which then was a chance alarm
-UNLIKELY = 0.5  # a kind of change that seldom moves such a metric
 OF_ANSWERS, OF_SERVICE = ("prompt", "rag_index"), ("deployment", "config", "routing")
+#: Kinds of change that seldom move a column of requests, and what they weigh then; all move tokens and cost.
+SELDOM = {"error": (OF_ANSWERS, 0.2), "latency_ms": (OF_ANSWERS, 0.5), "refusal": (OF_SERVICE, 0.5)}
 OF_JUDGE_RECORDED = 0.5  # of the belief in a judge that moved, where changes of it are recorded
 UNSEEN = 0.2  # a change that would have left a version in the traffic, and did not
-SLOW = {"rag_index": tuple(pd.Timedelta(days=d) for d in (1, 3, 7, 14))}
+SLOW = {"rag_index": tuple(pd.Timedelta(days=d) for d in (0.5, 1, 2, 4, 8, 14))}
 VERSION_OF = {"prompt": "prompt_version", "model_version": "model_id"}
 
 
@@ -75,8 +76,8 @@ def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
         age = alert.fired_at - row["timestamp"]
         reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
         weight = (LATER if age < pd.Timedelta(0) else 1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
-        if row["kind"] in (OF_SERVICE if alert.judged else OF_ANSWERS):
-            weight *= UNLIKELY
+        seldom, weighs = (OF_SERVICE, 0.5) if alert.judged else SELDOM.get(alert.measure.column or "", ((), 1.0))
+        weight *= weighs if row["kind"] in seldom else 1.0
         if not came and _tracked(row["kind"], declared, seen):
             weight *= UNSEEN
         live = came[0].at if came else row["timestamp"]

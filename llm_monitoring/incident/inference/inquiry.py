@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NAMED, UNALARMED = 0.8, 0.9
 HARMLESS = ("none", "mix", "judge")
+SEVERAL = 0.05  # of the answers since the start, that a feature or a model has to have
 WITNESSED = 2  # odds above which other witnesses speak for a judge that moved; silent users alone give no more
 DOUBT = 0.05  # a second shift that makes the first doubtful is none
 LONG, BETTER = 4, 1.0  # days of a slide; log odds by which it has to fit better than a change at one moment
@@ -84,17 +85,31 @@ class Inquiry:
 
     @property
     def judge_shown(self) -> bool:
-        """Whether more than the scores speaks for a judge that moved: a version or a record of it, or other witnesses.
+        """Whether more than the scores of one feature speaks for a judge that moved.
 
-        The scores look the same whether the judge moved or all answers did. Witnesses count where they speak for it by more
-        than two to one against every cause by which answers got worse: probes that hold speak against a model alone.
+        That is a version or a record of it, other witnesses, or several features on several models that fell alike (belief of 0.8
+        or more): the scores look the same whether the judge moved or all answers did, but those share hardly anything else.
+        Witnesses count where they speak for it by more than two to one against every cause by which answers got worse: probes
+        that hold speak against a model alone.
         """
         judges = [cause for cause in self.causes if cause.kind == "judge"]
         harm = [cause for cause in self.causes if cause.kind not in HARMLESS]
         if not judges or not harm:
             return False
         best = judges[0]
-        return best.recorded or bool(best.traces) or best.heard - max(cause.heard for cause in harm) > np.log(WITNESSED)
+        witnessed = best.heard - max(cause.heard for cause in harm) > np.log(WITNESSED)
+        return (
+            best.recorded or bool(best.traces) or witnessed or (self.chance_of("judge") >= NAMED and self._of_several)
+        )
+
+    @property
+    def _of_several(self) -> bool:
+        """Whether the answers since the start are of two features and two models or more, none of which is a mere twentieth."""
+        since = self.seen.frame[self.seen.frame["timestamp"] >= self.since]
+        return all(
+            column in self.seen.columns and (since[column].value_counts(normalize=True) > SEVERAL).sum() > 1
+            for column in ("feature_id", "model")
+        )
 
     @property
     def until(self) -> pd.Timestamp | None:

@@ -39,11 +39,11 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
     ----------
     .. [1] Kitagawa, Components of a difference between two rates, JASA 50 (1955).
     """
-    frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen)
+    columns = seen.columns if columns is None else columns
+    frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen, ["timestamp", *columns])
     late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
     if any(side.all() or not side.any() for side in (late, since_then)):
         return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
-    columns = seen.columns if columns is None else columns
     code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
@@ -74,9 +74,9 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
     return Mix(mix, within, mix_se, within_se, explains, bool(moved), level_se)
 
 
-def _of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:
-    feature = seen.alert.feature_id
-    return frame if feature is None else frame[frame["feature_id"] == feature]
+def _of_feature(frame: pd.DataFrame, seen: Observations, columns: list[str] | None = None) -> pd.DataFrame:
+    feature, kept = seen.alert.feature_id, frame if columns is None else frame[columns]
+    return kept if feature is None else kept[frame["feature_id"] == feature]
 
 
 def _shrunk(leaf, y, weight, towards, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:

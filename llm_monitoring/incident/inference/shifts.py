@@ -92,12 +92,12 @@ def shift_evidence(
     also = np.zeros((len(seen.frame), 0)) if beside is None else np.asarray(beside, float)[:, None]
     cells, parts = _cells(seen, times, np.hstack([dose, also]), beside)
     parts, also = np.split(parts, [dose.shape[1]], axis=1)
-    design, penalty = _design(cells, seen, _day_scales(cells, seen))
+    design, penalties = _design(cells, seen, _day_scales(cells, seen))
     if beside is not None:
         design = sparse.hstack([design, also], format="csr")
-        penalty = linalg.block_diag(penalty, 1 / (2 * max(EFFECTS[seen.scale])) ** 2)
+        penalties.append(np.array([[1 / (2 * max(EFFECTS[seen.scale])) ** 2]]))
     weight = cells["n"].to_numpy() / cells["variance"].to_numpy()
-    factor = linalg.cholesky((design.T @ design.multiply(weight[:, None])).toarray() + penalty, lower=True)
+    factor = _factor(design, weight, penalties)
     y = cells["mean"].to_numpy()
     seen_y = linalg.solve_triangular(factor, design.T @ (weight * y), lower=True)
     slopes = [
@@ -130,6 +130,20 @@ def shift_evidence(
     )
 
 
+def _factor(design: sparse.csr_matrix, weight: np.ndarray, penalties: list[np.ndarray]) -> np.ndarray:
+    """Cholesky factor of the precision of all effects, worked out in one place: with days by features it is large."""
+    precision = (design.T @ design.multiply(weight[:, None])).toarray(order="F")
+    first = 0
+    for block in penalties:
+        last = first + len(block)
+        if block.ndim == 1:
+            precision[np.arange(first, last), np.arange(first, last)] += block
+        else:
+            precision[first:last, first:last] += block
+        first = last
+    return linalg.cholesky(precision, lower=True, overwrite_a=True)
+
+
 def _one_slice(inside, dose, weight, y, design, factor, seen_y):
     reached = inside[:, None] * dose
     z = reached * weight[:, None]
@@ -149,7 +163,7 @@ def _cells(
     sharp = dose[:, np.isin(dose, (0.0, 1.0)).all(0)]
     rows = whole.assign(
         span=np.searchsorted(times.as_unit("ns").asi8, at, side="right"),
-        exposure=np.unique(sharp, axis=0, return_inverse=True)[1].ravel() if sharp.shape[1] else 0,
+        exposure=_alike_rows(sharp),
     )
     variance = _variance(rows, seen, beside)
     rows["variance"] = variance[rows["leaf"]] * _wider(rows, values, variance, seen)
@@ -165,6 +179,20 @@ def _cells(
     weight = rows["weight"].to_numpy()
     parts = [np.bincount(cell, weights=d * weight, minlength=len(cells)) / cells["weight"].to_numpy() for d in dose.T]
     return cells, np.column_stack(parts) if parts else np.zeros((len(cells), 0))
+
+
+def _alike_rows(sharp: np.ndarray) -> np.ndarray:
+    """A number for each row of zeros and ones, equal where the rows are, in their order.
+
+    >>> _alike_rows(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])).tolist()
+    [1, 0, 1]
+    """
+    code = np.zeros(len(sharp), dtype=np.int64)
+    for first in range(0, sharp.shape[1], 30):  # of so many columns the rows are numbers
+        part = sharp[:, first : first + 30].astype(np.int64)
+        number = part @ (1 << np.arange(part.shape[1])[::-1])
+        code = np.unique((code << part.shape[1]) + number, return_inverse=True)[1]
+    return code
 
 
 @once
@@ -306,8 +334,11 @@ def _alike(days: np.ndarray) -> np.ndarray:
 
 def _design(
     cells: pd.DataFrame, seen: Observations, scales: tuple[float, float, float]
-) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """Indicator columns of values, leaves, days, days of a feature and weekdays, and the precision of their effects."""
+) -> tuple[sparse.csr_matrix, list[np.ndarray]]:
+    """Indicator columns of values, leaves, days of a feature, weekdays and days, and the precision of their effects, block by block.
+
+    Those of days depend on each other; of the others only the diagonal is given.
+    """
     day, slow, of_feature = scales
     wide = max(float(cells["mean"].std(ddof=0)), 1e-3) * 3
     days, dates = pd.factorize(cells["day"])
@@ -323,7 +354,7 @@ def _design(
     matrices = [_indicators(code) for code, _ in blocks]
     penalty = np.concatenate([[1e-6], *(np.full(m.shape[1], 1 / sd**2) for m, (_, sd) in zip(matrices, blocks))])
     design = sparse.hstack([np.ones((len(cells), 1)), *matrices, _indicators(days)], format="csr")
-    return design, linalg.block_diag(np.diag(penalty), linalg.inv(of_days))
+    return design, [penalty, linalg.inv(of_days)]
 
 
 def _indicators(code: np.ndarray) -> sparse.csr_matrix:
@@ -423,10 +454,15 @@ def _bit_by_bit(cells, inside, reached, harm, n: int, seen: Observations) -> np.
 
 def _best_fit(bad: np.ndarray, count: np.ndarray, dose: np.ndarray, usual: float) -> np.ndarray:
     """Log likelihood of each column of doses against no shift, at the best of some sizes."""
-    found = np.zeros(dose.shape[1])
-    for size in SIZES * (1 - usual):
-        p = np.clip(usual + size * dose, 1e-6, 1 - 1e-6)
-        found = np.maximum(found, bad @ np.log(p / usual) + (count - bad) @ (np.log1p(-p) - np.log1p(-usual)))
+    found, p, log = np.zeros(dose.shape[1]), np.empty_like(dose), np.empty_like(dose)
+    for size in SIZES * (1 - usual):  # in the same two arrays: they are as large as the doses
+        np.multiply(size, dose, out=p)
+        p += usual
+        np.clip(p, 1e-6, 1 - 1e-6, out=p)
+        better = bad @ np.log(np.divide(p, usual, out=log), out=log)
+        np.log1p(np.negative(p, out=p), out=p)
+        p -= np.log1p(-usual)
+        found = np.maximum(found, better + (count - bad) @ p)
     return found
 
 

@@ -99,15 +99,18 @@ def _owners(frame: pd.DataFrame, of: str | None):
 def _appeared(rows: pd.DataFrame, column: str, of: str | None) -> dict[Any, list[tuple[Any, pd.Timestamp, pd.Series]]]:
     """By owner: each version that came later than others of its, when, and the first time of each of the owner's."""
     code, versions = pd.factorize(rows[column], sort=True)
-    whose, owners = (np.zeros(len(rows), int), [None]) if of is None else pd.factorize(rows[of])
-    there = (code >= 0) & (whose >= 0)
-    code, whose, at = code[there], whose[there], rows["timestamp"][there]
-    seen = at.groupby([whose, code]).agg(["min", "size"])
     found: dict[Any, list] = {}
+    if len(versions) < 2:
+        return found
+    whose, owners = (np.zeros(len(rows), int), [None]) if of is None else pd.factorize(rows[of])
+    there, at = (code >= 0) & (whose >= 0), rows["timestamp"]
+    if not there.all():
+        code, whose, at = code[there], whose[there], at[there]
+    seen = at.groupby(whose * len(versions) + code).agg(["min", "size"])
     k: Any
-    for k, own in seen.groupby(level=0):
+    for k, own in seen.groupby(seen.index // len(versions)):
         first = pd.Series(
-            own["min"].to_numpy(), index=versions.take(own.index.get_level_values(1).to_numpy()), dtype=at.dtype
+            own["min"].to_numpy(), index=versions.take(own.index.to_numpy() % len(versions)), dtype=at.dtype
         )
         for value, came, carry in zip(first.index, own["min"], own["size"]):
             early = 0 if came == own["min"].min() else int((at[whose == k] < came).sum())

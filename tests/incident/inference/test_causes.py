@@ -98,15 +98,6 @@ def test_a_judge_of_another_name_is_a_change_of_the_judge():
     assert incident.triage(log, make_alert()).verdict == "false_positive"
 
 
-def test_the_judge_clears_nothing_where_the_scores_alone_speak():
-    world = make_world(judge_drop=0.8, changes=[{**CONFIG, "day": 4.0}])
-    triage = incident.triage(world, make_alert())
-    assert belief(world)["judge"] > 0.7
-    assert triage.probability_real < 0.2
-    assert triage.verdict == "inconclusive"
-    assert "again with today's judge" in triage.next
-
-
 def probe_runs(passed_since):
     days = np.repeat(np.arange(0, 16, 2), 10)
     late = days >= 10.5
