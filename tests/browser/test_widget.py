@@ -36,7 +36,9 @@ START = """async ([source, css]) => {
 def show(open_page, tmp_path):
     """Show a widget over `n` flagged answers and give the page, its root and the verdict file."""
 
-    def show_one(n=20, out=None, scheme="light", width=1000, answers=True, rubric=None, reviewer="ann", ground="", **columns):
+    def show_one(
+        n=20, out=None, scheme="light", width=1000, answers=True, rubric=None, reviewer="ann", ground="", **columns
+    ):
         requests = make_requests(n, every="1h", **columns)
         log = lm.open_log({"requests": requests, "judgements": make_judgements(n, every="1h", quality_score=2.0)})
         out = out or tmp_path / "reviews.jsonl"
