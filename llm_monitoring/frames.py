@@ -39,7 +39,7 @@ def _frame(parts: dict[str, list[pa.Array]], time: str) -> pd.DataFrame:
         if pa.types.is_string(column.type):  # a column of these holds no more than 2 GB of text
             column = column.cast(pa.large_string())
         ordered = [column[start:end] for start, end in pieces] or [column]
-        whole = pa.concat_arrays([chunk for part in ordered for chunk in part.chunks])
+        whole = pa.chunked_array([chunk for part in ordered for chunk in part.chunks], column.type).combine_chunks()
         columns[name] = pa.table({name: whole}).to_pandas()[name]
         del column, ordered, whole
         pa.default_memory_pool().release_unused()
