@@ -98,6 +98,7 @@ def test_every_stage_shows_its_result_and_a_figure(report_folder):
         assert not [output for output in outputs if output.get("name") == "stderr"], stage
 
 
+@pytest.mark.long
 def test_an_executed_notebook_runs_again_where_it_lies_in_a_kernel_of_its_own(report_folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(report_folder, copy)

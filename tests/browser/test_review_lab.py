@@ -174,6 +174,7 @@ def test_a_burst_is_kept_and_after_a_kill_and_a_restart_reading_goes_on_at_the_f
     assert len(lines(root / "burst.jsonl")) == 10
 
 
+@pytest.mark.long
 def test_a_busy_kernel_does_not_hold_the_reader_up(lab, open_page):
     root, url = lab
     notebook(root / "busy.ipynb", SET_UP, REVIEW.format(out="busy.jsonl"), BUSY)

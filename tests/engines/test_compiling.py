@@ -21,7 +21,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 DIALECTS = ["snowflake", "clickhouse", "bigquery", "databricks", "trino"]
 SLOW = {"check", "control_charts", "backtest", "watch", "open_case", "stages", "explore"}
 EVERY = [
-    pytest.param(dialect, call, marks=[pytest.mark.long] if dialect != DIALECTS[0] and call in SLOW else [])
+    pytest.param(
+        dialect,
+        call,
+        marks=[pytest.mark.long] if (dialect != DIALECTS[0] or call == "backtest") and call in SLOW else [],
+    )
     for dialect in DIALECTS
     for call in CALLS
 ]

@@ -65,7 +65,7 @@ def test_every_function_of_a_log_is_among_the_calls():
 
 
 #: Calls that ask Spark dozens of small queries, which it answers slowly; `check` and `stages` ask it the same.
-SLOW_ON_SPARK = {"open_case", "watch", "control_charts"}
+SLOW_ON_SPARK = {"open_case", "watch", "control_charts", "backtest", "check", "stages", "quality_metrics of everything"}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_recorded_change_of_the_judge_is_put_back_by_its_name_and_clears_the_a
     assert incident.triage(log, alert).verdict == "false_positive"
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_judge_that_was_changed_is_no_cause_of_a_cost():
     log = make_world(changes=[AT_ITS_START])
     late = log.requests["timestamp"] >= START + pd.Timedelta("10.5D")

@@ -215,6 +215,7 @@ def test_no_file_of_a_report_on_a_database_holds_the_secret_of_its_url(tmp_path,
     assert b"secret_directory=***" in held["1_triage.ipynb"]
 
 
+@pytest.mark.long
 def test_a_finished_report_outlives_one_over_its_own_log_or_suite_and_one_in_which_a_stage_stops(
     small_report, tmp_path, monkeypatch
 ):

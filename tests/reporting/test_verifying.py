@@ -82,6 +82,7 @@ def test_what_was_edited_in_a_report_is_named_file_field_and_both_values(reporte
     assert found.said == []
 
 
+@pytest.mark.long
 def test_a_changed_table_is_named_with_its_rows_and_the_log_as_of_then_gives_the_same_wherever_it_lies(
     reported, report
 ):
@@ -138,6 +139,7 @@ def _gone(incident, root):
     incident["inputs"]["parameters"]["log"] = seal(str(root / "gone"))
 
 
+@pytest.mark.long
 def test_a_later_run_adds_a_moment_and_rewrites_none(reported, report, tmp_path):
     first = json.loads((report / "results" / "incident.json").read_text())["known_when"]
     later = tmp_path / "log"
