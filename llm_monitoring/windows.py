@@ -21,7 +21,7 @@ EARLIEST = (
     2**52
 )  # microseconds before the anchor, 142 years: with today's times still exact where an engine divides floats
 WINDOW, FIRST, LAST = f"{RESERVED}window", f"{RESERVED}first", f"{RESERVED}last"
-LONGEST = pd.Timedelta(days=3_653)
+LONGEST_S = 3_653 * 86_400
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -38,7 +38,7 @@ def width(window: str) -> pd.Timedelta:
     found = _width(str(window))
     if found is None:
         raise ConfigError(f"window={window!r}; expected a whole number of s, min, h, d or w, such as '1h'")
-    if found > LONGEST:
+    if found > pd.Timedelta(seconds=LONGEST_S):
         raise ConfigError(f"window={window!r}; expected ten years at most")
     return found
 
@@ -46,7 +46,11 @@ def width(window: str) -> pd.Timedelta:
 @lru_cache(maxsize=256)
 def _width(window: str) -> pd.Timedelta | None:
     match = re.fullmatch(r"\s*([1-9]\d{0,6})\s*(s|min|h|d|w)\s*", window.lower())
-    return None if match is None else pd.Timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if match is None:
+        return None
+    return pd.Timedelta(
+        seconds=min(int(match[1]) * _SECONDS[match[2]], LONGEST_S + 1)
+    )  # older pandas refuses millions of weeks
 
 
 def floor(timestamps: pd.Series, window: str) -> pd.Series:
