@@ -90,20 +90,29 @@ def test_an_outage_of_one_sink_stops_no_other_and_all_comes_in_order_after_it(wa
     assert [one["title"] for one in hook.taken] == ["warning: search, 3 alerts"]
 
 
-def owing(tmp_path, plan, *names):
-    """A state that owes these alerts to every sink of a plan, and what delivers them."""
+@pytest.fixture
+def owing():
+    """Makes a state that owes some alerts to every sink of a plan, and what delivers them."""
     from llm_monitoring.results import jsonable
     from llm_monitoring.watching.state import Event
 
-    sinks, state = sinks_of(read_plan(plan)), State(tmp_path / "owing.db")
-    with state.round(), state.transaction():
-        for name in names:
-            row = jsonable(alert(name, feature_id=name))
-            state.owe(Event(0, name, "fired", None, row, "2026-05-04T10:00:00Z"), [sink.key for sink in sinks])
-    return state, Delivery(sinks, WHERE)
+    opened = []
+
+    def make(tmp_path, plan, *names):
+        sinks, state = sinks_of(read_plan(plan)), State(tmp_path / "owing.db")
+        opened.append(state)
+        with state.round(), state.transaction():
+            for name in names:
+                row = jsonable(alert(name, feature_id=name))
+                state.owe(Event(0, name, "fired", None, row, "2026-05-04T10:00:00Z"), [sink.key for sink in sinks])
+        return state, Delivery(sinks, WHERE)
+
+    yield make
+    for state in opened:
+        state.close()
 
 
-def test_a_slow_sink_is_not_waited_for_and_not_asked_twice_for_what_it_took_late(tmp_path, hook):
+def test_a_slow_sink_is_not_waited_for_and_not_asked_twice_for_what_it_took_late(tmp_path, hook, owing):
     plan = {"sinks": [{"url": hook.url()}, {"url": f"jsonl://{tmp_path}/told.jsonl"}]}
     state, delivery = owing(tmp_path, plan, "a1")
     delivery.limit_s, hook.wait_s = 0.1, 1.0
@@ -121,7 +130,7 @@ def test_a_slow_sink_is_not_waited_for_and_not_asked_twice_for_what_it_took_late
 
 
 def test_a_sink_that_fails_is_let_alone_for_five_seconds_then_twice_as_long_up_to_two_minutes(
-    tmp_path, hook, monkeypatch
+    tmp_path, hook, monkeypatch, owing
 ):
     now = [1000.0]
     monkeypatch.setattr(delivering.time, "monotonic", lambda: now[0])
@@ -147,7 +156,7 @@ def test_a_sink_that_fails_is_let_alone_for_five_seconds_then_twice_as_long_up_t
     assert delivery.seconds_to_next_try() is None
 
 
-def test_messages_that_were_taken_before_a_failure_are_not_sent_again(tmp_path, hook):
+def test_messages_that_were_taken_before_a_failure_are_not_sent_again(tmp_path, hook, owing):
     state, delivery = owing(tmp_path, {"sinks": [{"url": hook.url()}]}, "a1", "a2", "a3")
     hook.room = 2
     with state.round():
