@@ -83,7 +83,7 @@ def pieces(rows: ir.Table, schema: Table) -> Iterator[pd.DataFrame]:
 def _pieces_in_order(times: list[pa.Array]) -> list[tuple[int, int]]:
     """First and last row of each piece of rows in the order of their times, where an engine's threads gave them as they came.
 
-    None where the rows are in order, or in no pieces: sorting them is `typed`'s.
+    Empty where the rows are in order, or in no pieces: sorting them is `typed`'s.
     """
     import numpy as np
     import pyarrow as pa

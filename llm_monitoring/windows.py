@@ -22,6 +22,7 @@ EARLIEST = (
 )  # microseconds before the anchor, 142 years: with today's times still exact where an engine divides floats
 WINDOW, FIRST, LAST = f"{RESERVED}window", f"{RESERVED}first", f"{RESERVED}last"
 LONGEST_S = 3_653 * 86_400
+LONGEST = pd.Timedelta(seconds=LONGEST_S)
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -38,7 +39,7 @@ def width(window: str) -> pd.Timedelta:
     found = _width(str(window))
     if found is None:
         raise ConfigError(f"window={window!r}; expected a whole number of s, min, h, d or w, such as '1h'")
-    if found > pd.Timedelta(seconds=LONGEST_S):
+    if found > LONGEST:
         raise ConfigError(f"window={window!r}; expected ten years at most")
     return found
 
@@ -48,9 +49,8 @@ def _width(window: str) -> pd.Timedelta | None:
     match = re.fullmatch(r"\s*([1-9]\d{0,6})\s*(s|min|h|d|w)\s*", window.lower())
     if match is None:
         return None
-    return pd.Timedelta(
-        seconds=min(int(match[1]) * _SECONDS[match[2]], LONGEST_S + 1)
-    )  # older pandas refuses millions of weeks
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    return pd.Timedelta(seconds=min(seconds, LONGEST_S + 1))  # older pandas refuses millions of weeks
 
 
 def floor(timestamps: pd.Series, window: str) -> pd.Series:

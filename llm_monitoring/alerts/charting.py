@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from llm_monitoring.charts.result import ChartResult
 
-SPEND = "total_cost_usd"
 NO_WAIT, LOOKS = (
     pd.Timedelta(0),
     (DAY, 7 * DAY),
@@ -357,7 +356,7 @@ def charted_measures(log: Log, plan: Plan) -> list[Measure]:
     """What the plan charts of a log, layer by layer; dimensions by their names."""
     own = plan.own_measures(log)
     quality: list[str] = [name for name in plan.quality.metrics if name != "dimensions"] if plan.quality.enabled else []
-    cost: list[str] = [name for name in plan.cost.metrics if name != "total_cost_usd"] if plan.cost.enabled else []
+    cost: list[str] = [name for name in plan.cost.metrics if name != operation.SPEND] if plan.cost.enabled else []
     if plan.quality.enabled and "dimensions" in plan.quality.metrics and log.has("judgements"):
         quality += [f"mean_{name}" for name in answers.dimension_names(log.table("judgements"))]
     mine = [each for each in own if _layer(each, plan).enabled]
@@ -448,10 +447,10 @@ def _spent(found: PlanCharts, events: list[Alert]) -> list[Alert]:
     """
     runs = {run.key: run for run in found.runs}
     between = {run.key: run for run in _looked(found.runs, found.between)}
-    told = {(one.feature_id, one.fired_at) for one in events if one.metric == SPEND}
+    told = {(one.feature_id, one.fired_at) for one in events if one.metric == operation.SPEND}
     more = []
     for one in (one for one in events if one.metric == "request_count" and one.direction == "up"):
-        run, at = runs.get((one.feature_id, SPEND)), one.window_start
+        run, at = runs.get((one.feature_id, operation.SPEND)), one.window_start
         if run is None or at is None or (one.feature_id, one.fired_at) in told:
             continue
         run = between[run.key].at_hour(at.hour) if at.hour else run
@@ -462,7 +461,11 @@ def _spent(found: PlanCharts, events: list[Alert]) -> list[Alert]:
         usual = float(stage[0].monitor(run.charted(stage[1], at + DAY), at_once=True).windows["center"].iloc[-1])
         value, low, high = _of_windows(run, since)
         if np.log(value / usual) >= 0.5 * np.log(one.value / one.expected):
-            of: dict[str, Any] = {"metric": SPEND, "measure": found.measures[SPEND], "layer": "cost"}
+            of: dict[str, Any] = {
+                "metric": operation.SPEND,
+                "measure": found.measures[operation.SPEND],
+                "layer": "cost",
+            }
             more.append(replace(one, **of, value=value, low=low, high=high, expected=usual))
     return more
 

@@ -71,7 +71,8 @@ def chart_of(
     again = None if scoping.fixed(plan) else fit_end + (scoping.AGAIN - scoping.FIRST) * DAY
     run = Run((feature_id, alert_metric), table[table["window_start"] >= start], window, fit_end, fit_end,
               table["known_at"].iloc[0] - table["window_end"].iloc[0], rate, again)  # fmt: skip
-    run.hours = operation.spend_by_hour(log, plan, span).get(run.key)
+    if alert_metric == operation.SPEND:
+        run.hours = operation.spend_by_hour(log, plan, span).get(run.key)
     early = run.stream(start, fit_end)
     if early["value"].notna().sum() < FEWEST_IN_BASELINE or run.stream(fit_end, None).empty:
         return None

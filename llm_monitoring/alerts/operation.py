@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95}
+SPEND = "total_cost_usd"
 NOBODY = 0.5  # an empty day on the scale of factors
 #: Hours at which 24 hours are added up beside midnight, each nearer to one midnight than to the other.
 BETWEEN = (5, 11, 17)
@@ -27,7 +28,7 @@ BETWEEN = (5, 11, 17)
 def watched(plan: Plan) -> list[str]:
     """What of this the plan charts."""
     names: list[str] = list(plan.infrastructure.metrics) if plan.infrastructure.enabled else []
-    return [*names, *(["total_cost_usd"] if plan.cost.enabled and "total_cost_usd" in plan.cost.metrics else [])]
+    return [*names, *([SPEND] if plan.cost.enabled and SPEND in plan.cost.metrics else [])]
 
 
 def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, set[tuple]]:
@@ -90,14 +91,14 @@ def _enough(name: str, plan: Plan) -> float:
 
 def spend_by_hour(log: Log, plan: Plan, span: Span) -> dict[tuple, pd.Series]:
     """USD of every hour of each feature that spends, those of holidays left out, by the key of its chart."""
-    if "total_cost_usd" not in watched(plan):
+    if SPEND not in watched(plan):
         return {}
     found: dict[tuple, pd.Series] = {}
     for feature, own in hours_of(log).groupby("feature_id", sort=True):
         spent = own.set_index("hour")["usd"]
         grid = pd.date_range(spent.index.min().ceil("D"), span.asked, freq="1h")
         known = grid[~on_holiday(grid.to_series(), grid.to_series() + HOUR, plan)]
-        found[feature, "total_cost_usd"] = spent.reindex(known, fill_value=0.0)
+        found[feature, SPEND] = spent.reindex(known, fill_value=0.0)
     return found
 
 

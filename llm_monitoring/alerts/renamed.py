@@ -42,9 +42,8 @@ def renamed(hours: pd.DataFrame, span: Span) -> list[dict]:
     found = []
     for new, after in asked.items():
         since, before = after.index[0], min(after.index[0] + WEEK, end)
-        if (
-            since - span.start < WEEK or span.asked - since > SAID
-        ):  # what was there from the beginning has no name before
+        # one that was there from the start had no other name
+        if since - span.start < WEEK or span.asked - since > SAID:
             continue
         n = float(after[after.index < before].sum())
         for old, own in asked.items():

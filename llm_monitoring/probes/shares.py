@@ -224,9 +224,8 @@ def _draws(residual: np.ndarray, probe: np.ndarray, draw: Callable[[int], np.nda
     feigned = (traces.sum() ** 2 - (traces**2).sum()) / max(len(residual) - 1, 1)
     if feigned <= 0:
         return errors
-    true = (
-        np.sqrt(max(1 - feigned / found, 0.0)) if found > 0 else 0.0
-    )  # of the covariances: right on average when squared
+    # the part of the covariances that is true: right on average when squared
+    true = np.sqrt(max(1 - feigned / found, 0.0)) if found > 0 else 0.0
     alone = np.empty_like(errors)
     for number in gram:
         alone[:, probe == number] = _of_directions(residual[:, probe == number], draw)

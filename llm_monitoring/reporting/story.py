@@ -150,7 +150,7 @@ def _answers(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
     return answers
 
 
-def _is_it_real(triage: Mapping[str, Any], story: str = "") -> dict[str, str]:
+def _is_it_real(triage: Mapping[str, Any], story: str) -> dict[str, str]:
     words = {"real": "Yes", "false_positive": "No", "inconclusive": "Not decided"}[triage["verdict"]]
     p = say.probability(triage["probability_real"])
     means = {

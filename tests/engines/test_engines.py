@@ -64,7 +64,7 @@ def test_every_function_of_a_log_is_among_the_calls():
     assert of_log - {call.split()[0] for call in CALLS} == ELSEWHERE
 
 
-#: Calls that ask Spark dozens of small queries, which it answers slowly; `check` and `stages` ask it the same.
+#: Calls that ask Spark dozens of small queries, which it answers slowly: tried there by make test-long.
 SLOW_ON_SPARK = {"open_case", "watch", "control_charts", "backtest", "check", "stages", "quality_metrics of everything"}
 
 

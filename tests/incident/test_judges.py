@@ -49,7 +49,7 @@ def test_a_recorded_change_of_the_judge_is_put_back_by_its_name_and_clears_the_a
     assert incident.triage(log, alert).verdict == "false_positive"
 
 
-@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.filterwarnings("error", "ignore:fetch_record_batch:DeprecationWarning")  # of ibis 12 on duckdb 1.5
 def test_a_judge_that_was_changed_is_no_cause_of_a_cost():
     log = make_world(changes=[AT_ITS_START])
     late = log.requests["timestamp"] >= START + pd.Timedelta("10.5D")
@@ -77,7 +77,10 @@ def test_where_nothing_but_the_scores_speaks_for_the_judge_no_stage_acts_on_it(p
     cause = incident.isolate(log, alert)
     advice = incident.respond(log, alert, incident.scope(log, alert), cause)
     assert {row["cause"] for row in cause.ranking[:2]} == {"judge", "silent"}
-    assert incident.triage(log, alert).verdict == "inconclusive"
+    assert cause.ranking[0]["cause"] == "judge" or not probes
+    triage = incident.triage(log, alert)
+    assert triage.verdict == "inconclusive"
+    assert "again with today's judge" in triage.next
     assert cause.verdict == "cannot tell apart"
     assert "silent" in cause.candidates
     assert "with today's judge" in cause.what_would_change_this[0]
