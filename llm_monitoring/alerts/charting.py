@@ -18,6 +18,7 @@ from llm_monitoring.alerts.holidays import without_holidays
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, hourly, to_windows
 from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
+from llm_monitoring.alerts.runaway import runaway_events, runaway_tests
 from llm_monitoring.alerts.runs import Run, joined, make_runs, run_all
 from llm_monitoring.alerts.scopes import FEWEST_IN_BASELINE, Span, span_of
 from llm_monitoring.alerts.versions import version_looks, version_tests
@@ -207,6 +208,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     begun: dict[tuple, tuple[pd.Timestamp, bool]] = {
         key: (when, key in first) for key, when in begins if pd.notna(when) or key in first
     }
+    tests |= runaway_tests(begun)
     shares = scoping.shares(begun | tests, plan)
     spend = operation.spend_by_hour(log, plan, span)
     runs = make_runs(table, scopes, shares, span.end, again=not scoping.fixed(plan), hours=spend)
@@ -366,7 +368,11 @@ def charted_measures(log: Log, plan: Plan) -> list[Measure]:
 def chart_events(found: PlanCharts, log: Log, plan: Plan) -> list[Alert]:
     """What alarmed, each event as it was known when it fired: nothing in it uses a later window."""
     own = plan.own_measures(log)
-    return [_as_paid(event, found, log, own) for event in _alarms(found)]
+    events = _alarms(found)
+    if found.span is not None and any(key[-1] == scoping.RUNAWAY for key in found.shares):
+        hours, tallies = operation.hours_of(log), found.tallies
+        events += runaway_events(found.runs, hours, tallies, found.shares, plan, found.span.asked)
+    return [_as_paid(event, found, log, own) for event in events]
 
 
 def _alarms(found: PlanCharts) -> list[Alert]:
@@ -542,9 +548,8 @@ def _as_paid(event: Alert, found: PlanCharts, log: Log, own: tuple[Measure, ...]
         return event
     run = next(run for run in found.runs if run.key == (event.feature_id, event.metric))
     start = run.windows["window_start"].iloc[0]
-    end = event.window_start + windows.width(run.width)  # type: ignore[operator]
     value, low, high, usual, n, split = paid(
-        log, each, str(event.feature_id), own, (start, run.fit_end), (event.began, end)
+        log, each, str(event.feature_id), own, (start, run.fit_end), (event.began, event.fired_at)
     )
     if not (value > usual if event.direction == "up" else value < usual):
         return replace(event, split="of the typical request")

@@ -33,6 +33,7 @@ from llm_monitoring.wording import NBSP, amount, moment, number, span
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
+DOUBTFUL = 0.1  # chance of a window so far out were the rate at its limit: of each of those that are judged together
 QUANTILES = {"latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
 
 
@@ -67,7 +68,7 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
             table = closed_windows(own, stage, start, span_)
             limit = dict(limits.loc[str(feature)])
             for one in decided(table, plan, stage, limit):
-                found = runs(one.over, one.clear, one.seen, plan.infrastructure.for_windows)
+                found = runs(one.over, one.clear, one.seen, plan.infrastructure.for_windows, one.together)
                 for first, fired, last, cleared in found:
                     place = (one.begin[first], one.begin[fired], fired, last)
                     event = _event(log, plan, str(feature), one.metric, table, place, limit, stage)
@@ -93,39 +94,47 @@ def scopes_of(log: Log, plan: Plan) -> pd.DataFrame:
     return baselines(found.set_index("feature_id")["first"], plan)
 
 
-def stretches(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int) -> list[tuple[int, int, int]]:
+def stretches(
+    over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int, together: np.ndarray | None = None
+) -> list[tuple[int, int, int]]:
     """Alarms with hysteresis: first window over, the window in which it fired, last window over.
 
     >>> over = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1], bool)
     >>> stretches(over, ~over, np.ones(9, bool), 2)
     [(1, 2, 4)]
     """
-    return [run[:3] for run in runs(over, clear, seen, needed)]
+    return [run[:3] for run in runs(over, clear, seen, needed, together)]
 
 
-def runs(over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int) -> list[tuple[int, int, int, bool]]:
+def runs(
+    over: np.ndarray, clear: np.ndarray, seen: np.ndarray, needed: int, together: np.ndarray | None = None
+) -> list[tuple[int, int, int, bool]]:
     """The same, and whether each was seen to end.
 
-    Fires when `needed` seen windows in a row are over, ends when `needed` in a row are clear; unseen ones count for
-    neither.
+    Fires when `needed` seen windows in a row are over, or are so `together` in the last of them; ends when `needed` in a
+    row are clear; unseen ones count for neither.
 
     >>> over = np.array([0, 1, 1, 0, 0, 1, 1, 0], bool)
     >>> runs(over, ~over, np.ones(8, bool), 2)
     [(1, 2, 2, True), (5, 6, 6, False)]
     """
     found: list[tuple[int, int, int, bool]] = []
-    if over.sum() < needed:
+    jointly = np.zeros(len(over), bool) if together is None else together
+    if over.sum() < needed and not jointly.any():
         return found
     first = fired = last = -1
     hits = quiet = 0
-    for i in np.flatnonzero(seen).tolist():
+    judged = np.flatnonzero(seen).tolist()
+    for place, i in enumerate(judged):
         if fired < 0:
             hits = hits + 1 if over[i] else 0
             first = i if hits == 1 else first
+            if jointly[i] and hits < needed:
+                hits, first = needed, judged[place - needed + 1]
             fired = last = i if hits == needed else -1
             quiet = 0
         else:
-            last = i if over[i] else last
+            last = i if over[i] or jointly[i] else last
             quiet = quiet + 1 if clear[i] else 0
             if quiet == needed:
                 found.append((first, fired, last, True))
@@ -219,6 +228,9 @@ class Decided:
         Beyond the limit, clearly within it, and judged at all. Windows put together are judged in their last one.
     begin : array of int
         Place of the first of the windows that are judged together with this one.
+    together : array of bool
+        Beyond the limit with those before it that make it `for` windows, each of them most likely over: as unlikely as
+        each of them by itself is.
     """
 
     metric: str
@@ -227,6 +239,7 @@ class Decided:
     clear: np.ndarray
     seen: np.ndarray
     begin: np.ndarray
+    together: np.ndarray
 
 
 def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Iterator[Decided]:
@@ -239,15 +252,33 @@ def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Itera
         known = [metric for metric in QUANTILES if np.isfinite(limit[f"{metric}_limit"])]
         shares += [(metric, metric, "timed", 1 - QUANTILES[metric]) for metric in known]
     for metric, events, of, share in shares:
-        n = np.where(watched, table[of].to_numpy(float), 0.0)
-        seen, begin = pools(n, settings.min_requests)
-        n = together(n, begin)
-        k = together(np.where(watched, table[events].to_numpy(float), 0.0), begin)
+        all_n, all_k = (np.where(watched, table[name].to_numpy(float), 0.0) for name in (of, events))
+        seen, begin = pools(all_n, settings.min_requests)
+        n, k = together(all_n, begin), together(all_k, begin)
         likely = binomial_at_least(k, n, share)  # below the tail where Clopper-Pearson's end is over the limit
+        several, since = _in_a_row(seen & (likely < DOUBTFUL), seen, begin, settings.for_windows)
+        in_all = binomial_at_least(together(all_k, since), together(all_n, since), share)
         with np.errstate(divide="ignore", invalid="ignore"):
-            yield Decided(metric, "up", seen & (likely < tail), k / n < ease * share, seen, begin)
+            clear = k / n < ease * share
+        jointly = several & (in_all < tail**settings.for_windows)
+        yield Decided(metric, "up", seen & (likely < tail), clear, seen, begin, jointly)
     if stage.before is None and watched.any() and not watched.all():
         yield from _volume(table, plan, stage, watched, tail)
+
+
+def _in_a_row(likely: np.ndarray, seen: np.ndarray, begin: np.ndarray, needed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where so many judged windows in a row are `likely`, and where the first of them begins.
+
+    >>> _in_a_row(np.array([1, 1, 0, 1], bool), np.array([1, 1, 0, 1], bool), np.array([0, 1, 2, 2]), 2)
+    (array([False,  True, False,  True]), array([0, 0, 2, 1]))
+    """
+    at = np.flatnonzero(seen)[needed - 1 :]
+    first = np.flatnonzero(seen)[: len(at)]
+    counted = np.cumsum(likely[seen])
+    there, since = np.zeros(len(seen), bool), begin.copy()
+    there[at] = counted[needed - 1 :] - np.r_[0, counted[: max(len(at) - 1, 0)]][: len(at)] == needed
+    since[at] = begin[first]
+    return there, since
 
 
 def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float) -> Iterator[Decided]:
@@ -261,23 +292,27 @@ def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, 
     count, share, ease = table["requests"].to_numpy(float), settings.volume_high, settings.hysteresis
     calm = count < share * (1 - ease) * np.nan_to_num(total / size)
     surged = poisson_least(count, tail) > share * poisson_most(total, tail) / size
-    yield Decided("request_count", "up", watched & surged, calm, watched, np.arange(len(table)))
+    yield Decided(
+        "request_count", "up", watched & surged, calm, watched, np.arange(len(table)), np.zeros(len(table), bool)
+    )
     known, share = watched & (total > 0), settings.volume_low
     if not known.any() or not share:
         return
     count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))
-    missed = poisson_most(0, tail) / share  # none of so many is a fall
     hours = float(np.nanmin(size)) * min(step / HOUR, 1.0)  # windows of one hour are learnt from together
-    # Of so many `poisson_least` expects no fewer than `missed`.
-    enough = (1 + special.pdtrik(1 - tail, missed * hours)) / hours
-    alone = known & (poisson_least(total, tail) / size > missed)
-    seen, begin = pools(np.where(alone, enough, usual), enough)
-    count, usual, variance = together(count, begin), together(usual, begin), _variance(sd, slot, begin)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        learnt = usual**2 / variance
-        least = usual * poisson_least(learnt, tail) / learnt
-    over = seen & (poisson_most(count, tail) < share * least)
-    yield Decided("request_count", "down", over, count > share * (1 + ease) * usual, seen, begin)
+    seen, begin = pools(usual, -np.log(tail) / (hours * np.log1p(share / hours)))  # none of so many is a fall
+
+    def fallen(begin: np.ndarray, tail: float) -> np.ndarray:
+        """Of so many requests in the baseline and now, so few are from now less often than that at the limit (Przyborowski and Wilenski 1940)."""
+        expected, variance = together(usual, begin), _variance(sd, slot, begin)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            learnt, times = expected**2 / variance, expected / variance
+            return seen & (special.betainc(learnt, together(count, begin) + 1, times / (share + times)) < tail)
+
+    several, since = _in_a_row(fallen(begin, DOUBTFUL), seen, begin, settings.for_windows)
+    jointly = several & fallen(since, tail**settings.for_windows)
+    clear = together(count, begin) > share * (1 + ease) * together(usual, begin)
+    yield Decided("request_count", "down", fallen(begin, tail), clear, seen, begin, jointly)
 
 
 def _variance(sd: np.ndarray, slot: np.ndarray, begin: np.ndarray) -> np.ndarray:
@@ -329,14 +364,15 @@ def _event(
         f"{one_line(feature)}: {named} {amount(value, unit)} {span(low, high, unit, like=value)} from {moment(start)} "
         f"to {moment(end)}, limit {amount(threshold, unit, like=value)}, usual {amount(expected, unit, like=value)} ({number(n)}{NBSP}requests)"
     )
-    tail = (1 - settings.level) / 2
+    tail, needed = (1 - settings.level) / 2, settings.for_windows
+    ways = 2 if needed > 1 else 1  # each window over, or all of them together
     standing = np.isfinite(expected) and not (value < threshold) and expected >= threshold
     return Alert(
         metric, max(end, stage.known), direction, feature, table["window_start"].iloc[begin], layer="infrastructure",
         value=value, expected=expected, low=low, high=high, n=n, rule="limit", limit=threshold, words=words,
         kind="standing" if standing else "change", began=start, began_low=start, began_by=end,
         ended=table["window_start"].iloc[last] + step,
-        designed_false_alarms_per_month=tail**settings.for_windows * (MONTH / step),
+        designed_false_alarms_per_month=ways * tail**needed * (MONTH / step),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95}
 SPEND = "total_cost_usd"
+AMOUNTS = ("cost_usd", "input_tokens", "output_tokens")
 NOBODY = 0.5  # an empty day on the scale of factors
 #: Hours at which 24 hours are added up beside midnight, each nearer to one midnight than to the other.
 BETWEEN = (5, 11, 17)
@@ -69,13 +70,14 @@ def _all(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 @once
 def hours_of(log: Log) -> pd.DataFrame:
-    """Requests, those of known latency, and USD per feature and hour."""
+    """Requests, those of known latency, USD, and the dearest request, per feature and hour."""
     rows, keys = windows.keyed(answers.view_of(log, "requests"), "timestamp", "1h", ["feature_id"])
     usd = fixed_total(rows["cost_usd"].cast("float64"))
     sums = {"n": rows.count(), "timed": rows["latency_ms"].count(), "usd": usd}
+    sums |= {f"most_{column}": rows[column].max().cast("float64") for column in AMOUNTS}
     found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas()
     table = windows.labelled(found, "1h", ["feature_id"]).rename(columns={"window_start": "hour"})
-    return table.astype({"n": float, "timed": float, "usd": float})
+    return table.astype(dict.fromkeys([*sums], float))
 
 
 def _widths(hours: pd.DataFrame, base: pd.DataFrame, name: str, plan: Plan) -> pd.Series:

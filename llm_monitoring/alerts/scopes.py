@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 FEWEST_IN_BASELINE = 7  # windows with a value that a baseline holds at least
 FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, may still begin, and is fitted once more
-BESIDE_LIMITS = ("request_count", "latency_p50_ms", "latency_p95_ms")
+RUNAWAY = "runaway requests"
+BESIDE = (
+    "request_count",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    RUNAWAY,
+)  # beside a fixed limit, or the chart of their metric
 
 
 @dataclass(frozen=True)
@@ -210,8 +216,8 @@ def shares(begin: dict[tuple, tuple[pd.Timestamp, bool]], plan: Plan) -> dict[tu
 
 
 def _parted(keys: list[tuple], budget: float) -> dict[tuple, float]:
-    """A budget over charts; those that stand beside a fixed limit need half as much as the others."""
-    weight = {key: 0.5 if key[-1] in BESIDE_LIMITS else 1.0 for key in keys}
+    """A budget over charts; those that stand beside a fixed limit, or another chart of the same metric, need half as much as the others."""
+    weight = {key: 0.5 if key[-1] in BESIDE else 1.0 for key in keys}
     return {key: budget * one / sum(weight.values()) for key, one in weight.items()}
 
 

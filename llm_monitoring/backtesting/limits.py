@@ -25,7 +25,7 @@ class _Windows:
 
     width: pd.Timedelta
     starts: pd.DatetimeIndex
-    decided: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    decided: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
 
 
 class Limits:
@@ -69,7 +69,7 @@ class Limits:
                 (own.starts[first], own.starts[last] + own.width)
                 for (metric, _), told in own.decided.items()
                 if metric in METRICS[what]
-                for first, _, last in stretches(*told, self.plan.infrastructure.for_windows)
+                for first, _, last in _stretches(told, self.plan.infrastructure.for_windows)
             ]
         return found
 
@@ -95,16 +95,16 @@ class Limits:
             key = metric, direction
             if key not in quiet.decided or key not in faulty.decided:
                 continue
-            over, clear, seen = faulty.decided[key]
+            told = faulty.decided[key]
             for number, start in enumerate(starts):
                 inside = (quiet.starts >= start) & (quiet.starts < start + pd.Timedelta(days=injection.days))
                 places = np.flatnonzero(inside)
                 if is_loud(loud, start, injection.days) or not len(places):
                     continue
                 part = slice(max(places[0] - needed, 0), places[-1] + 1)
-                pairs = zip((over, clear, seen), quiet.decided[key])
-                over_, clear_, seen_ = (np.where(inside, a, b)[part] for a, b in pairs)
-                for _, fired, _ in stretches(over_, clear_, seen_, needed):
+                over, clear, seen, jointly = (np.where(inside, a, b)[part] for a, b in zip(told, quiet.decided[key]))
+                jointly &= inside[part] & np.r_[np.zeros(needed - 1, bool), inside[part][: len(jointly) - needed + 1]]
+                for _, fired, _ in _stretches((over, clear, seen, jointly), needed):
                     yield number, metric, quiet.starts[part][fired] + quiet.width
                     break
 
@@ -120,8 +120,13 @@ class Limits:
         table = infrastructure.closed_windows(counts, stage, start, self.replay.span)
         limit = dict(self.limits.loc[feature])
         told = infrastructure.decided(table, self.plan, stage, limit)
-        decided = {(one.metric, one.direction): (one.over, one.clear, one.seen) for one in told}
+        decided = {(one.metric, one.direction): (one.over, one.clear, one.seen, one.together) for one in told}
         return _Windows(windows.width(stage.width), pd.DatetimeIndex(table["window_start"]), decided)
+
+
+def _stretches(told: tuple[np.ndarray, ...], needed: int) -> list[tuple[int, int, int]]:
+    over, clear, seen, jointly = told
+    return stretches(over, clear, seen, needed, jointly)
 
 
 def _volume(requests: np.ndarray, factor: float, seed: int) -> np.ndarray:

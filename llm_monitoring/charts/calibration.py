@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from llm_monitoring.charts.posterior import Noise, Posterior, Yardstick
 
 CAP = 9.0
-QUICKER, ALONE = 1.2, 1.1
+QUICKER = 1.2
 
 
 def simulate(
@@ -59,9 +59,9 @@ def simulate(
 def allowance(lambdas: tuple[float, ...]) -> tuple[float, ...]:
     """How much wider the limits of each EWMA are: the quicker ones are for large shifts, small ones need not pay for them.
 
-    A lambda of 1 looks at each full window alone.
+    A lambda of 1 looks at each full window alone, for what cannot wait for the next one.
     """
-    return tuple(1.0 if each == min(lambdas) else ALONE if each == 1 else QUICKER for each in lambdas)
+    return tuple(1.0 if each in (min(lambdas), 1) else QUICKER for each in lambdas)
 
 
 def learned(error: np.ndarray, n: np.ndarray, yardstick: Yardstick) -> np.ndarray:

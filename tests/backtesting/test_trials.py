@@ -66,8 +66,9 @@ def test_a_fall_of_volume_is_seen_when_a_check_of_the_thinned_log_sees_it(tables
     row = operated.loc["injected-01-volume-05"]
     alerts = lm.check(thinned(tables, row["started_at"], row["ended_at"], 0.1))
     alerts = alerts[(alerts["metric"] == "request_count") & (alerts["fired_at"] >= row["started_at"])]
-    assert row["alert_id"] in set(alerts["alert_id"])
-    assert alerts["fired_at"].min() == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+    # which requests are left is drawn anew here: a limit on a small feature may be passed in one draw only
+    fired = alerts.set_index("alert_id")["fired_at"]
+    assert fired[row["alert_id"]] == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
 
 
 def test_slower_answers_are_seen_by_their_chart_no_sooner_than_a_check_of_the_spoiled_log_sees_them(tables, operated):
