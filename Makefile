@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 
 # Matrices in the tests are small: threads of BLAS would only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
+# Python keeps what it compiled: else every process that a test starts compiles all that it imports, six seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
 DEBIAN := chromium fonts-liberation postgresql default-jre-headless prometheus
 
 .PHONY: help report test test-fast test-long test-lowest test-newest check docs docs-site bench clean
