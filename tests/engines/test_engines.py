@@ -65,13 +65,19 @@ def test_every_function_of_a_log_is_among_the_calls():
 
 
 #: Calls that ask Spark dozens of small queries, or those of another call again: tried there by make test-long.
-SLOW_ON_SPARK = {"open_case", "watch", "control_charts", "check", "stages", "explore", "review", "satisfaction_metrics",
+SLOW_ON_SPARK = {"open_case", "watch", "control_charts", "backtest", "check", "stages", "explore", "review", "satisfaction_metrics",
                  "quality_metrics of everything"}  # fmt: skip
+
+
+#: Calls of a whole check or more: tried on PostgreSQL and on one of the two that DuckDB reads.
+WHOLE = {"check", "control_charts", "watch", "open_case", "stages", "explore"}
 
 
 def long(engine, call):
     """Whether make test leaves it out: it is slow, and what it holds is held by another engine or call."""
-    return (engine == "on_spark" and call in SLOW_ON_SPARK) or (engine != "on_postgres" and call == "backtest")
+    if engine == "on_spark":
+        return call in SLOW_ON_SPARK
+    return (engine == "on_folder" and call in WHOLE) or (engine != "on_postgres" and call == "backtest")
 
 
 @pytest.mark.parametrize(
