@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
         worker = next((worker for fixture, worker in WORKERS.items() if fixture in fixtures), worker)
         if worker is None and _made_for_its_file(item):
-            worker = str(item.path)
+            worker = "/".join(item.path.parts[-2:])
         if worker is not None:
             item.add_marker(pytest.mark.xdist_group(worker))
 
