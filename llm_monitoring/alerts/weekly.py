@@ -10,7 +10,6 @@ import pandas as pd
 from llm_monitoring import engines
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
@@ -18,7 +17,7 @@ from llm_monitoring.alerts.spells import spells
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.keeping import once
-from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
+from llm_monitoring.wording import NBSP, amount, moment, number, one_line, probability, span
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
