@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from llm_monitoring.wording import one_line
+
 INK, MUTE, RULE, BAND, PAPER = "#1b1f24", "#5b6570", "#c9d0d6", "#e9edf0", "#fefefe"
 BLUE, VERMILION, GREEN, AMBER = "#0072b2", "#d55e00", "#009e73", "#e69f00"  # Okabe and Ito
 ROLES = {
@@ -98,16 +100,6 @@ def size_of(ax) -> tuple[float, float]:
     return extent.width * 72 / ax.figure.dpi, extent.height * 72 / ax.figure.dpi
 
 
-def short(text: Any, most: int) -> str:
-    """The text on one line, cut with an ellipsis.
-
-    >>> short("a long description", 7)
-    'a long…'
-    """
-    line = " ".join(str(text).split())
-    return line if len(line) <= most else line[: max(most - 1, 1)].rstrip() + "…"
-
-
 def wrap_words(ax) -> None:
     """Break title and label of the x axis into lines that the axes can hold beside the names of their rows."""
     names = max((len(label.get_text()) for label in ax.get_yticklabels()), default=0)
@@ -176,7 +168,7 @@ def nothing(ax, words: str) -> None:
 def name_rows(ax, names: Sequence[str], longest: int = 44) -> None:
     """Names of the rows 0, 1, ... upward: left of the axes, or above each row where there is no room beside them."""
     room = ax.figure.get_size_inches()[0] * 72
-    names = [short(name, longest) for name in names]
+    names = [one_line(name, longest) for name in names]
     aside = LETTER * 12 * max(map(len, names), default=0) < room / (2 if room > 400 else 3)
     ax.set_ylim(-0.6, len(names) - (0.4 if aside else 0.15))
     ax.grid(False)
@@ -190,7 +182,7 @@ def name_rows(ax, names: Sequence[str], longest: int = 44) -> None:
     ax.set_yticks([])
     for y, name in enumerate(names):
         ax.annotate(
-            short(name, int(room / (LETTER * 12))), (0, y), (0, 7), xycoords=ax.get_yaxis_transform(),
+            one_line(name, int(room / (LETTER * 12))), (0, y), (0, 7), xycoords=ax.get_yaxis_transform(),
             textcoords="offset points", va="bottom", color=INK,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import plotting
-from llm_monitoring.wording import NBSP, number
+from llm_monitoring.wording import NBSP, number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def injections(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False
         seen = rate >= 0.8
         ax.plot(rate[seen], at[seen], "o", ms=8, color=plotting.GREEN, clip_on=False, zorder=4)
         ax.plot(rate[~seen], at[~seen], "D", ms=7, color=plotting.VERMILION, clip_on=False, zorder=4)
-        names = [plotting.short(injection_words(row), 40 if narrow else 44) for row in shown.to_dict("records")]
+        names = [one_line(injection_words(row), 40 if narrow else 44) for row in shown.to_dict("records")]
         if narrow:  # names stand over their line
             ax.set_yticks([])
             for place, name in zip(at, names):
@@ -65,7 +65,7 @@ def rates(frontier: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) 
         for number_, (feature, own) in enumerate(rows.groupby("feature_id", sort=False)):
             look = plotting.series(number_)
             own = own.sort_values("rate")
-            ax.plot(own["rate"], own["found_rate"], **look, ms=7, clip_on=False, label=plotting.short(feature, 24))
+            ax.plot(own["rate"], own["found_rate"], **look, ms=7, clip_on=False, label=one_line(feature, 24))
             here = own[own["current"]]
             ax.plot(here["rate"], here["found_rate"], "o", ms=14, mfc="none", mec=look["color"], mew=1.4, clip_on=False)
         ax.set_xscale("log")
@@ -86,7 +86,7 @@ def plan(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) -> A
         for number_, feature in enumerate(busiest):
             own = table[table["feature_id"] == feature]
             look = plotting.series(number_)
-            ax.plot(own["rate"], own["drop_chart"], **look, ms=5, label=plotting.short(feature, 24))
+            ax.plot(own["rate"], own["drop_chart"], **look, ms=5, label=one_line(feature, 24))
             here = own[own["current"]]
             ax.plot(here["rate"], here["drop_chart"], "o", ms=13, mfc="none", mec=look["color"], mew=1.4)
         ax.set_xscale("log")

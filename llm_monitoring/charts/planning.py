@@ -19,10 +19,10 @@ from llm_monitoring.charts.run_length import ewma_arl, ewma_limit
 from llm_monitoring.distributions import normal_quantile
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log
-from llm_monitoring.plotting import axes, key_below, series, short, size_of
+from llm_monitoring.plotting import axes, key_below, series, size_of
 from llm_monitoring.results import Result
 from llm_monitoring.windows import width
-from llm_monitoring.wording import rounded
+from llm_monitoring.wording import one_line, rounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +106,7 @@ class SamplingPlan(Result):
             groups.sort(key=lambda pair: -pair[1]["traffic"].iloc[0] if several else 0)
             for number, (feature, own) in enumerate(groups[:MOST_LINES]):
                 look = series(number)
-                ax.plot(own["rate"], own["drop_chart"], **look, ms=5, label=short(feature, 24) if several else None)
+                ax.plot(own["rate"], own["drop_chart"], **look, ms=5, label=one_line(feature, 24) if several else None)
                 now = own[own["current"]] if several else own[:0]
                 ax.plot(now["rate"], now["drop_chart"], "o", ms=13, mfc="none", mec=look["color"])
             ax.set_xscale("log")

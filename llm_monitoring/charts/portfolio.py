@@ -364,9 +364,9 @@ def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult, letters: int) ->
     plotting.small_chart(ax, at, frame, loud)
     name = "all features" if key[0] is None or key[0] != key[0] else str(key[0])
     weight, colour = ("bold", plotting.VERMILION) if loud.any() else ("normal", plotting.MUTE)
-    ax.set_title(plotting.short(name, letters), loc="left", fontsize=12, weight=weight, pad=18)
+    ax.set_title(wording.one_line(name, letters), loc="left", fontsize=12, weight=weight, pad=18)
     metric, last = _in_words(str(key[1]), frame)
-    metric = plotting.short(f"{'alarm, ' if loud.any() else ''}{metric}", letters + 2 - len(last))
+    metric = wording.one_line(f"{'alarm, ' if loud.any() else ''}{metric}", letters + 2 - len(last))
     words = metric + last
     ax.text(0, 1.05, words, transform=ax.transAxes, color=colour, va="bottom", fontsize=10.5)
     ax.set_yticks([])

@@ -16,9 +16,10 @@ from llm_monitoring.drift.queries import Queries, join, read_queries, sample_pla
 from llm_monitoring.drift.rhythm import KINDS, rhythm_of
 from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
-from llm_monitoring.plotting import INK, PAPER, VERMILION, axes, days, key_below, nothing, series, short
+from llm_monitoring.plotting import INK, PAPER, VERMILION, axes, days, key_below, nothing, series
 from llm_monitoring.results import Result
 from llm_monitoring.windows import floor, width
+from llm_monitoring.wording import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -373,7 +374,7 @@ class DriftMonitorResult(Result):
             groups = _groups(shown.assign(z=score), self.by)
             order = sorted(groups, key=lambda key: (-groups[key]["alarm"].astype(bool).sum(), -groups[key]["n"].sum()))
             for number, key in enumerate(order[:MOST_LINES]):
-                part, name = groups[key], short(" ".join(map(str, key)), 24) if self.by else None
+                part, name = groups[key], one_line(" ".join(map(str, key)), 24) if self.by else None
                 ax.plot(part["window_start"], part["z"], **series(number), mfc=PAPER, lw=1.2, ms=5, label=name)
                 late = part[part["alarm"].astype(bool)]
                 ax.plot(late["window_start"], late["z"], "D", ms=9, color=VERMILION, mec=PAPER, zorder=4, clip_on=False)

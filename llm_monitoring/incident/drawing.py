@@ -30,11 +30,10 @@ from llm_monitoring.plotting import (
     mark_change,
     nothing,
     settle,
-    short,
     size_of,
     small_chart,
 )
-from llm_monitoring.wording import NBSP, amount, in_large_unit, probability
+from llm_monitoring.wording import NBSP, amount, in_large_unit, one_line, probability
 
 SURE = ("worse", "better")
 
@@ -342,15 +341,6 @@ def cause_words(row: Mapping[str, Any]) -> str:
     return f"{row['cause']}: {description}" if description else str(row["cause"])
 
 
-def cut(text: str, most: int) -> str:
-    """The text on one line, cut with an ellipsis.
-
-    >>> cut("a long description", 7)
-    'a long…'
-    """
-    return short(text, most)
-
-
 def _that_fit(frame: pd.DataFrame, ax, points: float) -> pd.DataFrame:
     """The first rows of a table, as many as axes of this height can hold; how many are left out stands above them."""
     most = max(int(size_of(ax)[1] / points), 1)
@@ -500,7 +490,7 @@ def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool)
     weight, tone = "bold" if sure else "normal", TONE.get(row["verdict"], MUTE if narrow else INK)
     where = ax.get_yaxis_transform()
     if narrow:
-        above = ((10, cut(row["label"], 48), weight, INK), (25, f"{row['verdict']}, {n}", "normal", tone))
+        above = ((10, one_line(row["label"], 48), weight, INK), (25, f"{row['verdict']}, {n}", "normal", tone))
         for down, words, thick, colour in above:
             ax.annotate(
                 words, (0, y + 0.5), (0, -down), xycoords=where, textcoords="offset points", va="center", weight=thick,
@@ -568,8 +558,8 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
     known = value[np.isfinite(value)]
     newest = known[-1] if len(known) else None
     ends = f"{amount(center[-1], unit, like=newest)} → {amount(newest, unit)}"
-    ax.set_title(cut(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
-    words = cut(metric_words(metric), 24)
+    ax.set_title(one_line(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
+    words = one_line(metric_words(metric), 24)
     ax.text(
         0, 1.05, f"{words}: {ends}" + ("  alarm" if loud.any() else ""), transform=ax.transAxes, va="bottom",
         color=VERMILION if loud.any() else MUTE, fontsize=11,
