@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import plotting
-from llm_monitoring.wording import NBSP, number
+from llm_monitoring.wording import NBSP, number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def injections(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False
         seen = rate >= 0.8
         ax.plot(rate[seen], at[seen], "o", ms=8, color=plotting.GREEN, clip_on=False, zorder=4)
         ax.plot(rate[~seen], at[~seen], "D", ms=7, color=plotting.VERMILION, clip_on=False, zorder=4)
-        names = [_cut(injection_words(row), 40 if narrow else 44) for row in tried.to_dict("records")]
+        names = [one_line(injection_words(row), 40 if narrow else 44) for row in tried.to_dict("records")]
         if narrow:  # names stand over their line
             ax.set_yticks([])
             for place, name in zip(at, names):
@@ -66,7 +66,7 @@ def rates(frontier: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) 
                 color=colour,
                 ms=7,
                 clip_on=False,
-                label=_cut(str(feature), 24),
+                label=one_line(str(feature), 24),
             )
             here = own[own["current"]]
             ax.plot(here["rate"], here["found_rate"], mark, ms=13, mfc="none", mec=colour, mew=1.4, clip_on=False)
@@ -89,7 +89,7 @@ def plan(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) -> A
         for number_, feature in enumerate(busiest):
             own = table[table["feature_id"] == feature]
             colour, mark = COLOURS[number_ % len(COLOURS)], MARKS[number_ % len(MARKS)]
-            ax.plot(own["rate"], own["drop_chart"], mark + "-", color=colour, ms=5, label=_cut(str(feature), 24))
+            ax.plot(own["rate"], own["drop_chart"], mark + "-", color=colour, ms=5, label=one_line(str(feature), 24))
             here = own[own["current"]]
             ax.plot(here["rate"], here["drop_chart"], mark, ms=13, mfc="none", mec=colour, mew=1.4)
         ax.set_xscale("log")
@@ -128,8 +128,3 @@ def falls(rows: pd.DataFrame) -> str:
 
 def _delay(hours: Any) -> str:
     return f"{number(hours)}{NBSP}h" if hours < 48 else f"{number(hours / 24, 1)}{NBSP}d"
-
-
-def _cut(text: str, most: int) -> str:
-    plain = " ".join(text.split())
-    return plain if len(plain) <= most else plain[: most - 1] + "…"

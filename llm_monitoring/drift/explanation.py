@@ -17,7 +17,7 @@ from llm_monitoring.drift.topics import Topic, distances_to_reference, find_topi
 from llm_monitoring.intervals import newcombe
 from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
 from llm_monitoring.results import Result, jsonable
-from llm_monitoring.wording import NBSP
+from llm_monitoring.wording import NBSP, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,13 +246,11 @@ def _row(comparison: Comparison, topic: Topic, values: dict[str, np.ndarray]) ->
 
 def _label(topic: Any, most: int = 40) -> str:
     name = ", ".join(topic["words"][:3]) or f"“{topic['examples'][0]}”"
-    name = " ".join(name.split())
-    return f"{topic['kind']}: {name if len(name) <= most else name[: most - 1] + '…'}".replace("\0", "")
+    return f"{topic['kind']}: {one_line(name, most)}"
 
 
 def _example(topic: Any) -> str:
-    text = " ".join(str(topic["examples"][0]).split())
-    return f" For example: “{text if len(text) <= 100 else text[:99] + '…'}”"
+    return f" For example: “{one_line(topic['examples'][0], 100)}”"
 
 
 def _percent(share: float) -> str:
