@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 
 # Matrices in the tests are small: threads of BLAS would only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
+# Python keeps what it compiled: else every process that a test starts compiles all that it imports, six seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
 DEBIAN := chromium fonts-liberation postgresql default-jre-headless prometheus
 
-.PHONY: help report test test-fast test-long test-lowest test-newest check docs docs-site bench clean
+.PHONY: help report test pytest test-fast test-long test-lowest test-newest check docs docs-site bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -19,6 +21,9 @@ report: $(VENV)/.installed ## install, run the five stages on sample_data, print
 
 test: $(VENV)/.dev $(VENV)/.debian ## install what the tests need, then every check and every test but the long ones
 	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory pytest
+
+pytest: $(VENV)/.dev $(VENV)/.debian ## the tests of make test, without the checks
 	$(BIN)/python -m pytest -n auto
 
 test-fast: $(VENV)/.dev ## the quick tests, three quarters of all, in under two minutes on two cores

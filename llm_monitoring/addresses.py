@@ -126,9 +126,14 @@ def keep(address: object) -> dict[str, str]:
     return {VARIABLE: str(address)} if secrets(address) else {}
 
 
-def whole(address: str) -> str:
-    """An address that is masked, with its secrets again, where the environment (``LLM_MONITORING_LOG``) holds them."""
-    kept = os.environ.get(VARIABLE, "")
+def whole(address: object) -> str:
+    """An address that is masked, with its secrets again, where the environment (``LLM_MONITORING_LOG``) holds them.
+
+    Empty for what is no path or URL: tables, a log that is open.
+    """
+    if not isinstance(address, str | os.PathLike):
+        return ""
+    address, kept = str(address), os.environ.get(VARIABLE, "")
     return kept if HIDDEN in address and masked(kept) == address else address
 
 

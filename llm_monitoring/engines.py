@@ -125,6 +125,11 @@ def run(expr) -> pa.Table:
         return found
 
 
+def count(rows: ir.Table) -> int:
+    """How many rows a table has, counted where it lies."""
+    return int(run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"])
+
+
 def batches(expr, size: int = 50_000) -> Iterator[pa.RecordBatch]:
     """The rows of an expression, `size` or fewer at a time, so that they never stand in memory together.
 

@@ -285,8 +285,7 @@ class Log:
 
     def count(self, name: str) -> int:
         """How many rows a table has, nothing loaded."""
-        rows = self._rows(name, ())
-        return int(engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"])
+        return engines.count(self._rows(name, ()))
 
     @once
     def span(self, name: str) -> tuple[pd.Timestamp, pd.Timestamp] | tuple[None, None]:

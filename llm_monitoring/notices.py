@@ -53,7 +53,7 @@ def orphans(log: Any) -> list[str]:
             continue
         rows, requests = log.table(name), log.table("requests")
         lost = rows.anti_join(requests, "request_id").select("request_id")
-        count = engines.run(lost.aggregate(n=lost.count())).to_pylist()[0]["n"]
+        count = engines.count(lost)
         if count:
             first = engines.run(lost.distinct().order_by("request_id").limit(FIRST)).to_pylist()
             label = log._tables[name].raw.label
@@ -80,7 +80,7 @@ def _first_ids(table: CleanTable, where: Any, words: str) -> str:
     key = table.values[table.raw.schema.columns[0].name]
     rows = table.stored.select(id=key, where=where).filter(lambda t: t["where"])
     ids = [row["id"] for row in engines.run(rows.select("id").distinct().order_by("id").limit(FIRST)).to_pylist()]
-    return _counted(engines.run(rows.aggregate(n=rows.count())).to_pylist()[0]["n"], words, ids)
+    return _counted(engines.count(rows), words, ids)
 
 
 def _counted(count: int, words: str, ids: list[str]) -> str:

@@ -46,21 +46,21 @@ class Overview:
         """Requests, span, and the share of them that is judged, in one line."""
         table = self.tables.set_index("table")
         if "requests" not in table.index or not table.loc["requests", "rows"]:
-            return f"Log {_short(self.source)!r}: no request"
+            return f"Log {say.one_line(self.source)!r}: no request"
         asked: Any = table.loc["requests"]
         judged, rows = int(self.features["judged"].sum()), int(asked["rows"])
         told = (
             f"{say.number(judged)} of them judged ({say.amount(judged / rows, 'share')})" if judged else "none judged"
         )
         span = f"{say.moment(asked['first'], year=True)} to {say.moment(asked['last'], year=True)}"
-        return f"Log {_short(self.source)!r}: {say.number(rows)} requests, {span}, {told}"
+        return f"Log {say.one_line(self.source)!r}: {say.number(rows)} requests, {span}, {told}"
 
     def text(self) -> str:
         """The overview as plain text."""
         lines = [self.headline]
         if len(self.features):
             shown = [
-                f"{_short(row.feature_id)} {say.number(row.requests)}"
+                f"{say.one_line(row.feature_id)} {say.number(row.requests)}"
                 for row in _rows(self.features.head(MOST_FEATURES))
             ]
             word = "feature" if len(self.features) == 1 else "features"
@@ -103,7 +103,7 @@ def _of_table(log: Any, name: str) -> tuple[str, int, Any, Any, str]:
     what = NAMED[name].replace("_", " ")
     if name == "probe_results":
         return name, int(found["n"].sum()), first, last, f"{len(known)} probes" if len(known) else ""
-    listed = [f"{_short(row.value)} {say.number(row.n)}" for row in known.head(5).itertuples()]
+    listed = [f"{say.one_line(row.value)} {say.number(row.n)}" for row in known.head(5).itertuples()]
     holds = f"{what}: {_listed(listed, len(known))}" if len(known) else ""
     return name, int(found["n"].sum()), first, last, holds
 
@@ -137,9 +137,3 @@ def _rows(table: pd.DataFrame) -> Any:
 
 def _listed(shown: list[str], total: int) -> str:
     return ", ".join(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
-
-
-def _short(value: Any, most: int = 60) -> str:
-    """A logged name on one line."""
-    line = " ".join(str(value).split())
-    return line if len(line) <= most else line[: most - 1] + "…"

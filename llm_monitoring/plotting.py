@@ -1,17 +1,24 @@
-"""The look of every figure: colours by role, change marks, axes, and a figure as inline SVG.
+"""The look of every figure: colours by role, series, named rows, change marks, axes, and a figure as inline SVG.
 
 before = blue, hollow circle; now, worse, alarm = vermilion, filled diamond; better = green; undecided = grey, hollow.
-Never colour alone: shape, dash or a word says the same. Pyplot is imported inside the functions, never with the module.
+Never colour alone: shape, dash or a word says the same, so that a figure can be read in grey. Every figure fits 400
+pixels. Pyplot is imported inside the functions, never with the module.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
+
+import numpy as np
+
+from llm_monitoring.wording import one_line
 
 INK, MUTE, RULE, BAND, PAPER = "#1b1f24", "#5b6570", "#c9d0d6", "#e9edf0", "#fefefe"
 BLUE, VERMILION, GREEN, AMBER = "#0072b2", "#d55e00", "#009e73", "#e69f00"  # Okabe and Ito
@@ -27,6 +34,11 @@ ROLES = {
     AMBER: "warn",
 }
 TONE = {"worse": VERMILION, "better": GREEN}
+SERIES_COLOURS, SERIES_MARKS = (BLUE, VERMILION, GREEN, AMBER, INK), ("o", "s", "D", "^", "v", "P", "X")
+SERIES_DASHES = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+SOFT: Any = {"fc": PAPER, "ec": "none", "alpha": 0.8, "pad": 1.5}  # ground under words that lie over lines
+CENTRE: Any = (0, (2, 2))  # dots of a centre line
+LETTER = 0.58  # mean width of a letter, in font sizes
 STYLE: Any = {
     "text.parse_math": False,  # logged text may hold dollar signs
     "svg.fonttype": "none",
@@ -89,22 +101,175 @@ def size_of(ax) -> tuple[float, float]:
 
 
 def wrap_words(ax) -> None:
-    """Break title and label of the x axis into lines that the figure can hold."""
-    import textwrap
-
-    room = ax.figure.get_size_inches()[0] * 72
-    for text, share in ((ax.title, 0.72), (ax._left_title, 0.72), (ax.xaxis.label, 0.78)):  # the rest is for the y axis
+    """Break title and label of the x axis into lines that the axes can hold beside the names of their rows."""
+    names = max((len(label.get_text()) for label in ax.get_yticklabels()), default=0)
+    place = ax.get_subplotspec()  # axes that have the figure to themselves will be laid out wider than they are
+    alone = place is not None and place.get_gridspec().get_geometry() == (1, 1)
+    whole = ax.figure.get_size_inches()[0] * 72
+    room = min(0.9 * whole if alone else size_of(ax)[0], whole - LETTER * names * 12)
+    for text, wide in ((ax.title, 0.66), (ax._left_title, 0.66), (ax.xaxis.label, LETTER)):
+        text.set_parse_math(False)  # of axes that were made elsewhere
         words = text.get_text()
-        letters = max(int(share * room / (0.58 * text.get_fontsize())), 12)
+        letters = max(int(room / (wide * text.get_fontsize())), 12)
         if len(words) > letters:
             text.set_text("\n".join(textwrap.wrap(words.replace("\n", " "), letters)))
 
 
 def percent(ax, axis: str = "y"):
     """Write the ticks of an axis of shares as percent; a tick of 2.5 % keeps its half."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import AutoLocator, FuncFormatter, MaxNLocator
 
-    getattr(ax, f"{axis}axis").set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 2):g} %"))
+    def say(share: float, _: int) -> str:
+        return f"{round(100 * share, 2):g} %".replace("-", "\u2212")
+
+    side = getattr(ax, f"{axis}axis")
+    side.set_major_formatter(FuncFormatter(say))
+    if axis == "x" and isinstance(side.get_major_locator(), AutoLocator):
+        side.set_major_locator(MaxNLocator(int(np.clip(size_of(ax)[0] / 60, 2, 8)), steps=[1, 2, 2.5, 5, 10]))
+
+
+def series(number: int) -> dict[str, Any]:
+    """Colour, mark and dash of one of several lines: no two of the first 35 alike, the first four also without marks.
+
+    >>> series(0)["marker"], series(1)["marker"], series(0)["linestyle"]
+    ('o', 's', '-')
+    """
+    several = (SERIES_COLOURS, SERIES_MARKS, SERIES_DASHES)
+    return dict(zip(("color", "marker", "linestyle"), (one[number % len(one)] for one in several), strict=True))
+
+
+def key_below(ax, most: int = 3, title: str | None = None) -> None:
+    """What each series is called, under the label of the x axis: within the axes it would hide what is drawn."""
+    from matplotlib.transforms import ScaledTranslation
+
+    wrap_words(ax)
+    handles, names = ax.get_legend_handles_labels()
+    if not names:
+        return
+    columns = int(np.clip(size_of(ax)[0] / (LETTER * 12 * max(map(len, names)) + 48), 1, most))
+    lines = ax.get_xlabel().count("\n") + 1 if ax.get_xlabel() else 0
+    down = (24 if len(ax.get_xticks()) else 8) + 16 * lines
+    below = ax.transAxes + ScaledTranslation(0, -down / 72, ax.figure.dpi_scale_trans)
+    ax.legend(
+        handles, names, frameon=False, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=columns,
+        borderaxespad=0, borderpad=0, title=title, alignment="left", handlelength=3,
+        labelspacing=0.3, fontsize=12 if size_of(ax)[0] > 400 else 11,
+    )  # fmt: skip
+
+
+def nothing(ax, words: str) -> None:
+    """In place of a figure without information: the words, and no empty axes."""
+    ax.axis("off")
+    letters = max(int(size_of(ax)[0] / (LETTER * 12)), 12)
+    said = ax.text(0, 0.5, "\n".join(textwrap.wrap(words, letters)), transform=ax.transAxes, va="center")
+    said.set_in_layout(False)
+
+
+def name_rows(ax, names: Sequence[str], longest: int = 44) -> None:
+    """Names of the rows 0, 1, ... upward: left of the axes, or above each row where there is no room beside them."""
+    room = ax.figure.get_size_inches()[0] * 72
+    names = [one_line(name, longest) for name in names]
+    aside = LETTER * 12 * max(map(len, names), default=0) < room / (2 if room > 400 else 3)
+    ax.set_ylim(-0.6, len(names) - (0.4 if aside else 0.15))
+    ax.grid(False)
+    ax.grid(True, axis="x")
+    if aside:
+        ax.set_yticks(range(len(names)), names)
+        ax.tick_params(axis="y", labelcolor=INK)
+        for label in ax.get_yticklabels():
+            label.set_parse_math(False)
+        return
+    ax.set_yticks([])
+    for y, name in enumerate(names):
+        ax.annotate(
+            one_line(name, int(room / (LETTER * 12))), (0, y), (0, 7), xycoords=ax.get_yaxis_transform(),
+            textcoords="offset points", va="bottom", color=INK,
+        )  # fmt: skip
+
+
+def rows_that_fit(ax, wide: float = 18, narrow: float = 32) -> int:
+    """How many named rows axes of this size can hold; a name above its row needs more room."""
+    width, height = size_of(ax)
+    return max(int(height / (wide if width > 400 else narrow)), 1)
+
+
+def before_and_now(ax, names: Sequence[str], before: Iterable[float], now: Iterable[float], change=None) -> None:
+    """A named row for each pair of shares: before (hollow circle), now (diamond); `change`: ends of its interval, a band."""
+    for y, (was, is_) in enumerate(zip(before, now, strict=True)):
+        if change is not None:
+            ends = np.clip(np.asarray(change[y], float), 0, 1)
+            ax.plot(ends, [y, y], color=VERMILION, lw=5, alpha=0.25, solid_capstyle="butt")
+        ax.plot([was, is_], [y, y], color=VERMILION, lw=1)
+        ax.plot(is_, y, "D", color=VERMILION, mec=PAPER, mew=0.8, ms=7, clip_on=False, zorder=3)
+        ax.plot(was, y, "o", mfc="none", mec=BLUE, mew=1.4, ms=9, clip_on=False, zorder=4)  # seen where both are alike
+    name_rows(ax, names)
+    percent(ax, "x")
+
+
+def settle(ax) -> None:
+    """Lay the figure out now, so that what is placed by the size of the axes stays where it was placed."""
+    wrap_words(ax)
+    engine = ax.figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(ax.figure)
+
+
+def call_out(
+    ax,
+    spot: tuple[Any, float],
+    words: str,
+    colour: str,
+    taken: list | None = None,
+    weight: str = "bold",
+    reach: int = 2,
+):
+    """Words beside a point, on the side where they hide least of the lines, on a soft ground.
+
+    `taken` collects the boxes of such words (in pixels), so that several do not lie on one another; `reach` is how many
+    heights of the words they may stand above or below the point.
+    """
+    pixel = ax.figure.dpi / 72
+    lines = words.split("\n")
+    wide, tall = (LETTER + 0.06) * 12 * max(map(len, lines)) * pixel, 1.25 * 12 * len(lines) * pixel
+    left, bottom = ax.transAxes.transform((0, 0))
+    right, top = ax.transAxes.transform((1, 1))
+    ax.get_xlim(), ax.get_ylim()  # limits that wait for what was drawn are set before anything is placed
+    drawn = _on_lines(ax)
+    x, y = ax.transData.transform((ax.convert_xunits(spot[0]), ax.convert_yunits(spot[1])))
+    best: tuple[float, Any] | None = None
+    levels = sorted(range(-reach, reach + 1), key=abs)
+    for side, level in ((s, v) for s in (-1, 1, 0) for v in levels if s or v):
+        dx, dy = 12 * side * pixel, 0.9 * tall * level
+        low_x = x + dx - wide * (1 - side) / 2
+        box = (low_x, y + dy - tall / 2, low_x + wide, y + dy + tall / 2)
+        inside = (drawn[:, 0] > box[0]) & (drawn[:, 0] < box[2]) & (drawn[:, 1] > box[1]) & (drawn[:, 1] < box[3])
+        out = max(left - box[0], 0) + max(box[2] - right, 0) + max(bottom - box[1], 0) + max(box[3] - top, 0)
+        over = sum(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken or [])
+        cost = inside.sum() + 20 * out + 500 * over + 2 * abs(level)
+        if best is None or cost < best[0]:
+            best = cost, (box, (dx / pixel, dy / pixel), {-1: "right", 0: "center", 1: "left"}[side])
+    box, away, align = best[1]  # type: ignore[index]
+    if taken is not None:
+        taken.append(box)
+    said = ax.annotate(
+        words, spot, away, textcoords="offset points", ha=align, va="center", color=colour, weight=weight, bbox=SOFT,
+        zorder=6,
+    )  # fmt: skip
+    said.set_in_layout(False)
+    return said
+
+
+def _on_lines(ax) -> np.ndarray:
+    """Points in pixels along every line of the axes."""
+    found = [np.empty((0, 2))]
+    for line in ax.lines:
+        at = line.get_transform().transform(np.asarray(line.get_xydata(), float))
+        found += [at] * 4  # what was measured counts more than the way between
+        if line.get_linestyle() != "None" and len(at) > 1:
+            share = np.linspace(0, 1, 13)[1:-1, None, None]
+            found.append(((1 - share) * at[:-1] + share * at[1:]).reshape(-1, 2))
+    points = np.concatenate(found)
+    return points[np.isfinite(points).all(axis=1)]
 
 
 def days(ax, span, most: int = 8):
@@ -128,16 +293,21 @@ def days(ax, span, most: int = 8):
 def small_chart(ax, at, numbers, alarm) -> None:
     """A control chart small enough to stand among others: `numbers` has the limits, the centre, the values and what is watched."""
     ax.fill_between(at, numbers["lower"], numbers["upper"], color=BAND, lw=0)
-    ax.plot(at, numbers["center"], color=MUTE, lw=0.8)
+    ax.plot(at, numbers["center"], color=MUTE, lw=1, ls=CENTRE)
     ax.plot(at, numbers["value"], color=BLUE, lw=0.8, alpha=0.45)
     ax.plot(at, numbers["statistic"], color=BLUE, lw=1.4)
     ax.plot(at[alarm], numbers["value"][alarm], "D", ms=5, mfc=VERMILION, mec=PAPER, zorder=4, clip_on=False)
 
 
-def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left"):
-    """A recorded change: a dashed line, and its words at `height` of the axes, left or right of it."""
+def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left", taken: list | None = None):
+    """A recorded change: a dashed line, and its words at `height` of the axes, left or right of it; see `call_out`."""
     ax.axvline(when, color=INK, lw=1, ls=(0, (4, 3)))
     away = 5 if side == "left" else -5
+    if taken is not None:
+        x, y = ax.transData.transform((ax.convert_xunits(when), 0))[0], ax.transAxes.transform((0, height))[1]
+        pixel = ax.figure.dpi / 72
+        wide = away * pixel + (1 if side == "left" else -1) * LETTER * 12 * len(words) * pixel
+        taken.append((min(x, x + wide), y - 15 * pixel, max(x, x + wide), y))
     ax.annotate(
         words,
         (when, height),

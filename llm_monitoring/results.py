@@ -60,6 +60,17 @@ def expect(kind: type, value: Any, where: str, how: str) -> None:
         raise ConfigError(f"{where}={quote(value)}); expected what {how} gives")
 
 
+def unknown(value: Any) -> bool:
+    """Whether one value says that nothing is known: None, NaN, NaT or NA.
+
+    >>> [unknown(value) for value in (None, float("nan"), "", 0, [])]
+    [True, True, False, False, False]
+    """
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
+
+
 def jsonable(value: Any) -> Any:
     """The value as JSON knows it. NaN, NaT and infinities become None, so that no reader takes them for numbers.
 

@@ -20,6 +20,7 @@ from llm_monitoring import addresses, engines, textfiles
 from llm_monitoring.datafiles import PACKED, Part, format_of, located, parts_of, rows_of
 from llm_monitoring.errors import ConfigError, Fault, LogError, quote
 from llm_monitoring.partitions import Seen, Span, spans_of
+from llm_monitoring.results import unknown
 from llm_monitoring.schema import FILE, RESERVED, ROW, TABLES, Table
 
 if TYPE_CHECKING:
@@ -198,21 +199,15 @@ def _array(column: pd.Series, name: str) -> pa.Array:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     if column.dtype == object:
-        kinds = {type(value) for value in column if not _unknown(value)}
+        kinds = {type(value) for value in column if not unknown(value)}
         if not kinds or kinds - {bool}:
             return pa.array([_text(value) for value in column], pa.string())
     array = pa.array(column, from_pandas=True)
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _unknown(value: Any) -> bool:
-    return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-    )
-
-
 def _text(value: Any) -> str | None:
-    if _unknown(value):
+    if unknown(value):
         return None
     if isinstance(value, bytes):
         return _of_bytes(value)

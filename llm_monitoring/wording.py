@@ -186,6 +186,7 @@ def _written(when, form: str) -> str:
 MARKS = str.maketrans(
     {"<": "\u2039", ">": "\u203a", "`": "\u02cb", "*": "\u2217", "~": "\u223c", "|": "\u00a6", "[": "(", "]": ")"}
 )
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 UNSEEN = re.compile("[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
 
 
@@ -207,6 +208,16 @@ def harmless(text: str) -> str:
 def capital(words: str) -> str:
     """The words with a capital at their beginning; the rest as it stands."""
     return words[:1].upper() + words[1:]
+
+
+def one_line(text: Any, most: int = 60) -> str:
+    """A logged text on one line, without control characters and marks that turn the direction of writing, cut.
+
+    >>> one_line("a  b\\nc"), one_line("search" * 20, 8)
+    ('a b c', 'searchs…')
+    """
+    line = " ".join(CONTROL.sub(" ", str(text)).split())
+    return line if len(line) <= most else line[: max(most - 1, 1)].rstrip() + "…"
 
 
 def cut(text: str, longest: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from pathlib import Path
 
@@ -52,20 +53,34 @@ def pytest_collection_modifyitems(items):
     """Mark the costly tests; those that share a server or the executed report go to one worker of pytest-xdist."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        mark = next((mark for place, mark in MARKED.items() if item.path.is_relative_to(place)), None)
+        mark, slow, worker = _of_file(item.path)
         if mark is None and "report_folder" in fixtures:
             mark = "notebooks"
         if mark is not None:
             item.add_marker(mark)
-        if item.path.is_relative_to(TESTS) and any(item.path.relative_to(TESTS).match(place) for place in SLOW):
+        if slow:
             item.add_marker("slow")
-        worker = next((worker for fixture, worker in WORKERS.items() if fixture in fixtures), None)
-        if worker is None and item.path.parent != TESTS / "reporting":
-            worker = mark or next(
-                (worker for place, worker in TOGETHER.items() if item.path.is_relative_to(place)), None
-            )
+        worker = next((worker for fixture, worker in WORKERS.items() if fixture in fixtures), worker)
+        if worker is None and _made_for_its_file(item):
+            worker = "/".join(item.path.parts[-2:])
         if worker is not None:
             item.add_marker(pytest.mark.xdist_group(worker))
+
+
+@functools.cache
+def _of_file(path: Path) -> tuple[str | None, bool, str | None]:
+    """The mark of every test of a file, whether they are slow, and the worker that they share."""
+    mark = next((mark for place, mark in MARKED.items() if path.is_relative_to(place)), None)
+    slow = path.is_relative_to(TESTS) and any(path.relative_to(TESTS).match(place) for place in SLOW)
+    worker = None if path.parent == TESTS / "reporting" else mark
+    together = next((worker for place, worker in TOGETHER.items() if path.is_relative_to(place)), None)
+    return mark, slow, worker or together
+
+
+def _made_for_its_file(item) -> bool:
+    """Whether a test uses a fixture that is made once for all tests of its file: then one worker runs them."""
+    known = getattr(item, "_fixtureinfo", None)
+    return known is not None and any(made[-1].scope == "module" for made in known.name2fixturedefs.values())
 
 
 def pytest_make_parametrize_id(config, val, argname):

@@ -58,14 +58,22 @@ def test_help_loads_no_heavy_package():
     assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
-def test_check_finds_the_alerts_of_the_sample_and_exits_with_one():
-    done = run("check", SAMPLE)
+@pytest.fixture
+def failing(tmp_path):
+    """A log of two days, of which every request of the last ten hours fails."""
+    folder = tmp_path / "failing"
+    folder.mkdir()
+    requests = make_requests(300, every="10min", error=[None] * 240 + ["timeout"] * 60)
+    requests.to_json(folder / "requests.jsonl", orient="records", lines=True, date_format="iso")
+    return folder
+
+
+def test_check_tells_the_alerts_in_words_or_as_json_lines_and_exits_with_one(failing):
+    done = run("check", failing)
     assert done.exit_code == 1
     assert "[" in done.output.splitlines()[0]
-
-
-def test_check_gives_json_lines():
-    done = run("check", SAMPLE, "--json")
+    done = run("check", failing, "--json")
+    assert done.exit_code == 1
     rows = [json.loads(line) for line in done.output.splitlines()]
     assert {"alert_id", "layer", "metric", "fired_at", "message"} <= set(rows[0])
 
@@ -132,7 +140,7 @@ def test_every_command_that_opens_a_log_takes_the_options_of_open_log(command):
 
 
 @pytest.mark.notebooks
-def test_a_report_on_a_log_with_local_times_says_how_to_make_it_again_and_what_the_crash_left(local, tmp_path):
+def test_a_report_on_a_quiet_log_says_so_how_to_make_it_again_and_what_the_crash_left(local, tmp_path):
     reviews = tmp_path / "reviews.jsonl"
     line = {"request_id": "req-0", "verdict": "real", "reviewed_at": "2026-05-12T09:00:00Z"}
     reviews.write_text(json.dumps(line) + '\n{"request_id": "req-1", "verd')
@@ -141,9 +149,15 @@ def test_a_report_on_a_log_with_local_times_says_how_to_make_it_again_and_what_t
     assert done.exit_code == 0, done.output
     torn = "reviews.jsonl: 1 line that a crash left unfinished was skipped"
     assert torn in done.stderr
-    page = Path(done.stdout.splitlines()[-1]).read_text("utf-8")
+    path = Path(done.stdout.splitlines()[-1])
+    assert path == tmp_path / "out" / "20260511-all-quiet" / "index.html"
+    page = path.read_text("utf-8")
+    assert "No alert:" in page
     assert torn in page
     assert f"llm-monitoring report {local} --tz UTC --on-error quarantine --reviews {reviews}" in page
+    again = run("report", local, *opening, "--out", tmp_path / "out")
+    assert again.exit_code == 2
+    assert again.output.endswith("Overwrite it with --force, or choose another folder with --out\n")
     assert "1 line that a crash left unfinished was skipped" in run("review", local, *opening, "--out", reviews).stderr
 
 
@@ -183,19 +197,8 @@ def test_an_alert_that_the_log_does_not_have_exits_with_two(calm):
     assert done.output == "ConfigError: alert 'q-1': the log has no such alert; it has none\n"
 
 
-def test_a_quiet_log_gives_a_page_that_says_so_and_exits_with_zero(calm, tmp_path):
-    done = run("report", calm, "--out", tmp_path / "out")
-    assert done.exit_code == 0, done.output
-    page = Path(done.output.splitlines()[-1])
-    assert page == tmp_path / "out" / "20260511-all-quiet" / "index.html"
-    assert "No alert:" in page.read_text("utf-8")
-    again = run("report", calm, "--out", tmp_path / "out")
-    assert again.exit_code == 2
-    assert again.output.endswith("Overwrite it with --force, or choose another folder with --out\n")
-
-
-def test_review_says_how_to_read_on_and_how_much_was_read(tmp_path):
-    done = run("review", SAMPLE, "--out", tmp_path / "reviews.jsonl")
+def test_review_says_how_to_read_on_and_how_much_was_read(failing, tmp_path):
+    done = run("review", failing, "--out", tmp_path / "reviews.jsonl")
     assert done.exit_code == 0
     assert " holds 0 verdicts" in done.output
     assert "lm.review(case.log, case.alert" in done.output

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy import stats
 from llm_monitoring import distributions as own
 from llm_monitoring.probes.passes import _fisher, false_discovery
 
+ROOT = Path(__file__).parents[1]
 Q = np.array([1e-9, 0.001, 0.025, 0.3, 0.5, 0.8, 0.975, 0.99, 1 - 1e-9])
 
 
@@ -61,8 +63,9 @@ def test_opening_a_case_imports_no_part_of_scipy_that_takes_long():
     code = """
 import sys
 import llm_monitoring as lm
-lm.open_case("sample_data")
+from tests.builders import make_log
+lm.open_case(make_log(400))
 print(*(name for name in ("scipy.stats", "scipy.signal", "scipy.optimize", "scipy.interpolate", "matplotlib") if name in sys.modules))
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""

@@ -112,7 +112,7 @@ def test_an_executed_notebook_runs_again_where_it_lies_in_a_kernel_of_its_own(re
 
 
 def test_explore_runs_from_any_folder(tmp_path):
-    failure, _ = run(["0_explore.ipynb"], tmp_path, {})
+    failure, _ = run(["0_explore.ipynb"], tmp_path, {"until": "2026-05-14T00:00:00Z"})  # half of it, sooner charted
     assert failure is None, str(failure)
     book = (tmp_path / "0_explore.ipynb").read_text("utf-8")
     assert "image/png" in book  # the explorer draws before any other cell: later figures are shown all the same

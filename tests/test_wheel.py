@@ -39,11 +39,15 @@ def test_the_sample_log_is_found_in_the_package_from_any_folder(installed, tmp_p
     assert Path(run.stdout.strip()) == installed[0] / "llm_monitoring" / "sample_data"
 
 
-def test_the_sample_log_of_the_wheel_is_the_sample_log(installed):
-    inside = installed[0] / "llm_monitoring" / "sample_data"
-    data = [path for path in (ROOT / "sample_data").iterdir() if path.suffix != ".py" and path.is_file()]
-    assert {path.name: path.read_bytes() for path in inside.iterdir()} == {
-        path.name: path.read_bytes() for path in data
+def test_the_wheel_holds_the_package_the_notebooks_and_the_sample_log(installed):
+    inside = installed[0] / "llm_monitoring"
+    ours = {path.relative_to(ROOT): path for path in (ROOT / "llm_monitoring").rglob("*")}
+    ours |= {"llm_monitoring" / path.relative_to(ROOT): path for path in (ROOT / "notebooks").glob("*.ipynb")}
+    data = [path for path in (ROOT / "sample_data").iterdir() if path.suffix != ".py"]
+    ours |= {"llm_monitoring" / path.relative_to(ROOT): path for path in data}
+    held = {path.relative_to(installed[0]): path.read_bytes() for path in inside.rglob("*") if path.is_file()}
+    assert held == {
+        name: path.read_bytes() for name, path in ours.items() if path.is_file() and "__pycache__" not in path.parts
     }
 
 
@@ -96,6 +100,7 @@ def test_a_demo_that_is_stopped_says_so_and_leaves_no_report(installed, tmp_path
     assert list(tmp_path.glob("stopped/*")) == []
 
 
+@pytest.mark.long
 def test_the_demo_writes_a_page_and_prints_its_path_last(installed, tmp_path):
     run = command(installed, "demo", folder=tmp_path)
     assert run.returncode == 0, run.stderr

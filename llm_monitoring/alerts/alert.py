@@ -11,6 +11,7 @@ import pandas as pd
 from llm_monitoring import times
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.measures import Measure, measure
+from llm_monitoring.results import unknown
 
 COLUMNS = {
     "alert_id": "str",
@@ -118,6 +119,11 @@ class Alert:
         return {name: jsonable(getattr(self, name)) for name in COLUMNS}
 
 
+def of_feature(rows: pd.DataFrame, alert: Alert) -> pd.DataFrame:
+    """The rows of the feature that alerted, or all of them."""
+    return rows if alert.feature_id is None else rows[rows["feature_id"] == alert.feature_id]
+
+
 def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measure] = ()) -> Alert:
     """The alert of a row of `check`, of a dict, or as it is.
 
@@ -143,7 +149,7 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measu
     if not isinstance(alert, Mapping | pd.Series):
         shape = "a table; take one row, such as alerts.iloc[0]" if isinstance(alert, pd.DataFrame) else quote(alert)
         raise ConfigError(f"alert: {shape}; expected a row of check(log), its alert_id, or a dict with the same names")
-    given: dict[str, Any] = {key: None if _unknown(value) else value for key, value in dict(alert).items()}
+    given: dict[str, Any] = {key: None if unknown(value) else value for key, value in dict(alert).items()}
     for name in ("metric", "fired_at", "direction"):
         if given.get(name) is None:
             raise ConfigError(f"alert: {name} is missing; an alert is a row of check(log), or a dict with this name")
@@ -153,7 +159,3 @@ def read_alert(alert: Alert | Mapping[str, Any] | pd.Series, own: Iterable[Measu
             given[name] = times.moment(given[name], f"alert {name}")
     given["measure"] = measure(str(given["metric"]), own)
     return Alert(**{f.name: given[f.name] for f in fields(Alert) if given.get(f.name) is not None})
-
-
-def _unknown(value: Any) -> bool:
-    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))

@@ -13,7 +13,7 @@ from llm_monitoring.alerts.alert import COLUMNS, Alert
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.table import Alerts
 from llm_monitoring.results import iso
-from llm_monitoring.wording import NBSP, amount, moment, number, span
+from llm_monitoring.wording import NBSP, amount, moment, number, one_line, span
 
 AGAIN = pd.Timedelta("14D")
 TWICE = 2.0  # a change so many times as large as the one before it, and beyond its interval, is another one
@@ -230,12 +230,6 @@ def _words(event: Alert) -> str:
         f"({number(event.n)}{NBSP}{counted})"
         f"{f'; {event.split}' if event.split else ''}"
     )
-
-
-def one_line(text: str, most: int = 60) -> str:
-    """A logged name on one line, control characters out, cut."""
-    plain = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", str(text)).split())
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 def _safe(text: str | None) -> str:

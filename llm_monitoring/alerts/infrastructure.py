@@ -18,7 +18,6 @@ from scipy import special
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.holidays import on_holiday
 from llm_monitoring.alerts.lots import pools, together
 from llm_monitoring.alerts.measurements import DAY, HOUR, WEEK
@@ -28,7 +27,7 @@ from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.distributions import binomial_at_least, binomial_quantile, poisson_least, poisson_most
 from llm_monitoring.intervals import clopper_pearson
 from llm_monitoring.measures import measure
-from llm_monitoring.wording import NBSP, amount, moment, number, span
+from llm_monitoring.wording import NBSP, amount, moment, number, one_line, span
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log

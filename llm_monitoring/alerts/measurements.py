@@ -45,18 +45,18 @@ TIME: Any = "datetime64[us, UTC]"
 
 def tally(frame: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
     """Hourly sums as the long table; what is not given is filled: `known` with the hour's end."""
-    filled = frame.assign(metric=metric, kind=kind)
-    filled = filled.assign(**{end: np.nan for end in ENDS if end not in filled})
-    for name, plain in (("weight", "n"), ("weight2", "n"), ("squares", "total"), ("plain", "total")):
-        if name not in filled:
-            filled[name] = filled[plain]
-    filled["hour"] = pd.to_datetime(filled["hour"], utc=True).astype(TIME)
-    end = filled["hour"] + HOUR
-    filled["known"] = end if "known" not in filled else pd.to_datetime(filled["known"], utc=True).astype(TIME)
-    filled["known"] = filled["known"].where(filled["known"] >= end, end)
-    numbers = [*ENDS, *SUMS]
-    filled[numbers] = filled[numbers].astype(float).fillna(dict.fromkeys(SUMS, 0.0))
-    return filled.loc[(filled[SUMS] != 0).any(axis=1), TALLIES]
+    hour = pd.to_datetime(frame["hour"], utc=True).astype(TIME)
+    end = hour + HOUR
+    known = end if "known" not in frame else pd.to_datetime(frame["known"], utc=True).astype(TIME)
+    plain = {"weight": "n", "weight2": "n", "squares": "total", "plain": "total"}
+    sums = {name: frame[name if name in frame else plain[name]].astype(float).fillna(0.0) for name in SUMS}
+    ends = {name: frame[name].astype(float) if name in frame else np.nan for name in ENDS}
+    columns = {
+        "feature_id": frame["feature_id"], "metric": metric, "kind": kind, **ends, "hour": hour,
+        "known": known.where(known >= end, end), **sums,
+    }  # fmt: skip
+    some = np.any([each.to_numpy() != 0 for each in sums.values()], axis=0)
+    return pd.DataFrame(columns, index=frame.index)[some]
 
 
 def no_tallies() -> pd.DataFrame:

@@ -10,10 +10,9 @@ import pandas as pd
 
 from llm_monitoring import windows
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY, HOUR, WEEK
 from llm_monitoring.alerts.scopes import Span
-from llm_monitoring.wording import NBSP, moment, number
+from llm_monitoring.wording import NBSP, moment, number, one_line
 
 LEAST = 20  # requests of the new name, and of the old one that are missing
 ALIKE = 0.5, 2.0  # of the requests that the old name would have had at these hours

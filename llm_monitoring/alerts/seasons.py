@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 
@@ -71,13 +73,18 @@ def weekly_p(baseline: pd.DataFrame | Windows, kind: str, of_day: int) -> float:
     sums, weights = np.zeros((2, len(day), of_day))
     np.add.at(sums, (index, hour), weight * left)
     np.add.at(weights, (index, hour), weight)
-    weekday = np.asarray(pd.DatetimeIndex(day).day_of_week)
-    rng = np.random.default_rng(0)
-    labels = np.stack([weekday, *(rng.permutation(weekday) for _ in range(PERMUTATIONS))])
-    kinds = np.eye(7)[labels].transpose(0, 2, 1)
+    kinds = _kinds(tuple(pd.DatetimeIndex(day).day_of_week))
     held = kinds @ weights
     between = ((kinds @ sums) ** 2 / np.where(held > 0, held, 1)).sum(axis=(1, 2))
     return float((between >= between[0] * (1 - 1e-12)).mean())
+
+
+@lru_cache(maxsize=4)
+def _kinds(weekday: tuple[int, ...]) -> np.ndarray:
+    """Which days are of each kind, as they are and after permutations, (1 + permutations, 7, day): alike for all charts."""
+    rng = np.random.default_rng(0)
+    labels = np.stack([weekday, *(rng.permutation(weekday) for _ in range(PERMUTATIONS))])
+    return np.eye(7)[labels].transpose(0, 2, 1)
 
 
 def _mean(value: np.ndarray, weight: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import HOUR, STEP
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span, baselines
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.measures import Measure
-from llm_monitoring.wording import NBSP, amount, moment, number
+from llm_monitoring.wording import NBSP, amount, moment, number, one_line
 
 DUE = 20  # verdicts that would usually have come
 LEAST = 6 * HOUR  # a shorter pause is told of no judge

@@ -9,7 +9,6 @@ import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.charting import PlanCharts
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
@@ -17,7 +16,7 @@ from llm_monitoring.alerts.spells import spells
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.measures import measure
-from llm_monitoring.wording import NBSP, amount, moment, number, span
+from llm_monitoring.wording import NBSP, amount, moment, number, one_line, span
 
 FEWEST_ANSWERS = 20
 TELLING = ("flagged_rate", "mean_quality", "error_rate", "refusal_rate", "abandonment_rate", "avg_cost_per_request_usd")

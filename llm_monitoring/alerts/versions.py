@@ -16,7 +16,6 @@ import pandas as pd
 
 from llm_monitoring import engines, windows
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY, HOUR, SUMS, TIME, WEEK, judged_hours
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.spells import QUIET
@@ -24,7 +23,7 @@ from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.log import as_table
 from llm_monitoring.measures import measure
-from llm_monitoring.wording import NBSP, amount, number, span
+from llm_monitoring.wording import NBSP, amount, number, one_line, span
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

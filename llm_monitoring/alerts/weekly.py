@@ -10,7 +10,6 @@ import pandas as pd
 from llm_monitoring import engines
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.alerts.measurements import DAY, WEEK
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
@@ -18,17 +17,19 @@ from llm_monitoring.alerts.spells import spells
 from llm_monitoring.charts.portfolio import MONTH
 from llm_monitoring.intervals import wilson
 from llm_monitoring.keeping import once
-from llm_monitoring.wording import NBSP, amount, moment, number, probability, span
+from llm_monitoring.wording import NBSP, amount, moment, number, one_line, probability, span
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
     from llm_monitoring.drift.drift_test import DriftTest
+    from llm_monitoring.drift.queries import Queries
     from llm_monitoring.log import Log
 
 TEXTS_OF_BASELINE, TEXTS_OF_WEEK = 800, 200  # texts of the baseline and of a week that a drift test looks at
 AT_ONCE = 1_000_000  # texts that one query puts in order
 QUICK = (49, 0.14), (199, 0.02)  # permutations, and the p-value above which no more are made
+HALVED = 400  # texts of a baseline of which the first look takes every other one
 
 
 def tests_of(log: Log, plan: Plan, span_: Span) -> dict[tuple, tuple[pd.Timestamp, bool]]:
@@ -135,14 +136,16 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
         if reference.empty:
             continue
         test = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha))))
-        known = known_among(test.reference_.vectors)
+        few = len(test.reference_) < HALVED
+        first = test.reference_ if few else test.reference_.at(np.arange(0, len(test.reference_), 2))
+        references = [(each, known_among(each.vectors)) for each in (first, test.reference_)]
         looks: list[tuple[pd.Timestamp, Alert | None]] = []
         fit_end: Any = since.at[feature, "fit_end"]
         for period, (start, end) in enumerate(weeks(fit_end, span_.end)):
             current = own[own["period"] == period]
             if current.empty:
                 continue
-            found = _drift(test, current, known)
+            found = _drift(test, current, references)
             if found is None:
                 looks.append((end, None))
                 continue
@@ -161,16 +164,20 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
     return events
 
 
-def _drift(test: DriftTest, current: pd.DataFrame, known: Any) -> tuple[float, int] | None:
-    """p-value and number of questions where they changed; the fewer permutations leave little doubt, the fewer are made."""
+def _drift(test: DriftTest, current: pd.DataFrame, references: list[tuple[Queries, Any]]) -> tuple[float, int] | None:
+    """p-value and number of questions where they changed; the fewer permutations leave little doubt, the fewer are made.
+
+    The first look may take a part of the reference: `references` has that of each look, and `known_among` it.
+    """
     from llm_monitoring.drift.queries import read_queries
 
-    now, pool = read_queries(current, test.embed, "current"), None
-    for permutations, doubt in QUICK:
-        quick = test.compare(test.reference_, now, permutations, known=known, pool=pool)
+    now, pool, before = read_queries(current, test.embed, "current"), None, None
+    for (permutations, doubt), (reference, known) in zip(QUICK, references, strict=True):
+        pool = pool if reference is before else None
+        quick = test.compare(reference, now, permutations, known=known, pool=pool)
         if quick.p_value is None or quick.comparison is None or quick.p_value > doubt:
             return None
-        pool = quick.comparison.pool
+        pool, before = quick.comparison.pool, reference
     result = test.compare(test.reference_, now, pool=pool)
     return (result.p_value, result.n_current) if result.drift else None  # type: ignore[return-value]
 

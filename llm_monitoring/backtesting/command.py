@@ -9,7 +9,6 @@ import pandas as pd
 
 from llm_monitoring import addresses
 from llm_monitoring import wording as say
-from llm_monitoring.alerts.grouping import one_line
 from llm_monitoring.backtesting.page import write_page
 from llm_monitoring.backtesting.result import BacktestResult, injection_words, not_tried
 from llm_monitoring.backtesting.run import backtest
@@ -70,7 +69,7 @@ def lines_of(result: BacktestResult) -> Iterator[str]:
             told = "not judged: it lies outside of the time of the log"
         elif row["found"]:
             told = f"found after {_hours(row['delay_hours'])}  [{row['alert_id']}]"
-        yield f"incident {one_line(row['incident_id'])}  {told}"
+        yield f"incident {say.one_line(row['incident_id'])}  {told}"
     if len(result.injections):
         yield "Faults planted into quiet stretches of this log (in brackets the 95 % interval; cases that overlap count as fewer):"
     tried = result.injections[result.injections["n"] > 0]
@@ -80,9 +79,9 @@ def lines_of(result: BacktestResult) -> Iterator[str]:
         )
         late = "" if not row["found_rate"] else f", half of them within {_hours(row['median_delay_hours'])}"
         note = f"  ({row['note']})" if row["note"] else ""
-        yield f"{one_line(injection_words(row), MOST)}: seen in {rate}{late}{note}"
+        yield f"{say.one_line(injection_words(row), MOST)}: seen in {rate}{late}{note}"
     for sentence in not_tried(result.injections):
-        yield one_line(sentence, MOST)
+        yield say.one_line(sentence, MOST)
 
 
 def _hours(hours: float) -> str:

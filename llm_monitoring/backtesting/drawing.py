@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import plotting
-from llm_monitoring.wording import NBSP, number
+from llm_monitoring.wording import NBSP, number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TYPICAL, HALF = 0.2, 0.5  # the fall that is shown, if half of the cases show it at some rate
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-MARKS = ("o", "s", "D", "^", "v")
-COLOURS = (plotting.BLUE, plotting.VERMILION, plotting.GREEN, plotting.AMBER, plotting.INK)
+MOST_LINES = 5
 
 
 def injections(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) -> Axes:
@@ -24,31 +23,38 @@ def injections(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False
     from llm_monitoring.backtesting.result import injection_words
 
     tried = table[table["n"] > 0]
+    on_page = narrow  # whose caption says what is drawn
     with plotting.axes(ax, size=(8.4, 1.2 + 0.32 * max(len(tried), 1))) as ax:
-        at = np.arange(len(tried))[::-1]
-        rate, low, high = (tried[name].to_numpy(float) for name in ("found_rate", "low", "high"))
+        if tried.empty:
+            plotting.nothing(ax, "No fault was planted.")
+            return ax
+        narrow = narrow or plotting.size_of(ax)[0] < 400
+        shown = tried.head(plotting.rows_that_fit(ax))
+        at = np.arange(len(shown))[::-1]
+        rate, low, high = (shown[name].to_numpy(float) for name in ("found_rate", "low", "high"))
         ax.hlines(at, low, high, color=plotting.MUTE, lw=1.4)
         seen = rate >= 0.8
         ax.plot(rate[seen], at[seen], "o", ms=8, color=plotting.GREEN, clip_on=False, zorder=4)
         ax.plot(rate[~seen], at[~seen], "D", ms=7, color=plotting.VERMILION, clip_on=False, zorder=4)
-        names = [_cut(injection_words(row), 40 if narrow else 44) for row in tried.to_dict("records")]
+        names = [one_line(injection_words(row), 40 if narrow else 44) for row in shown.to_dict("records")]
         if narrow:  # names stand over their line
             ax.set_yticks([])
             for place, name in zip(at, names):
-                ax.text(0, place + 0.28, name, va="bottom", ha="left", color=plotting.INK)
+                ax.annotate(name, (0, place), (0, 6), textcoords="offset points", va="bottom", color=plotting.INK)
         else:
             ax.set_yticks(at, names)
             ax.tick_params(axis="y", labelcolor=plotting.INK, pad=10)
-        for place, row in zip(at, tried.itertuples()):
+        for place, row in zip(at, shown.itertuples()):
             words = "never" if not row.found_rate else _delay(row.median_delay_hours)
             ax.annotate(words, (1, place), (10, 0), textcoords="offset points", va="center", annotation_clip=False)
-        ax.set(xlim=(0, 1), ylim=(-0.6, max(len(tried) - 0.2, 0.6) + (0.4 if narrow else 0)))
+        ax.set(xlim=(0, 1), ylim=(-0.6, len(shown) - 0.2 + (0.4 if narrow else 0)))
         ax.set_xticks([0, 0.5, 1] if narrow else [0, 0.2, 0.4, 0.6, 0.8, 1])
         plotting.percent(ax, "x")
         ax.grid(False)
         ax.grid(True, axis="x")
-        if not narrow:
-            ax.set_xlabel("share of the cases seen, 95 % interval; median delay at the right")
+        if not on_page:
+            left_out = f"; the first {len(shown)} of {len(tried)}" if len(shown) < len(tried) else ""
+            ax.set_xlabel(f"share of the cases seen, 95 % interval; median delay at the right{left_out}")
     return ax
 
 
@@ -57,19 +63,11 @@ def rates(frontier: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) 
     rows = typical_rows(frontier)
     with plotting.axes(ax, size=(8.4, 3.6)) as ax:
         for number_, (feature, own) in enumerate(rows.groupby("feature_id", sort=False)):
-            colour, mark = COLOURS[number_ % len(COLOURS)], MARKS[number_ % len(MARKS)]
+            look = plotting.series(number_)
             own = own.sort_values("rate")
-            ax.plot(
-                own["rate"],
-                own["found_rate"],
-                mark + "-",
-                color=colour,
-                ms=7,
-                clip_on=False,
-                label=_cut(str(feature), 24),
-            )
+            ax.plot(own["rate"], own["found_rate"], **look, ms=7, clip_on=False, label=one_line(feature, 24))
             here = own[own["current"]]
-            ax.plot(here["rate"], here["found_rate"], mark, ms=13, mfc="none", mec=colour, mew=1.4, clip_on=False)
+            ax.plot(here["rate"], here["found_rate"], "o", ms=14, mfc="none", mec=look["color"], mew=1.4, clip_on=False)
         ax.set_xscale("log")
         ends = (rows["rate"].min(), rows["rate"].max()) if len(rows) else (0.01, 1)
         ticks = [t for t in TICKS if ends[0] / 1.2 <= t <= ends[1] * 1.2]
@@ -77,27 +75,26 @@ def rates(frontier: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) 
         ax.minorticks_off()
         ax.set(ylim=(0, 1.02), xlabel=f"share of requests judged (ring: now); {falls(rows)}")
         plotting.percent(ax)
-        if len(rows):
-            ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=1 if narrow else 3)
+        plotting.key_below(ax)
     return ax
 
 
 def plan(table: pd.DataFrame, ax: Axes | None = None, narrow: bool = False) -> Axes:
     """Smallest fall that each feature shows within seven windows, by sampling rate; the features with most traffic."""
-    busiest = table.groupby("feature_id")["traffic"].first().sort_values(ascending=False).index[: len(MARKS)]
+    busiest = table.groupby("feature_id")["traffic"].first().sort_values(ascending=False).index[:MOST_LINES]
     with plotting.axes(ax, size=(8.4, 3.6)) as ax:
         for number_, feature in enumerate(busiest):
             own = table[table["feature_id"] == feature]
-            colour, mark = COLOURS[number_ % len(COLOURS)], MARKS[number_ % len(MARKS)]
-            ax.plot(own["rate"], own["drop_chart"], mark + "-", color=colour, ms=5, label=_cut(str(feature), 24))
+            look = plotting.series(number_)
+            ax.plot(own["rate"], own["drop_chart"], **look, ms=5, label=one_line(feature, 24))
             here = own[own["current"]]
-            ax.plot(here["rate"], here["drop_chart"], mark, ms=13, mfc="none", mec=colour, mew=1.4)
+            ax.plot(here["rate"], here["drop_chart"], "o", ms=13, mfc="none", mec=look["color"], mew=1.4)
         ax.set_xscale("log")
         ticks = [t for t in TICKS if table["rate"].min() / 1.2 <= t][:: 2 if narrow else 1]
         ax.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
         ax.minorticks_off()
         ax.set(ylim=(0, None), xlabel="share of requests judged (ring: now)")
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=1 if narrow else 3)
+        plotting.key_below(ax)
     return ax
 
 
@@ -128,8 +125,3 @@ def falls(rows: pd.DataFrame) -> str:
 
 def _delay(hours: Any) -> str:
     return f"{number(hours)}{NBSP}h" if hours < 48 else f"{number(hours / 24, 1)}{NBSP}d"
-
-
-def _cut(text: str, most: int) -> str:
-    plain = " ".join(text.split())
-    return plain if len(plain) <= most else plain[: most - 1] + "…"

@@ -19,7 +19,7 @@ from llm_monitoring.alerts.measurements import HOUR, KEYS, to_windows
 from llm_monitoring.alerts.runs import Run, run_all
 from llm_monitoring.alerts.scopes import widths
 from llm_monitoring.backtesting.injection import Injection
-from llm_monitoring.backtesting.planting import judged_answers, judged_sums, uniform, worse
+from llm_monitoring.backtesting.planting import in_cells, judged_answers, judged_sums, uniform, worse
 from llm_monitoring.backtesting.replay import HourlySums, Replay, WatchedChart, quiet_starts
 from llm_monitoring.charts.arguments import is_number
 from llm_monitoring.errors import ConfigError, quote
@@ -243,6 +243,7 @@ def _tried(
     replay: Replay, judged: Judged, answers: pd.DataFrame, rate: float, limit: float, injections: list[Injection],
     seed: int, trials: int, cost: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
+    answers = in_cells(answers)
     base, key = judged_sums(answers, [judged.metric]), (judged.feature, judged.metric)
     run = _charted(base, replay, key, limit) if len(base) else None
     watched = WatchedChart(run) if run is not None and run.stages else None

@@ -14,6 +14,7 @@ import pandas as pd
 from llm_monitoring import times
 from llm_monitoring.errors import ConfigError, nearest, quote
 from llm_monitoring.measures import BUILT_IN, Measure, is_known, measure
+from llm_monitoring.results import unknown
 
 COLUMNS = ("incident_id", "started_at", "ended_at", "feature_id", "metric")
 WANTED = "expected a folder of reports, a DataFrame, or a CSV or JSON Lines file with incident_id and started_at"
@@ -166,7 +167,9 @@ def _checked(table: pd.DataFrame, name: str, places: list[str] | None = None) ->
 
 def _row(row: dict[str, Any], place: str) -> tuple[dict[str, Any], list[str]]:
     """The known values of a row, and a line for everything that is wrong with it."""
-    known: dict[str, Any] = {column: None if _absent(row.get(column)) else row[column] for column in COLUMNS}
+    known: dict[str, Any] = {
+        column: None if unknown(row.get(column)) or row[column] == "" else row[column] for column in COLUMNS
+    }
     wrong = [
         f"{place}, {column}: unknown; expected a value in every row" for column in COLUMNS[:2] if known[column] is None
     ]
@@ -204,10 +207,6 @@ def check_names(incidents: pd.DataFrame, features: Iterable[str], own: tuple[Mea
             faults.append(f"{place}, metric: there is no metric {quote(metric)}{nearest(metric, known)}")
     if faults:
         raise ConfigError("\n".join(faults))
-
-
-def _absent(value: Any) -> bool:
-    return value is None or value == "" or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
 def matched(

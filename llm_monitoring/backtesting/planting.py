@@ -147,6 +147,16 @@ def judged_answers(log: Log, features: list[str] | None = None, more: tuple[str,
     return table.assign(hour=windows.floor(at, "1h"))
 
 
+def in_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Judged answers with `known`, when their hour was known, and `cell`, the number of what they are summed by.
+
+    A fault moves neither, so answers that are summed with several faults are numbered once.
+    """
+    known = pd.to_datetime(rows["judged_at"], utc=True).dt.ceil(STEP)
+    rows = rows.assign(known=known.where(known > rows["hour"] + HOUR_LONG, rows["hour"] + HOUR_LONG))
+    return rows.assign(cell=rows.groupby(HOUR, sort=True).ngroup())
+
+
 def judged_sums(rows: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Hourly sums of judged answers, as `measurements.hourly` gives them for every judge.
 
@@ -157,18 +167,23 @@ def judged_sums(rows: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     metrics : list of str
         mean_quality, flagged_rate, failed_rate and means of dimensions, without a judge's name.
     """
-    known = pd.to_datetime(rows["judged_at"], utc=True).dt.ceil(STEP)
-    rows = rows.assign(known=known.where(known > rows["hour"] + HOUR_LONG, rows["hour"] + HOUR_LONG))
+    rows = rows if "cell" in rows else in_cells(rows)
+    rows = rows[rows["cell"] >= 0]
     parts = []
-    for name in metrics:
+    sums: dict[str, pd.Series] = {}
+    for number, name in enumerate(metrics):
         value = _value_of(rows, name)
         weight = rows["weight"].where(value.notna())
-        sums = rows[HOUR].assign(
-            n=value.notna().astype(float), weight=weight, weight2=weight**2, total=weight * value,
-            squares=weight * value**2, plain=weight * value,
-        )  # fmt: skip
-        cells = sums.groupby(HOUR, sort=True).sum().reset_index()
+        total = weight * value
+        several = (value.notna().astype(float), weight, weight**2, total, weight * value**2, total)
+        sums |= {f"{column} {number}": one for column, one in zip(SUMS, several, strict=True)}
+    every = pd.DataFrame(sums, index=rows.index).groupby(rows["cell"], sort=True).sum()  # of all metrics at once
+    cell, first = np.unique(rows["cell"], return_index=True)
+    every = every.loc[cell].reset_index(drop=True)
+    keys = rows[HOUR].iloc[first].reset_index(drop=True)
+    for number, name in enumerate(metrics):
         each = measure(name)
+        cells = keys.assign(**{column: every[f"{column} {number}"] for column in SUMS})
         for judge, own in cells.groupby("__lm_series", sort=True):
             ends = {}
             if each.kind == "mean":
@@ -225,7 +240,8 @@ def worse(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.DataFrame:
 
 
 def _hits(rows: pd.DataFrame, injection: Injection, seed: int) -> pd.Series:
-    hit = pd.Series(uniform(rows["request_id"], seed, "share") < injection.share, index=rows.index)
+    chosen = True if injection.share >= 1 else uniform(rows["request_id"], seed, "share") < injection.share
+    hit = pd.Series(chosen, index=rows.index)
     for column, values in injection.where.items():
         several = list(values) if isinstance(values, list | tuple | set) else [values]
         hit &= rows[column].isin(several)

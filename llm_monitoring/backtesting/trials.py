@@ -17,7 +17,15 @@ from llm_monitoring.backtesting.frontier import counted
 from llm_monitoring.backtesting.injection import Injection
 from llm_monitoring.backtesting.limits import METRICS as LIMITED
 from llm_monitoring.backtesting.limits import Limits
-from llm_monitoring.backtesting.planting import METRICS, judged_answers, judged_sums, planted, touched_log, worse
+from llm_monitoring.backtesting.planting import (
+    METRICS,
+    in_cells,
+    judged_answers,
+    judged_sums,
+    planted,
+    touched_log,
+    worse,
+)
 from llm_monitoring.backtesting.replay import Replay, quiet_starts
 from llm_monitoring.charts.portfolio import MONTH
 
@@ -51,6 +59,7 @@ class Trials:
         self.replay, self.seed = replay, seed
         self._limits: Limits | None = None
         self._judged: pd.DataFrame | None = None
+        self._sums: dict[tuple[tuple[str, ...], tuple[str, ...]], pd.DataFrame] = {}
         self._columns: tuple[str, ...] = ()
 
     def run(self, injections: list[Injection]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -93,7 +102,7 @@ class Trials:
             return [], pd.DataFrame(), "no judged answers in the log"
         touched_log(self.replay.log, injection, self.seed)  # refuses a slice that is not there
         if self._judged is None:
-            self._judged = judged_answers(self.replay.log, more=self._columns)
+            self._judged = in_cells(judged_answers(self.replay.log, more=self._columns))
         rows = self._judged
         hit = worse(rows, injection, self.seed)
         changed = (hit["score"] != rows["score"]) & rows["score"].notna()
@@ -101,9 +110,11 @@ class Trials:
         features = sorted(rows.loc[changed, "feature_id"].unique())
         metrics = self._metrics(rows, scores=injection.what == "quality")
         keys = self.replay.keys(tuple(metrics), features)
-        base, worse_base = (
-            judged_sums(table[table["feature_id"].isin(features)], list(metrics)) for table in (rows, hit)
-        )
+        asked = (tuple(features), metrics)
+        if asked not in self._sums:  # without a fault they are the same for every size of it
+            self._sums[asked] = judged_sums(rows[rows["feature_id"].isin(features)], list(metrics))
+        base = self._sums[asked]
+        worse_base = judged_sums(hit[hit["feature_id"].isin(features)], list(metrics))
         falls = injection.what == "pass_fail" or injection.size < 0 or rows["score"].isna().all()
         down, up = ("down", "up") if falls else ("up", "down")
         directions = {name: up if name == "flagged_rate" else down for name in metrics}

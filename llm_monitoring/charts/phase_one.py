@@ -79,7 +79,9 @@ class BaselineCheck(Result):
             ax.plot(frame["window"][~loud], frame["value"][~loud], "o", mfc=plotting.PAPER, mec=plotting.BLUE)
             ax.plot(frame["window"][loud], frame["value"][loud], "D", ms=8, color=plotting.VERMILION)
             if self.step:
-                plotting.mark_change(ax, self.step["window"], "step in the baseline")
+                early = self.step["window"] < frame["window"].iloc[len(frame) // 2]
+                plotting.mark_change(ax, self.step["window"], "step", side="left" if early else "right")
+            ax.set(xlabel="window; diamond: outlier; dashes: a step of the level")
             ax.set_title("Baseline check", loc="left")
         return ax
 

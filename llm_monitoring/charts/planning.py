@@ -19,15 +19,16 @@ from llm_monitoring.charts.run_length import ewma_arl, ewma_limit
 from llm_monitoring.distributions import normal_quantile
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log
-from llm_monitoring.plotting import BLUE, axes, size_of
+from llm_monitoring.plotting import axes, key_below, series, size_of
 from llm_monitoring.results import Result
 from llm_monitoring.windows import width
-from llm_monitoring.wording import rounded
+from llm_monitoring.wording import one_line, rounded
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+MOST_LINES = 8  # features drawn: more cannot be told apart
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -99,25 +100,27 @@ class SamplingPlan(Result):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Smallest fall seen within seven windows, by rate."""
-        with axes(ax) as ax:
-            if "feature_id" in self.table:
-                for feature, own in self.table.groupby("feature_id", sort=True):
-                    (line,) = ax.plot(own["rate"], own["drop_chart"], "o-", ms=4, label=str(feature)[:24])
-                    now = own[own["current"]]
-                    ax.plot(now["rate"], now["drop_chart"], "o", ms=11, mfc="none", mec=line.get_color())
-                ax.legend(frameon=False, title="ring: today's rate", ncols=2)
-            else:
-                ax.plot(self.table["rate"], self.table["drop_chart"], "o-", color=BLUE)
+        with axes(ax, size=(8.4, 3.8)) as ax:
+            several = "feature_id" in self.table
+            groups = list(self.table.groupby("feature_id", sort=True)) if several else [("", self.table)]
+            groups.sort(key=lambda pair: -pair[1]["traffic"].iloc[0] if several else 0)
+            for number, (feature, own) in enumerate(groups[:MOST_LINES]):
+                look = series(number)
+                ax.plot(own["rate"], own["drop_chart"], **look, ms=5, label=one_line(feature, 24) if several else None)
+                now = own[own["current"]] if several else own[:0]
+                ax.plot(now["rate"], now["drop_chart"], "o", ms=13, mfc="none", mec=look["color"])
             ax.set_xscale("log")
             low, high = self.table["rate"].min(), self.table["rate"].max()
             ticks = [rate for rate in RATES if 0.9 * low <= rate <= 1.1 * high][:: 1 if size_of(ax)[0] > 400 else 2]
             ax.set_xticks(ticks, [f"{100 * rate:g} %" for rate in ticks])
             ax.set_xticks([], minor=True)
+            left_out = f"; {MOST_LINES} of {len(groups)} features" if len(groups) > MOST_LINES else ""
             ax.set(
-                xlabel="share of requests judged",
+                xlabel="share of requests judged" + ("; ring: today's" if several else "") + left_out,
                 ylabel="score points",
                 title=f"Smallest fall seen within 7 windows, {self.traffic:,.0f} requests a day",
             )
+            key_below(ax, 4)
         return ax
 
 

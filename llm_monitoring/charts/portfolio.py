@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -288,17 +289,23 @@ class PortfolioResult(Result):
         order = sorted(self.results, key=lambda key: (self.results[key].alarms.empty, str(key)))[:most]
         height = 1.6 * max(-(-len(order) // (columns or 3)), 1) + 0.3
         with plotting.axes(ax, size=(8.4, height), filled=True) as ax:
+            if not order:
+                plotting.nothing(ax, f"No chart; {self._left_out(0)}.")
+                return ax
             ax.axis("off")
             width, tall = plotting.size_of(ax)
             columns = columns or max(int(width / 170), 1)
-            order = order[: max(int(tall / 75), 1) * columns]
+            order = order[: max(int(tall / 95), 1) * columns]
             rows = max(-(-len(order) // columns), 1)
+            words = textwrap.wrap(self._left_out(len(order)), int(width / 5.8))
+            foot = max(0.06, 13 * len(words) / tall)
             for number, key in enumerate(order):
                 row, column = divmod(number, columns)
-                w, h = 1 / columns, 0.94 / rows
-                place = (column * w + 0.012, 1 - (row + 1) * h + 0.22 * h, w - 0.04, h * 0.46)
-                _panel(ax.inset_axes(place), key, self.results[key], int(width / columns / 6.6))
-            ax.text(0, 0, self._left_out(len(order)), va="bottom", color=plotting.MUTE, fontsize=10)
+                w, h = 1 / columns, (1 - foot) / rows
+                place = (column * w + 0.012, 1 - (row + 1) * h + 0.22 * h, w - 0.04, h * 0.42)
+                _panel(ax.inset_axes(place), key, self.results[key], int(width / columns / 6.1))
+            said = ax.text(0, 0, "\n".join(words), va="bottom", color=plotting.MUTE, fontsize=10)
+            said.set_in_layout(False)
         return ax
 
     def _left_out(self, drawn: int) -> str:
@@ -357,8 +364,10 @@ def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult, letters: int) ->
     plotting.small_chart(ax, at, frame, loud)
     name = "all features" if key[0] is None or key[0] != key[0] else str(key[0])
     weight, colour = ("bold", plotting.VERMILION) if loud.any() else ("normal", plotting.MUTE)
-    ax.set_title(_cut(name, letters), loc="left", fontsize=12, weight=weight, pad=18)
-    words = _cut(f"{'alarm, ' if loud.any() else ''}{_in_words(str(key[1]), frame)}", letters + 2)
+    ax.set_title(wording.one_line(name, letters), loc="left", fontsize=12, weight=weight, pad=18)
+    metric, last = _in_words(str(key[1]), frame)
+    metric = wording.one_line(f"{'alarm, ' if loud.any() else ''}{metric}", letters + 2 - len(last))
+    words = metric + last
     ax.text(0, 1.05, words, transform=ax.transAxes, color=colour, va="bottom", fontsize=10.5)
     ax.set_yticks([])
     ax.grid(False)
@@ -371,19 +380,14 @@ def _panel(ax: Axes, key: tuple[Any, Any], result: ChartResult, letters: int) ->
             tick.set_horizontalalignment(side)
 
 
-def _in_words(metric: str, frame: pd.DataFrame) -> str:
-    """The metric with its last value, in its unit."""
+def _in_words(metric: str, frame: pd.DataFrame) -> tuple[str, str]:
+    """The metric, and its last value in its unit."""
     known = frame["value"].dropna()
     words = wording.metric_words(metric)
     if known.empty:
-        return words
+        return words, ""
     unit = measure(metric).shown_in if is_known(metric) else "count"
-    return f"{words}: {wording.amount(float(known.iloc[-1]), unit)}"
-
-
-def _cut(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: max(most - 1, 1)].rstrip() + "…"
+    return words, f": {wording.amount(float(known.iloc[-1]), unit)}"
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:

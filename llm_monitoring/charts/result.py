@@ -115,34 +115,46 @@ class ChartResult(Result):
         at = frame["window_start"] if timed else frame["window"]
         alarm = frame["alarm"].to_numpy(dtype=bool)
         with plotting.axes(ax) as ax:
-            ax.fill_between(at, frame["lower"], frame["upper"], color=plotting.BAND, lw=0, step="mid")
-            ax.plot(at, frame["center"], color=plotting.MUTE, lw=1)
-            ax.plot(at, frame["statistic"], color=plotting.INK, lw=1.2)
-            ax.plot(at, frame["value"], color=plotting.BLUE, lw=0.8, alpha=0.6)
-            ax.plot(at[~alarm], frame["value"][~alarm], "o", ms=6, mfc=plotting.PAPER, mec=plotting.BLUE, mew=1.5)
-            ax.plot(at[alarm], frame["value"][alarm], "D", ms=8, mfc=plotting.VERMILION, mec=plotting.PAPER, mew=1)
-            for event in self.alarms.itertuples():
-                _name_event(ax, frame, at, event)
+            watched = frame["statistic"]
+            evidence = self.chart == "EDetector"  # of a scale of its own, beside which the values would be a flat line
+            value = watched if evidence else frame["value"]
+            if evidence:
+                ax.plot(at, frame["upper"], color=plotting.INK, lw=1, ls=(0, (4, 3)))
+                ax.set_yscale("log")
+                ax.yaxis.set_major_formatter(lambda evidence, _: f"{evidence:g}")
+            else:
+                ax.fill_between(at, frame["lower"], frame["upper"], color=plotting.BAND, lw=0, step="mid")
+                ax.plot(at, frame["center"], color=plotting.MUTE, lw=1.2, ls=plotting.CENTRE)
+                ax.plot(at, watched, color=plotting.INK, lw=1.8)
+            ax.plot(at, value, color=plotting.BLUE, lw=0.8, alpha=0.6)
+            ax.plot(at[~alarm], value[~alarm], "o", ms=6, mfc=plotting.PAPER, mec=plotting.BLUE, mew=1.5)
+            ax.plot(at[alarm], value[alarm], "D", ms=8, mfc=plotting.VERMILION, mec=plotting.PAPER, mew=1)
+            apart = not evidence and not watched.dropna().equals(frame["value"][watched.notna()])
+            ax.set_xlabel(
+                "circle: evidence against the baseline; dashes: its limit" if evidence
+                else f"circle: a window; diamond: alarm; {'dark line: what is watched; ' if apart else ''}band: its limits"
+            )  # fmt: skip
+            named: list = []
             for seam in self.seams.itertuples():
-                plotting.mark_change(ax, seam.time, "seam")
+                plotting.mark_change(ax, seam.time, "seam", taken=named)
             if self.kind == "proportion":
                 plotting.percent(ax)
             if timed and len(at) > 1:
                 plotting.days(ax, at.max() - at.min())
             ax.set_title(f"{self.chart}: {self.n_baseline} baseline windows", loc="left")
+            if len(self.alarms):
+                plotting.settle(ax)
+            for event in self.alarms.itertuples():
+                self._name_event(ax, frame, at, event, named)
         return ax
 
-
-def _name_event(ax: Axes, frame: pd.DataFrame, at: pd.Series, event: Any) -> None:
-    row = frame.index[frame["window"] == event.first_window][0]
-    value, n = frame["value"][row], frame["n"][row]
-    early = row - frame.index[0] < len(frame) / 5  # beside the axis there is no room to the left
-    words = f"alarm: {value:.3g}" + ("" if n != n else f"\nn = {n:.0f}")
-    ax.annotate(
-        words, (at[row], value), xytext=(12 if early else -12, 0), textcoords="offset points",
-        ha="left" if early else "right", va="center",
-        color=plotting.VERMILION, weight="bold",
-    )  # fmt: skip
+    def _name_event(self, ax: Axes, frame: pd.DataFrame, at: pd.Series, event: Any, named: list) -> None:
+        row = frame.index[frame["window"] == event.first_window][0]
+        value, n = frame["value"][row], frame["n"][row]
+        said = f"{100 * value:.3g} %" if self.kind == "proportion" else f"{value:.3g}"
+        words = f"alarm: {said}" + ("" if n != n else f"\nn = {n:,.0f}")
+        height = frame["statistic"][row] if self.chart == "EDetector" else value
+        plotting.call_out(ax, (at[row], height), words, plotting.VERMILION, named)
 
 
 def frame_of(windows: Any, **columns: Any) -> pd.DataFrame:

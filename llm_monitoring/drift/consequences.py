@@ -9,6 +9,7 @@ import numpy as np
 
 from llm_monitoring.errors import ConfigError
 from llm_monitoring.intervals import mean_t
+from llm_monitoring.results import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,9 +51,9 @@ def measured(now: Queries | None, judgements: Any, signals: pd.DataFrame | None)
         found["quality"] = _of_ids(now, _scores(judgements), "judgements")
     if "finish_reason" in details:
         reasons = details["finish_reason"]
-        found["refusal"] = np.array([np.nan if _null(r) else float(r == "refusal") for r in reasons])
+        found["refusal"] = np.array([np.nan if unknown(r) else float(r == "refusal") for r in reasons])
     if "cost_usd" in details:
-        found["cost"] = np.array([np.nan if _null(cost) else float(cost) for cost in details["cost_usd"]])
+        found["cost"] = np.array([np.nan if unknown(cost) else float(cost) for cost in details["cost_usd"]])
     if signals is not None and len(signals):
         left = set(signals.loc[signals["signal_type"] == "abandoned", "request_id"].astype(str))
         ids = _ids(now, "signals")
@@ -128,7 +129,3 @@ def _ids(now: Queries | None, name: str) -> list[str]:
 
 def _of_ids(now: Queries | None, scores: dict[str, float], name: str) -> np.ndarray:
     return np.array([scores.get(ident, np.nan) for ident in _ids(now, name)])
-
-
-def _null(value: object) -> bool:
-    return value is None or value != value or type(value).__name__ == "NAType"

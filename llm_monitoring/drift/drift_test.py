@@ -19,7 +19,7 @@ from llm_monitoring.drift.two_sample import METHODS, Permuted, Pool, known_among
 from llm_monitoring.drift.two_sample import MOST_ROWS as NEIGHBOUR_ROWS
 from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
-from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
+from llm_monitoring.plotting import BLUE, VERMILION, axes, key_below, nothing, percent
 from llm_monitoring.results import Result, jsonable
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class DriftResult(Result):
         """Share of queries by distance to the nearest three reference queries, before (dashed) and now."""
         with axes(ax) as ax:
             if self.comparison is None:
-                ax.set_title("Too few queries to tell")
+                nothing(ax, self.headline)
                 return ax
             now, before = distances_to_reference(self.comparison)
             edges = np.linspace(0, max(now.max(), before.max(), 1e-9), 31)
@@ -264,11 +264,12 @@ class DriftResult(Result):
                     histtype="step",
                     color=colour,
                     ls=dash,
+                    lw=1 if name == "before" else 2,
                     label=f"{name}, n = {len(values):,}",
                 )
             percent(ax)
             ax.set_xlabel("how unlike the earlier questions (distance to the third nearest of them)")
             ax.set_ylabel("share of the questions")
             ax.set_title(f"{'The queries changed' if self.drift else 'No change found'}, p = {self.p_value:.3g}")
-            ax.legend(frameon=False)
+            key_below(ax)
         return ax

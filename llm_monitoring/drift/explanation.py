@@ -15,9 +15,9 @@ from llm_monitoring.drift.mapping import draw_map
 from llm_monitoring.drift.mix import MIX, mix_p, mix_table
 from llm_monitoring.drift.topics import Topic, distances_to_reference, find_topics, local_growth
 from llm_monitoring.intervals import newcombe
-from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
+from llm_monitoring.plotting import axes, before_and_now, nothing, rows_that_fit
 from llm_monitoring.results import Result, jsonable
-from llm_monitoring.wording import NBSP
+from llm_monitoring.wording import NBSP, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,22 +144,19 @@ class DriftExplanation(Result):
 
     def plot(self, ax=None, most: int = 8):
         """Share of each topic before (hollow circle) and now (diamond, with the 95 % interval of the change)."""
-        shown = self.topics.head(most).iloc[::-1].reset_index(drop=True)
-        with axes(ax, size=(8.4, 1.7 + 0.5 * max(len(shown), 1))) as ax:
-            for y, topic in shown.iterrows():
-                ends = [topic["share_before"] + topic["low"], topic["share_before"] + topic["high"]]
-                ax.plot(np.clip(ends, 0, 1), [y, y], color=VERMILION, lw=4, alpha=0.25, solid_capstyle="butt")
-                ax.plot([topic["share_before"], topic["share_after"]], [y, y], color=VERMILION, lw=1)
-                ax.plot(topic["share_before"], y, "o", mfc="white", mec=BLUE)
-                ax.plot(topic["share_after"], y, "D", color=VERMILION)
-            ax.set_yticks(range(len(shown)), [_label(topic) for _, topic in shown.iterrows()])
-            ax.set_ylim(-0.6, len(shown) - 0.4)
-            percent(ax, "x")
+        with axes(ax, size=(8.4, 1.7 + 0.5 * max(min(most, len(self.topics)), 1))) as ax:
+            shown = self.topics.head(min(most, rows_that_fit(ax))).iloc[::-1]
+            if shown.empty:
+                nothing(ax, self.headline)
+                return ax
+            ends = shown[["low", "high"]].to_numpy() + shown[["share_before"]].to_numpy()
+            names = [_label(topic) for _, topic in shown.iterrows()]
+            before_and_now(ax, names, shown["share_before"], shown["share_after"], ends)
             ax.set_xlabel(
                 f"share of the {self.looked_before:,} questions before (circle) and of the {self.looked_after:,} now "
                 f"(diamond; bar: 95{NBSP}% interval of the change)"
             )
-            ax.set_title("Topics that moved" if len(shown) else "No topic stands out")
+            ax.set_title("Topics that moved")
         return ax
 
     def plot_map(self, ax=None, method: str = "pca"):
@@ -246,13 +243,11 @@ def _row(comparison: Comparison, topic: Topic, values: dict[str, np.ndarray]) ->
 
 def _label(topic: Any, most: int = 40) -> str:
     name = ", ".join(topic["words"][:3]) or f"“{topic['examples'][0]}”"
-    name = " ".join(name.split())
-    return f"{topic['kind']}: {name if len(name) <= most else name[: most - 1] + '…'}".replace("\0", "")
+    return f"{topic['kind']}: {one_line(name, most)}"
 
 
 def _example(topic: Any) -> str:
-    text = " ".join(str(topic["examples"][0]).split())
-    return f" For example: “{text if len(text) <= 100 else text[:99] + '…'}”"
+    return f" For example: “{one_line(topic['examples'][0], 100)}”"
 
 
 def _percent(share: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.errors import one_of
-from llm_monitoring.plotting import AMBER, BLUE, GREEN, INK, MUTE, VERMILION, axes
+from llm_monitoring.plotting import AMBER, BLUE, GREEN, INK, MUTE, PAPER, VERMILION, axes, key_below, nothing
 
 MOST_POINTS = 2_000  # points a side; of more every k-th is drawn
 
@@ -37,7 +37,7 @@ def draw_map(ax, comparison: Comparison | None, members: tuple[np.ndarray, ...],
         ax.set_yticks([])
         ax.grid(False)
         if comparison is None:
-            ax.set_title("Too few questions for a map")
+            nothing(ax, "Too few questions for a map.")
             return ax
         kept = comparison.pool.kept
         current = comparison.current[kept]
@@ -55,6 +55,14 @@ def draw_map(ax, comparison: Comparison | None, members: tuple[np.ndarray, ...],
         marks = zip(members[:4], names, (VERMILION, GREEN, AMBER, INK), "D^sv", strict=False)
         for rows, name, colour, mark in marks:
             inside = point[np.isin(kept, rows)]
-            ax.scatter(*inside.T, s=30, marker=mark, color=colour, label=f"{name} (n = {len(inside):,})")
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0), ncols=2)
+            ax.scatter(
+                *inside.T,
+                s=34,
+                marker=mark,
+                color=colour,
+                edgecolors=PAPER,
+                lw=0.6,
+                label=f"{name} (n = {len(inside):,})",
+            )
+        key_below(ax, 2)
     return ax

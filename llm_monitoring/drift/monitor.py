@@ -16,9 +16,10 @@ from llm_monitoring.drift.queries import Queries, join, read_queries, sample_pla
 from llm_monitoring.drift.rhythm import KINDS, rhythm_of
 from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
-from llm_monitoring.plotting import BLUE, INK, VERMILION, axes, days
+from llm_monitoring.plotting import INK, PAPER, VERMILION, axes, days, key_below, nothing, series
 from llm_monitoring.results import Result
 from llm_monitoring.windows import floor, width
+from llm_monitoring.wording import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,7 @@ COLUMNS = [
     "window_start", "window_end", "n", "p_value", "score", "limit", "alarm", "mix_p_value", "rule", "reference_p_value",
 ]  # fmt: skip
 MOST_PERMUTATIONS = 4_999
+MOST_LINES = 8  # groups drawn: more cannot be told apart
 FIRST_LOOK = 299  # permutations after which a window that looks ordinary is left
 BEYOND_DOUBT = 0.1  # share of the limit of p at which a window does not join the pool
 CUSUM_REFERENCE = 0.5  # the CUSUM's reference value, in sd of the normal scores
@@ -362,18 +364,28 @@ class DriftMonitorResult(Result):
         return self.windows.copy()
 
     def plot(self, ax=None):
-        """The normal score of each window's p-value over time, per group; alarms as diamonds."""
-        with axes(ax) as ax:
+        """The normal score of each window's p-value over time, a line per group (those with alarms, then the busiest)."""
+        with axes(ax, size=(8.4, 3.6)) as ax:
             shown = self.windows[self.windows["p_value"].notna()]
+            if shown.empty:
+                nothing(ax, self.headline)
+                return ax
             score = -normal_quantile(shown["p_value"].astype(float))
-            for part in _groups(shown.assign(z=score), self.by).values():
-                ax.plot(part["window_start"], part["z"], "o-", color=BLUE, mfc="white", lw=1, alpha=0.7)
+            groups = _groups(shown.assign(z=score), self.by)
+            order = sorted(groups, key=lambda key: (-groups[key]["alarm"].astype(bool).sum(), -groups[key]["n"].sum()))
+            for number, key in enumerate(order[:MOST_LINES]):
+                part, name = groups[key], one_line(" ".join(map(str, key)), 24) if self.by else None
+                ax.plot(part["window_start"], part["z"], **series(number), mfc=PAPER, lw=1.2, ms=5, label=name)
                 late = part[part["alarm"].astype(bool)]
-                ax.plot(late["window_start"], late["z"], "D", color=VERMILION)
-            ax.axhline(-normal_quantile(self.p_limit), color=INK, ls="--", lw=1)
+                ax.plot(late["window_start"], late["z"], "D", ms=9, color=VERMILION, mec=PAPER, zorder=4, clip_on=False)
+            ax.axhline(-normal_quantile(self.p_limit), color=INK, ls=(0, (4, 3)), lw=1)
+            ax.margins(y=0.12)
             ax.set_ylabel("normal score of p")
             if len(shown) > 1:
                 days(ax, shown["window_start"].max() - shown["window_start"].min())
+            left_out = f"; {MOST_LINES} of {len(order)} groups drawn" if len(order) > MOST_LINES else ""
+            ax.set_xlabel(f"dashes: the limit; large diamond: alarm{left_out}")
+            key_below(ax, 4)
             ax.set_title(f"Query drift: {len(self.alarms)} alarms in {len(shown):,} windows")
         return ax
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from llm_monitoring.drift.vector_cache import Embedder, checked_vectors
 from llm_monitoring.errors import ConfigError, quote
+from llm_monitoring.results import unknown
 
 DETAILS = ["request_id", "finish_reason", "cost_usd", "category"]
 UNNAMED = 1 << 32  # numbers of sessions below are places of queries without one, those above are digests of names
@@ -157,7 +158,7 @@ def _of_frame(frame: Any, embedder: Embedder, name: str, most: int | None, seed:
 def _of_texts(
     texts: list, known: tuple[list, list] | None, embedder: Embedder, name: str, most: int | None, seed: int
 ) -> Queries:
-    wrong = [i for i, text in enumerate(texts) if not isinstance(text, str) and not _is_null(text)]
+    wrong = [i for i, text in enumerate(texts) if not isinstance(text, str) and not unknown(text)]
     if wrong:
         raise ConfigError(
             f"{name}: item {wrong[0]} is {quote(texts[wrong[0]])}; expected a text, or null where unknown"
@@ -168,7 +169,7 @@ def _of_texts(
     if known:
         named, times = known
         for i in rows:
-            if not _is_null(named[i]):
+            if not unknown(named[i]):
                 sessions[i] = _digest(f"session {named[i]}".encode("utf-8", "replace"))
         rows = _merge(texts, sessions, times, rows)
     merged = len(texts) - left_out - len(rows)
@@ -196,10 +197,6 @@ def _merge(texts: list, sessions: np.ndarray, times: list, rows: list[int]) -> l
         else:
             before.append(text)
     return [i for i in rows if i not in merged]
-
-
-def _is_null(value: object) -> bool:
-    return value is None or value != value or type(value).__name__ == "NAType"
 
 
 def _digest(data: bytes) -> int:

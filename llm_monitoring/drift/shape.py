@@ -13,7 +13,7 @@ import numpy as np
 from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.two_sample import at_least
 from llm_monitoring.intervals import bootstrap, newcombe
-from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
+from llm_monitoring.plotting import axes, before_and_now, nothing, rows_that_fit
 from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
@@ -137,12 +137,12 @@ class ShapeResult(Result):
         """Shares of languages and formats before (circle) and now (diamond)."""
         shown = [row for row in self.rows if row["feature"] != "length"][::-1]
         with axes(ax, size=(8.4, 1.4 + 0.3 * max(len(shown), 1))) as ax:
-            for y, row in enumerate(shown):
-                ax.plot([row["before"], row["after"]], [y, y], color=VERMILION, lw=1)
-                ax.plot(row["before"], y, "o", mfc="white", mec=BLUE)
-                ax.plot(row["after"], y, "D", color=VERMILION)
-            ax.set_yticks(range(len(shown)), [f"{row['feature']}: {row['value']}" for row in shown])
-            percent(ax, "x")
+            if not shown:
+                nothing(ax, self.headline)
+                return ax
+            shown = shown[-rows_that_fit(ax) :]
+            names = [f"{row['feature']}: {row['value']}" for row in shown]
+            before_and_now(ax, names, [row["before"] for row in shown], [row["after"] for row in shown])
             ax.set_xlabel("share of queries before (circle) and now (diamond)")
             ax.set_title("Form of the queries")
         return ax

@@ -13,11 +13,10 @@ from llm_monitoring.drift.comparison import Comparison
 from llm_monitoring.drift.two_sample import NEAR, cluster_scores
 from llm_monitoring.intervals import newcombe
 
-KNOWN_FROM = (
-    0.025  # share of a topic before over that now, by count, from which it is known; docs/drift.md has the figures
-)
-LEAST_SHARE = 0.005  # added to each count, so that nothing found by one does not decide alone
-ALMOST_EQUAL = 1 - 1e-4  # cosine of two questions that are the same but for rounding
+KNOWN_FROM = 0.03  # share of a topic before over that now from which it is known; docs/drift.md has the figures
+NEAREST = 8  # rows of a topic, and of the reference, that a row is held against
+CANDIDATES = 300  # reference rows nearest to a topic, among which its own are sought
+ROUNDING = 1e-4  # of cosines: questions that are equal but for it lean alike
 FEWEST_OF_TOPIC = 4  # current queries that make a topic
 
 
@@ -84,55 +83,42 @@ def _crowded(near: np.ndarray, current: np.ndarray) -> np.ndarray:
 
 
 def _new_or_grew(comparison: Comparison, after: np.ndarray) -> str:
-    current = comparison.current[comparison.pool.kept]
-    core = after[_crowded(comparison.pool.near[0][:, :10], current)[after]]
-    share = _share_before(comparison, core if len(core) >= FEWEST_OF_TOPIC else after)
-    return "grew" if share >= KNOWN_FROM else "new"
+    return "grew" if _share_before(comparison, after) >= KNOWN_FROM else "new"
 
 
-def _share_before(comparison: Comparison, own: np.ndarray) -> float:
-    """Share of a topic before over its share now: the geometric mean of two counts of reference rows, in both geometries.
+def _share_before(comparison: Comparison, after: np.ndarray) -> float:
+    """Share of a topic before over its share now: reference rows that lean to it as its own do, for one of its own.
 
-    A neighbouring topic comes near to the centre but keeps to itself; a sentence of the topic that the reference lacks has
-    few of its rows as neighbours, but they lie about the centre all the same. So neither count does alone.
+    A row leans to the topic by as much as it is more like the topic's rows than like the reference's, itself not counted on
+    either side. A neighbouring topic of the reference comes near, but is more like itself; rows of the topic that the
+    reference holds lean as the topic's own do. Counted at each of the half of its own that lean most.
     """
     pool, current = comparison.pool, comparison.current[comparison.pool.kept]
-    keys, reference = comparison.keys[pool.kept], np.flatnonzero(~current)
-    distinct = _distinct(own, keys), _distinct(reference, keys)
-    spaces = (pool.unit, pool.near_as_given[0]), (pool.white[pool.kept], pool.near[0])
-    by_centre = np.mean([_as_central(space[distinct[0]], space[distinct[1]]) for space, _ in spaces])
-    by_neighbours = np.mean([_as_mingled(near[:, :5], own, reference) for _, near in spaces])
-    shares = np.minimum([by_centre, by_neighbours], 3) * current.sum() / len(reference)
-    return float(np.sqrt(np.prod(shares + LEAST_SHARE)))
+    reference = np.flatnonzero(~current)
+    spaces = pool.unit, pool.white[pool.kept]
+    most = min(NEAREST, len(after) - 1)
+    near = np.sum([_likeness(space[reference], space[after], most) for space in spaces], axis=0)
+    candidates = reference[np.argsort(-near, kind="stable")[:CANDIDATES]]
+    own, known = (
+        np.sum([_leaning(space, rows, after, reference, most) for space in spaces], axis=0)
+        for rows in (after, candidates)
+    )
+    inner = np.sort(own)[::-1][: (len(own) + 1) // 2]
+    count = len(known) - np.searchsorted(np.sort(known), inner - ROUNDING)
+    return float(count.sum() / np.arange(1, len(inner) + 1).sum() * current.sum() / len(reference))
 
 
-def _as_central(own: np.ndarray, reference: np.ndarray) -> float:
-    """Reference rows at least as near to the topic's centre as its own, for one of its own; over its inner half.
-
-    Each of its own is held against the centre of the others; a topic of one row takes in what is equal to it.
-    """
-    total = own.sum(axis=0)
-    others = total - own
-    length = np.linalg.norm(others, axis=1)
-    near = np.divide((own * others).sum(axis=1), length, out=np.full(len(own), ALMOST_EQUAL), where=length > 0)
-    inner = np.sort(near)[::-1][: (len(own) + 1) // 2]
-    likeness = np.sort(reference @ (total / (np.linalg.norm(total) or 1)))
-    count = len(likeness) - np.searchsorted(likeness, inner)
-    return float(np.mean(count / np.arange(1, len(inner) + 1)))
+def _leaning(space: np.ndarray, rows: np.ndarray, own: np.ndarray, reference: np.ndarray, most: int) -> np.ndarray:
+    """By how much each row is more like the nearest rows of the topic than like those of the reference, itself not counted."""
+    to_own = _likeness(space[rows], space[own], most, rows[:, None] == own)
+    return to_own - _likeness(space[rows], space[reference], most, rows[:, None] == reference)
 
 
-def _as_mingled(near: np.ndarray, own: np.ndarray, reference: np.ndarray) -> float:
-    """Reference rows with as many of the topic's rows among their neighbours as its own mostly have, for one of these."""
-    inside = np.zeros(len(near), bool)
-    inside[own] = True
-    count = inside[near].sum(axis=1)
-    usual = np.median(count[own])
-    return float((count[reference] >= max(usual, 1)).sum() / max((count[own] >= usual).sum(), 1))
-
-
-def _distinct(rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """One row of each question."""
-    return rows[np.unique(keys[rows], return_index=True)[1]]
+def _likeness(rows: np.ndarray, others: np.ndarray, most: int, itself: np.ndarray | bool = False) -> np.ndarray:
+    """Mean cosine of each row with the nearest of some others."""
+    cosine = np.where(itself, -np.inf, rows @ others.T)
+    most = min(most, len(others))
+    return np.partition(cosine, len(others) - most, axis=1)[:, len(others) - most :].mean(axis=1)
 
 
 def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:

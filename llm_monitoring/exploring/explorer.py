@@ -18,11 +18,11 @@ from llm_monitoring.errors import ConfigError, LogError, one_of
 from llm_monitoring.exploring.chart_view import ChartView, picture
 from llm_monitoring.exploring.choices import WINDOWS, Choices, charted
 from llm_monitoring.exploring.reading import answers_in
-from llm_monitoring.incident.drawing import cut
 from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import Measure, measure
-from llm_monitoring.results import table_html
+from llm_monitoring.results import table_html, unknown
 from llm_monitoring.reviewing.widget import somebody_watches
+from llm_monitoring.wording import one_line
 
 if TYPE_CHECKING:
     from llm_monitoring.alerts.charting import PlanCharts
@@ -260,9 +260,9 @@ class Explorer(widgets.VBox):
         inside = known[(known["timestamp"] >= first) & (known["timestamp"] <= last)]
         feature = self._choices.feature
         if feature is not None and "feature_id" in inside:
-            named = inside["feature_id"].map(lambda value: [] if _absent(value) else _listed(value))
+            named = inside["feature_id"].map(lambda value: [] if unknown(value) else _listed(value))
             inside = inside[[not one or feature in one for one in named]]
-        return {cut(str(row.change_id), 24): row.timestamp for row in inside.itertuples()}
+        return {one_line(str(row.change_id), 24): row.timestamp for row in inside.itertuples()}
 
     def _read(self, number: int) -> None:
         """Show the answers of a window."""
@@ -342,10 +342,6 @@ def _marked(words: str, alarm: bool) -> str:
 def _width(width: pd.Timedelta) -> str:
     hours = width / pd.Timedelta("1h")
     return "a day" if hours == 24 else "an hour" if hours == 1 else f"{hours:g} hours"
-
-
-def _absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value) or value is pd.NA
 
 
 def _listed(value: Any) -> list[str]:

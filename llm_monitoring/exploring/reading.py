@@ -55,7 +55,7 @@ def answers_in(
     known = chosen.select(**kept, value=answers.value(chosen, measure).cast("float64"))
     known = known.filter(known["value"].notnull())
     worst = known["value"].asc() if measure.worse == "down" else known["value"].desc()
-    number = int(engines.run(known.aggregate(n=known.count())).to_pylist()[0]["n"])
+    number = engines.count(known)
     found = engines.run(known.order_by([worst, "timestamp", "request_id"]).limit(most)).to_pandas()
     if len(found) and not set(TEXTS) <= set(found.columns):
         found = _with_texts(log, found)

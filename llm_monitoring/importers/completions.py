@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_monitoring.importers.draft import Draft
 from llm_monitoring.importers.messages import answer, error_text
-from llm_monitoring.importers.values import amount, first, mapping, number, parsed, text, whole_input
+from llm_monitoring.importers.values import amount, first, listing, mapping, number, parsed, text, whole_input
 
 #: Where wrappers keep the counts, the answer itself, and what they say of it.
 USAGES = ("usage", "usage_metadata", "usageMetadata", "token_usage", "tokenUsage", "x_groq")
@@ -118,15 +118,11 @@ def _ending(body: Mapping[str, Any], layers: list[Mapping[str, Any]]) -> str | N
     if any(layer.get("refusal") for layer in layers):
         return "refusal"
     if body.get("object") == "response":
-        parts = [part for item in _list(body.get("output")) for part in _list(mapping(item).get("content"))]
+        parts = [part for item in listing(body.get("output")) for part in listing(mapping(item).get("content"))]
         if any(mapping(part).get("type") == "refusal" for part in parts):
             return "refusal"
         return text(mapping(body.get("incomplete_details")).get("reason")) or text(body.get("status"))
     return ending(_known(layers, ENDINGS))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def ending(value: Any) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from llm_monitoring.importers.completions import ending
 from llm_monitoring.importers.messages import answer, said_by_user
 from llm_monitoring.importers.spans import Event, Span, unpack
-from llm_monitoring.importers.values import first, mapping, parsed
+from llm_monitoring.importers.values import first, listing, mapping, parsed
 
 INPUTS = ("gen_ai.input.messages", "gen_ai.prompt", "traceloop.entity.input")
 OUTPUTS = ("gen_ai.output.messages", "gen_ai.completion", "traceloop.entity.output")
@@ -43,7 +43,7 @@ def contents(span: Span) -> Said:
 
 def _events(span: Span) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Name and fields of each event, those of its content among them, whatever the SDK packs it in."""
-    listed = [each for name in LISTED for each in _list(parsed(span.attributes.get(name)))]
+    listed = [each for name in LISTED for each in listing(parsed(span.attributes.get(name)))]
     events = [Event(str(first(each, "event.name", "name") or ""), each) for each in map(mapping, listed)]
     for event in [*span.events, *events]:
         told = {**event.attributes, **_fields(event.body)}
@@ -59,10 +59,6 @@ def _fields(value: Any) -> Mapping[str, Any]:
     if isinstance(found, Mapping):
         return unpack(found.get("values")) if set(found) == {"values"} else found
     return {} if found in (None, "", []) else {"content": found}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _split(events: list[tuple[str, Mapping[str, Any]]]) -> Said:

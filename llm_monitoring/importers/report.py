@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_monitoring.plotting import axes
+from llm_monitoring.plotting import BLUE, axes, name_rows
 from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class ImportReport(Result):
         """Bars of what the records became."""
         with axes(ax) as drawn:
             counts = self.to_frame().groupby("became", sort=False)["count"].sum()
-            drawn.barh(list(counts.index), list(counts))
-            drawn.invert_yaxis()
+            drawn.barh(range(len(counts)), list(counts)[::-1], height=0.5, color=BLUE)
+            name_rows(drawn, [f"{name}: {count:,}" for name, count in counts.items()][::-1])
             drawn.set_xlabel("records")
             drawn.set_title(f"{self.format}: what {self.rows_read:,} records became")
         return drawn

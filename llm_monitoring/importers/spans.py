@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_monitoring.importers.documents import documents
 from llm_monitoring.importers.draft import Draft
-from llm_monitoring.importers.values import first, mapping, moment, number, parsed, text
+from llm_monitoring.importers.values import first, listing, mapping, moment, number, parsed, text
 
 #: OTLP's wrappers, from outside to inside. Some exporters leave the outer ones away: one resource, or one scope, a line.
 WRAPPERS = dict.fromkeys(("resourceSpans", "resource_spans", "batches", "scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans", "spans"), "span")  # fmt: skip
@@ -129,10 +129,6 @@ def _unwrapped(items: list[Any], kind: str, about: Mapping[str, Any]) -> Iterato
             yield item, service
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def unpack(attributes: Any) -> dict[str, Any]:
     """OTLP's list of keys and typed values, or a plain object, as a flat dict.
 
@@ -141,7 +137,7 @@ def unpack(attributes: Any) -> dict[str, Any]:
     """
     if isinstance(attributes, Mapping):
         return {str(name): value for name, value in attributes.items()}
-    items = [item for item in _list(attributes) if isinstance(item, Mapping) and "key" in item]
+    items = [item for item in listing(attributes) if isinstance(item, Mapping) and "key" in item]
     return {str(item["key"]): _value(item.get("value")) for item in items}
 
 
@@ -152,7 +148,7 @@ def _value(value: Any) -> Any:
         whole = number(given)
         return None if whole is None else int(whole) if abs(whole) < 2**53 else int(given)
     if (listed := first(value, "arrayValue", "array_value")) is not None:
-        return [_value(item) for item in _list(mapping(listed).get("values"))]
+        return [_value(item) for item in listing(mapping(listed).get("values"))]
     if (pairs := first(value, "kvlistValue", "kvlist_value")) is not None:
         return unpack(mapping(pairs).get("values"))
     return next((value[name] for name in TYPED if name in value), None)
@@ -176,7 +172,7 @@ def _span(place: str, raw: Mapping[str, Any], resource: Mapping[str, Any], draft
         resource=resource,
         failed=str(code).upper() in ("2", "ERROR", "STATUS_CODE_ERROR", "STATUSCODE.ERROR"),
         message=text(first(mapping(status), "message", "description") or raw.get("status_message")),
-        events=[_event(each, draft) for each in _list(parsed(raw.get("events"))) if isinstance(each, Mapping)],
+        events=[_event(each, draft) for each in listing(parsed(raw.get("events"))) if isinstance(each, Mapping)],
     )
 
 

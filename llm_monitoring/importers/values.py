@@ -124,6 +124,11 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def listing(value: Any) -> list[Any]:
+    """A list, or an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
 def first(record: Mapping[str, Any], *names: str) -> Any:
     """The first of these fields that is known: neither absent nor null nor an empty text."""
     return next((record[name] for name in names if record.get(name) not in (None, "")), None)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.alert import Alert, of_feature
 from llm_monitoring.incident.inference.shifts import log_harm
 from llm_monitoring.intervals import wilson
 
@@ -201,7 +201,7 @@ def _totals(log: Log, alert: Alert) -> Course:
 def windows_of(log: Log, alert: Alert, name: str, chosen: Any = None) -> pd.DataFrame:
     """`window_start`, `value` and `n` of a total over the feature that alerted, windows without a request included."""
     requests = log.asked
-    rows = requests if alert.feature_id is None else requests[requests["feature_id"] == alert.feature_id]
+    rows = of_feature(requests, alert)
     rows = rows if chosen is None else rows[chosen.mask(rows)]
     step = WIDTHS[name]
     first, last = requests["timestamp"].min().floor(step), max(requests["timestamp"].max(), alert.fired_at)

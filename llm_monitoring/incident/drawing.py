@@ -16,19 +16,24 @@ import pandas as pd
 from llm_monitoring.plotting import (
     BAND,
     BLUE,
+    CENTRE,
     INK,
     MUTE,
     PAPER,
     RULE,
+    SOFT,
     TONE,
     VERMILION,
     axes,
+    call_out,
     days,
     mark_change,
+    nothing,
+    settle,
     size_of,
     small_chart,
 )
-from llm_monitoring.wording import NBSP, amount, in_large_unit, probability
+from llm_monitoring.wording import NBSP, amount, in_large_unit, one_line, probability
 
 SURE = ("worse", "better")
 
@@ -67,12 +72,12 @@ def control_chart(
         at = start + (end - start) / 2
         value, n = _numbers(frame, "value"), _numbers(frame, "n")
         alarm = frame["alarm"].map({True: 1.0, False: 0.0}).astype(float).to_numpy()
-        _limits(ax, frame, start, end)
+        named = _limits(ax, frame, start, end)
         charted = np.isfinite(alarm)
         size = float(np.clip(420 / max(len(frame), 1), 2.5, 6))
         watched = _numbers(frame, "statistic") if "statistic" in frame else np.full(len(at), np.nan)
         ax.plot(at[charted], value[charted], color=BLUE, lw=0.9 if np.isfinite(watched).any() else 1.2, zorder=2)
-        ax.plot(at, watched, color=INK, lw=1.3, zorder=2.5)
+        ax.plot(at, watched, color=INK, lw=1.8, zorder=2.5)
         for chosen, style in (
             (alarm == 0, {"marker": "o", "ms": size, "mfc": PAPER, "mec": BLUE, "mew": 1.4, "zorder": 3}),
             (alarm == 1, {"marker": "D", "ms": size + 1.5, "mfc": VERMILION, "mec": PAPER, "mew": 0.8, "zorder": 4}),
@@ -82,10 +87,24 @@ def control_chart(
         _level_axis(ax, frame, unit)
         pad = (end[-1] - start[0]) * 0.03
         ax.set_xlim(start[0] - pad / 3, end[-1] + pad)
-        _call_outs(ax, at, value, n, alarm, unit, [moment(when) for when in (changes or {}).values()])
-        for words, when in (changes or {}).items():
-            mark_change(ax, moment(when), words, side="right" if moment(when) > start[len(start) // 2] else "left")
         _counts_below(ax, at, end - start, n, narrow)
+        settle(ax)
+        taken: list = []
+        for words, when in (changes or {}).items():
+            side = "right" if moment(when) > start[len(start) // 2] else "left"
+            mark_change(ax, moment(when), words, side=side, taken=taken)
+        _call_outs(ax, at, value, n, alarm, unit, taken)
+        if named is not None:
+            words = "expected, and the limits of chance" if named[2] else "expected"
+            call_out(
+                ax,
+                named[:2],
+                words if size_of(ax)[0] > 360 else words.replace("the", "\nthe"),
+                MUTE,
+                taken,
+                "normal",
+                3,
+            )
         return ax
 
 
@@ -114,7 +133,10 @@ def standing_level(frame: pd.DataFrame, ax=None, unit: str = "share", limit: flo
         if limit is not None:
             ax.axhline(limit, color=INK, lw=1, ls=(0, (4, 3)))
             words = f"limit {amount(limit, unit)}"
-            ax.annotate(words, (end[-1], limit), (0, 4), textcoords="offset points", ha="right", va="bottom", color=INK)
+            ax.annotate(
+                words, (end[-1], limit), (0, 4), textcoords="offset points", ha="right", va="bottom", color=INK, bbox=SOFT,
+                zorder=6,
+            )  # fmt: skip
         _counts_below(ax, at, end - start, _numbers(frame, "n"), narrow)
         return ax
 
@@ -131,8 +153,8 @@ def slices(frame: pd.DataFrame, ax=None, unit: str = "share", narrow: bool = Fal
     """
     with axes(ax, size=(8.4, 0.6 + 0.62 * max(len(frame), 1))) as ax:
         narrow = narrow or size_of(ax)[0] < 400
-        gap, middle = (0.1, -0.2) if narrow else (0.17, 0.0)
-        rows = _that_fit(frame, ax, 30 if narrow else 24).reset_index(drop=True)
+        gap, middle = (0.11, -0.26) if narrow else (0.17, 0.0)
+        rows = _that_fit(frame, ax, 54 if narrow else 28).reset_index(drop=True)
         low, high = _reach(rows, unit)
         for k, row in enumerate(rows.to_dict("records")):
             y = len(rows) - 1.0 - k
@@ -165,28 +187,36 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
         cause, description, probability, recorded, evidence (list of str).
     """
     own = ax is None
-    with axes(ax, size=(8.4, 0.75 * max(len(frame), 1))) as ax:
-        width = 78 if own else int(ax.get_window_extent().width * 72 / ax.figure.dpi / 7)  # letters that fit on a line
-        frame = _that_fit(frame, ax, 36)
+    with axes(ax, size=(8.4, 0.95 * max(len(frame), 1))) as ax:
+        if len(frame) == 1 and frame["probability"].iloc[0] > 0.995:  # one full bar says nothing
+            row = _rows(frame)[0]
+            nothing(ax, " ".join([f"{cause_words(row)}.".capitalize(), *(row.get("evidence") or [])[:1]]))
+            return ax
+        ax.axis("off")
+        settle(ax)
+        narrow = narrow or size_of(ax)[0] < 400
+        width = 78 if own else int(size_of(ax)[0] / 7)  # letters that fit on a line
+        frame = _that_fit(frame, ax, 92 if narrow else 62)
+        high = min(0.16, 13 / (size_of(ax)[1] / max(len(frame), 1)))
+        above = 0.5 * high + 0.05
         share = _numbers(frame, "probability")
         leads = np.cumsum(share) - share < 0.9
         for k, row in enumerate(_rows(frame)):
             y, weight = len(frame) - 1.0 - k, "bold" if leads[k] else "normal"
-            ax.barh(y, 1, height=0.16, color=BAND, lw=0)
+            ax.barh(y, 1, height=high, color=BAND, lw=0)
             ax.barh(
-                y, share[k], height=0.16, lw=0, edgecolor=PAPER, color=BLUE if leads[k] else MUTE,
+                y, share[k], height=high, lw=0, edgecolor=PAPER, color=BLUE if leads[k] else MUTE,
                 hatch=None if row["recorded"] else "////",
             )  # fmt: skip
             lines = 2 if narrow else 1
             ax.text(
-                0, y + 0.13, _wrapped(cause_words(row), width - 8, lines), va="bottom", weight=weight, linespacing=1.15
+                0, y + above, _wrapped(cause_words(row), width - 8, lines), va="bottom", weight=weight, linespacing=1.15
             )
-            ax.text(1, y + 0.13, probability(share[k]), va="bottom", ha="right", weight=weight)
+            ax.text(1, y + above, probability(share[k]), va="bottom", ha="right", weight=weight)
             evidence = next(iter(row.get("evidence") or []), "")
-            ax.text(0, y - 0.13, _wrapped(evidence, width + 2, lines + 1), va="top", color=MUTE, linespacing=1.15)
+            ax.text(0, y - above, _wrapped(evidence, width + 2, lines + 1), va="top", color=MUTE, linespacing=1.15)
         ax.set_xlim(0, 1)
         ax.set_ylim(-0.5, max(len(frame), 1) - 0.5)
-        ax.axis("off")
         return ax
 
 
@@ -249,6 +279,8 @@ def portfolio(frame: pd.DataFrame, ax=None, columns: int = 3):
         columns = min(columns, max(int(wide / 170), 1))
         groups = list(frame.groupby(["feature_id", "metric"], sort=False, dropna=False))
         groups = groups[: max(int(tall / 60), 1) * columns]
+        if not groups:
+            nothing(ax, "No chart: too few windows, or nothing judged.")
         rows = -(-max(len(groups), 1) // columns)
         for k, ((feature, metric), one) in enumerate(groups):
             row, column = divmod(k, columns)
@@ -272,15 +304,21 @@ def shares(frame: pd.DataFrame, ax=None, narrow: bool = False):
     return drawn
 
 
-def progress(done: float, needed: float, words: str, ax=None):
-    """How far a count has come: a bar, its words above it."""
-    with axes(ax, size=(8.4, 0.9)) as ax:
-        share = min(1.0, done / needed) if needed else 0.0
-        ax.barh(0, 1, height=0.3, color=BAND, lw=0)
-        ax.barh(0, share, height=0.3, color=BLUE, lw=0)
-        ax.text(0, 0.25, words, va="bottom")
+def progress(done: float, needed: float, words: str, ax=None, of: str = "answers"):
+    """How far a count has come: a bar between its words and the count; the words alone where there is nothing to come."""
+    with axes(ax, size=(8.4, 1.3)) as ax:
+        if not 0 <= done < needed:
+            nothing(ax, f"{words[:1].upper()}{words[1:]}.")
+            return ax
+        high = 13 / size_of(ax)[1]
+        ax.barh(0.5, 1, height=high, color=BAND, lw=0)
+        ax.barh(0.5, done / needed, height=high, color=BLUE, lw=0)
+        letters = int(size_of(ax)[0] / 7)
+        ax.annotate(_wrapped(words, letters, 3), (0, 0.5), (0, 12), textcoords="offset points", va="bottom")
+        count = f"{done:,.0f} of {needed:,.0f} {of}"
+        ax.annotate(count, (0, 0.5), (0, -12), textcoords="offset points", va="top", color=MUTE)
         ax.set_xlim(0, 1)
-        ax.set_ylim(-0.3, 0.9)
+        ax.set_ylim(0, 1)
         ax.axis("off")
         return ax
 
@@ -301,16 +339,6 @@ def cause_words(row: Mapping[str, Any]) -> str:
         return names[row["cause"]]
     description = row.get("description")
     return f"{row['cause']}: {description}" if description else str(row["cause"])
-
-
-def cut(text: str, most: int) -> str:
-    """The text on one line, cut with an ellipsis.
-
-    >>> cut("a long description", 7)
-    'a long…'
-    """
-    line = " ".join(str(text).split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 def _that_fit(frame: pd.DataFrame, ax, points: float) -> pd.DataFrame:
@@ -375,19 +403,18 @@ def dates_axis(ax, most: int, two_lines: bool = False) -> None:
         ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b\n%H:%M"))
 
 
-def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> None:
+def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> tuple[Any, float, bool] | None:
+    """Draw centre and limits; where their name may stand, and whether there are limits."""
     known = np.isfinite(_numbers(frame, "center"))
     if not known.any():
-        return
+        return None
     edge = np.stack([start[known], end[known]], 1).ravel()
     center, lower, upper = (np.repeat(_numbers(frame, name)[known], 2) for name in ("center", "lower", "upper"))
     ax.fill_between(edge, lower, upper, color=BAND, lw=0)
-    ax.plot(edge, center, color=MUTE, lw=1)
+    ax.plot(edge, center, color=MUTE, lw=1.2, ls=CENTRE)
     top = np.nanmax(_numbers(frame, "value")[known][:3]) if not np.isfinite(upper[0]) else upper[0]
-    words = "expected" if not np.isfinite(upper).any() else "expected, and the limits of chance"
     late = known[: len(known) // 2].sum() == 0  # to the right of a long baseline there is little room
-    spot, away, side = (edge[-1], -2, "right") if late else (edge[0], 6, "left")
-    ax.annotate(words, (spot, top), (away, 10), textcoords="offset points", color=MUTE, va="bottom", ha=side)
+    return edge[-1] if late else edge[0], top, bool(np.isfinite(upper).any())
 
 
 def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:
@@ -399,35 +426,18 @@ def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:
     _say_unit(ax, "y", unit, 4)
 
 
-def _call_outs(ax, at, value, n, alarm, unit: str, changes: list[np.datetime64]) -> None:
+def _call_outs(ax, at, value, n, alarm, unit: str, taken: list) -> None:
     loud, still = np.flatnonzero(alarm == 1), np.flatnonzero(~np.isfinite(alarm) & np.isfinite(value))
     for i in loud[:1]:
-        left = i > len(at) / 3
-        away = (
-            14 + max((gap for gap in (_pixels(ax, when, at[i]) for when in changes) if 0 < gap < 80), default=0) * left
-        )
-        ax.annotate(
-            f"alarm: {amount(value[i], unit)}{_n_below(n[i])}", (at[i], value[i]), (-away if left else away, 0),
-            textcoords="offset points", ha="right" if left else "left", va="center", color=VERMILION, weight="bold",
-        )  # fmt: skip
+        words = f"alarm: {amount(value[i], unit)}{_n_below(n[i])}"
+        call_out(ax, (at[i], value[i]), words, VERMILION, taken)
     for i in still[-1:]:
-        under = value[i] > sum(ax.get_ylim()) / 2
-        ax.annotate(
-            f"so far\n{amount(value[i], unit)}{_n_below(n[i])}", (at[i], value[i]), (0, -11 if under else 11),
-            textcoords="offset points", ha="center", va="top" if under else "bottom", color=MUTE,
-        )  # fmt: skip
+        words = f"so far\n{amount(value[i], unit)}{_n_below(n[i])}"
+        call_out(ax, (at[i], value[i]), words, MUTE, taken, "normal")
 
 
 def _n_below(n: float) -> str:
     return f"\nn = {n:,.0f}" if np.isfinite(n) else ""
-
-
-def _pixels(ax, first: np.datetime64, second: np.datetime64) -> float:
-    """How far right of `first` a moment lies, in points."""
-    from matplotlib import dates
-
-    ends = [ax.transData.transform((dates.date2num(when), 0.0))[0] for when in (first, second)]
-    return (ends[1] - ends[0]) * 72 / ax.figure.dpi
 
 
 def _counts_below(ax, at, width, n, narrow: bool) -> None:
@@ -480,8 +490,12 @@ def _row_words(ax, row: Mapping, y: float, gap: float, sure: bool, narrow: bool)
     weight, tone = "bold" if sure else "normal", TONE.get(row["verdict"], MUTE if narrow else INK)
     where = ax.get_yaxis_transform()
     if narrow:
-        ax.text(0.0, y + 0.34, cut(row["label"], 48), transform=where, va="center", weight=weight)
-        ax.text(0.0, y + 0.12, f"{row['verdict']}, {n}", transform=where, va="center", color=tone)
+        above = ((10, one_line(row["label"], 48), weight, INK), (25, f"{row['verdict']}, {n}", "normal", tone))
+        for down, words, thick, colour in above:
+            ax.annotate(
+                words, (0, y + 0.5), (0, -down), xycoords=where, textcoords="offset points", va="center", weight=thick,
+                color=colour,
+            )  # fmt: skip
         return
     lines = textwrap.wrap(row["label"], 28, max_lines=2, placeholder="…") or [""]
     ax.text(-0.02, y, "\n".join(lines), transform=where, ha="right", va="center", weight=weight, linespacing=1.15)
@@ -517,14 +531,13 @@ def _boundaries(ax, wald: Mapping[str, Any], planned: int) -> None:
     ax.fill_between(n, 0, np.clip(false, 0, 1), color=BLUE, alpha=0.13, lw=0)
     ax.plot(n, np.where(real <= 1, real, np.nan), color=VERMILION, lw=1)
     ax.plot(n, np.where(false >= 0, false, np.nan), color=BLUE, lw=1)
-    soft = {"fc": PAPER, "ec": "none", "alpha": 0.8, "pad": 1.5}
     edge_of_chart = planned + 0.3
     if real[-1] <= 0.97:
         ax.text(
-            edge_of_chart, real[-1] + 0.02, "above: real, stop", ha="right", va="bottom", color=VERMILION, bbox=soft
+            edge_of_chart, real[-1] + 0.02, "above: real, stop", ha="right", va="bottom", color=VERMILION, bbox=SOFT
         )
     if false[-1] >= 0.08:
-        ax.text(edge_of_chart, 0.03, "below: false positive, stop", ha="right", va="bottom", color=BLUE, bbox=soft)
+        ax.text(edge_of_chart, 0.03, "below: false positive, stop", ha="right", va="bottom", color=BLUE, bbox=SOFT)
 
 
 def _charts(frame: pd.DataFrame) -> int:
@@ -545,8 +558,8 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
     known = value[np.isfinite(value)]
     newest = known[-1] if len(known) else None
     ends = f"{amount(center[-1], unit, like=newest)} → {amount(newest, unit)}"
-    ax.set_title(cut(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
-    words = cut(metric_words(metric), 24)
+    ax.set_title(one_line(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
+    words = one_line(metric_words(metric), 24)
     ax.text(
         0, 1.05, f"{words}: {ends}" + ("  alarm" if loud.any() else ""), transform=ax.transAxes, va="bottom",
         color=VERMILION if loud.any() else MUTE, fontsize=11,

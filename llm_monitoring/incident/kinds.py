@@ -19,7 +19,7 @@ from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
-from llm_monitoring.incident.inference.observations import Observations, weights_of
+from llm_monitoring.incident.inference.observations import Observations, weighted_mean, weights_of
 from llm_monitoring.incident.series import Series
 from llm_monitoring.incident.standing import Standing
 from llm_monitoring.keeping import once
@@ -65,16 +65,11 @@ def _fell(before: pd.DataFrame, seen: Observations, since: pd.Timestamp) -> pd.T
         late = (before["timestamp"] >= at).to_numpy()
         if min(late.sum(), (~late).sum()) < LEAST_TO_TELL:
             continue
-        (now, v_now), (then, v_then) = (_mean(value[part], weight[part]) for part in (late, ~late))
+        (now, v_now), (then, v_then) = (weighted_mean(value[part], weight[part]) for part in (late, ~late))
         z = (now - then) / np.sqrt(max(v_now + v_then, 1e-12))
         if z > most:
             best, most = at, z
     return best
-
-
-def _mean(value: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    mean = float(np.average(value, weights=weight))
-    return mean, float((weight**2 @ (value - mean) ** 2) / weight.sum() ** 2)
 
 
 class Road(Protocol):

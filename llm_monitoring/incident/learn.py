@@ -95,7 +95,7 @@ class LearnResult(Result):
 
         read, shown = sum(bool(example["reviewed"]) for example in self.examples), len(self.examples)
         words = f"{read} of {shown} cases shown were read by a person" if shown else "no case to read"
-        return drawing.progress(read, shown, words, ax)
+        return drawing.progress(read, shown, words, ax, of="cases")
 
 
 def learn(

@@ -9,11 +9,11 @@ import pandas as pd
 from scipy import stats
 
 from llm_monitoring import wording as say
-from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.alert import Alert, of_feature
 from llm_monitoring.incident.courses import LEVELS, Course, width_of, windows_of
 from llm_monitoring.incident.inference.observations import slice_columns
 from llm_monitoring.incident.inference.roles import QUESTION
-from llm_monitoring.incident.inference.slices import Slice
+from llm_monitoring.incident.inference.slices import Slice, feature_slice
 from llm_monitoring.incident.probes import probes_since
 from llm_monitoring.intervals import newcombe, wilson
 
@@ -38,7 +38,7 @@ def parts_of(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ended:
 
 def _columns(log: Log, alert: Alert) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
     requests = log.asked
-    rows = requests if alert.feature_id is None else requests[requests["feature_id"] == alert.feature_id]
+    rows = of_feature(requests, alert)
     columns = [c for c in slice_columns(requests.assign(model=requests["model_id"])) if c != "model"]
     columns = [c for c in [*columns, "model_id"] if rows[c].nunique() > 1]
     left = {
@@ -51,7 +51,7 @@ def _of_totals(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ende
     rows, columns, left = _columns(log, alert)
     width = width_of(alert)
     total = course.change(since, ended)
-    own = Slice(()) if alert.feature_id is None else Slice((("feature_id", alert.feature_id),))
+    own = feature_slice(alert.feature_id)
     found = []
     for column in columns:
         for value in rows[column].value_counts().head(8).index:

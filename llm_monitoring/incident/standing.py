@@ -11,11 +11,11 @@ import pandas as pd
 from scipy import stats
 
 from llm_monitoring import wording as say
-from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.alert import Alert, of_feature
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
 from llm_monitoring.incident.inference.observations import NOT_SLICED, Observations, observe
-from llm_monitoring.incident.inference.slices import Slice, outside
+from llm_monitoring.incident.inference.slices import Slice, feature_slice, outside
 from llm_monitoring.incident.quotes import quotes_of
 from llm_monitoring.incident.recovery import untested
 
@@ -70,7 +70,7 @@ class Standing:
         seen = observe(log, alert)
         end = log.span("requests")[1] or alert.fired_at
         since = alert.window_start if alert.window_start is not None else alert.fired_at - pd.Timedelta("7D")
-        rows = pd.DataFrame() if seen is None else _of_feature(seen.frame, alert)
+        rows = pd.DataFrame() if seen is None else of_feature(seen.frame, alert)
         late = rows[rows["timestamp"] >= since] if len(rows) else rows
         if seen is not None and not len(late):
             late = rows
@@ -165,7 +165,7 @@ class Standing:
             told = f"No part of the traffic stands out: of {len(rows)} parts none is shown to be worse than the others."
         else:
             told = "The metric is not split further: no single answer has it, or no column divides the answers."
-        whole = self._row(_whole(self.alert), self.rows, self.rows.iloc[:0])
+        whole = self._row(feature_slice(self.alert.feature_id), self.rows, self.rows.iloc[:0])
         return {
             "kind": kind,
             "since": self.since,
@@ -219,7 +219,7 @@ class Standing:
         return {
             "action": "investigate",
             "target": None,
-            "scope": _whole(self.alert).to_dict(),
+            "scope": feature_slice(self.alert.feature_id).to_dict(),
             "because": f"{say.capital(self.named)} stands above its limit and did not change: there is nothing to take back.",
             "options": [
                 *options,
@@ -292,7 +292,7 @@ class Standing:
         for column in columns:
             for value in sorted(self.rows[column].dropna().unique(), key=str):
                 inside = (self.rows[column] == value).to_numpy(bool)
-                where = (*_whole(self.alert).where, (column, value))
+                where = (*feature_slice(self.alert.feature_id).where, (column, value))
                 yield Slice(where), self.rows[inside], self.rows[~inside]
 
     def _row(self, found: Slice, inside: pd.DataFrame, others: pd.DataFrame, looks: int = 1) -> dict[str, Any]:
@@ -353,11 +353,3 @@ def _course(seen: Observations, rows: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return made
-
-
-def _of_feature(frame: pd.DataFrame, alert: Alert) -> pd.DataFrame:
-    return frame if alert.feature_id is None else frame[frame["feature_id"] == alert.feature_id]
-
-
-def _whole(alert: Alert) -> Slice:
-    return Slice(()) if alert.feature_id is None else Slice((("feature_id", alert.feature_id),))

@@ -13,7 +13,7 @@ from llm_monitoring.intervals import mean_t
 from llm_monitoring.judging.asking import Outcome, ask
 from llm_monitoring.judging.batch import run_in_thread
 from llm_monitoring.judging.client import Item, as_judge
-from llm_monitoring.plotting import BLUE, VERMILION, axes
+from llm_monitoring.plotting import BLUE, VERMILION, axes, key_below, nothing
 from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
@@ -83,12 +83,25 @@ class Steering(Result):
         return self.table.copy()
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Scores without and with the attempt."""
-        with axes(ax, size=(5, 3.2)) as ax:
-            for without, tried in self.table[["without", "with_attempt"]].dropna().to_numpy():
-                ax.plot([0, 1], [without, tried], color=VERMILION if tried > without else BLUE, lw=1)
+        """Scores without and with the attempt; equal pairs share a line, as thick as they are many."""
+        with axes(ax, size=(5, 3.6)) as ax:
+            pairs = self.table[["without", "with_attempt"]].dropna().astype(float)
+            if pairs.empty:
+                nothing(ax, self.headline)
+                return ax
+            raised = pairs["with_attempt"] > pairs["without"]
+            for part, colour, dash, words in (
+                (pairs[raised], VERMILION, "-", "raised"),
+                (pairs[~raised], BLUE, (0, (4, 2)), "not raised"),
+            ):
+                ends, counts = np.unique(part.to_numpy(), axis=0, return_counts=True)
+                for k, (pair, n) in enumerate(zip(ends, counts, strict=True)):
+                    name = None if k else f"{words}: {len(part)}"
+                    ax.plot([0, 1], pair, color=colour, ls=dash, lw=1 + n / 4, label=name)
             ax.set_xticks([0, 1], ["bad answer", "with an attempt"])
+            ax.set_xlim(-0.25, 1.25)
             ax.set(ylabel="score", title=f"{self.n} canary pairs")
+            key_below(ax)
         return ax
 
 

@@ -20,6 +20,7 @@ from llm_monitoring.probes.running import run_probes
 from llm_monitoring.probes.suite import load_probes, shipped_probes, write_probes
 from llm_monitoring.results import jsonable
 from llm_monitoring.windows import width
+from llm_monitoring.wording import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +81,9 @@ def _code(found: ProbeComparison) -> int:
 
 
 def _found_lines(model: str, found: ProbeComparison) -> list[str]:
-    lines = [f"{_shown(model)}: {found.headline}"]
+    lines = [f"{one_line(model, 80)}: {found.headline}"]
     for word, names in (("lost", found.lost), ("won", found.won)):
-        lines += [f"{word}: {', '.join(_shown(name, 60) for name in names)}"] if names else []
+        lines += [f"{word}: {', '.join(one_line(name) for name in names)}"] if names else []
     return lines
 
 
@@ -98,7 +99,7 @@ def _run_lines(run: pd.DataFrame) -> list[str]:
         lines.append(f"{int(border.notna().sum()):,} of {len(border):,} calls to border probes were answered")
     silent = run[run["output"].isna()]
     for reason, n in silent["detail"].value_counts().head(3).items():
-        lines.append(f"no answer: {n:,} {_shown(str(reason), 160)}")
+        lines.append(f"no answer: {n:,} {one_line(reason, 160)}")
     return lines
 
 
@@ -174,7 +175,7 @@ def _discover(
     found = discover_border_probes(client, n, budget_calls, timeout_s=timeout, concurrency=concurrency)
     lines = [f"{found.calls:,} calls, {found.candidates:,} candidates, {found.unanswered:,} calls without an answer"]
     if found.reason:
-        lines.append(f"no answer: {_shown(found.reason, 160)}")
+        lines.append(f"no answer: {one_line(found.reason, 160)}")
     if not found.probes:
         return [*lines, "no border probe was found; give a larger --budget-calls"], UNMEASURED
     write_probes(found.probes, out)
@@ -197,11 +198,13 @@ def find_pins(paths: list[str], as_json: bool = False) -> tuple[list[str], int]:
     lines = []
     for row in jsonable(found.sort_values(["found_in", "model_id"], kind="stable")):
         if row["status"] == "unknown":
-            lines.append(f"{row['found_in']}: {_shown(row['model_id'])} is unknown: {row['why']}")
+            lines.append(f"{row['found_in']}: {one_line(row['model_id'], 80)} is unknown: {row['why']}")
         else:
             form = f"; pin it: {row['pinned_form']}" if row["pinned_form"] else ""
             told = f"{row['why']} ({row['source']}, {row['as_of']})"
-            lines.append(f"{row['found_in']}: {_shown(row['model_id'])} is an alias of {row['provider']}{form}; {told}")
+            lines.append(
+                f"{row['found_in']}: {one_line(row['model_id'], 80)} is an alias of {row['provider']}{form}; {told}"
+            )
     seen = found.attrs["seen"]
     if not seen:
         return ["no model id of a known shape was found"], UNMEASURED
@@ -242,11 +245,5 @@ def promote_model(
     )
     lines = [found.headline]
     for word, names in (("lost", found.lost), ("won", found.won)):
-        lines += [f"{word}: {', '.join(_shown(name, 60) for name in names[:20])}"] if names else []
+        lines += [f"{word}: {', '.join(one_line(name) for name in names[:20])}"] if names else []
     return lines, {"promote": NOTHING, "hold": FOUND}.get(found.verdict, UNMEASURED)
-
-
-def _shown(text: str, most: int = 80) -> str:
-    """A logged text on one line of a terminal: cut, and without control characters."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
-    return line if len(line) <= most else line[: most - 1] + "…"

@@ -11,7 +11,7 @@ import numpy as np
 from llm_monitoring import times
 from llm_monitoring.distributions import hypergeometric
 from llm_monitoring.errors import ConfigError, nearest, quote
-from llm_monitoring.plotting import BLUE, VERMILION, axes, percent
+from llm_monitoring.plotting import axes, before_and_now, nothing, rows_that_fit
 from llm_monitoring.probes.distance import Distance, compare_shares
 from llm_monitoring.probes.passes import (
     change_interval,
@@ -160,16 +160,16 @@ class ProbeComparison(Result):
 
     def plot(self, ax=None, most: int = 20):
         """Share passed before (circle) and now (diamond), of the probes that moved most."""
-        shown = self.probes.assign(size=self.probes["change"].abs()).nlargest(most, "size").iloc[::-1]
-        with axes(ax, size=(8.4, 1.4 + 0.3 * max(len(shown), 1))) as ax:
-            for y, probe in enumerate(shown.itertuples()):
-                ax.plot([probe.share_before, probe.share_after], [y, y], color=VERMILION, lw=1)
-                ax.plot(probe.share_before, y, "o", mfc="white", mec=BLUE)
-                ax.plot(probe.share_after, y, "D", color=VERMILION)
-            ax.set_yticks(range(len(shown)), [name.replace("$", r"\$")[:40] for name in shown["probe_id"]])
-            percent(ax, "x")
+        with axes(ax, size=(8.4, 1.4 + 0.3 * max(min(most, len(self.probes)), 1))) as ax:
+            moved = self.probes.assign(size=self.probes["change"].abs())
+            shown = moved.nlargest(min(most, rows_that_fit(ax)), "size").iloc[::-1]
+            if shown.empty:
+                nothing(ax, self.headline)
+                return ax
+            before_and_now(ax, list(shown["probe_id"]), shown["share_before"], shown["share_after"])
             ax.set_xlabel("share of answers passed, before (circle) and now (diamond)")
-            ax.set_title(f"{self.verdict.replace('_', ' ').capitalize()}: {self.n_probes:,} probes")
+            which = "" if len(shown) == len(moved) else f", the {len(shown)} that moved most"
+            ax.set_title(f"{self.verdict.replace('_', ' ').capitalize()}: {self.n_probes:,} probes{which}")
         return ax
 
 

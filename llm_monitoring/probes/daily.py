@@ -23,7 +23,6 @@ from llm_monitoring.probes.shares import (
     token_shares,
     worth,
 )
-from llm_monitoring.windows import width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 REFERENCE_BATCHES = 14  # batches in which nothing happened, and against which later ones are held
 SPANS = (1, 3, 7)  # batches that are looked at together: a swap shows in one, a small shift in several
 TESTS = 3  # what the three spans, which overlap, and the new tokens are worth together; held by benchmarks/probes.py
+ALPHA = 1 / 370  # chance of a false alarm a day
+TOLERANCE = 0.05  # an alarm needs a distance above it
 DRAWS = 20_000
 RATE_COLUMNS = [
     "model_id", "window_start", "window_end", "run_at", "value", "low", "high", "expected", "n", "n_before", "change", "p_value", "lost",
@@ -42,15 +43,13 @@ DISTANCE_COLUMNS = [
 ]  # fmt: skip
 
 
-def pass_rates(probe_results: pd.DataFrame, batch: str = "1d", *, until: pd.Timestamp | None = None) -> pd.DataFrame:
+def pass_rates(probe_results: pd.DataFrame, *, until: pd.Timestamp | None = None) -> pd.DataFrame:
     """Passes of property probes in each run of each model, against all its earlier runs.
 
     Parameters
     ----------
     probe_results : DataFrame
-        The `probe_results` table.
-    batch : str
-        What a run is: a column, or a span of `run_at`.
+        The `probe_results` table; a run is what was answered on a day.
     until : Timestamp, optional
         Runs whose span ends later are left out: what is said of them could still change.
 
@@ -71,8 +70,8 @@ def pass_rates(probe_results: pd.DataFrame, batch: str = "1d", *, until: pd.Time
     [[0.0, 1.0, 0.0078]]
     """
     rows = []
-    for model, own, run in by_model(probe_results, "property", batch):
-        for this, end in _ended(own, run, batch, until)[1:]:
+    for model, own, run in by_model(probe_results, "property"):
+        for this, end in _ended(own, run, until)[1:]:
             earlier, newest = (run < this).to_numpy(), (run == this).to_numpy()
             found = compare_probes(own, earlier, newest)
             told = found.to_frame()
@@ -92,12 +91,10 @@ def pass_rates(probe_results: pd.DataFrame, batch: str = "1d", *, until: pd.Time
 def probe_distances(
     probe_results: pd.DataFrame,
     *,
-    alpha: float = 1 / 370,
-    batch: str = "1d",
-    tolerance: float = 0.05,
+    alpha: float = ALPHA,
+    tolerance: float = TOLERANCE,
     reference: int = REFERENCE_BATCHES,
     until: pd.Timestamp | None = None,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """The chart of the distance of border probes: each day of each model against its reference days.
 
@@ -106,16 +103,13 @@ def probe_distances(
     probe_results : DataFrame
         The `probe_results` table; rows of `kind` border are used.
     alpha : float
-        Chance of a false alarm a batch, over all spans together.
-    batch : str
-        A column, or a span of `run_at`.
+        Chance of a false alarm a batch (a day), over all spans together.
     tolerance : float
         An alarm needs a distance above it.
     reference : int
         Batches of a model that lie at its beginning and that later ones are held against, 5 at least.
     until : Timestamp, optional
         Batches whose span ends later are left out: what is said of them could still change.
-    seed : int
 
     Returns
     -------
@@ -139,8 +133,8 @@ def probe_distances(
     if reference < 5:
         raise ConfigError(f"probe_distances(reference={quote(reference)}); expected 5 batches or more")
     rows = []
-    for model, own, run in by_model(probe_results, "border", batch):
-        ended = _ended(own, run, batch, until)
+    for model, own, run in by_model(probe_results, "border"):
+        ended = _ended(own, run, until)
         batches = [start for start, _ in ended]
         first = set(own.loc[run.isin(batches[:reference]), "probe_id"])
         inside = own["probe_id"].isin(first) & run.notna()  # a probe that came later has no reference
@@ -151,9 +145,9 @@ def probe_distances(
             continue
         quiet = run.isin(batches[:reference])
         shares = token_shares(own[inside], run[inside], told=tells_probabilities(own[quiet]), most=None)
-        quiet_norms = _QuietNorms(shares, np.arange(reference), seed)
+        quiet_norms = _QuietNorms(shares, np.arange(reference))
         for count in range(reference + 1, len(shares.batches) + 1):
-            found = _look(shares.first(count), quiet_norms, reference, alpha, tolerance, seed)
+            found = _look(shares.first(count), quiet_norms, reference, alpha, tolerance)
             this = shares.batches[count - 1]
             times = {"window_start": shares.batches[count - found["batches"]], "window_end": known[this]}
             last = own.loc[run == this, "run_at"].max()
@@ -161,28 +155,28 @@ def probe_distances(
     return pd.DataFrame(rows, columns=DISTANCE_COLUMNS)
 
 
-def by_model(results: pd.DataFrame, kind: str, batch: str) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
+def by_model(results: pd.DataFrame, kind: str) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
     """The answered rows of one kind of probes, model by model, with the batch of each row."""
     border = results["kind"].eq("border") if "kind" in results else pd.Series(False, index=results.index)
     chosen = results[border & results["output"].notna()] if kind == "border" else results[~border]
     for model, own in chosen.sort_values(["run_at", "probe_id"], kind="stable").groupby("model_id", sort=True):
         own = own.reset_index(drop=True)
-        yield str(model), own, batch_of(own, batch)
+        yield str(model), own, batch_of(own, "1d")
 
 
-def _ended(own: pd.DataFrame, run: pd.Series, batch: str, until: pd.Timestamp | None) -> list[tuple[Any, pd.Timestamp]]:
+def _ended(own: pd.DataFrame, run: pd.Series, until: pd.Timestamp | None) -> list[tuple[Any, pd.Timestamp]]:
     """The batches in their order, each with the moment at which it is over."""
     last = own["run_at"].groupby(run).max().sort_index()
-    ends = last if batch in own.columns else pd.Series(pd.DatetimeIndex(last.index) + width(batch), index=last.index)
-    return [(start, end) for start, end in ends.items() if until is None or end <= until]
+    ends = pd.DatetimeIndex(last.index) + pd.Timedelta("1D")
+    return [(start, end) for start, end in zip(last.index, ends) if until is None or end <= until]
 
 
 class _QuietNorms:
     """Sizes of the error of one batch, by the probes that were answered; the draws are made once for all days of a model."""
 
-    def __init__(self, shares: Shares, quiet: np.ndarray, seed: int):
+    def __init__(self, shares: Shares, quiet: np.ndarray):
         self.shares, self.known = shares, dict[bytes, np.ndarray]()
-        self.errors = batch_errors(shares, quiet, seed, DRAWS)
+        self.errors = batch_errors(shares, quiet, DRAWS)
 
     def of(self, here: np.ndarray) -> np.ndarray:
         key = here.tobytes()
@@ -192,14 +186,12 @@ class _QuietNorms:
         return self.known[key]
 
 
-def _look(shares: Shares, norms: _QuietNorms, reference: int, alpha: float, tolerance: float, seed: int) -> dict:
+def _look(shares: Shares, norms: _QuietNorms, reference: int, alpha: float, tolerance: float) -> dict:
     """What the last batch says, with those just before it."""
     quiet, count = np.arange(reference), len(shares.batches)
     each = alpha / TESTS
     found = [
-        _span(shares, quiet, np.arange(count - span, count), norms, each, seed)
-        for span in SPANS
-        if count - span >= reference
+        _span(shares, quiet, np.arange(count - span, count), norms, each) for span in SPANS if count - span >= reference
     ]
     best = min(found, key=lambda one: one["p_value"])
     new = _chance_of_new_tokens(shares, reference)
@@ -217,7 +209,7 @@ def _look(shares: Shares, norms: _QuietNorms, reference: int, alpha: float, tole
     }
 
 
-def _span(shares: Shares, quiet: np.ndarray, rows: np.ndarray, norms: _QuietNorms, alpha: float, seed: int) -> dict:
+def _span(shares: Shares, quiet: np.ndarray, rows: np.ndarray, norms: _QuietNorms, alpha: float) -> dict:
     """The distance of some batches from the quiet ones; by calls too where the spread between batches says it moved."""
     here = shares.calls[rows].sum(axis=0) > 0
     shares_here = shares.only(here)
@@ -226,7 +218,7 @@ def _span(shares: Shares, quiet: np.ndarray, rows: np.ndarray, norms: _QuietNorm
     sizes = [norms.of(here) * scale]
     p = _share(sizes[0], found)
     if p <= alpha and shares.counted:
-        sizes.append(shares_here.norm(call_errors(shares_here, quiet, rows, seed, DRAWS)))
+        sizes.append(shares_here.norm(call_errors(shares_here, quiet, rows, DRAWS)))
         p = max(_share(size, found) for size in sizes)
     chance = max(float((size**2).mean()) for size in sizes)
     limit = max(float(np.quantile(size, 1 - alpha)) for size in sizes)

@@ -41,13 +41,7 @@ class Distance:
 
 
 def compare_shares(
-    shares: Shares,
-    before: np.ndarray,
-    after: np.ndarray,
-    *,
-    alpha: float = 0.05,
-    tokens: bool = True,
-    seed: int = 0,
+    shares: Shares, before: np.ndarray, after: np.ndarray, *, alpha: float = 0.05, tokens: bool = True
 ) -> Distance:
     """Compare two sets of batches.
 
@@ -59,7 +53,6 @@ def compare_shares(
     alpha : float
     tokens : bool
         Total variation of tokens (border probes); else the signed mean change of passes.
-    seed : int
 
     Notes
     -----
@@ -69,11 +62,11 @@ def compare_shares(
     for it, d = 0 must also be refuted by dealing them anew to both sides; else the interval is widened to hold 0.
     """
     difference = shares.pooled(after) - shares.pooled(before)
-    dealt = dealt_errors(shares, before, after, alpha, seed) if len(before) >= FEWEST_BATCHES else None
-    of_batch = batch_errors(shares, before, seed, alone=dealt is None)
+    dealt = dealt_errors(shares, before, after, alpha) if len(before) >= FEWEST_BATCHES else None
+    of_batch = batch_errors(shares, before, alone=dealt is None)
     draws = [] if of_batch is None else [of_batch * np.sqrt(1 / worth(shares, before) + 1 / worth(shares, after))]
     if shares.counted or of_batch is None:
-        draws.append(call_errors(shares, before, after, seed))
+        draws.append(call_errors(shares, before, after))
     found = float(shares.norm(difference) if tokens else abs(difference.mean()))
     sizes = [_sizes(shares, errors, tokens) for errors in draws]
     reach = max(_reach(each, alpha) for each in sizes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_monitoring.probes.daily import REFERENCE_BATCHES, SPANS, TESTS, by_model
+from llm_monitoring.probes.daily import ALPHA, REFERENCE_BATCHES, SPANS, TESTS, TOLERANCE, by_model
 from llm_monitoring.probes.shares import Shares, batch_errors, tells_probabilities, token_shares
 
 if TYPE_CHECKING:
@@ -14,30 +14,19 @@ if TYPE_CHECKING:
 
 TRIALS = 1000
 POWER = 0.8
-WANTED = 0.15  # a shift that a suite of border probes should show within five days
+WITHIN = 5  # days from the change on
+WANTED = 0.15  # a shift that a suite of border probes should show within them
 GRID = np.arange(0.01, 0.51, 0.01)
 COLUMNS = ["model_id", "batches", "probes", "calls", "spread", "detectable"]
 
 
-def detectable_shifts(
-    probe_results: pd.DataFrame,
-    *,
-    within: int = 5,
-    alpha: float = 1 / 370,
-    batch: str = "1d",
-    tolerance: float = 0.05,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """The smallest shift of the shares of border probes that `daily.probe_distances` shows in 8 of 10 cases within some days.
+def detectable_shifts(probe_results: pd.DataFrame) -> pd.DataFrame:
+    """The smallest shift of the shares of border probes that `daily.probe_distances` shows in 8 of 10 cases within five days.
 
     Parameters
     ----------
     probe_results : DataFrame
         The `probe_results` table; rows of `kind` border are used. The first 14 batches of each model are its reference.
-    within : int
-        Batches from the change on.
-    alpha, batch, tolerance, seed
-        As `probe_distances` takes them.
 
     Returns
     -------
@@ -64,18 +53,18 @@ def detectable_shifts(
     import pandas as pd
 
     rows = []
-    for model, own, run in by_model(probe_results, "border", batch):
+    for model, own, run in by_model(probe_results, "border"):
         first = run.isin(sorted(run.dropna().unique())[:REFERENCE_BATCHES])
         shares = token_shares(own[first], run[first], told=tells_probabilities(own[first]), most=None)
-        errors = batch_errors(shares, np.arange(len(shares.batches)), seed, 4000)
+        errors = batch_errors(shares, np.arange(len(shares.batches)), 4000)
         if errors is not None:
             calls = round(float(shares.calls.sum(axis=1).mean()))
-            shift = _smallest(shares, errors, within, alpha / TESTS, tolerance, seed)
-            rows.append([model, len(shares.batches), len(shares.probes), calls, _spread(shares), shift])
+            found = [calls, _spread(shares), _smallest(shares, errors)]
+            rows.append([model, len(shares.batches), len(shares.probes), *found])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def power_lines(found: pd.DataFrame, within: int = 5) -> list[str]:
+def power_lines(found: pd.DataFrame) -> list[str]:
     """A line for each model: how small a shift of its border probes would show, and what to do where that is large."""
     lines = []
     row: Any
@@ -87,7 +76,7 @@ def power_lines(found: pd.DataFrame, within: int = 5) -> list[str]:
         else:
             seen = f"a shift of {100 * row.detectable:.0f} points or more would show"
         more = "" if row.detectable <= WANTED else "; more repeats of each probe show smaller ones"
-        lines.append(f"border probes ({how}): {seen} in `check` within {within} days, 8 times in 10{more}")
+        lines.append(f"border probes ({how}): {seen} in `check` within {WITHIN} days, 8 times in 10{more}")
     return lines
 
 
@@ -103,20 +92,20 @@ def _spread(shares: Shares) -> float:
     return float(np.sqrt(found / independent)) if independent > 1e-12 else float("nan")
 
 
-def _smallest(shares: Shares, errors: np.ndarray, within: int, alpha: float, tolerance: float, seed: int) -> float:
+def _smallest(shares: Shares, errors: np.ndarray) -> float:
     """The first shift of a grid that enough trials show; NaN where none does."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     quiet = errors[rng.integers(len(errors), size=TRIALS)] / np.sqrt(REFERENCE_BATCHES)
     longest = max(SPANS)
-    days = errors[rng.integers(len(errors), size=(longest + within, TRIALS))]
+    days = errors[rng.integers(len(errors), size=(longest + WITHIN, TRIALS))]
     direction = _directions(shares, rng)
     size = shares.norm(errors)
     looks = []
     for span in SPANS:
         scaled = size * np.sqrt(1 / REFERENCE_BATCHES + 1 / span)
-        limit, chance = np.quantile(scaled, 1 - alpha), (scaled**2).mean()
-        bar = max(limit, np.sqrt(chance + tolerance**2))
-        for day in range(1, within + 1):
+        limit, chance = np.quantile(scaled, 1 - ALPHA / TESTS), (scaled**2).mean()
+        bar = max(limit, np.sqrt(chance + TOLERANCE**2))
+        for day in range(1, WITHIN + 1):
             end = longest + day
             looks.append((days[end - span : end].mean(axis=0) - quiet, min(day, span) / span, bar))
     for shift in GRID:

@@ -189,9 +189,7 @@ def pass_shares(results: pd.DataFrame, batch: pd.Series) -> Shares:
     return Shares(probes, ["passed"] * len(probes), np.arange(len(probes)), values, calls, list(table.index))
 
 
-def batch_errors(
-    shares: Shares, quiet: np.ndarray, seed: int = 0, draws: int = DRAWS, *, alone: bool = True
-) -> np.ndarray | None:
+def batch_errors(shares: Shares, quiet: np.ndarray, draws: int = DRAWS, *, alone: bool = True) -> np.ndarray | None:
     """Draws of the error of one batch's shares, from the spread between quiet batches; None below five of them.
 
     Draws with the covariance that the quiet batches show, over probes and tokens together, and with the scale as uncertain
@@ -200,7 +198,7 @@ def batch_errors(
     """
     if len(quiet) < FEWEST_BATCHES:
         return None
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     there = shares.calls[quiet][:, shares.probe] > 0
     residual = np.where(there, shares.values[quiet] - shares.pooled(quiet), 0.0)
     count = np.maximum(there.sum(axis=0), 1)
@@ -250,7 +248,7 @@ def _dimensions(residual: np.ndarray) -> float:
 
 
 def dealt_errors(
-    shares: Shares, before: np.ndarray, after: np.ndarray, alpha: float, seed: int = 0, draws: int = DRAWS
+    shares: Shares, before: np.ndarray, after: np.ndarray, alpha: float, draws: int = DRAWS
 ) -> np.ndarray | None:
     """The difference of two pooled sets with the batches dealt anew, each way once or so many at random.
 
@@ -264,7 +262,7 @@ def dealt_errors(
     if ways <= draws:
         chosen = np.array(list(combinations(range(len(rows)), len(after))))[:-1]  # the last one is as they are
     else:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         chosen = rng.permuted(np.tile(np.arange(len(rows)), (draws, 1)), axis=1)[:, : len(after)]
     taken = np.zeros((len(chosen), len(rows)))
     np.put_along_axis(taken, chosen, 1.0, axis=1)
@@ -277,9 +275,9 @@ def dealt_errors(
     return np.where(both, difference, 0.0)
 
 
-def call_errors(shares: Shares, before: np.ndarray, after: np.ndarray, seed: int = 0, draws: int = DRAWS) -> np.ndarray:
+def call_errors(shares: Shares, before: np.ndarray, after: np.ndarray, draws: int = DRAWS) -> np.ndarray:
     """Draws of the difference of two pooled sets were all calls of a probe alike: the calls dealt out anew."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     errors = np.zeros((draws, len(shares.probe)))
     counts = [
         np.rint((shares.values[rows] * shares.calls[rows][:, shares.probe]).sum(axis=0)).astype(int)

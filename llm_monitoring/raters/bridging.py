@@ -79,13 +79,13 @@ class Bridge(Result):
         return pd.DataFrame([{name: getattr(self, name) for name in ("offset", "low", "high", "n", "method")}])
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """The two means, and the offset."""
+        """The offset with its interval, beside no offset."""
         with axes(ax, size=(5, 2)) as ax:
             ax.plot([self.low, self.high], [0, 0], color=BLUE, lw=2)
             ax.plot(self.offset, 0, "o", color=BLUE)
             ax.axvline(0, color=INK, lw=1, ls=(0, (4, 3)))
             ax.set_yticks([])
-            ax.set(title=f"New judge minus old, {self.n} items", xlabel="score points")
+            ax.set(title=f"New judge minus old, {self.n} items", xlabel="score points with interval; dashes: no offset")
         return ax
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from llm_monitoring.errors import ConfigError, one_of, quote
 from llm_monitoring.intervals import mean_t
-from llm_monitoring.plotting import BLUE, VERMILION, axes
+from llm_monitoring.plotting import BLUE, VERMILION, axes, name_rows
 from llm_monitoring.results import Result
 
 if TYPE_CHECKING:
@@ -90,9 +90,8 @@ class CorrectedMean(Result):
                 if known:
                     ax.plot([low, high], [y, y], color=BLUE, lw=2)
                 ax.plot(estimate, y, "o" if known else "D", color=BLUE if known else VERMILION)
-            ax.set_yticks(range(len(rows)), [f"{name} (n = {n:,})" for name, *_, n in rows])
-            ax.grid(axis="x")
-            ax.set(title="What people would have scored", ylim=(-0.6, len(rows) - 0.4))
+            name_rows(ax, [f"{name} (n = {n:,})" for name, *_, n in rows])
+            ax.set(title="What people would have scored", xlabel=f"mean score, {100 * self.level:g} % interval")
         return ax
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -54,6 +54,19 @@ class Case:
     folder: Path
     incident_id: str
     plan: Plan | None = None
+
+    @classmethod
+    def waiting(cls, find: Callable[[], dict[str, Any]], **known: Any) -> Case:
+        """A case whose alert is looked for when something first asks for it: to show what a log holds takes no check."""
+        case = object.__new__(cls)
+        vars(case).update(known, _find=find)
+        return case
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("alert", "others", "folder", "incident_id") or "_find" not in vars(self):
+            raise AttributeError(name)
+        vars(self).update(self._find())
+        return vars(self)[name]
 
     def __repr__(self) -> str:
         if self.alert is None:
@@ -147,17 +160,26 @@ def open_case(
     watched = read_plan(plan or kept_plan(out))
     opened = _opened(log, when, watched)
     known = _known(out)
-    chosen, others = (known["alert"], known["other_alerts"]) if known and not alert else choose(opened, alert, watched)
-    name = incident_id(
-        *(
-            (chosen["metric"], chosen["feature_id"], read_time("fired_at", chosen["fired_at"]))
-            if chosen
-            else (None, None, opened.span("requests")[1])
-        )
-    )
-    folder = Path(out) if out else Path("reports") / f"{name}-draft"
     verdicts = read_reviews(opened, reviews, when)
-    return Case(_with_verdicts(opened, verdicts), chosen, others, verdicts, folder, name, watched)
+
+    def find() -> dict[str, Any]:
+        chosen, others = (
+            (known["alert"], known["other_alerts"]) if known and not alert else choose(opened, alert, watched)
+        )
+        name = incident_id(
+            *(
+                (chosen["metric"], chosen["feature_id"], read_time("fired_at", chosen["fired_at"]))
+                if chosen
+                else (None, None, opened.span("requests")[1])
+            )
+        )
+        folder = Path(out) if out else Path("reports") / f"{name}-draft"
+        return {"alert": chosen, "others": others, "folder": folder, "incident_id": name}
+
+    case = Case.waiting(find, log=_with_verdicts(opened, verdicts), reviews=verdicts, plan=watched)
+    if alert:
+        case.alert  # noqa: B018 - a wrong one is refused here
+    return case
 
 
 PLAN = "monitoring.toml"

@@ -90,7 +90,7 @@ def _named_changes(results: Mapping[str, Any], frame: pd.DataFrame) -> dict[str,
     rows = [
         row for row in isolate["ranking"] if row["recorded"] and row["cause"] in isolate["candidates"] and row["at"]
     ]
-    return {drawing.cut(row["cause"], 24): row["at"] for row in rows if first <= pd.Timestamp(row["at"]) <= last}
+    return {say.one_line(row["cause"], 24): row["at"] for row in rows if first <= pd.Timestamp(row["at"]) <= last}
 
 
 def _time(results: Mapping[str, Any]) -> str:
@@ -125,8 +125,8 @@ def _events(results: Mapping[str, Any]) -> pd.DataFrame:
     for row in isolate["ranking"][:MOST_CAUSES]:
         near = row["recorded"] and row["at"] and first <= row["at"] <= last
         if near and (row["cause"] in isolate["candidates"] or row["probability"] >= 0.01):
-            name = drawing.cut(row["cause"], 18)
-            words = drawing.cut(drawing.cause_words(row), 40)
+            name = say.one_line(row["cause"], 18)
+            words = say.one_line(drawing.cause_words(row), 40)
             rows.append({"at": row["at"], "end": None, "kind": "change", "label": words, "short": name})
     fired = triage["fired_at"]
     rows.append({"at": fired, "end": None, "kind": "event", "label": f"alert\n{say.moment(fired)}", "short": "alert"})

@@ -136,7 +136,7 @@ def report(
     steps.say(f"reading {_named(log)}")
     opened = read_log(log, files.read_time("until", until), watched)
     watched = watched.model_copy(update={"measures": as_table(watched.own_measures(opened))})
-    with Kernels(isolated, _address(log)) as kernels:  # the first one starts up while the alerts are found
+    with Kernels(isolated, addresses.whole(log)) as kernels:  # the first one starts up while the alerts are found
         steps.say(f"checking {opened.count('requests'):,} requests for alerts")
         case = open_case(opened, until=until, alert=alert, reviews=reviews, plan=watched)
         steps.say(f"five stages on {case.incident_id}" if case.alert else "nothing alerted: showing what was watched")
@@ -166,11 +166,6 @@ def report(
 def _named(log: Any) -> str:
     """The log in words, without the secrets of its address."""
     return log.source if isinstance(log, Log) else addresses.masked(log) if isinstance(log, str | Path) else "tables"
-
-
-def _address(log: Any) -> str:
-    """The address of a log that was given as one, with its secrets; empty for any other."""
-    return addresses.whole(str(log)) if isinstance(log, str | Path) else ""
 
 
 def _check_folder(folder: Path, log: Any, suite: Any, force: bool) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.drawing import cause_words, cut
+from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting.blocks import Block, bullets, figure, heading, link, table, text
 from llm_monitoring.reporting.folder import STAGES, notebook_of
 from llm_monitoring.reporting.outcome import capital, count_words, listed
+from llm_monitoring.wording import one_line
 
 MINUTES = {"triage": 30, "scope": 60, "isolate": 120}
 VERDICTS = {"real": "real", "false_positive": "false positive", "unsure": "unsure", "inconclusive": "inconclusive"}
@@ -66,10 +67,10 @@ def _triage(triage: Mapping[str, Any]) -> tuple[str, list[Block]]:
         rows = [
             [
                 str(i),
-                cut(r["user_input"] or "", 96),
-                cut(r["system_output"] or "", 140),
+                one_line(r["user_input"] or "", 96),
+                one_line(r["system_output"] or "", 140),
                 VERDICTS[r["verdict"]],
-                cut(r["note"] or "", 80),
+                one_line(r["note"] or "", 80),
             ]
             for i, r in enumerate(triage["reviews"], 1)
         ]
@@ -210,8 +211,8 @@ def _learn(learn: Mapping[str, Any]) -> tuple[str, list[Block]]:
     if learn["examples"]:
         rows = [
             [
-                cut(e["user_input"] or "", 96),
-                cut(e["system_output"] or "", 140),
+                one_line(e["user_input"] or "", 96),
+                one_line(e["system_output"] or "", 140),
                 VERDICTS.get(e["verdict"], "not read") if e["reviewed"] else "not read",
             ]
             for e in learn["examples"][:5]
@@ -221,7 +222,7 @@ def _learn(learn: Mapping[str, Any]) -> tuple[str, list[Block]]:
     if who:
         blocks.append(text(who["because"], lead=f"Closed with points open by {who['by']}:"))
     for one in learn.get("left_out") or []:
-        words = f"{one['kept']} of {one['found']:,} questions are kept that differ only in numbers, names or quoted parts: {cut(one['template'], 160)}"
+        words = f"{one['kept']} of {one['found']:,} questions are kept that differ only in numbers, names or quoted parts: {one_line(one['template'], 160)}"
         blocks.append(text(words, lead="Of one kind:"))
     if learn["open_points"]:
         blocks += [heading("Open before this closes"), bullets(learn["open_points"])]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.drawing import cut
 from llm_monitoring.reporting import messages, sections
 from llm_monitoring.reporting.outcome import (
     TONES,
@@ -21,6 +20,7 @@ from llm_monitoring.reporting.outcome import (
     started,
     whole,
 )
+from llm_monitoring.wording import one_line
 
 QUOTED = {
     "abandonment_rate": ("The user left after this", "The user went on after this"),
@@ -95,8 +95,8 @@ def _quotes(results: Mapping[str, Any]) -> list[dict[str, str]]:
             "question": row["user_input"],
             "answer": row["system_output"],
             "why": row["why"],
-            "question_cut": cut(row["user_input"], 110),
-            "answer_cut": cut(row["system_output"], 190),
+            "question_cut": one_line(row["user_input"], 110),
+            "answer_cut": one_line(row["system_output"], 190),
         }
         for name, row in named
     ]

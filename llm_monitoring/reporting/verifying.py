@@ -133,7 +133,7 @@ def verify(folder: str | Path, log: Any = None, until: Any = None) -> Verificati
             "now": str(error),
         }
         return Verification(folder, False, [*jsonable(altered), found], ["not run again: the log cannot be read"])
-    with TemporaryDirectory() as made, Kernels(address=_whole(place)) as kernels:
+    with TemporaryDirectory() as made, Kernels(address=addresses.whole(place)) as kernels:
         given = recorded["parameters"]
         case = open_case(
             opened, until=given["until"], alert=given["alert"], reviews=folder / "reviews.jsonl", plan=watched
@@ -178,10 +178,6 @@ def _place(folder: Path, recorded: Mapping[str, Any]) -> Any:
         remedy = f"Say where it is now: llm-monitoring report LOG --verify {folder}"
         raise LogError(Fault("log", str(path), expected="the log of this report is not there", remedy=remedy))
     return found[0]
-
-
-def _whole(place: Any) -> str:
-    return addresses.whole(str(place)) if isinstance(place, str | Path) else ""
 
 
 def _said(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

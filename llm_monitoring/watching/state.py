@@ -195,9 +195,7 @@ class State:
             "where sink = ? and not done order by number",
             [sink],
         )
-        return [
-            Event(number, name, event, reopens, json.loads(row), at) for number, name, event, reopens, row, at in rows
-        ]
+        return [_event(*row) for row in rows]
 
     def orphaned(self, sinks: Sequence[str]) -> list[Event]:
         """Events that nobody has got and that no sink of these is owed: their sinks have left the plan."""
@@ -208,9 +206,7 @@ class State:
             "(select 1 from delivery d where d.number = e.number) order by number",
             list(sinks),
         )
-        return [
-            Event(number, name, event, reopens, json.loads(row), at) for number, name, event, reopens, row, at in rows
-        ]
+        return [_event(*row) for row in rows]
 
     def hand_over(self, event: Event, sink: str) -> None:
         """Owe an event to one more sink."""
@@ -252,3 +248,8 @@ class State:
     def page_written(self, alert_id: str) -> None:
         """Note that an incident folder stands."""
         self.base.execute("delete from page where alert_id = ?", [alert_id])
+
+
+def _event(number: int, alert_id: str, event: str, reopens: str | None, row: str, at: str) -> Event:
+    """An event as a line of its table holds it."""
+    return Event(number, alert_id, event, reopens, json.loads(row), at)

@@ -12,6 +12,7 @@ from tests.builders import make_log, make_signals
 
 SWITCHES = [(*each, None) for each in itertools.product([True, False], repeat=3)]
 LISTS = [(True, True, quality, metrics) for quality in (True, False) for metrics in ([], ["mean_quality"])]
+SEVERAL = [(True, True, True, None), *(each for each in SWITCHES if sum(each[:3]) == 1), *LISTS[2:]]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,10 @@ def log() -> lm.Log:
     return lm.open_log(make_log(24 * 10, signals=make_signals(30, every="1h", signal_type="abandoned")))
 
 
-@pytest.mark.parametrize(("infrastructure", "cost", "quality", "metrics"), SWITCHES + LISTS)
+@pytest.mark.parametrize(
+    ("infrastructure", "cost", "quality", "metrics"),
+    [pytest.param(*each, marks=[pytest.mark.long] if each in SEVERAL else []) for each in SWITCHES + LISTS],
+)
 def test_check_gives_a_table_whatever_is_switched_off(log, infrastructure, cost, quality, metrics):
     plan = {"infrastructure": {"enabled": infrastructure}, "cost": {"enabled": cost}}
     plan["quality"] = {"enabled": quality, "query_drift": False, "probes": False}

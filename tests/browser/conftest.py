@@ -24,6 +24,15 @@ def browser():
         started.close()
 
 
+LIGHTNESS = {"light": (200, 255), "dark": (0, 60)}  # between which the median brightness of a page is
+
+
+def every_form(wide: int = 1000, narrow: int = 400):
+    """Wide and narrow, light and dark: make test opens a page in two of the four forms, make test-long in the others."""
+    others = [pytest.param(wide, "dark", marks=pytest.mark.long), pytest.param(narrow, "light", marks=pytest.mark.long)]
+    return pytest.mark.parametrize(("width", "scheme"), [(wide, "light"), (narrow, "dark"), *others])
+
+
 class Watch:
     """What a page did that it should not: requests to the outside, errors on the console, scripts of the log that ran."""
 

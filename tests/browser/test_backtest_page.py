@@ -6,7 +6,7 @@ import pytest
 import llm_monitoring as lm
 from llm_monitoring.backtesting.page import write_page
 from tests.backtesting.logs import make
-from tests.browser.conftest import brightness
+from tests.browser.conftest import LIGHTNESS, brightness, every_form
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +18,12 @@ def page_file(tmp_path_factory):
     return write_page(found, tmp_path_factory.mktemp("backtest"), "a log <b>")
 
 
-@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
-@pytest.mark.parametrize("width", [1000, 400])
-def test_the_page_opens_without_error_or_request_in_every_form(
-    page_file, open_page, tmp_path, scheme, low, high, width
-):
+@every_form()
+def test_the_page_opens_without_error_or_request_in_every_form(page_file, open_page, tmp_path, width, scheme):
     page, watch = open_page(width, scheme=scheme)
     page.goto(page_file.as_uri())
     median, spread = brightness(page.screenshot(path=tmp_path / "page.png", full_page=True))
+    low, high = LIGHTNESS[scheme]
     assert low <= median <= high
     assert spread > 10
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -9,7 +9,7 @@ import pytest
 
 import llm_monitoring as lm
 from llm_monitoring.exploring import chart_view as kernel
-from tests.browser.conftest import brightness, violations
+from tests.browser.conftest import LIGHTNESS, brightness, every_form, violations
 from tests.browser.test_widget import EVIL, PAGE, START
 from tests.exploring.test_explorer import tables
 
@@ -91,13 +91,13 @@ def test_hostile_text_is_shown_as_it_was_logged_and_runs_nothing(show):
     assert (shown.watch.outside, shown.watch.errors) == ([], [])
 
 
-@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
-@pytest.mark.parametrize("width", [1000, 400])
-def test_light_dark_and_narrow_are_readable_and_accessible(show, tmp_path, scheme, low, high, width):
+@every_form()
+def test_light_dark_and_narrow_are_readable_and_accessible(show, tmp_path, width, scheme):
     shown = show(scheme=scheme, width=width)
     shown.root.get_by_role("slider").press("End")
     shown.root.locator("article").first.wait_for()
     image = shown.root.screenshot(path=tmp_path / f"{scheme}_{width}.png")
+    low, high = LIGHTNESS[scheme]
     assert low <= brightness(image)[0] <= high
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
     assert shown.root.locator("svg:visible").count() == 1

@@ -10,7 +10,7 @@ import pytest
 from llm_monitoring.reporting.figures import draw
 from llm_monitoring.reporting.page import render
 from llm_monitoring.reporting.story import tell
-from tests.browser.conftest import brightness, violations
+from tests.browser.conftest import LIGHTNESS, brightness, every_form, violations
 from tests.reporting.results import make_alert, make_cause, make_known, make_results
 
 WIDE, NARROW = 1000, 400
@@ -21,22 +21,21 @@ def index(report_folder):
     return report_folder / "index.html"
 
 
-@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
-@pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_the_page_opens_without_error_or_request_in_every_form(index, open_page, tmp_path, scheme, low, high, width):
+@every_form(WIDE, NARROW)
+def test_the_page_opens_without_error_or_request_in_every_form(index, open_page, tmp_path, width, scheme):
     page, watch = open_page(width, scheme=scheme)
     page.goto(index.as_uri())
     image = page.screenshot(path=tmp_path / f"{scheme}_{width}.png", full_page=True)
     median, spread = brightness(image)
+    low, high = LIGHTNESS[scheme]
     assert low <= median <= high
     assert spread > 10
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert (watch.outside, watch.errors) == ([], [])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_axe_finds_nothing_on_the_page(index, browser, scheme, width):
+@every_form(WIDE, NARROW)
+def test_axe_finds_nothing_on_the_page(index, browser, width, scheme):
     # axe is a script; the content policy of the page forbids scripts, so this context alone sets it aside
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
@@ -90,6 +89,7 @@ def test_printed_it_is_five_sheets_at_most(index, paper, open_page):
     assert 1 <= sheets(page, index.as_uri(), paper) <= 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
 def test_the_real_update_of_a_provider_is_five_sheets_too(drift_folder, paper, open_page):
     page, _ = open_page(WIDE)

@@ -131,7 +131,7 @@ def cells(page):
     return page.locator(".jp-Notebook .jp-CodeCell").count()
 
 
-def test_clicks_and_keys_reach_the_file_and_the_notebook_takes_no_key(lab, open_page):
+def test_clicks_and_keys_reach_the_file_the_notebook_takes_no_key_and_holds_no_logged_text(lab, open_page):
     root, url = lab
     notebook(root / "keys.ipynb", SET_UP, REVIEW.format(out="keys.jsonl"))
     page, watch = open_page(1400, 1200)
@@ -147,6 +147,9 @@ def test_clicks_and_keys_reach_the_file_and_the_notebook_takes_no_key(lab, open_
     expected = [(a, "real"), (b, "false_positive"), (c, "unsure"), (c, None), (d, "real")]
     assert lines(root / "keys.jsonl") == expected
     assert cells(page) == 2
+    page.keyboard.press("Control+s")
+    until("the notebook saved", lambda: "widget-view" in (root / "keys.ipynb").read_text())
+    assert "pwned" not in (root / "keys.ipynb").read_text()
     assert page.evaluate("window.__pwned") is None
     assert watch.outside == []
 
@@ -190,19 +193,6 @@ def test_a_busy_kernel_does_not_hold_the_reader_up(lab, open_page):
         assert shown.get_attribute("data-request-id") == following
     wait_saved(shown)
     assert lines(root / "busy.jsonl") == list(zip(drawn, ["real", "false_positive", "unsure"]))
-
-
-def test_the_saved_notebook_holds_no_logged_text(lab, open_page):
-    root, url = lab
-    path = root / "saved.ipynb"
-    notebook(path, SET_UP, REVIEW.format(out="saved.jsonl"))
-    page, _ = open_page(1400, 1200)
-    open_notebook(page, url, "saved.ipynb")
-    run_all(page)
-    widget(page)
-    page.keyboard.press("Control+s")
-    until("the notebook saved", lambda: "widget-view" in path.read_text())
-    assert "pwned" not in path.read_text()
 
 
 def test_the_explorer_follows_its_controls_and_reads_hostile_answers_as_text(lab, open_page, tmp_path):

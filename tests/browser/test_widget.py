@@ -9,7 +9,7 @@ import pytest
 
 import llm_monitoring as lm
 from llm_monitoring.reviewing import widget as kernel
-from tests.browser.conftest import brightness, violations
+from tests.browser.conftest import LIGHTNESS, brightness, every_form, violations
 from tests.builders import make_judgements, make_requests
 
 EVIL = (
@@ -220,12 +220,12 @@ def test_it_is_as_light_as_the_page_around_it_whatever_the_system_says(show, gro
     assert low <= median <= high
 
 
-@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
-@pytest.mark.parametrize("width", [1000, 400])
-def test_light_dark_and_narrow_are_readable_and_accessible(show, tmp_path, scheme, low, high, width):
+@every_form()
+def test_light_dark_and_narrow_are_readable_and_accessible(show, tmp_path, width, scheme):
     shown = show(scheme=scheme, width=width, user_input="a" * 3000, system_output=["line\n" * 60, None])
     press(shown, "1", "2", "ArrowLeft", "?")
     image = shown.root.screenshot(path=tmp_path / f"{scheme}_{width}.png")
+    low, high = LIGHTNESS[scheme]
     assert low <= brightness(image)[0] <= high
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
     assert violations(shown.page) == []
@@ -337,9 +337,8 @@ def test_an_undone_verdict_leaves_its_note_and_score_to_be_used_again(show):
     assert kept(shown.out)[-1][2] == 2
 
 
-@pytest.mark.parametrize(("scheme", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
-@pytest.mark.parametrize("width", [1300, 400])
-def test_what_stands_beside_is_plain_text_readable_and_accessible(show, tmp_path, scheme, low, high, width):
+@every_form(1300)
+def test_what_stands_beside_is_plain_text_readable_and_accessible(show, tmp_path, width, scheme):
     shown = show(scheme=scheme, width=width, rubric=EVIL, session_id="s", retrieved_text=EVIL, user_input=EVIL)
     press(shown, "1", "Shift+Digit3")
     wait_saved(shown)
@@ -348,6 +347,7 @@ def test_what_stands_beside_is_plain_text_readable_and_accessible(show, tmp_path
     assert shown.root.locator("script, img, iframe, svg, a").count() == 0
     assert shown.page.evaluate("window.__pwned") is None
     image = shown.root.screenshot(path=tmp_path / f"beside_{scheme}_{width}.png")
+    low, high = LIGHTNESS[scheme]
     assert low <= brightness(image)[0] <= high
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
     assert violations(shown.page) == []

@@ -35,8 +35,16 @@ def rows_with_one_odd_value(name: str) -> list[tuple[str, str, dict]]:
     return made
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((name, "jsonl") for name in MADE),
+        *(
+            pytest.param(name, "csv", marks=[] if name in ("requests", "judgements") else pytest.mark.long)
+            for name in MADE
+        ),
+    ],
+)
 def test_what_was_there_is_read_told_or_set_aside(name, form, tmp_path):
     made = rows_with_one_odd_value(name)
     rows = [{**row, "note_of_test": str(number)} for number, (_, _, row) in enumerate(made)]

@@ -62,7 +62,9 @@ def tables(scale: str = "1..5") -> dict[str, pd.DataFrame]:
     }
 
 
-@pytest.fixture(scope="module", params=["1..5", "0..1", pytest.param("0..10", marks=pytest.mark.long)])
+@pytest.fixture(
+    scope="module", params=["0..1", *(pytest.param(one, marks=pytest.mark.long) for one in ("1..5", "0..10"))]
+)
 def log(request) -> lm.Log:
     return lm.open_log(tables(request.param))
 

@@ -7,26 +7,16 @@ import llm_monitoring as lm
 from tests.builders import make_requests
 from tests.contracts.instances import JUDGEMENTS, REQUESTS, SIGNALS, TABLE_FUNCTIONS
 
-every_function = pytest.mark.parametrize(("function", "tables"), TABLE_FUNCTIONS.values(), ids=TABLE_FUNCTIONS)
 
-
-@every_function
-def test_the_tables_given_are_not_altered(function, tables):
+@pytest.mark.parametrize(("function", "tables"), TABLE_FUNCTIONS.values(), ids=TABLE_FUNCTIONS)
+def test_tables_are_not_altered_their_order_is_nothing_and_empty_ones_give_an_empty_table(function, tables):
     copies = [table.copy(deep=True) for table in tables]
-    function(*tables)
+    filled = function(*tables)
     for table, copy in zip(tables, copies):
         pd.testing.assert_frame_equal(table, copy)
-
-
-@every_function
-def test_rows_in_another_order_give_the_same_table(function, tables):
     turned = [table.sample(frac=1, random_state=3) for table in tables]
-    pd.testing.assert_frame_equal(function(*tables), function(*turned))
-
-
-@every_function
-def test_empty_tables_give_an_empty_table_with_the_same_columns(function, tables):
-    filled, empty = function(*tables), function(*(table.iloc[:0] for table in tables))
+    pd.testing.assert_frame_equal(filled, function(*turned))
+    empty = function(*(table.iloc[:0] for table in tables))
     assert empty.empty
     named = {column for column in filled.columns if not column.startswith("mean_")}  # dimensions come with the rows
     assert named <= set(empty.columns) | {"mean_quality"}

@@ -85,6 +85,22 @@ def test_combinations_that_the_reference_lacks_do_not_make_a_known_topic_new(kno
     assert all("solar lamp" in text for text in table["examples"].iloc[0])
 
 
+def test_a_topic_beside_one_that_is_nearly_the_same_is_told_from_it():
+    right = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        centre = rng.normal(0, 1, (12, 24))
+        centre[1] = centre[0] + 0.4 * rng.normal(0, 1, 24)  # a neighbour, and the reference is full of it
+        usual = [centre[rng.integers(1, 12, count)] for count in (600, 90)]
+        usual = [rows + 0.5 * rng.normal(0, 1, rows.shape) for rows in usual]
+        neighbour, own = (centre[k] + 0.5 * rng.normal(0, 1, (count, 24)) for k, count in ((1, 69), (0, 32)))
+        now = np.concatenate([usual[1], neighbour[60:], own[12:]])
+        for known, kind in ((own[:0], "new"), (own[:12], "grew")):
+            topics = lm.DriftTest(np.concatenate([usual[0], neighbour[:60], known])).test(now).explain().to_frame()
+            right += topics["kind"].iloc[0] == kind
+    assert right >= 18
+
+
 def test_one_question_asked_word_for_word_is_known_where_the_reference_has_it():
     rng = np.random.default_rng(13)
     usual, bot = ask_all(300, rng), ["are you open on sunday, and until when"]

@@ -93,6 +93,7 @@ def on_spark(stored, tmp_path_factory):
     pyspark = pytest.importorskip("pyspark.sql")
     folder = tmp_path_factory.mktemp("spark")
     options = {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # small tables: no time for compilers
         "spark.ui.enabled": "false",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

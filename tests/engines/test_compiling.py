@@ -19,13 +19,21 @@ from tests.engines.calls import CALLS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 DIALECTS = ["snowflake", "clickhouse", "bigquery", "databricks", "trino"]
+#: Calls of dozens of queries, most of them those of a check: in make test one engine compiles a check and the stages.
 SLOW = {"check", "control_charts", "backtest", "watch", "open_case", "stages", "explore"}
+QUICK = [(DIALECTS[0], "check"), (DIALECTS[0], "stages")]
+#: Calls whose queries other calls ask too: those in the SQL of one engine.
+ALIKE = {"window_metrics of everything", "window_metrics until", "quality_metrics of everything", "satisfaction_metrics",
+         "judge_sample", "frames between", "review", "unpinned_models"}  # fmt: skip
+
+
+def long(dialect: str, call: str) -> bool:
+    """Whether make test leaves it out."""
+    return (call in SLOW and (dialect, call) not in QUICK) or (call in ALIKE and dialect != DIALECTS[0])
+
+
 EVERY = [
-    pytest.param(
-        dialect,
-        call,
-        marks=[pytest.mark.long] if (dialect != DIALECTS[0] or call == "backtest") and call in SLOW else [],
-    )
+    pytest.param(dialect, call, marks=[pytest.mark.long] if long(dialect, call) else [])
     for dialect in DIALECTS
     for call in CALLS
 ]

@@ -64,14 +64,26 @@ def test_every_function_of_a_log_is_among_the_calls():
     assert of_log - {call.split()[0] for call in CALLS} == ELSEWHERE
 
 
-#: Calls that ask Spark dozens of small queries, which it answers slowly: tried there by make test-long.
-SLOW_ON_SPARK = {"open_case", "watch", "control_charts", "backtest", "check", "stages", "quality_metrics of everything"}
+#: Calls that ask Spark dozens of small queries, or those of another call again: tried there by make test-long.
+SLOW_ON_SPARK = {"open_case", "watch", "control_charts", "backtest", "check", "stages", "explore", "review", "satisfaction_metrics",
+                 "quality_metrics of everything"}  # fmt: skip
+
+
+#: Calls of a whole check or more: tried on PostgreSQL and on one of the two that DuckDB reads.
+WHOLE = {"check", "control_charts", "watch", "open_case", "stages", "explore"}
+
+
+def long(engine, call):
+    """Whether make test leaves it out: it is slow, and what it holds is held by another engine or call."""
+    if engine == "on_spark":
+        return call in SLOW_ON_SPARK
+    return (engine == "on_folder" and call in WHOLE) or (engine != "on_postgres" and call == "backtest")
 
 
 @pytest.mark.parametrize(
     ("engine", "call"),
     [
-        pytest.param(engine, call, marks=[pytest.mark.long] if engine == "on_spark" and call in SLOW_ON_SPARK else [])
+        pytest.param(engine, call, marks=[pytest.mark.long] if long(engine, call) else [])
         for engine in ENGINES
         for call in CALLS
     ],
@@ -106,7 +118,7 @@ def test_the_sample_in_the_engine_is_the_sample_in_python(engine, tables, reques
     assert found == {each for each in tables["requests"]["request_id"] if lm.should_sample(each, 0.3)}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES[:3], pytest.param("on_spark", marks=pytest.mark.long)])
 def test_two_runs_give_the_same_bytes(engine, request):
     log = request.getfixturevalue(engine)
     with warnings.catch_warnings():
@@ -116,7 +128,9 @@ def test_two_runs_give_the_same_bytes(engine, request):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-@pytest.mark.parametrize("engine", ["on_folder", "on_duckdb_file", "on_postgres"])
+@pytest.mark.parametrize(
+    "engine", ["on_postgres", *(pytest.param(name, marks=pytest.mark.long) for name in ("on_folder", "on_duckdb_file"))]
+)
 def test_eight_threads_may_share_a_log_of_any_engine(engine, reference, request):
     log = request.getfixturevalue(engine)
     calls = ["window_metrics by hour", "quality_metrics", "session_metrics", "frames", "sample"] * 4
@@ -126,6 +140,7 @@ def test_eight_threads_may_share_a_log_of_any_engine(engine, reference, request)
             assert_same(found, right)
 
 
+@pytest.mark.long
 def test_a_report_of_a_database_is_written_and_holds_no_password(postgres_url, tmp_path):
     secret = postgres_url.replace("tests@", "tests:s3cr3t@")  # the server trusts everybody
     report = lm.report(secret, alert=ALERT, out=tmp_path / "reports", progress=False)

@@ -1,6 +1,7 @@
 """The files that `learn` exports are what the tools read; logged text in them stays text."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -73,10 +74,11 @@ def test_the_pytest_module_runs_the_cases_with_two_fixtures_of_the_team(tmp_path
         "@pytest.fixture\ndef holds():\n    return lambda expected, question, given: given == 'fresh'\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", str(file)],
+        [sys.executable, "-m", "pytest", "-q", str(file)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         check=False,
     )
     assert "2 passed" in done.stdout

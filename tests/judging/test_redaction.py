@@ -62,7 +62,7 @@ def test_the_work_grows_with_the_text_and_not_with_its_square(piece):
 
 def growth(function, piece):
     """Processor time on sixteen times the text, as a multiple of that on once the text; the best of three each."""
-    return best(function, piece * (320_000 // len(piece))) / best(function, piece * (20_000 // len(piece)))
+    return best(function, piece * (160_000 // len(piece))) / best(function, piece * (10_000 // len(piece)))
 
 
 def best(function, text):

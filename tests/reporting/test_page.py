@@ -78,7 +78,7 @@ def test_ids_are_unique(html):
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("evil", EVIL)
+@pytest.mark.parametrize("evil", [" ".join(EVIL), *(pytest.param(each, marks=pytest.mark.long) for each in EVIL)])
 def test_evil_text_comes_out_as_text(html, evil):
     where = {"feature_id": evil, "model_id": evil}
     results = make_results(

@@ -1,6 +1,7 @@
 """The whole road: a log in, an incident folder out. The sample's report is made once, by the fixture `report_folder`."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -75,28 +76,19 @@ def small_log():
     return {"requests": make_requests(300, error=[None] * 210 + ["timeout"] * 90)}
 
 
+def judged_log():
+    flagged = [False] * 210 + [True] * 90
+    return {**small_log(), "judgements": make_judgements(300, flagged=flagged)}
+
+
+BECAUSE = 'it\'s "over" {{ x }}\n<b>done</b>'
+CLOSED = {"alert": ALERT, "override": {"by": "ada", "because": BECAUSE}, "progress": False}
+
+
 @pytest.fixture(scope="module")
 def small_report(tmp_path_factory):
-    """The report of the small log, in one kernel."""
-    return lm.report(small_log(), alert=ALERT, out=tmp_path_factory.mktemp("small"), progress=False)
-
-
-def test_a_stage_that_stops_leaves_a_page_that_says_so(tmp_path, monkeypatch):
-    broken = tmp_path / "notebooks"
-    shutil.copytree(ROOT / "notebooks", broken)
-    book = json.loads((broken / "3_isolate.ipynb").read_text())
-    book["cells"][3] |= {
-        "cell_type": "code", "outputs": [], "execution_count": None, "source": ["raise ValueError('<b>planted</b>')"],
-    }  # fmt: skip
-    (broken / "3_isolate.ipynb").write_text(json.dumps(book))
-    monkeypatch.setattr(notebooks, "notebooks_folder", lambda: broken)
-    done = lm.report(small_log(), alert=ALERT, out=tmp_path / "out", progress=False)
-    assert done.failure == "3_isolate failed in cell 4: ValueError: <b>planted</b>"
-    assert list(done.stages.values()) == ["done", "done", "failed", "not run", "not run"]
-    page = done.path.read_text("utf-8")
-    assert "Not finished:" in page
-    assert "ValueError: &lt;b&gt;planted&lt;/b&gt;" in page
-    assert sorted(results(done.folder)) == ["incident", "scope", "triage"]
+    """The report of the small log, in one kernel; ada closes the incident with points open."""
+    return lm.report(judged_log(), out=tmp_path_factory.mktemp("small"), **CLOSED)
 
 
 def test_an_open_log_is_read_where_it_lies_and_copied_only_where_its_path_does_not_say_all(small_report, tmp_path):
@@ -112,7 +104,7 @@ def test_an_open_log_is_read_where_it_lies_and_copied_only_where_its_path_does_n
 @pytest.mark.versions
 def test_a_kernel_for_each_stage_gives_the_same_bytes_as_one_for_all(small_report, tmp_path):
     one = small_report.folder
-    five = lm.report(small_log(), alert=ALERT, out=tmp_path, isolated=True, progress=False).folder
+    five = lm.report(judged_log(), out=tmp_path, isolated=True, **CLOSED).folder
     names = [path.relative_to(one) for path in sorted(one.rglob("*")) if path.is_file() and path.name != "run.json"]
     assert len(names) >= 14
     for name in names:
@@ -133,6 +125,7 @@ def test_tables_in_memory_are_kept_beside_the_results(small_report):
     assert f'href="{done.path.as_posix()}"' in shown
 
 
+@pytest.mark.long
 def test_the_real_update_of_a_provider_is_found_and_its_savings_are_no_success(drift_folder):
     found = results(drift_folder)
     assert found["incident"]["failure"] is None
@@ -144,19 +137,13 @@ def test_the_real_update_of_a_provider_is_found_and_its_savings_are_no_success(d
     assert found["respond"]["action"] != "none"
 
 
-def test_an_incident_is_closed_by_a_named_person(tmp_path):
-    because = 'it\'s "over" {{ x }}\n<b>done</b>'
-    given = {"alert": ALERT, "out": tmp_path / "out", "progress": False, "suite": tmp_path / "suite.jsonl"}
-    done = lm.report(judged_log(), override={"by": "ada", "because": because}, **given)
-    assert done.failure is None
-    learned = results(done.folder)["learn"]
+def test_an_incident_is_closed_by_a_named_person(small_report):
+    learned = results(small_report.folder)["learn"]
     assert learned["closed"]
-    assert learned["override"] == {"by": "ada", "because": because}
+    assert learned["override"] == CLOSED["override"]
     assert learned["open_points"]
-    assert "Closed with points open by ada:" in done.path.read_text("utf-8")
-    assert "&lt;b&gt;done&lt;/b&gt;" in done.path.read_text("utf-8")
-    assert (tmp_path / "suite.jsonl").read_bytes().count(b"\n") >= 1
-    assert not any("eval suite" in point for point in learned["open_points"])
+    assert "Closed with points open by ada:" in small_report.path.read_text("utf-8")
+    assert "&lt;b&gt;done&lt;/b&gt;" in small_report.path.read_text("utf-8")
 
 
 @pytest.mark.long
@@ -166,17 +153,14 @@ def test_an_incident_that_was_closed_stays_closed_where_it_is_run_or_looked_at_a
     given = {"alert": ALERT, "out": tmp_path / "out", "progress": False, "suite": tmp_path / "suite.jsonl"}
     done = lm.report(judged_log(), override={"by": "ada", "because": "over"}, **given)
     cases = (tmp_path / "suite.jsonl").read_bytes()
+    assert cases.count(b"\n") >= 1
     held = results(done.folder)
+    assert not any("eval suite" in point for point in held["learn"]["open_points"])
     assert held["learn"]["override"] == {"by": "ada", "because": "over"}
     again = lm.report(judged_log(), force=True, **given)
     assert results(again.folder) == held  # the override too; and what was known when has nothing to add
     assert verify(again.folder).same
     assert (tmp_path / "suite.jsonl").read_bytes() == cases  # neither run added a line, nor did looking again
-
-
-def judged_log():
-    flagged = [False] * 210 + [True] * 90
-    return {**small_log(), "judgements": make_judgements(300, flagged=flagged)}
 
 
 def test_an_override_without_a_name_is_refused_before_anything_is_written(tmp_path):
@@ -186,33 +170,39 @@ def test_an_override_without_a_name_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def broken_notebooks(folder, monkeypatch, source):
-    """The notebooks, the first of which ends in a cell of its own."""
+def broken_notebooks(folder, monkeypatch, source, name="1_triage"):
+    """The notebooks, one of which ends in a cell of its own."""
     shutil.copytree(ROOT / "notebooks", folder)
-    book = json.loads((folder / "1_triage.ipynb").read_text())
+    book = json.loads((folder / f"{name}.ipynb").read_text())
     cell = {"cell_type": "code", "id": "x", "outputs": [], "execution_count": None, "metadata": {}, "source": [source]}
-    (folder / "1_triage.ipynb").write_text(json.dumps(book | {"cells": [*book["cells"], cell]}))
+    (folder / f"{name}.ipynb").write_text(json.dumps(book | {"cells": [*book["cells"], cell]}))
     monkeypatch.setattr(notebooks, "notebooks_folder", lambda: folder)
 
 
-def test_no_file_of_a_report_on_a_database_holds_the_secret_of_its_url(tmp_path, monkeypatch):
+def test_a_stage_that_stops_leaves_a_page_that_says_so_and_no_file_holds_the_secret_of_a_url(tmp_path, monkeypatch):
     """DuckDB takes `secret_directory` in its URL, which stands in for a password here."""
     import duckdb
 
     small_log()["requests"].to_parquet(tmp_path / "requests.parquet")
     with duckdb.connect(tmp_path / "log.duckdb") as database:
         database.execute(f"CREATE TABLE requests AS FROM '{tmp_path}/requests.parquet'")
-    url = f"duckdb://{tmp_path}/log.duckdb?read_only=True&secret_directory=Zq9%2FZq8"
+    url = f"duckdb://{tmp_path}/log.duckdb?read_only=True&secret_directory=Zq9xK2vT%2FZq8wL4nR"
     address = "__import__('os').environ['LLM_MONITORING_LOG']"
-    broken_notebooks(tmp_path / "notebooks", monkeypatch, f"print({address}); raise ValueError({address})")
+    source = f"print({address}); raise ValueError('<b>planted</b> ' + {address})"
+    broken_notebooks(tmp_path / "notebooks", monkeypatch, source, "3_isolate")
     done = lm.report(url, alert=ALERT, out=tmp_path / "out", progress=False)
     assert done.failure is not None
-    assert done.failure.startswith("1_triage failed in cell")
+    assert re.match(r"3_isolate failed in cell \d+: ValueError: <b>planted</b> duckdb://", done.failure)
     assert done.failure.endswith("log.duckdb?read_only=True&secret_directory=***")
+    assert list(done.stages.values()) == ["done", "done", "failed", "not run", "not run"]
+    page = done.path.read_text("utf-8")
+    assert "Not finished:" in page
+    assert "ValueError: &lt;b&gt;planted&lt;/b&gt;" in page
+    assert {"incident", "scope", "triage"} <= set(results(done.folder)) <= {"incident", "scope", "triage", "isolate"}
     held = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert len(held) >= 6
-    assert not [name for name, content in held.items() if b"Zq9" in content or b"Zq8" in content]
-    assert b"secret_directory=***" in held["1_triage.ipynb"]
+    assert not [name for name, content in held.items() if b"Zq9xK2vT" in content or b"Zq8wL4nR" in content]
+    assert b"secret_directory=***" in held["3_isolate.ipynb"]
 
 
 @pytest.mark.long
@@ -229,9 +219,9 @@ def test_a_finished_report_outlives_one_over_its_own_log_or_suite_and_one_in_whi
     ):
         lm.report(finished / "log", force=True, **given)
     with pytest.raises(lm.ConfigError, match=r"^suite .*eval_cases\.jsonl: lies in "):
-        lm.report(small_log(), force=True, suite=finished / "eval_cases.jsonl", **given)
+        lm.report(judged_log(), force=True, suite=finished / "eval_cases.jsonl", **given)
     broken_notebooks(tmp_path / "notebooks", monkeypatch, "raise ValueError('planted')")
-    again = lm.report(small_log(), force=True, **given)
+    again = lm.report(judged_log(), force=True, **given)
     assert again.failure is not None
     assert again.folder == finished.with_name(f"{finished.name}.failed")
     assert "Not finished:" in again.path.read_text("utf-8")

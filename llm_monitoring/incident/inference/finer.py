@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from llm_monitoring.incident.inference.observations import Observations, holds_objects, places, weights_of
+from llm_monitoring.incident.inference.observations import (
+    Observations,
+    holds_objects,
+    places,
+    weighted_mean,
+    weights_of,
+)
 from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
 
 LEAST_ROWS, MOST_TEXTS, ALPHA, MOST_OF_HARM = 20, 30_000, 0.05, 0.6
@@ -145,15 +151,10 @@ def _candidates(values: pd.Series, late: np.ndarray) -> Iterator[tuple[object, n
 def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
     """How far the change inside exceeds that outside, in standard errors, and the part of the harm that it carries."""
     (now, v_now), (then, v_then), (other, v_other), (before, v_before) = (
-        _mean(y[part], weight[part]) for part in (mask & late, mask & ~late, ~mask & late, ~mask & ~late)
+        weighted_mean(y[part], weight[part]) for part in (mask & late, mask & ~late, ~mask & late, ~mask & ~late)
     )
     change, elsewhere = now - then, other - before
     share = weight[mask & late].sum() / weight[late].sum()
     harm = share * change + (1 - share) * elsewhere
     z = (change - elsewhere) / np.sqrt(max(v_now + v_then + v_other + v_before, 1e-12))
     return float(z), float(share * change / harm) if harm > 0 else 0.0
-
-
-def _mean(y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    mean = float(np.average(y, weights=weight))
-    return mean, float((weight**2 @ (y - mean) ** 2) / weight.sum() ** 2)

@@ -114,6 +114,12 @@ class Observations:
         return Interval(change, low, change + np.hypot(now.high - now.estimate, base.estimate - base.low))
 
 
+def weighted_mean(value: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """A mean and its variance."""
+    mean = float(np.average(value, weights=weight))
+    return mean, float((weight**2 @ (value - mean) ** 2) / weight.sum() ** 2)
+
+
 def weights_of(frame: pd.DataFrame) -> np.ndarray:
     """How many answers each row stands for; one where all were as likely to be judged."""
     return frame["weight"].to_numpy(float) if "weight" in frame else np.ones(len(frame))

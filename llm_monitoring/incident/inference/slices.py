@@ -142,6 +142,11 @@ class Slice:
 ALL = Slice(())
 
 
+def feature_slice(feature_id: str | None) -> Slice:
+    """The answers of one feature, or all."""
+    return ALL if feature_id is None else Slice((("feature_id", feature_id),))
+
+
 def candidates(
     frame: pd.DataFrame, columns: tuple[str, ...], feature_id: str | None = None, declared: Iterable[Slice] = ()
 ) -> list[Slice]:
