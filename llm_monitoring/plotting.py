@@ -36,6 +36,7 @@ ROLES = {
 TONE = {"worse": VERMILION, "better": GREEN}
 SERIES_COLOURS, SERIES_MARKS = (BLUE, VERMILION, GREEN, AMBER, INK), ("o", "s", "D", "^", "v", "P", "X")
 SERIES_DASHES = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+MOST_LINES = 8  # series of a figure: more cannot be told apart
 SOFT: Any = {"fc": PAPER, "ec": "none", "alpha": 0.8, "pad": 1.5}  # ground under words that lie over lines
 CENTRE: Any = (0, (2, 2))  # dots of a centre line
 LETTER = 0.58  # mean width of a letter, in font sizes

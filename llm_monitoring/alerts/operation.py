@@ -14,13 +14,15 @@ from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, WIDTHS, fixed_to
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import Span
 from llm_monitoring.keeping import once
+from llm_monitoring.measures import BUILT_IN
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95}
 SPEND = "total_cost_usd"
-AMOUNTS = ("cost_usd", "input_tokens", "output_tokens")
+#: What is paid for a request, and its column: the dearest request of each hour is kept.
+DEAREST = {name: str(each.column) for name, each in BUILT_IN.items() if each.layer == "cost" and not each.total}
 NOBODY = 0.5  # an empty day on the scale of factors
 #: Hours at which 24 hours are added up beside midnight, each nearer to one midnight than to the other.
 BETWEEN = (5, 11, 17)
@@ -74,7 +76,7 @@ def hours_of(log: Log) -> pd.DataFrame:
     rows, keys = windows.keyed(answers.view_of(log, "requests"), "timestamp", "1h", ["feature_id"])
     usd = fixed_total(rows["cost_usd"].cast("float64"))
     sums = {"n": rows.count(), "timed": rows["latency_ms"].count(), "usd": usd}
-    sums |= {f"most_{column}": rows[column].max().cast("float64") for column in AMOUNTS}
+    sums |= {f"most_{column}": rows[column].max().cast("float64") for column in DEAREST.values()}
     found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas()
     table = windows.labelled(found, "1h", ["feature_id"]).rename(columns={"window_start": "hour"})
     return table.astype(dict.fromkeys([*sums], float))

@@ -21,6 +21,7 @@ from scipy import special
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.holidays import on_holiday
 from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS
+from llm_monitoring.alerts.operation import DEAREST
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.alerts.scopes import RUNAWAY
 from llm_monitoring.charts.portfolio import MONTH
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 
     from llm_monitoring.alerts.runs import Run
 
-COLUMNS = {
-    "avg_cost_per_request_usd": "cost_usd",
-    "avg_input_tokens": "input_tokens",
-    "avg_output_tokens": "output_tokens",
-}
 TOGETHER = (2, 3, 4, 6, 9)  # hours with such a request that must come within 24; each has its part of the share
 AROUND = 24  # hours looked at together: every hour of the day is in them
 FAR = 3.0  # times as dear as what any 24 hours of the baseline held: a weekly batch of long requests is none
@@ -49,7 +45,7 @@ def runaway_tests(begun: dict[tuple, tuple[pd.Timestamp, bool]]) -> dict[tuple, 
     begun : dict
         Chart -> when it begins, and whether it was there when the first ones began.
     """
-    there = {(feature, metric): at for (feature, metric), at in begun.items() if metric in COLUMNS}
+    there = {(feature, metric): at for (feature, metric), at in begun.items() if metric in DEAREST}
     priced = {feature for feature, metric in there if metric == "avg_cost_per_request_usd"}
     return {
         (feature, metric, RUNAWAY): at
@@ -84,11 +80,11 @@ def runaway_events(
     """
     tested = {run.key: run for run in runs if (*run.key, RUNAWAY) in shares}
     most = dict(list(hours.groupby("feature_id", sort=False)))
-    paid = dict(list(tallies[tallies["metric"].isin(list(COLUMNS))].groupby(KEYS, sort=False)))
+    paid = dict(list(tallies[tallies["metric"].isin(list(DEAREST))].groupby(KEYS, sort=False)))
     events: list[Alert] = []
     for (feature, metric), run in tested.items():
         own = paid[feature, metric].groupby("hour")[["plain", "n", "total"]].sum()
-        own = own.assign(most=most[feature].set_index("hour")[f"most_{COLUMNS[metric]}"])
+        own = own.assign(most=most[feature].set_index("hour")[f"most_{DEAREST[metric]}"])
         events += _of_chart(_every_hour(own, run, plan, end), run, shares[feature, metric, RUNAWAY])
     return events
 
@@ -105,15 +101,13 @@ def _every_hour(own: pd.DataFrame, run: Run, plan: Plan, end: pd.Timestamp) -> p
 
 def _of_chart(hours: pd.DataFrame, run: Run, share: float) -> list[Alert]:
     """The events of one chart; the test learns once more where the chart does, and nothing was runaway by then."""
-    begin, again = run.begin, run.stages[-1][1] if len(run.stages) > 1 else None
-    events = _looked_at(hours if again is None else hours[hours.index < again], run.fit_end, begin, run.key, share)
+    again = run.stages[-1][1] if len(run.stages) > 1 else None
+    first = hours if again is None else hours[hours.index < again]
+    events = _looked_at(first, run.fit_end, run.begin, run.key, share)
     if again is None:
         return events
-    return (
-        _looked_at(hours, run.fit_end, begin, run.key, share)
-        if events
-        else _looked_at(hours, again, again, run.key, share)
-    )
+    learnt, since = (run.fit_end, run.begin) if events else (again, again)
+    return _looked_at(hours, learnt, since, run.key, share)
 
 
 def _looked_at(
@@ -125,9 +119,7 @@ def _looked_at(
     if base.empty or len(hours) < AROUND or not base["plain"].sum() > 0:
         return []
     plain, n, logs = hours[["plain", "n", "total"]].rolling(AROUND, min_periods=1).sum().to_numpy().T
-    typical = np.exp(
-        logs / np.maximum(n, 1.0)
-    )  # of these 24 hours: on a day that is dear for all no request is runaway
+    typical = np.exp(logs / np.maximum(n, 1.0))  # of these 24 hours: where all are dear no request is runaway
     most = hours["most"].to_numpy() / typical
     days, ordered = early.sum() / AROUND, np.sort(most[early & (hours["n"] > 0)])
     within = np.lib.stride_tricks.sliding_window_view(np.r_[np.zeros(AROUND - 1), most], AROUND)

@@ -19,7 +19,7 @@ from llm_monitoring.charts.run_length import ewma_arl, ewma_limit
 from llm_monitoring.distributions import normal_quantile
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.log import Log
-from llm_monitoring.plotting import axes, key_below, series, size_of
+from llm_monitoring.plotting import MOST_LINES, axes, key_below, series, size_of
 from llm_monitoring.results import Result
 from llm_monitoring.windows import width
 from llm_monitoring.wording import one_line, rounded
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-MOST_LINES = 8  # features drawn: more cannot be told apart
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 

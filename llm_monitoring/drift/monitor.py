@@ -16,7 +16,7 @@ from llm_monitoring.drift.queries import Queries, join, read_queries, sample_pla
 from llm_monitoring.drift.rhythm import KINDS, rhythm_of
 from llm_monitoring.drift.vector_cache import Embedder
 from llm_monitoring.errors import ConfigError, one_of
-from llm_monitoring.plotting import INK, PAPER, VERMILION, axes, days, key_below, nothing, series
+from llm_monitoring.plotting import INK, MOST_LINES, PAPER, VERMILION, axes, days, key_below, nothing, series
 from llm_monitoring.results import Result
 from llm_monitoring.windows import floor, width
 from llm_monitoring.wording import one_line
@@ -28,7 +28,6 @@ COLUMNS = [
     "window_start", "window_end", "n", "p_value", "score", "limit", "alarm", "mix_p_value", "rule", "reference_p_value",
 ]  # fmt: skip
 MOST_PERMUTATIONS = 4_999
-MOST_LINES = 8  # groups drawn: more cannot be told apart
 FIRST_LOOK = 299  # permutations after which a window that looks ordinary is left
 BEYOND_DOUBT = 0.1  # share of the limit of p at which a window does not join the pool
 CUSUM_REFERENCE = 0.5  # the CUSUM's reference value, in sd of the normal scores

@@ -22,7 +22,6 @@ from llm_monitoring.log import Log, LogLike
 from llm_monitoring.measures import Measure, measure
 from llm_monitoring.results import table_html, unknown
 from llm_monitoring.reviewing.widget import somebody_watches
-from llm_monitoring.wording import one_line
 
 if TYPE_CHECKING:
     from llm_monitoring.alerts.charting import PlanCharts
@@ -262,7 +261,7 @@ class Explorer(widgets.VBox):
         if feature is not None and "feature_id" in inside:
             named = inside["feature_id"].map(lambda value: [] if unknown(value) else _listed(value))
             inside = inside[[not one or feature in one for one in named]]
-        return {one_line(str(row.change_id), 24): row.timestamp for row in inside.itertuples()}
+        return {say.one_line(row.change_id, 24): row.timestamp for row in inside.itertuples()}
 
     def _read(self, number: int) -> None:
         """Show the answers of a window."""

@@ -176,10 +176,8 @@ def open_case(
         folder = Path(out) if out else Path("reports") / f"{name}-draft"
         return {"alert": chosen, "others": others, "folder": folder, "incident_id": name}
 
-    case = Case.waiting(find, log=_with_verdicts(opened, verdicts), reviews=verdicts, plan=watched)
-    if alert:
-        case.alert  # noqa: B018 - a wrong one is refused here
-    return case
+    given: dict[str, Any] = {"log": _with_verdicts(opened, verdicts), "reviews": verdicts, "plan": watched}
+    return Case(**given, **find()) if alert else Case.waiting(find, **given)  # a wrong alert is refused here
 
 
 PLAN = "monitoring.toml"

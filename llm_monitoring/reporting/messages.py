@@ -7,7 +7,6 @@ from typing import Any
 
 from llm_monitoring import wording as say
 from llm_monitoring.reporting.outcome import STAGES
-from llm_monitoring.wording import one_line
 
 Story = Mapping[str, Any]
 
@@ -37,10 +36,10 @@ def ticket_text(story: Story, results: Mapping[str, Any]) -> str:
         parts += [
             "",
             f"{quote['name']}:",
-            f"Question: {one_line(quote['question'], 300)}",
-            f"Answer: {one_line(quote['answer'], 600)}",
+            f"Question: {say.one_line(quote['question'], 300)}",
+            f"Answer: {say.one_line(quote['answer'], 600)}",
         ]
-        parts += [f"Why: {one_line(quote['why'], 300)}"] if quote["why"] else []
+        parts += [f"Why: {say.one_line(quote['why'], 300)}"] if quote["why"] else []
     points = (results.get("learn") or {}).get("open_points") or []
     if points:
         parts += ["", "Open:", *(f"{i}. {point}" for i, point in enumerate(points, 1))]

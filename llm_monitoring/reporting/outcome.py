@@ -8,7 +8,6 @@ from typing import Any
 from llm_monitoring import wording as say
 from llm_monitoring.incident.inference.slices import Band
 from llm_monitoring.reporting.folder import STAGES
-from llm_monitoring.wording import one_line
 
 UNNAMED = ("silent", "no recorded change fits")
 SENTENCES = {
@@ -310,7 +309,7 @@ def _tie(results: Mapping[str, Any]) -> str:
     isolate = results["isolate"]
     rows = [row for row in isolate["ranking"] if row["cause"] in isolate["candidates"]]
     named = [f"{row['cause']} ({say.probability(row['probability'])})" for row in rows]
-    return f"{listed(named)} cannot be told apart; {lower(one_line(results['respond']['next'], 160)).rstrip('.')}."
+    return f"{listed(named)} cannot be told apart; {lower(say.one_line(results['respond']['next'], 160)).rstrip('.')}."
 
 
 def _unrecorded(results: Mapping[str, Any]) -> str:

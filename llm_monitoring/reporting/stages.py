@@ -12,7 +12,6 @@ from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting.blocks import Block, bullets, figure, heading, link, table, text
 from llm_monitoring.reporting.folder import STAGES, notebook_of
 from llm_monitoring.reporting.outcome import capital, count_words, listed
-from llm_monitoring.wording import one_line
 
 MINUTES = {"triage": 30, "scope": 60, "isolate": 120}
 VERDICTS = {"real": "real", "false_positive": "false positive", "unsure": "unsure", "inconclusive": "inconclusive"}
@@ -67,10 +66,10 @@ def _triage(triage: Mapping[str, Any]) -> tuple[str, list[Block]]:
         rows = [
             [
                 str(i),
-                one_line(r["user_input"] or "", 96),
-                one_line(r["system_output"] or "", 140),
+                say.one_line(r["user_input"] or "", 96),
+                say.one_line(r["system_output"] or "", 140),
                 VERDICTS[r["verdict"]],
-                one_line(r["note"] or "", 80),
+                say.one_line(r["note"] or "", 80),
             ]
             for i, r in enumerate(triage["reviews"], 1)
         ]
@@ -211,8 +210,8 @@ def _learn(learn: Mapping[str, Any]) -> tuple[str, list[Block]]:
     if learn["examples"]:
         rows = [
             [
-                one_line(e["user_input"] or "", 96),
-                one_line(e["system_output"] or "", 140),
+                say.one_line(e["user_input"] or "", 96),
+                say.one_line(e["system_output"] or "", 140),
                 VERDICTS.get(e["verdict"], "not read") if e["reviewed"] else "not read",
             ]
             for e in learn["examples"][:5]
@@ -222,7 +221,7 @@ def _learn(learn: Mapping[str, Any]) -> tuple[str, list[Block]]:
     if who:
         blocks.append(text(who["because"], lead=f"Closed with points open by {who['by']}:"))
     for one in learn.get("left_out") or []:
-        words = f"{one['kept']} of {one['found']:,} questions are kept that differ only in numbers, names or quoted parts: {one_line(one['template'], 160)}"
+        words = f"{one['kept']} of {one['found']:,} questions are kept that differ only in numbers, names or quoted parts: {say.one_line(one['template'], 160)}"
         blocks.append(text(words, lead="Of one kind:"))
     if learn["open_points"]:
         blocks += [heading("Open before this closes"), bullets(learn["open_points"])]

@@ -20,7 +20,6 @@ from llm_monitoring.reporting.outcome import (
     started,
     whole,
 )
-from llm_monitoring.wording import one_line
 
 QUOTED = {
     "abandonment_rate": ("The user left after this", "The user went on after this"),
@@ -95,8 +94,8 @@ def _quotes(results: Mapping[str, Any]) -> list[dict[str, str]]:
             "question": row["user_input"],
             "answer": row["system_output"],
             "why": row["why"],
-            "question_cut": one_line(row["user_input"], 110),
-            "answer_cut": one_line(row["system_output"], 190),
+            "question_cut": say.one_line(row["user_input"], 110),
+            "answer_cut": say.one_line(row["system_output"], 190),
         }
         for name, row in named
     ]
