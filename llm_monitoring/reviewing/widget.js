@@ -123,7 +123,7 @@ function render({ model, el }) {
   const session = Math.random().toString(36).slice(2, 12);
   const view = build(session);
   const done = new Map(); // request id -> { verdict, note, score, expected }
-  const drafts = new Map(); // request id -> what is not yet part of a verdict: { note, score, expected }
+  const drafts = new Map(); // request id -> what is typed and not yet part of a verdict: { note, score, expected }
   const waiting = new Set(); // seq of the verdicts that are not yet acknowledged
   const undo = []; // { id, before }
   let items = [];
@@ -264,15 +264,20 @@ function render({ model, el }) {
     show();
   }
 
+  // What is being typed is kept from the first letter on: a message of the kernel may come between two keys.
+  function draft(name, value) {
+    const id = current()?.request_id;
+    if (id !== undefined) drafts.set(id, { ...drafts.get(id), [name]: value });
+  }
+
   // A note, a score or the right answer: part of the verdict where there is one, else kept until there is.
   function keep(name, value) {
-    const item = current();
-    if (!item) return;
-    const id = item.request_id;
+    draft(name, value);
+    const id = current()?.request_id;
     const before = done.get(id);
-    if (!before) {
-      drafts.set(id, { ...drafts.get(id), [name]: value });
-    } else if ((before[name] ?? null) !== value) {
+    if (!before) return;
+    delete drafts.get(id)[name];
+    if ((before[name] ?? null) !== value) {
       undo.push({ id, before });
       write(id, { ...before, [name]: value });
     }
@@ -330,10 +335,7 @@ function render({ model, el }) {
   });
   for (const [field, name] of [[view.note, "note"], [view.expected, "expected"]]) {
     field.addEventListener("change", () => keep(name, field.value || null));
-    field.addEventListener("input", () => {
-      const item = current();
-      if (item && !done.has(item.request_id)) keep(name, field.value || null);
-    });
+    field.addEventListener("input", () => draft(name, field.value || null));
   }
   for (const button of view.scores) button.addEventListener("click", () => score(Number(button.dataset.score)));
   for (const button of view.buttons) {

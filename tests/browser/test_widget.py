@@ -130,6 +130,22 @@ def test_a_note_written_after_the_verdict_is_saved_with_it(show):
     assert lines(shown.out) == [(shown.ids[0], "unsure", None), (shown.ids[0], "unsure", "why")]
 
 
+@pytest.mark.parametrize("key", ["n", "e"])
+def test_what_is_being_typed_stays_when_the_kernel_speaks_between_two_keys(show, key):
+    shown = show()
+    press(shown, "3", "ArrowLeft", key, "w")
+    wait_saved(shown)
+    shown.page.evaluate(
+        "id => window.hear({kind: 'saved', id, verdict: 'real', session: 'other', seq: 9, highest: 9})", at(shown)
+    )
+    press(shown, "h", "y", "Escape")
+    wait_saved(shown)
+    last = json.loads(shown.out.read_text().splitlines()[-1])
+    assert last["note" if key == "n" else "expected_output"] == "why"
+    assert last["verdict"] == "real"
+    assert at(shown) == shown.ids[0]
+
+
 def test_after_the_last_answer_keys_change_nothing_until_the_reader_moves(show):
     shown = show(n=3)
     press(shown, *"1111")
