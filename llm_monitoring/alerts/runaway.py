@@ -81,14 +81,24 @@ def runaway_events(
         The last moment of which the requests are known.
     """
     tested = {run.key: run for run in runs if (*run.key, RUNAWAY) in shares}
+    events: list[Alert] = []
+    for key, own in paid_by_hour(tested, hours, tallies, plan, end).items():
+        events += _of_chart(own, tested[key], shares[(*key, RUNAWAY)])
+    return events
+
+
+def paid_by_hour(
+    tested: dict[tuple[Any, Any], Run], hours: pd.DataFrame, tallies: pd.DataFrame, plan: Plan, end: pd.Timestamp
+) -> dict[tuple[Any, Any], pd.DataFrame]:
+    """What each test sees: `plain`, `n`, `total` (of logarithms) and `most` of every hour."""
     most = dict(list(hours.groupby("feature_id", sort=False)))
     paid = dict(list(tallies[tallies["metric"].isin(list(DEAREST))].groupby(KEYS, sort=False)))
-    events: list[Alert] = []
+    found = {}
     for (feature, metric), run in tested.items():
         own = paid[feature, metric].groupby("hour")[["plain", "n", "total"]].sum()
         own = own.assign(most=most[feature].set_index("hour")[f"most_{DEAREST[metric]}"])
-        events += _of_chart(_every_hour(own, run, plan, end), run, shares[feature, metric, RUNAWAY])
-    return events
+        found[feature, metric] = _every_hour(own, run, plan, end)
+    return found
 
 
 def _every_hour(own: pd.DataFrame, run: Run, plan: Plan, end: pd.Timestamp) -> pd.DataFrame:
@@ -102,43 +112,74 @@ def _every_hour(own: pd.DataFrame, run: Run, plan: Plan, end: pd.Timestamp) -> p
 
 
 def _of_chart(hours: pd.DataFrame, run: Run, share: float) -> list[Alert]:
-    """The events of one chart. The test learns once more where the chart does, if nothing was runaway by then; and of a burst.
+    """The events of one chart."""
+    return [_event(hours, one, run.key, share) for one in Followed.of(hours, run, share).spells]
 
-    A burst is told, and learnt once a week has passed without another: a job of dear requests that comes one day in ten is
-    news once or twice, not every time. What lasts (in alarm for more than two days, and for half of the time) is never
-    learnt.
+
+@dataclass(frozen=True)
+class Followed:
+    """One test from its first look on: what it told, and from when on it held the hours against which others.
+
+    The test learns once more where its chart does, if nothing was runaway by then; and of a burst. A burst is told, and
+    learnt once a week has passed without another: a job of dear requests that comes one day in ten is news once or twice,
+    not every time. What lasts (in alarm for more than two days, and for half of the time) is never learnt.
     """
-    looks = _Looks.of(hours)
-    if looks is None:
-        return []
-    again = run.stages[-1][1] if len(run.stages) > 1 else None
-    learnt, since = np.asarray(hours.index < run.fit_end), run.begin
-    lasting = np.zeros(len(hours), dtype=bool)
-    events: list[Alert] = []
-    while True:
-        spells = _spells(looks, learnt, since, share)
-        count = _burst(spells)
-        if again is not None and not (count and hours.index[spells[0].fired] < again):
-            learnt, since, again = np.asarray(hours.index < again) & ~lasting, again, None
-            continue
-        burst = spells[:count]
-        events += [_event(hours, one, run.key, share) for one in burst]
-        over = burst[-1].last + QUIET if burst else len(hours)
-        if over >= len(hours):
-            return events
-        since = hours.index[over]
-        hours_in_alarm = sum(one.last + 1 - one.fired for one in burst)
-        if hours_in_alarm > max(2 * AROUND, (burst[-1].last - burst[0].fired) / 2):
-            lasting[burst[0].first : over] = True
-        else:
-            learnt = (np.arange(len(hours)) < over) & ~lasting
-        if again is not None and (lasting.any() or since >= again):
-            again = None
+
+    hours: pd.DataFrame
+    share: float
+    spells: list[_Spell]
+    lessons: list[tuple[pd.Timestamp, _Usual]]
+
+    @classmethod
+    def of(cls, hours: pd.DataFrame, run: Run, share: float) -> Followed:
+        """Follow it through the hours of a chart, as `paid_by_hour` gives them."""
+        found = cls(hours, share, [], [])
+        if len(hours) < AROUND:
+            return found
+        looks = _Looks.of(hours)
+        again = run.stages[-1][1] if len(run.stages) > 1 else None
+        learnt, since = np.asarray(hours.index < run.fit_end), run.begin
+        lasting = np.zeros(len(hours), dtype=bool)
+        while True:
+            usual = _Usual.of(looks, learnt)
+            found.lessons.append((since, usual))
+            spells = _spells(looks, usual, since, share)
+            count = _burst(spells)
+            if again is not None and not (count and hours.index[spells[0].fired] < again):
+                learnt, since, again = np.asarray(hours.index < again) & ~lasting, again, None
+                continue
+            burst = spells[:count]
+            found.spells.extend(burst)
+            over = burst[-1].last + QUIET if burst else len(hours)
+            if over >= len(hours):
+                return found
+            since = hours.index[over]
+            hours_in_alarm = sum(one.last + 1 - one.fired for one in burst)
+            if hours_in_alarm > max(2 * AROUND, (burst[-1].last - burst[0].fired) / 2):
+                lasting[burst[0].first : over] = True
+            else:
+                learnt = (np.arange(len(hours)) < over) & ~lasting
+            if again is not None and (lasting.any() or since >= again):
+                again = None
+
+    def first_alarm(self, faulty: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.Timestamp | None:
+        """When it tells of what is in `faulty` (as `hours`) from `start` to `end`; None where it does not, or told of something by itself."""
+        lessons = [usual for since, usual in self.lessons if since <= start]
+        told = [self.hours.index[at] for one in self.spells for at in (one.first, one.last)]
+        if not lessons or any(start - DAY <= at < end for at in told):
+            return None
+        index = self.hours.index
+        before, first, last = index.searchsorted([start - 2 * AROUND * HOUR, start, end])
+        mixed = pd.concat([self.hours.iloc[before:first], faulty.iloc[first:last]])
+        if len(mixed) < AROUND:
+            return None
+        spells = _spells(_Looks.of(mixed), lessons[-1], start, self.share)
+        return mixed.index[spells[0].fired] + HOUR if spells else None
 
 
 @dataclass(frozen=True)
 class _Spell:
-    """Places of hours: of the first dear request that counts, of the first and the last alarm; and what is usual."""
+    """Places of hours: of the first dear request that counts, of the first and the last alarm; and what a request usually costs."""
 
     first: int
     fired: int
@@ -173,9 +214,7 @@ class _Looks:
     ranked: np.ndarray
 
     @classmethod
-    def of(cls, hours: pd.DataFrame) -> _Looks | None:
-        if len(hours) < AROUND:
-            return None
+    def of(cls, hours: pd.DataFrame) -> _Looks:
         plain, n, logs = hours[["plain", "n", "total"]].rolling(AROUND, min_periods=1).sum().to_numpy().T
         most = hours["most"].to_numpy() / np.exp(logs / np.maximum(n, 1.0))
         within = np.lib.stride_tricks.sliding_window_view(np.r_[np.zeros(AROUND - 1), most], AROUND)
@@ -183,19 +222,36 @@ class _Looks:
         return cls(hours.index, hours["n"].to_numpy(), hours["plain"].to_numpy(), plain, n, most, within, ranked)
 
 
-def _spells(looks: _Looks, learnt: np.ndarray, since: pd.Timestamp, share: float) -> list[_Spell]:
-    """The spells from one moment on, against the hours that were learnt."""
-    base = learnt & (looks.asked > 0)
-    paid, asked = looks.paid[base].sum(), looks.asked[base].sum()
-    if not paid > 0:
+@dataclass(frozen=True)
+class _Usual:
+    """What was learnt of some hours: days, requests an hour, what one costs, the dearest of each hour, and how far 24 hours reached."""
+
+    days: float
+    asked: float
+    cost: float
+    ordered: np.ndarray
+    level: np.ndarray
+
+    @classmethod
+    def of(cls, looks: _Looks, learnt: np.ndarray) -> _Usual:
+        base = learnt & (looks.asked > 0)
+        paid, asked = looks.paid[base].sum(), looks.asked[base].sum()
+        level = looks.ranked[learnt].max(axis=0) if learnt.any() else np.zeros(len(TOGETHER))
+        cost = float(paid / asked) if asked else 0.0
+        return cls(learnt.sum() / AROUND, float(asked), cost, np.sort(looks.most[base]), FAR * level)
+
+
+def _spells(looks: _Looks, usual: _Usual, since: pd.Timestamp, share: float) -> list[_Spell]:
+    """The spells from one moment on, against what was learnt."""
+    if not usual.cost > 0:
         return []
-    days, ordered, usual = learnt.sum() / AROUND, np.sort(looks.most[base]), float(paid / asked)
-    more_asked = np.maximum(looks.n * days / asked, 1.0)[:, None]
-    counted = len(ordered) - np.searchsorted(ordered, looks.ranked)
-    rate = alarms_a_day(counted, days * np.maximum(looks.ranked / ordered[-1], 1.0) / more_asked, TOGETHER)
-    level = FAR * looks.ranked[learnt].max(axis=0)
-    outside = (looks.ranked > level) & (rate <= share / (MONTH / DAY) / len(TOGETHER))
-    outside &= (looks.plain >= MATTERS * usual * looks.n)[:, None]
+    more_asked = np.maximum(looks.n * usual.days / usual.asked, 1.0)[:, None]
+    counted = len(usual.ordered) - np.searchsorted(usual.ordered, looks.ranked)
+    days = usual.days * np.maximum(looks.ranked / usual.ordered[-1], 1.0) / more_asked
+    outside = (looks.ranked > usual.level) & (
+        alarms_a_day(counted, days, TOGETHER) <= share / (MONTH / DAY) / len(TOGETHER)
+    )
+    outside &= (looks.plain >= MATTERS * usual.cost * looks.n)[:, None]
     alarm = outside.any(axis=1) & np.asarray(looks.index >= since)
     starts, ends = np.flatnonzero(alarm & ~np.r_[False, alarm[:-1]]), np.flatnonzero(alarm & ~np.r_[alarm[1:], False])
     spells = []
@@ -203,7 +259,7 @@ def _spells(looks: _Looks, learnt: np.ndarray, since: pd.Timestamp, share: float
         chosen = int(np.flatnonzero(outside[at])[0])
         dear = looks.within[at] >= looks.ranked[at, chosen]
         first = at - AROUND + 1 + int(np.flatnonzero(dear)[0])
-        spells.append(_Spell(first, at, last, TOGETHER[chosen], usual))
+        spells.append(_Spell(first, at, last, TOGETHER[chosen], usual.cost))
     return spells
 
 
