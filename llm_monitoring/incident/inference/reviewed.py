@@ -13,7 +13,7 @@ from llm_monitoring import answers
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.frames import among
+from llm_monitoring.frames import among, plain
 from llm_monitoring.intervals import anytime_share
 from llm_monitoring.reviewing.verdicts import majority
 from llm_monitoring.schema import DEFAULT_SCALE, VERDICTS, scale_ends
@@ -154,7 +154,7 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
     notes = table.reindex(columns=["request_id", "note"]).drop_duplicates("request_id", keep="last")
     table = majority(table)[["request_id", "verdict"]].merge(notes, on="request_id", how="left")
     requests = log.asked.reindex(columns=columns[:3])
-    asked = requests[among(requests["request_id"], table["request_id"])]
+    asked = plain(requests[among(requests["request_id"], table["request_id"])])
     rows = table.merge(log.with_texts(asked, columns[3:]).reindex(columns=columns), on="request_id", how="inner")
     if alert.feature_id is not None:
         rows = rows[rows["feature_id"] == alert.feature_id]
