@@ -285,7 +285,9 @@ def _with_lineage(log: Log) -> pd.DataFrame:
     family = lineage(requests, log.changes)
     codes, models = pd.factorize(requests["model_id"])
     names = pd.Index(sorted(set(family.values())), dtype=object)
-    place = np.append(names.get_indexer([family[model] for model in models]), -1)  # the last: no model
+    place = np.append(
+        names.get_indexer(pd.Index([family[model] for model in models], dtype=object)), -1
+    )  # the last: no model
     return requests.assign(model=pd.Categorical.from_codes(place[codes], names))
 
 
