@@ -64,7 +64,8 @@ def decompositions(
     """
     columns = seen.columns if columns is None else columns
     frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen, ["timestamp", *columns])
-    code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
+    both = [frame[list(columns)].astype(_coded(requests, columns)), requests[list(columns)]]
+    code, _ = leaves(pd.concat(both), columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
     y, worth = frame["value"].to_numpy(float), weights_of(frame)
@@ -111,6 +112,12 @@ def _parted(sign: int, late, since_then, asked, rows, y, worth, usual) -> Mix:
 def _of_feature(frame: pd.DataFrame, seen: Observations, columns: list[str] | None = None) -> pd.DataFrame:
     feature, kept = seen.alert.feature_id, frame if columns is None else frame[columns]
     return kept if feature is None else kept[frame["feature_id"] == feature]
+
+
+def _coded(requests: pd.DataFrame, columns: tuple[str, ...]) -> dict[str, pd.CategoricalDtype]:
+    """The categories of those columns that are coded."""
+    kinds = {name: requests[name].dtype for name in columns}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, pd.CategoricalDtype)}
 
 
 def _shrunk(leaf, y, weight, towards, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:
