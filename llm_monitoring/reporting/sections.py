@@ -79,10 +79,16 @@ def _time(results: Mapping[str, Any]) -> dict[str, Any] | None:
         "time",
         capital(f"{label}"),
         f"{say.moment(first)} to {say.moment(last)}",
-        f"n {n:,}. Each mark is one answer. The band is the 90 % interval of the start; dashes are recorded changes.",
+        f"n {n:,}. Each mark is one answer{_counted_as_bad(results['triage'])}. The band is the 90 % interval of the start; "
+        "dashes are recorded changes.",
     )
     answer = f"It begins {say.moment(start)}, and the alert comes {say.lasting(start, fired)} later."
     return _section("time", "Time line", "Time line", answer, [shown])
+
+
+def _counted_as_bad(triage: Mapping[str, Any]) -> str:
+    """Of a measure without an end, what the marks above are."""
+    return ", bad one of the worst 5 % of all" if triage["unit"] in ("usd", "ms", "count") else ""
 
 
 def _real(results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -439,15 +445,6 @@ def other_slices(scope: Mapping[str, Any]) -> str:
             named = listed(labels) if len(labels) <= 2 else f"{len(labels)} {'other ' if hit else ''}slices"
             told.append(f"{named}: {verdict}")
     return f"{capital('; '.join(told))}."
-
-
-def hit_level(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Before, since, change and n of what was hit: the slice where one is named, else the feature that alerted."""
-    scope = results.get("scope")
-    if scope and scope["slices"] and scope["kind"] in ("slice", "all") and "others" not in scope["slices"][0]:
-        return scope["slices"][0]
-    change = results["triage"]["change"]
-    return {**change, "change": change["estimate"]}
 
 
 def named(cause: str) -> str:

@@ -14,6 +14,7 @@ from llm_monitoring.reporting.outcome import (
     capital,
     count_words,
     first_sentence,
+    hit_level,
     level_sentence,
     lower,
     outcome_of,
@@ -174,7 +175,8 @@ def _whom(scope: Mapping[str, Any], better: bool = False) -> dict[str, str]:
     elif scope["kind"] == "none" or not scope["slices"]:
         answer, words = "No slice can be named", ""
     else:
-        answer, words = capital(answers_of(scope["slices"][0]["where"])), _carries(scope)
+        answer = capital(answers_of(scope["slices"][0]["where"]))
+        words = f"{scope.get('branch') or ''} {_carries(scope)}".strip()
     if scope["slices"] and "others" in scope["slices"][0]:
         return {"question": "Where is it highest?", "answer": answer, "words": scope["reasons"][0]}
     return {
@@ -224,7 +226,7 @@ def _facts(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
     onset = (results.get("isolate") or {}).get("onset") or {}
     start = started(results)
     unit = triage["unit"]
-    level = sections.hit_level(results)
+    level = hit_level(results)
     facts = []
     if story == "standing":
         facts.append(
