@@ -552,9 +552,10 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
     newest = known[-1] if len(known) else None
     ends = f"{amount(center[-1], unit, like=newest)} → {amount(newest, unit)}"
     ax.set_title(one_line(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
-    words = one_line(metric_words(metric), 24)
+    ends += "  alarm" if loud.any() else ""
+    words = one_line(metric_words(metric), max(int(size_of(ax)[0] / (0.5 * 11)) - len(ends) - 2, 12))
     ax.text(
-        0, 1.05, f"{words}: {ends}" + ("  alarm" if loud.any() else ""), transform=ax.transAxes, va="bottom",
+        0, 1.05, f"{words}: {ends}", transform=ax.transAxes, va="bottom",
         color=VERMILION if loud.any() else MUTE, fontsize=11,
     )  # fmt: skip
     usual = [np.median(ends[np.isfinite(ends)]) for ends in (lower, upper) if np.isfinite(ends).any()]

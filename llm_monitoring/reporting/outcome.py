@@ -18,7 +18,7 @@ SENTENCES = {
     "abandonment_rate": "{after} of {who} are followed by people leaving since {since}; before, {before}",
     "mean_quality": "{who} score {after} of 5 since {since}; before, {before}",
 }
-PLAIN = "{metric} of {who} is {after} since {since}; before, {before}"
+PLAIN = "{metric} of {who} went from {before} to {after} on {since}"
 LEVELS = {
     "flagged_rate": "{after} of {who} are flagged",
     "error_rate": "{after} of {who} fail",
@@ -27,7 +27,7 @@ LEVELS = {
     "abandonment_rate": "{after} of {who} are followed by people leaving",
     "mean_quality": "{who} score {after} of 5",
 }
-PLAIN_LEVEL = "{metric} of {who} is {after}"
+PLAIN_LEVEL = "{metric} of {who} at {after}"
 TONES = {
     "false_positive": "before",
     "judge": "before",

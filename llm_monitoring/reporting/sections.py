@@ -19,6 +19,7 @@ from llm_monitoring.reporting.outcome import (
     capital,
     count_words,
     listed,
+    outcome_of,
     started,
     whole,
 )
@@ -173,7 +174,7 @@ def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
         title = f"{capital(say.metric_words(scope['metric']))} by slice"
         blocks.append(figure("who", title, f"{unit_words(scope['unit'])}, 95 % intervals, n before → since", caption))
     blocks += _looked(scope)
-    title = "Who gets better answers?" if results["triage"].get("kind") == "better" else "Whom does it hit?"
+    title = whom_asked(results["scope"], results["triage"].get("kind") == "better")
     return _section("who", "Whom it hits", title, answer.strip(), blocks)
 
 
@@ -271,6 +272,13 @@ def _do(results: Mapping[str, Any]) -> dict[str, Any] | None:
     if not respond:
         return None
     blocks: list[Block] = [action(f"{action_words(respond)}."), text(capital(respond["because"]))]
+    if outcome_of(results) == "false_positive":
+        doubt = f"{capital(respond['because'])} {capital(action_words(respond))}."
+        blocks = [
+            action("Nothing in the feature."),
+            text(results["triage"]["next"]),
+            text(doubt, lead="If the verdict is wrong:"),
+        ]
     if respond["options"]:
         rows = [[o["do"], o["costs"], o["gains"], o["undo"]] for o in respond["options"]]
         blocks.append(table(["If you", "it costs", "it gains", "undo"], rows, hit=(0,)))
@@ -427,6 +435,13 @@ def review_words(triage: Mapping[str, Any]) -> str:
 
 def _why_wide(n: int) -> str:
     return f", wide because only {n} were read" if n < 40 else ""
+
+
+def whom_asked(scope: Mapping[str, Any], better: bool) -> str:
+    """The question that the slices answer."""
+    if not better:
+        return "Whom does it hit?"
+    return "Who gets better answers?" if say.is_judged(scope["metric"]) else "Where is it better?"
 
 
 def other_slices(scope: Mapping[str, Any]) -> str:
