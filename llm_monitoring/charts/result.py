@@ -72,7 +72,7 @@ class ChartResult(Result):
 
     @property
     def headline(self) -> str:
-        """What was seen, over how many windows, and how often that happens for nothing."""
+        """What was seen, over how many windows, and how often that happens by chance."""
         charted = int(self.windows["statistic"].notna().sum())
         chance = self.false_alarm_probability
         designed = "" if chance is None else f"; chance of a false alarm in {self.horizon} windows: {chance:.2g}"

@@ -44,7 +44,8 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
     late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
     if any(side.all() or not side.any() for side in (late, since_then)):
         return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
-    code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
+    both = [frame[list(columns)].astype(_coded(requests, columns)), requests[list(columns)]]
+    code, _ = leaves(pd.concat(both), columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
     mean: list[np.ndarray] = []
@@ -77,6 +78,12 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
 def _of_feature(frame: pd.DataFrame, seen: Observations, columns: list[str] | None = None) -> pd.DataFrame:
     feature, kept = seen.alert.feature_id, frame if columns is None else frame[columns]
     return kept if feature is None else kept[frame["feature_id"] == feature]
+
+
+def _coded(requests: pd.DataFrame, columns: tuple[str, ...]) -> dict[str, pd.CategoricalDtype]:
+    """The categories of those columns that are coded."""
+    kinds = {name: requests[name].dtype for name in columns}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, pd.CategoricalDtype)}
 
 
 def _shrunk(leaf, y, weight, towards, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
+from llm_monitoring.frames import plain
 from llm_monitoring.incident.inference.mix import Mix, decompose
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import EFFECTS, log_harm
@@ -216,7 +217,8 @@ def _strongest(seen: Observations, column: str) -> tuple[Mix, pd.Timestamp] | No
 
 def _grown(seen: Observations, column: str, known: bool, mix: Mix, since: pd.Timestamp) -> Rerouted:
     feature = seen.alert.feature_id
-    requests = seen.requests if feature is None else seen.requests[seen.requests["feature_id"] == feature]
+    requests = seen.requests[["timestamp", column]]
+    requests = plain(requests if feature is None else requests[seen.requests["feature_id"] == feature])
     frame = seen.frame if feature is None else seen.frame[seen.frame["feature_id"] == feature]
     late = (requests["timestamp"] >= since).to_numpy()
     now, before = (requests.loc[part, column].value_counts(normalize=True) for part in (late, ~late))

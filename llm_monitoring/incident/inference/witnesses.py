@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.observations import Observations, families
 from llm_monitoring.incident.inference.shifts import log_raised
 from llm_monitoring.incident.inference.slices import Slice
 
@@ -40,7 +40,7 @@ def probes(log: Log, seen: Observations, model: str | None, at: pd.Timestamp) ->
     table = table[table["passed"].notna()]
     if not len(table):
         return Testimony()
-    family = dict(zip(seen.requests["model_id"].astype(str), seen.requests["model"].astype(str)))
+    family = {str(model): str(of) for model, of in families(seen.requests).items()}
     own = (
         np.ones(len(table), bool)
         if model is None
