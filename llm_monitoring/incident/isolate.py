@@ -366,12 +366,12 @@ def _what_would_change(inquiry: Inquiry, verdict: str) -> list[str]:
         return [separating_step(inquiry, first, inquiry.causes[1])]
     if first.recorded and verdict == first.name:
         return [
-            f"An event that nobody logged in the same interval as {first.name}. Check: put twenty of the failing questions "
-            "to the state before the change; if they fail there too, this is not the cause."
+            f"An event that nobody logged in the same interval as {first.name}. Check: put twenty of the questions "
+            "that were hit to the state before the change; if the answers are no better there, this is not the cause."
         ]
     if verdict == "no recorded change fits":
         return ["A change that was made and not logged: ask the owners of the feature, the model and the index."]
-    return ["More judged answers of the same period."]
+    return ["More answers of the same period."]
 
 
 def _next(verdict: str) -> str:
