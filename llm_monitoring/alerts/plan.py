@@ -66,7 +66,16 @@ def _zoned(when: datetime) -> datetime:
     return when
 
 
+def _after_start(when: datetime, info: ValidationInfo) -> datetime:
+    """Refuse an end before its start, which would cover nothing and say nothing."""
+    start = info.data.get("start")
+    if start is not None and when <= start:
+        raise ValueError("expected a moment after its start")
+    return when
+
+
 ZonedTime = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_zoned)]
+EndTime = Annotated[ZonedTime, AfterValidator(_after_start)]
 A_TIME = "a time with a zone, such as 2026-05-11T00:00:00Z"
 #: Kind of a key -> the kinds of value that it takes, and what it is in words.
 KINDS = {
@@ -112,7 +121,7 @@ class BaselinePlan(_Section):
         description="length; by default charts begin after 14 days and are fitted once more at 28",
     )
     start: ZonedTime | None = Field(default=None, description="first moment; by default each feature's first day")
-    end: ZonedTime | None = Field(default=None, description="last moment, if `days` is not given")
+    end: EndTime | None = Field(default=None, description="last moment, if `days` is not given")
 
     holidays: list[date] = Field(
         default=[],
@@ -310,7 +319,7 @@ class SilencePlan(_Section):
     feature: str | None = Field(default=None, description="which feature; left out: all")
     metric: str | None = Field(default=None, description="which metric; left out: all")
     start: ZonedTime | None = Field(default=None, alias="from", description="start; left out: always")
-    end: ZonedTime | None = Field(default=None, alias="to", description="end; left out: forever")
+    end: EndTime | None = Field(default=None, alias="to", description="end; left out: forever")
     reason: str = Field(default="", description="the reason, for later readers of the plan")
 
     def covers(self, alert: Any) -> bool:

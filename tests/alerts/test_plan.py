@@ -152,3 +152,13 @@ def test_scales_named_on_opening_join_those_of_the_plan():
     assert opened.scales == {"a": "0..10", "b": "0..1", "c": "0..1"}
     joined = open_with("sample_data", plan, scales={"c": "0..1"})
     assert open_with(joined, plan) is joined
+
+
+@pytest.mark.parametrize(("section", "first", "last"), [("[[silence]]", "from", "to"), ("[baseline]", "start", "end")])
+def test_what_ends_before_it_starts_is_an_error_that_names_the_line(tmp_path, section, first, last):
+    path = tmp_path / "monitoring.toml"
+    path.write_text(f"{section}\n{first} = 2026-02-01T00:00:00Z\n{last} = 2026-01-01T00:00:00Z\n")
+    with pytest.raises(ConfigError, match=rf"monitoring.toml line 3: .*{last} = 2026-01-01.*after its start"):
+        read_plan(path)
+    path.write_text(f"{section}\n{first} = 2026-01-01T00:00:00Z\n{last} = 2026-02-01T00:00:00Z\n")
+    read_plan(path)
