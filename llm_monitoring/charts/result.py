@@ -154,7 +154,7 @@ class ChartResult(Result):
         said = f"{100 * value:.3g} %" if self.kind == "proportion" else f"{value:.3g}"
         words = f"alarm: {said}" + ("" if n != n else f"\nn = {n:,.0f}")
         height = frame["statistic"][row] if self.chart == "EDetector" else value
-        plotting.call_out(ax, (at[row], height), words, plotting.VERMILION, named)
+        plotting.call_out(ax, [(at[row], height)], words, plotting.VERMILION, named)
 
 
 def frame_of(windows: Any, **columns: Any) -> pd.DataFrame:
