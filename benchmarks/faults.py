@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import pandas as pd
 
 import llm_monitoring as lm
 from benchmarks.probes import endpoint
-from benchmarks.traffic import DIMENSIONS, START, healthy, judgements_of, signals_of
+from benchmarks.traffic import DIMENSIONS, LEVEL, START, healthy, judgements_of, signals_of
 from llm_monitoring.alerts.infrastructure import scopes_of, usual_limits, window_counts, window_width
 from llm_monitoring.alerts.plan import read_plan
 from llm_monitoring.intervals import wilson
@@ -92,8 +93,17 @@ def no_requests(tables: Tables, since: pd.Timestamp, rng) -> Tables:
     return {**tables, "requests": kept, **inside}
 
 
+@cache
+def scores_by_level() -> tuple[np.ndarray, np.ndarray]:
+    """Levels that answers may have, and the mean score that a judge gives them: a scale that ends at 5 shows less of a fall."""
+    levels, n = np.arange(1.5, 4.61, 0.1), 20_000
+    asked = pd.DataFrame({"request_id": np.arange(n), "feature_id": "any", "timestamp": START.tz_localize("UTC")})
+    rng = np.random.default_rng(0)
+    return levels, np.array([judgements_of(rng, asked, np.full(n, one))["quality_score"].mean() for one in levels])
+
+
 def worse(fall: Callable | float, share: float = 1.0, column: dict | None = None) -> Callable:
-    """Judged answers of one feature are worse by so much (or so much a day); `column` marks the requests hit."""
+    """Mean scores of one feature are lower by so much (or so much a day); `column` marks the requests hit."""
 
     def plant(tables: Tables, since: pd.Timestamp, rng) -> Tables:
         rows, judged = tables["requests"].copy(), tables["judgements"]
@@ -103,7 +113,9 @@ def worse(fall: Callable | float, share: float = 1.0, column: dict | None = None
         old = judged["request_id"].isin(rows.loc[hit, "request_id"])
         asked = rows.set_index("request_id").loc[judged.loc[old, "request_id"]].reset_index()
         days = ((asked["timestamp"] - since) / DAY).to_numpy()
-        level = 4.2 - (fall(days) if callable(fall) else fall)
+        levels, scores = scores_by_level()
+        usual = np.interp(LEVEL, levels, scores)
+        level = np.interp(usual - (fall(days) if callable(fall) else fall), scores, levels)
         new = judgements_of(rng, asked, np.broadcast_to(level, len(asked)))
         both = pd.concat([judged[~old], new], ignore_index=True).sort_values("judged_at", ignore_index=True)
         return {**tables, "requests": rows, "judgements": both}

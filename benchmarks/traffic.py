@@ -20,6 +20,7 @@ DAY_SD = {"volume": 0.08, "quality": 0.05, "latency": 0.04, "tokens": 0.03}  # w
 SIGNALS = {"abandoned": 0.10, "retry": 0.05, "correction": 0.02, "thumbs_up": 0.06, "thumbs_down": 0.02}
 DIMENSIONS = ("correctness", "completeness", "tone")
 JUDGE = "judge-a-2026-01"
+LEVEL = 4.2  # of answers; a scale that ends at 5 makes it a mean score of 4.16
 
 
 def shape_of_day() -> np.ndarray:
@@ -67,7 +68,7 @@ def _requests(rng, days: int, a_day: Sequence[float], holidays: Sequence[str], s
             "latency_ms": np.exp(rng.normal(6.8 + 0.1 * number % 0.7 + 0.05 * busy + effect["latency"][day], 0.45)),
             "input_tokens": np.ceil(np.exp(rng.normal(6 + 0.02 * busy + effect["tokens"][day], 0.5))),
             "output_tokens": np.ceil(np.exp(rng.normal(5 + effect["tokens"][day], 0.5))),
-            "level": 4.2 - 0.03 * busy + effect["quality"][day],
+            "level": LEVEL - 0.03 * busy + effect["quality"][day],
         }))  # fmt: skip
     rows = pd.concat(parts, ignore_index=True).sort_values("timestamp", ignore_index=True)
     n = len(rows)

@@ -18,7 +18,9 @@ OPENING = {"incident": ("triage", "scope", "isolate", "respond", "learn")}
 def api_page() -> str:
     """The page: every public name with its signature and the first sentence of its docstring, by module."""
     parts = [HEAD]
-    for home, names in groupby(lm._HOME, key=lm._HOME.__getitem__):
+    homes = list(dict.fromkeys(lm._HOME.values()))  # in the order of the road, each once
+    by_home = sorted(lm._HOME, key=lambda name: homes.index(lm._HOME[name]))
+    for home, names in groupby(by_home, key=lm._HOME.__getitem__):
         parts.append(f"\n## `llm_monitoring.{home}`\n")
         parts += [_entry(f"lm.{name}", getattr(lm, name)) for name in names]
     for module, names in OPENING.items():

@@ -247,17 +247,17 @@ def _latest(rows: ir.Table, keys: list[str]) -> ir.Table:
     return ranked.filter(ranked["__lm_rank"] == 0).drop("__lm_rank")
 
 
-def by_series(rows: ir.Table, per_feature: bool = True, days: pd.DataFrame | None = None) -> ir.Table:
+def by_series(rows: ir.Table, per_feature: bool = True, named: Mapping[tuple[Any, ...], str] | None = None) -> ir.Table:
     """Judged rows with `__lm_series`: empty for the first judge of a feature, else the judge's name.
 
     The first judge is the one with most judgements in the two weeks from the feature's first one (ties by name); a
-    judge that took over from it on the same scale goes on with its series, one that judges beside it has its own. `days`:
-    the judgements per day of each judge, where they are known.
+    judge that took over from it on the same scale goes on with its series, one that judges beside it has its own. `named`:
+    the series of each feature, judge and scale, where they are known.
     """
     import ibis
     import pyarrow as pa
 
-    named = _series(_days_of_judges(rows, per_feature) if days is None else days)
+    named = _series(_days_of_judges(rows, per_feature)) if named is None else named
     if not any(named.values()):
         series = rows.mutate(__lm_series=ibis.literal(""))
     else:
@@ -363,7 +363,7 @@ def view_of(log: Log, of: str, own: Iterable[Measure] = (), more: Iterable[str] 
     door = as_table(log, "requests")
     rows = door.rows
     if of == "judgements":
-        return by_series(judged_view(as_table(log, "judgements").rows, rows, more), days=_judging_days(log))
+        return by_series(judged_view(as_table(log, "judgements").rows, rows, more), named=_series_of(log))
     if of in ("signals", "thumbs"):
         marks = signals_view(as_table(log, "signals").rows)
         joined = rows.left_join(marks, rows["request_id"] == marks["__lm_of"])
@@ -373,9 +373,9 @@ def view_of(log: Log, of: str, own: Iterable[Measure] = (), more: Iterable[str] 
 
 
 @once
-def _judging_days(log: Log) -> pd.DataFrame:
+def _series_of(log: Log) -> dict[tuple[Any, ...], str]:
     judged = judged_view(as_table(log, "judgements").rows, as_table(log, "requests").rows, ())
-    return _days_of_judges(judged, per_feature=True)
+    return _series(_days_of_judges(judged, per_feature=True))
 
 
 def value(rows: ir.Table, measure: Measure) -> ir.Value:
@@ -401,6 +401,19 @@ def judgements(log: Log, columns: Iterable[str] = JUDGEMENTS.names) -> pd.DataFr
         return frames.empty(JUDGEMENTS)[names]
     rows = view_of(log, "judgements")
     return frames.load(rows.filter(rows["__lm_series"] == "").select(*names), JUDGEMENTS)
+
+
+def flags(log: Log, feature_id: str | None, since: pd.Timestamp) -> list[tuple[int, int]]:
+    """How many judged answers are flagged, of how many, before a moment and since; counted in the engine."""
+    if not log.has("judgements"):
+        return [(0, 0), (0, 0)]
+    rows = view_of(log, "judgements")
+    rows = rows.filter(rows["__lm_series"] == "", rows["status"] == "ok", rows["flagged"].notnull())
+    rows = rows if feature_id is None else rows.filter(rows["feature_id"] == feature_id)
+    late = engines.microseconds(rows["timestamp"]) >= -(-since.as_unit("ns").value // 1000)
+    counted = rows.group_by(late=late).aggregate(flagged=rows["flagged"].ifelse(1, 0).sum(), n=rows.count())
+    found = {row["late"]: (int(row["flagged"]), int(row["n"])) for row in engines.run(counted).to_pylist()}
+    return [found.get(side, (0, 0)) for side in (False, True)]
 
 
 def flagged_ids(log: Log) -> set[str]:

@@ -265,7 +265,7 @@ def check(log: str, opening: dict[str, Any], plan: str | None, until: str | None
 @click.option("--out", metavar="FILE", default="backtest.html", show_default=True, help="The page.")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 def backtest(log: str, opening: dict[str, Any], plan: str | None, **options) -> None:
-    """Replay a plan against LOG: what it would have seen, how late, how often for nothing, and what it can see at all.
+    """Replay a plan against LOG: what it would have caught, how late, with how many false alarms, and what it can detect.
 
     Nothing of LOG is altered. The last line printed is the path of the page.
 

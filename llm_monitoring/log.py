@@ -210,11 +210,12 @@ class Log:
     def asked(self) -> pd.DataFrame:
         """The requests without their texts and without what is only measured of an answer (`schema.LEFT_OUT`).
 
-        Loaded once and shared: a caller must not edit it. Texts are asked for by id: `with_texts`.
+        Loaded once and shared: a caller must not edit it. Texts are asked for by id: `with_texts`. Columns of few values
+        are categories, in the order of the alphabet; `frames.plain` gives them as texts.
         """
         with engines.LOCK:
             if "asked" not in self._frames:
-                self._frames["asked"] = self._load("requests", without=LEFT_OUT)
+                self._frames["asked"] = self._load("requests", without=LEFT_OUT, coded=True)
         return self._frames["asked"].copy(deep=False)
 
     def with_texts(self, rows: pd.DataFrame, columns: Iterable[str] = ("user_input",)) -> pd.DataFrame:
@@ -410,7 +411,7 @@ class Log:
                 self._frames[name] = self._load(name)
         return frames.copied(self._frames[name], TABLES[name])
 
-    def _load(self, name: str, without: Iterable[str] = ()) -> pd.DataFrame:
+    def _load(self, name: str, without: Iterable[str] = (), coded: bool = False) -> pd.DataFrame:
         if name not in self._tables:
             return frames.empty(TABLES[name])
         table = self._read(name)
@@ -419,7 +420,7 @@ class Log:
             raise LogError(faults, count)
         self._set_aside(name)
         rows = self.table(name)
-        return frames.load(rows.drop(*(each for each in without if each in rows.columns)), TABLES[name])
+        return frames.load(rows.drop(*(each for each in without if each in rows.columns)), TABLES[name], coded)
 
     def _read(self, name: str) -> CleanTable:
         """A table over the files that may hold rows of the period, each as it was when the log was opened.

@@ -69,11 +69,15 @@ def _by_value(table: CleanTable, each: Mended) -> str:
     found = engines.run(rows.group_by(["stored", "read"]).aggregate(n=rows.count())).to_pylist()
     found.sort(key=lambda row: (-row["n"], str(row["stored"])))
     more = f", and {len(found) - FIRST} other values" if len(found) > FIRST else ""
-    return ", ".join(f"{quote(row['stored'])} as {_shown(row['read'])} ({row['n']:,})" for row in found[:FIRST]) + more
+    return (
+        ", ".join(f"{quote(row['stored'])}{_read_as(row['read'], each)} ({row['n']:,})" for row in found[:FIRST]) + more
+    )
 
 
-def _shown(read: str | None) -> str:
-    return "unknown" if read is None else quote(read)
+def _read_as(read: str | None, each: Mended) -> str:
+    if read is None:
+        return "" if each.words.endswith("unknown") else " as unknown"
+    return f" as {quote(read)}"
 
 
 def _first_ids(table: CleanTable, where: Any, words: str) -> str:

@@ -216,7 +216,7 @@ class QualityControlChart:
     ``k sd sqrt(alpha / (2 - alpha))`` (Roberts 1959). The warm-up lasts until two different values have come.
 
     For measured windows with a stated false-alarm probability use `ControlChart`; a chart of single scores with
-    k = 3 and a warm-up of 30 alarms now and then for nothing.
+    k = 3 and a warm-up of 30 gives a false alarm now and then.
 
     Parameters
     ----------

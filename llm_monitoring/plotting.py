@@ -8,6 +8,7 @@ pixels. Pyplot is imported inside the functions, never with the module.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import textwrap
 import warnings
@@ -217,46 +218,50 @@ def settle(ax) -> None:
 
 def call_out(
     ax,
-    spot: tuple[Any, float],
+    spots: Sequence[tuple[Any, float]],
     words: str,
     colour: str,
     taken: list | None = None,
     weight: str = "bold",
     reach: int = 2,
 ):
-    """Words beside a point, on the side where they hide least of the lines, on a soft ground.
+    """Words beside one of some points, on the side where they hide least of the lines, on a soft ground.
 
     `taken` collects the boxes of such words (in pixels), so that several do not lie on one another; `reach` is how many
-    heights of the words they may stand above or below the point.
+    heights of the words they may stand above or below the point. Of points that are as good the first is taken.
     """
     pixel = ax.figure.dpi / 72
-    lines = words.split("\n")
-    wide, tall = (LETTER + 0.06) * 12 * max(map(len, lines)) * pixel, 1.25 * 12 * len(lines) * pixel
+    said = ax.annotate(
+        words, spots[0], (0, 0), textcoords="offset points", va="center", color=colour, weight=weight, zorder=6
+    )
+    said.set_in_layout(False)
+    measured = said.get_window_extent()
+    wide, tall = measured.width + 4 * pixel, measured.height + 2 * pixel
     left, bottom = ax.transAxes.transform((0, 0))
     right, top = ax.transAxes.transform((1, 1))
     ax.get_xlim(), ax.get_ylim()  # limits that wait for what was drawn are set before anything is placed
     drawn = _on_lines(ax)
-    x, y = ax.transData.transform((ax.convert_xunits(spot[0]), ax.convert_yunits(spot[1])))
     best: tuple[float, Any] | None = None
     levels = sorted(range(-reach, reach + 1), key=abs)
-    for side, level in ((s, v) for s in (-1, 1, 0) for v in levels if s or v):
+    sides = [side * away for away in (1, 2, 4) for side in (-1, 1)]  # farther, where a line passes close by
+    tried = ((k, side, level) for k in range(len(spots)) for side in (*sides, 0) for level in levels if side or level)
+    places = [ax.transData.transform((ax.convert_xunits(x), ax.convert_yunits(y))) for x, y in spots]
+    for k, side, level in tried:
+        x, y = places[k]
         dx, dy = 12 * side * pixel, 0.9 * tall * level
-        low_x = x + dx - wide * (1 - side) / 2
+        low_x = x + dx - wide * (1 - np.sign(side)) / 2
         box = (low_x, y + dy - tall / 2, low_x + wide, y + dy + tall / 2)
         inside = (drawn[:, 0] > box[0]) & (drawn[:, 0] < box[2]) & (drawn[:, 1] > box[1]) & (drawn[:, 1] < box[3])
         out = max(left - box[0], 0) + max(box[2] - right, 0) + max(bottom - box[1], 0) + max(box[3] - top, 0)
         over = sum(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken or [])
-        cost = inside.sum() + 20 * out + 500 * over + 2 * abs(level)
+        cost = inside.sum() + 20 * out + 500 * over + 2 * abs(level) + max(abs(side) - 1, 0) + k / len(spots)
         if best is None or cost < best[0]:
-            best = cost, (box, (dx / pixel, dy / pixel), {-1: "right", 0: "center", 1: "left"}[side])
-    box, away, align = best[1]  # type: ignore[index]
+            best = cost, (box, k, (dx / pixel, dy / pixel), ("right", "center", "left")[int(np.sign(side)) + 1])
+    box, chosen, away, align = best[1]  # type: ignore[index]
     if taken is not None:
         taken.append(box)
-    said = ax.annotate(
-        words, spot, away, textcoords="offset points", ha=align, va="center", color=colour, weight=weight, bbox=SOFT,
-        zorder=6,
-    )  # fmt: skip
-    said.set_in_layout(False)
+    said.xy, said.xyann = spots[chosen], away
+    said.set(ha=align, bbox=SOFT)
     return said
 
 
@@ -266,9 +271,10 @@ def _on_lines(ax) -> np.ndarray:
     for line in ax.lines:
         at = line.get_transform().transform(np.asarray(line.get_xydata(), float))
         found += [at] * 4  # what was measured counts more than the way between
-        if line.get_linestyle() != "None" and len(at) > 1:
-            share = np.linspace(0, 1, 13)[1:-1, None, None]
-            found.append(((1 - share) * at[:-1] + share * at[1:]).reshape(-1, 2))
+        for one, other in itertools.pairwise(at) if line.get_linestyle() != "None" else ():
+            steps = int(np.nan_to_num(np.abs(other - one), nan=0, posinf=0, neginf=0).max() // 6)
+            share = np.linspace(0, 1, min(steps, 400) + 2)[1:-1, None]
+            found.append((1 - share) * one + share * other)
     points = np.concatenate(found)
     return points[np.isfinite(points).all(axis=1)]
 
@@ -303,21 +309,26 @@ def small_chart(ax, at, numbers, alarm) -> None:
 def mark_change(ax, when, words: str, height: float = 1.0, side: str = "left", taken: list | None = None):
     """A recorded change: a dashed line, and its words at `height` of the axes, left or right of it; see `call_out`."""
     ax.axvline(when, color=INK, lw=1, ls=(0, (4, 3)))
-    away = 5 if side == "left" else -5
+    away, down = 5 if side == "left" else -5, 0
     if taken is not None:
         x, y = ax.transData.transform((ax.convert_xunits(when), 0))[0], ax.transAxes.transform((0, height))[1]
         pixel = ax.figure.dpi / 72
         wide = away * pixel + (1 if side == "left" else -1) * LETTER * 12 * len(words) * pixel
-        taken.append((min(x, x + wide), y - 15 * pixel, max(x, x + wide), y))
+        start, end = min(x, x + wide), max(x, x + wide)
+        while any(start < o[2] and o[0] < end and y - 15 * pixel < o[3] and o[1] < y for o in taken):
+            y, down = y - 15 * pixel, down - 15
+        taken.append((start, y - 15 * pixel, end, y))
     ax.annotate(
         words,
         (when, height),
         xycoords=("data", "axes fraction"),
-        xytext=(away, 0),
+        xytext=(away, down),
         textcoords="offset points",
         ha=side,
         va="top",
         color=INK,
+        bbox=SOFT,
+        zorder=6,
     )
 
 

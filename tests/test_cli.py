@@ -24,6 +24,12 @@ def run(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+def test_python_m_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "llm_monitoring", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("llm-monitoring, version ")
+
+
 @pytest.fixture
 def calm(tmp_path):
     """A log of 50 requests in which nothing can alert."""

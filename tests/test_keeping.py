@@ -98,10 +98,10 @@ def test_a_rule_is_looked_at_until_every_row_was():
 
 def test_what_was_found_belongs_to_one_log_and_goes_with_it(folder):
     log = lm.open_log(folder)
-    found = delays(log)
-    assert delays(log) is found
+    found = delays(log, "judgements")
+    assert delays(log, "judgements") is found
     cut = log.until("2030-01-01T00:00Z")
-    assert delays(cut) is not found
+    assert delays(cut, "judgements") is not found
     assert cut.whole is log
     assert cut.until("2029-01-01T00:00Z").whole is log
     assert log.with_reviews(log.reviews).kept == {}

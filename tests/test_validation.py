@@ -250,7 +250,7 @@ def test_ids_are_texts_whatever_type_they_are_stored_in(tmp_path):
 def test_an_empty_finish_reason_is_unknown_with_a_notice():
     log = lm.open_log(make_requests(2, finish_reason=["", "stop"]))
     assert log.requests["finish_reason"].isna().tolist() == [True, False]
-    assert "requests, finish_reason: empty text read as unknown: '' as unknown (1)" in log.notices
+    assert "requests, finish_reason: empty text read as unknown: '' (1)" in log.notices
 
 
 def test_a_flag_that_is_refused_is_not_told_as_read_and_objects_of_python_are_no_json(tmp_path):

@@ -265,19 +265,18 @@ def settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> p
     asked = plan.quality.settle
     if isinstance(asked, str):
         waits = {"judgements": windows.width(asked), "signals": windows.width(asked)}
-    found = scoping.delays(log) if not isinstance(asked, str) else None
     out, known = [], {}
     lines: Any = scopes.iterrows()
     for (feature, metric), line in lines:
         table = "signals" if of[metric] == "thumbs" else of[metric]
         if table not in ("judgements", "signals"):
             out.append(pd.Timedelta(0))
-        elif found is None:
+        elif isinstance(asked, str):
             out.append(waits[table])
         else:
             key = (table, feature, line["start"], line["fit_end"])
             if key not in known:
-                known[key] = scoping.usual_delay(found, *key, asked)  # type: ignore[arg-type]
+                known[key] = scoping.usual_delay(scoping.delays(log, table), *key[1:], asked)
             out.append(known[key])
     return pd.Series(out, index=scopes.index, dtype="timedelta64[us]")
 
@@ -425,7 +424,11 @@ def _rises(found: PlanCharts) -> list[Alert]:
     """
     events = []
     for run in _looked(found.runs, found.between):
+        charts = [(_facing(chart, "up"), since, before) for chart, since, before in run.stages]
         for hour in np.unique(run._starts.hour):
+            inside = [(chart, run.charted_at(hour, since, before)) for chart, since, before in charts]
+            if all(not len(own.value) or chart.quiet(own) for chart, own in inside):
+                continue
             looked = run.at_hour(hour)
             for chart, result, stream in _stages(looked, "up"):
                 events += [_event(found, looked, chart, stream, alarm) for alarm in result.alarms.itertuples()]

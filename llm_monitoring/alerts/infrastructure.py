@@ -63,10 +63,10 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
         first_day = start + DAY
         early = Stage(start, fit_end, window_width(own, plan, start, first_day), first_day)
         later = Stage(fit_end, None, window_width(own, plan, start, fit_end), fit_end)
-        for stage in (early, later):
+        limit = dict(limits.loc[str(feature)])
+        for stage, decide in ((early, decided), (later, decided), (fall_stage(later, plan), falls)):
             table = closed_windows(own, stage, start, span_)
-            limit = dict(limits.loc[str(feature)])
-            for one in decided(table, plan, stage, limit):
+            for one in decide(table, plan, stage, limit):
                 found = runs(one.over, one.clear, one.seen, plan.infrastructure.for_windows, one.together)
                 for first, fired, last, cleared in found:
                     place = (one.begin[first], one.begin[fired], fired, last)
@@ -262,7 +262,7 @@ def decided(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Itera
         jointly = several & (in_all < tail**settings.for_windows)
         yield Decided(metric, "up", seen & (likely < tail), clear, seen, begin, jointly)
     if stage.before is None and watched.any() and not watched.all():
-        yield from _volume(table, plan, stage, watched, tail)
+        yield _surges(table, plan, stage, watched, tail)
 
 
 def _in_a_row(likely: np.ndarray, seen: np.ndarray, begin: np.ndarray, needed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -280,20 +280,45 @@ def _in_a_row(likely: np.ndarray, seen: np.ndarray, begin: np.ndarray, needed: i
     return there, since
 
 
-def _volume(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float) -> Iterator[Decided]:
-    """A rise is looked for in each window, a fall in lots that usually hold so many requests that none at all would be one."""
+def _surges(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray, tail: float) -> Decided:
+    """A rise of volume is looked for in each window."""
     settings = plan.infrastructure
-    step = windows.width(stage.width)
-    aside = on_holiday(table["window_start"], table["window_start"] + step, plan)
-    slot, total, size = learnt_volume(table, watched, aside)
-    table["usual"] = total / size
+    aside, _, total, size = _usual(table, plan, stage, watched)
     watched = watched & ~aside
     count, share, ease = table["requests"].to_numpy(float), settings.volume_high, settings.hysteresis
     calm = count < share * (1 - ease) * np.nan_to_num(total / size)
     surged = poisson_least(count, tail) > share * poisson_most(total, tail) / size
-    yield Decided(
-        "request_count", "up", watched & surged, calm, watched, np.arange(len(table)), np.zeros(len(table), bool)
-    )
+    alone = np.zeros(len(table), bool)
+    return Decided("request_count", "up", watched & surged, calm, watched, np.arange(len(table)), alone)
+
+
+def _usual(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What windows are aside (holidays), and what `learnt_volume` says; the table gets a column `usual`."""
+    aside = on_holiday(table["window_start"], table["window_start"] + windows.width(stage.width), plan)
+    slot, total, size = learnt_volume(table, watched, aside)
+    table["usual"] = total / size
+    return np.asarray(aside), slot, total, size
+
+
+def fall_stage(later: Stage, plan: Plan) -> Stage:
+    """The windows in which volume is counted where it may fall: of an hour where those of the feature are wider.
+
+    They stand together until enough is missing, so that traffic that stops in the evening is not told six hours later than it
+    could be.
+    """
+    hour = windows.width(later.width) > HOUR >= windows.width(plan.infrastructure.window)
+    return replace(later, width="1h") if hour else later
+
+
+def falls(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Iterator[Decided]:
+    """A fall of volume is looked for in lots of windows that usually hold so many requests that none at all would be one."""
+    settings, tail = plan.infrastructure, (1 - plan.infrastructure.level) / 2
+    watched = (table["window_start"] >= stage.since).to_numpy()
+    if not watched.any() or watched.all():
+        return
+    step, ease, count = windows.width(stage.width), settings.hysteresis, table["requests"].to_numpy(float)
+    aside, slot, total, size = _usual(table, plan, stage, watched)
+    watched = watched & ~aside
     known, share = watched & (total > 0), settings.volume_low
     if not known.any() or not share:
         return
@@ -359,9 +384,10 @@ def _event(
     value, low, high, n = level
     direction = "down" if metric == "request_count" and value < expected else "up"
     unit, named = measure(metric).shown_in, measure(metric).words
+    per = f" in windows of {stage.width}" if metric == "request_count" else ""
     words = (
         f"{one_line(feature)}: {named} {amount(value, unit)} {span(low, high, unit, like=value)} from {moment(start)} "
-        f"to {moment(end)}, limit {amount(threshold, unit, like=value)}, usual {amount(expected, unit, like=value)} ({number(n)}{NBSP}requests)"
+        f"to {moment(end)}, limit {amount(threshold, unit, like=value)}, usual {amount(expected, unit, like=value)}{per} ({number(n)}{NBSP}requests)"
     )
     tail, needed = (1 - settings.level) / 2, settings.for_windows
     ways = 2 if needed > 1 else 1  # each window over, or all of them together

@@ -19,7 +19,7 @@ import pandas as pd
 
 from llm_monitoring import answers, engines, windows
 from llm_monitoring.alerts.judges import judging_hours, with_series
-from llm_monitoring.alerts.lots import pools, regular, together
+from llm_monitoring.alerts.lots import own_hours, pools, regular, together
 from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
 from llm_monitoring.measures import BUILT_IN, Measure, of_judge
@@ -37,6 +37,7 @@ ENDS = ["low", "high"]  # of the judge's scale, of mean scores
 KEYS = ["feature_id", "metric"]
 TALLIES = [*KEYS, "kind", *ENDS, "hour", "known", *SUMS]
 CHARTED = {"count": "mean"}  # kind of a measure -> kind of its chart, where they differ
+LEAST_SHARE = 0.25  # of a usual day: what days of the week with less hold (closed at weekends) makes no lot longer
 FEWEST = 10  # answers that a window of hours holds at least
 HOUR, DAY, STEP = pd.Timedelta("1h"), pd.Timedelta("1D"), pd.Timedelta("5min")
 WEEK = 7 * DAY
@@ -348,18 +349,25 @@ def _filled(table: pd.DataFrame, fit_end: pd.Series, width: pd.Timedelta) -> pd.
     if told.all() and not sums["n"].between(0, FEWEST, inclusive="neither").any():
         return table
     by_chart = pd.DataFrame({"n": sums["n"], "told": told}).groupby(table["chart"], sort=False)
-    parts = [pools(own["n"].to_numpy(), FEWEST, own["told"].to_numpy()) for _, own in by_chart]
+    parts = [_lots(own["n"].to_numpy(), own["told"].to_numpy(), int(DAY / width)) for _, own in by_chart]
     first = np.repeat(np.cumsum([0, *(len(last) for last, _ in parts[:-1])]), [len(last) for last, _ in parts])
     last, begin = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]) + first
     held = {name: np.where(last, together(sums[name].to_numpy(), begin), np.nan) for name in SUMS}
     return table.assign(**held)
 
 
+def _lots(n: np.ndarray, told: np.ndarray, a_day: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last window of each lot, and where it began. Lots of a whole day keep what was left of the day before: it had the same hours."""
+    last, begin = pools(n, FEWEST, told)
+    return (last, begin) if told.mean() <= 1 / a_day else (last, own_hours(begin, n, FEWEST, told))
+
+
 def _told(table: pd.DataFrame, n: pd.Series, fit_end: pd.Series, width: pd.Timedelta) -> np.ndarray:
     """Which windows may be the last of a lot: those of the same hours every day, so that the baseline has met each of them.
 
-    Going by the baseline, hours are told together until they usually hold `FEWEST` answers. An hour in which nobody asked
-    then, and many do now, is told by itself.
+    An hour that usually holds twice `FEWEST` answers in the baseline is told by itself, others together until they hold `FEWEST` on the quietest day of
+    the week: a Sunday night is told as one, and not with the morning, to which it is not alike. An hour in which nobody asked then,
+    and many do now, is told by itself, too.
     """
     chart, start = table["chart"], table["window_start"]
     slot, slots = ((start - start.dt.floor("D")) // width).to_numpy(), range(int(DAY / width))
@@ -367,8 +375,18 @@ def _told(table: pd.DataFrame, n: pd.Series, fit_end: pd.Series, width: pd.Timed
     total = n.where(before, 0.0).groupby([chart, slot]).sum().unstack(fill_value=0).reindex(columns=slots, fill_value=0)
     days = start[before & (n > 0)].dt.floor("D").groupby(chart).nunique().reindex(total.index, fill_value=1)
     usual = total.div(days, axis=0).to_numpy()
-    marks, line = np.array([regular(row, FEWEST) for row in usual]), total.index.get_indexer(pd.Index(chart))
+    quiet = _quietest(n[before], start[before].dt.floor("D"), chart[before]).reindex(total.index, fill_value=1.0)
+    held = np.where(usual >= 2 * FEWEST, usual, usual * quiet.to_numpy()[:, None])
+    marks, line = np.array([regular(row, FEWEST) for row in held]), total.index.get_indexer(pd.Index(chart))
     return marks[line, slot] | ((usual[line, slot] == 0) & (n >= FEWEST).to_numpy())
+
+
+def _quietest(n: pd.Series, day: pd.Series, chart: pd.Series) -> pd.Series:
+    """Per chart the answers of the quietest day of the week that has any to speak of, as a share of those of a usual day."""
+    daily = n.groupby([chart, day]).sum().rename_axis(["chart", "day"]).reset_index(name="n")
+    usual = daily[daily["n"] > 0].groupby("chart")["n"].mean()
+    of_week = daily.groupby(["chart", daily["day"].dt.day_of_week])["n"].mean().div(usual, level="chart")
+    return of_week[of_week >= LEAST_SHARE].groupby("chart").min()
 
 
 def _every_window(table: pd.DataFrame, scopes: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:

@@ -12,6 +12,7 @@ them it falls with the price no faster than it must for a mean to exist.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 TOGETHER = (2, 3, 4, 6, 9)  # hours with such a request that must come within 24; each has its part of the share
 AROUND = 24  # hours looked at together: every hour of the day is in them
 FAR = 3.0  # times as dear as what any 24 hours of the baseline held: a weekly batch of long requests is none
+QUIET = 7 * 24  # hours after which a burst that was told is over
 MATTERS = 1.3  # times the usual mean: what the last 24 hours cost a request at least
 
 
@@ -79,14 +81,24 @@ def runaway_events(
         The last moment of which the requests are known.
     """
     tested = {run.key: run for run in runs if (*run.key, RUNAWAY) in shares}
+    events: list[Alert] = []
+    for key, own in paid_by_hour(tested, hours, tallies, plan, end).items():
+        events += _of_chart(own, tested[key], shares[(*key, RUNAWAY)])
+    return events
+
+
+def paid_by_hour(
+    tested: dict[tuple[Any, Any], Run], hours: pd.DataFrame, tallies: pd.DataFrame, plan: Plan, end: pd.Timestamp
+) -> dict[tuple[Any, Any], pd.DataFrame]:
+    """What each test sees: `plain`, `n`, `total` (of logarithms) and `most` of every hour."""
     most = dict(list(hours.groupby("feature_id", sort=False)))
     paid = dict(list(tallies[tallies["metric"].isin(list(DEAREST))].groupby(KEYS, sort=False)))
-    events: list[Alert] = []
+    found = {}
     for (feature, metric), run in tested.items():
         own = paid[feature, metric].groupby("hour")[["plain", "n", "total"]].sum()
         own = own.assign(most=most[feature].set_index("hour")[f"most_{DEAREST[metric]}"])
-        events += _of_chart(_every_hour(own, run, plan, end), run, shares[feature, metric, RUNAWAY])
-    return events
+        found[feature, metric] = _every_hour(own, run, plan, end)
+    return found
 
 
 def _every_hour(own: pd.DataFrame, run: Run, plan: Plan, end: pd.Timestamp) -> pd.DataFrame:
@@ -100,59 +112,167 @@ def _every_hour(own: pd.DataFrame, run: Run, plan: Plan, end: pd.Timestamp) -> p
 
 
 def _of_chart(hours: pd.DataFrame, run: Run, share: float) -> list[Alert]:
-    """The events of one chart; the test learns once more where the chart does, and nothing was runaway by then."""
-    again = run.stages[-1][1] if len(run.stages) > 1 else None
-    first = hours if again is None else hours[hours.index < again]
-    events = _looked_at(first, run.fit_end, run.begin, run.key, share)
-    if again is None:
-        return events
-    learnt, since = (run.fit_end, run.begin) if events else (again, again)
-    return _looked_at(hours, learnt, since, run.key, share)
+    """The events of one chart."""
+    return [_event(hours, one, run.key, share) for one in Followed.of(hours, run, share).spells]
 
 
-def _looked_at(
-    hours: pd.DataFrame, learnt: pd.Timestamp, since: pd.Timestamp, key: tuple[Any, Any], share: float
-) -> list[Alert]:
-    """The spells from one moment on, against what was learnt up to another."""
-    early = np.asarray(hours.index < learnt)
-    base = hours[early & (hours["n"] > 0)]
-    if base.empty or len(hours) < AROUND or not base["plain"].sum() > 0:
+@dataclass(frozen=True)
+class Followed:
+    """One test from its first look on: what it told, and from when on it held the hours against which others.
+
+    The test learns once more where its chart does, if nothing was runaway by then; and of a burst. A burst is told, and
+    learnt once a week has passed without another: a job of dear requests that comes one day in ten is news once or twice,
+    not every time. What lasts (in alarm for more than two days, and for half of the time) is never learnt.
+    """
+
+    hours: pd.DataFrame
+    share: float
+    spells: list[_Spell]
+    lessons: list[tuple[pd.Timestamp, _Usual]]
+
+    @classmethod
+    def of(cls, hours: pd.DataFrame, run: Run, share: float) -> Followed:
+        """Follow it through the hours of a chart, as `paid_by_hour` gives them."""
+        found = cls(hours, share, [], [])
+        if len(hours) < AROUND:
+            return found
+        looks = _Looks.of(hours)
+        again = run.stages[-1][1] if len(run.stages) > 1 else None
+        learnt, since = np.asarray(hours.index < run.fit_end), run.begin
+        lasting = np.zeros(len(hours), dtype=bool)
+        while True:
+            usual = _Usual.of(looks, learnt)
+            found.lessons.append((since, usual))
+            spells = _spells(looks, usual, since, share)
+            count = _burst(spells)
+            if again is not None and not (count and hours.index[spells[0].fired] < again):
+                learnt, since, again = np.asarray(hours.index < again) & ~lasting, again, None
+                continue
+            burst = spells[:count]
+            found.spells.extend(burst)
+            over = burst[-1].last + QUIET if burst else len(hours)
+            if over >= len(hours):
+                return found
+            since = hours.index[over]
+            hours_in_alarm = sum(one.last + 1 - one.fired for one in burst)
+            if hours_in_alarm > max(2 * AROUND, (burst[-1].last - burst[0].fired) / 2):
+                lasting[burst[0].first : over] = True
+            else:
+                learnt = (np.arange(len(hours)) < over) & ~lasting
+            if again is not None and (lasting.any() or since >= again):
+                again = None
+
+    def first_alarm(self, faulty: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.Timestamp | None:
+        """When it tells of what is in `faulty` (as `hours`) from `start` to `end`; None where it does not, or told of something by itself."""
+        lessons = [usual for since, usual in self.lessons if since <= start]
+        told = [self.hours.index[at] for one in self.spells for at in (one.first, one.last)]
+        if not lessons or any(start - DAY <= at < end for at in told):
+            return None
+        index = self.hours.index
+        before, first, last = index.searchsorted([start - 2 * AROUND * HOUR, start, end])
+        mixed = pd.concat([self.hours.iloc[before:first], faulty.iloc[first:last]])
+        if len(mixed) < AROUND:
+            return None
+        spells = _spells(_Looks.of(mixed), lessons[-1], start, self.share)
+        return mixed.index[spells[0].fired] + HOUR if spells else None
+
+
+@dataclass(frozen=True)
+class _Spell:
+    """Places of hours: of the first dear request that counts, of the first and the last alarm; and what a request usually costs."""
+
+    first: int
+    fired: int
+    last: int
+    together: int
+    usual: float
+
+
+def _burst(spells: list[_Spell]) -> int:
+    """How many of the first spells follow one another within a week."""
+    count = min(len(spells), 1)
+    while 0 < count < len(spells) and spells[count].fired - spells[count - 1].last < QUIET:
+        count += 1
+    return count
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """The hours of one chart, each with those before it: what 24 hours cost, and their dearest requests.
+
+    `most` is the dearest request of each hour as a multiple of the typical one of 24 hours: where all are dear none is
+    runaway. `within` has it for each of the 24 hours, `ranked` the second of them, the third and so on.
+    """
+
+    index: Any
+    asked: np.ndarray
+    paid: np.ndarray
+    plain: np.ndarray
+    n: np.ndarray
+    most: np.ndarray
+    within: np.ndarray
+    ranked: np.ndarray
+
+    @classmethod
+    def of(cls, hours: pd.DataFrame) -> _Looks:
+        plain, n, logs = hours[["plain", "n", "total"]].rolling(AROUND, min_periods=1).sum().to_numpy().T
+        most = hours["most"].to_numpy() / np.exp(logs / np.maximum(n, 1.0))
+        within = np.lib.stride_tricks.sliding_window_view(np.r_[np.zeros(AROUND - 1), most], AROUND)
+        ranked = -np.sort(-within, axis=1)[:, np.array(TOGETHER) - 1]
+        return cls(hours.index, hours["n"].to_numpy(), hours["plain"].to_numpy(), plain, n, most, within, ranked)
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What was learnt of some hours: days, requests an hour, what one costs, the dearest of each hour, and how far 24 hours reached."""
+
+    days: float
+    asked: float
+    cost: float
+    ordered: np.ndarray
+    level: np.ndarray
+
+    @classmethod
+    def of(cls, looks: _Looks, learnt: np.ndarray) -> _Usual:
+        base = learnt & (looks.asked > 0)
+        paid, asked = looks.paid[base].sum(), looks.asked[base].sum()
+        level = looks.ranked[learnt].max(axis=0) if learnt.any() else np.zeros(len(TOGETHER))
+        cost = float(paid / asked) if asked else 0.0
+        return cls(learnt.sum() / AROUND, float(asked), cost, np.sort(looks.most[base]), FAR * level)
+
+
+def _spells(looks: _Looks, usual: _Usual, since: pd.Timestamp, share: float) -> list[_Spell]:
+    """The spells from one moment on, against what was learnt."""
+    if not usual.cost > 0:
         return []
-    plain, n, logs = hours[["plain", "n", "total"]].rolling(AROUND, min_periods=1).sum().to_numpy().T
-    typical = np.exp(logs / np.maximum(n, 1.0))  # of these 24 hours: where all are dear no request is runaway
-    most = hours["most"].to_numpy() / typical
-    days, ordered = early.sum() / AROUND, np.sort(most[early & (hours["n"] > 0)])
-    within = np.lib.stride_tricks.sliding_window_view(np.r_[np.zeros(AROUND - 1), most], AROUND)
-    ranked = -np.sort(-within, axis=1)[:, np.array(TOGETHER) - 1]
-    more_asked = np.maximum(n * days / base["n"].sum(), 1.0)[:, None]
-    counted = len(ordered) - np.searchsorted(ordered, ranked)
-    rate = alarms_a_day(counted, days * np.maximum(ranked / ordered[-1], 1.0) / more_asked, TOGETHER)
-    usual = float(base["plain"].sum() / base["n"].sum())
-    level = FAR * ranked[early].max(axis=0)
-    outside = (ranked > level) & (rate <= share / (MONTH / DAY) / len(TOGETHER))
-    outside &= (plain >= MATTERS * usual * n)[:, None]
-    alarm = outside.any(axis=1) & np.asarray(hours.index >= since)
+    more_asked = np.maximum(looks.n * usual.days / usual.asked, 1.0)[:, None]
+    counted = len(usual.ordered) - np.searchsorted(usual.ordered, looks.ranked)
+    days = usual.days * np.maximum(looks.ranked / usual.ordered[-1], 1.0) / more_asked
+    outside = (looks.ranked > usual.level) & (
+        alarms_a_day(counted, days, TOGETHER) <= share / (MONTH / DAY) / len(TOGETHER)
+    )
+    outside &= (looks.plain >= MATTERS * usual.cost * looks.n)[:, None]
+    alarm = outside.any(axis=1) & np.asarray(looks.index >= since)
     starts, ends = np.flatnonzero(alarm & ~np.r_[False, alarm[:-1]]), np.flatnonzero(alarm & ~np.r_[alarm[1:], False])
-    events = []
+    spells = []
     for at, last in zip(starts.tolist(), ends.tolist()):
         chosen = int(np.flatnonzero(outside[at])[0])
-        first = at - AROUND + 1 + int(np.flatnonzero(within[at] >= ranked[at, chosen])[0])
-        ended = hours.index[last] + HOUR
-        events.append(_event(hours.iloc[first : at + 1], key, TOGETHER[chosen], usual, ended, share))
-    return events
+        dear = looks.within[at] >= looks.ranked[at, chosen]
+        first = at - AROUND + 1 + int(np.flatnonzero(dear)[0])
+        spells.append(_Spell(first, at, last, TOGETHER[chosen], usual.cost))
+    return spells
 
 
-def _event(
-    since: pd.DataFrame, key: tuple[Any, Any], together: int, usual: float, ended: pd.Timestamp, share: float
-) -> Alert:
-    """The alarm of the last of some hours, begun with the first of the dear requests that count."""
+def _event(hours: pd.DataFrame, spell: _Spell, key: tuple[Any, Any], share: float) -> Alert:
+    """The alarm of a spell, begun with the first of the dear requests that count."""
+    since = hours.iloc[spell.first : spell.fired + 1]
     began, fired = since.index[0], since.index[-1] + HOUR
-    before: Any = min(3 * (fired - began) / (together - 1), DAY)  # 95 %, by the pace at which they came
+    before: Any = min(3 * (fired - began) / (spell.together - 1), DAY)  # 95 %, by the pace at which they came
     value, n = float(since["plain"].sum() / since["n"].sum()), int(since["n"].sum())
     return Alert(
-        key[1], fired, "up", key[0], since.index[-1], layer="cost", value=value, expected=usual, low=value, high=value, n=n,
-        rule="chart", began=began, began_low=began - before, began_by=began + HOUR, ended=ended,
-        designed_false_alarms_per_month=share,
+        key[1], fired, "up", key[0], since.index[-1], layer="cost", value=value, expected=spell.usual, low=value,
+        high=value, n=n, rule="chart", began=began, began_low=began - before, began_by=began + HOUR,
+        ended=hours.index[spell.last] + HOUR, designed_false_alarms_per_month=share,
     )  # fmt: skip
 
 

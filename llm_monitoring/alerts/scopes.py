@@ -107,31 +107,32 @@ def first_values(tallies: pd.DataFrame, of: dict[str, str]) -> pd.Series:
 
 
 @once
-def delays(log: Log) -> pd.DataFrame:
-    """How long after their request judgements and signals came: `of`, `feature_id`, `day` (of coming), `steps`, `n`."""
+def delays(log: Log, of: str) -> pd.DataFrame:
+    """How long after their request `judgements` or `signals` came: `feature_id`, `day` (of coming), `steps`, `n`."""
     import ibis
 
-    parts = []
-    for of, time in (("judgements", "judged_at"), ("signals", "timestamp")):
-        if not log.has(of):
-            continue
-        requests = as_table(log, "requests").rows.select("request_id", "feature_id", __lm_asked="timestamp")
-        came = as_table(log, of).rows.select(__lm_of="request_id", __lm_came=time)
-        rows = came.inner_join(requests, came["__lm_of"] == requests["request_id"])
-        took = engines.microseconds(rows["__lm_came"]) - engines.microseconds(rows["__lm_asked"])
-        step = STEP.value // 1000
-        rows = rows.mutate(steps=engines.whole_parts(ibis.greatest(took, 0) + (step - 1), step))
-        keyed, keys = windows.keyed(rows, "__lm_came", "1d", ["feature_id"])
-        found = engines.run(keyed.group_by([*keys, "steps"]).aggregate(n=keyed.count())).to_pandas()
-        parts.append(windows.labelled(found, "1d", ["feature_id", "steps"]).assign(of=of))
-    columns = ["of", "feature_id", "day", "steps", "n"]
-    full = [part.rename(columns={"window_start": "day"})[columns] for part in parts if len(part)]
-    return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=columns)
+    columns = ["feature_id", "day", "steps", "n"]
+    if not log.has(of):
+        return pd.DataFrame(columns=columns)
+    time = "judged_at" if of == "judgements" else "timestamp"
+    requests = as_table(log, "requests").rows.select("request_id", "feature_id", __lm_asked="timestamp")
+    came = as_table(log, of).rows.select(__lm_of="request_id", __lm_came=time)
+    rows = came.inner_join(requests, came["__lm_of"] == requests["request_id"])
+    took = engines.microseconds(rows["__lm_came"]) - engines.microseconds(rows["__lm_asked"])
+    step = STEP.value // 1000
+    rows = rows.mutate(steps=engines.whole_parts(ibis.greatest(took, 0) + (step - 1), step))
+    keyed, keys = windows.keyed(rows, "__lm_came", "1d", ["feature_id"])
+    found = engines.run(keyed.group_by([*keys, "steps"]).aggregate(n=keyed.count())).to_pandas()
+    if found.empty:
+        return pd.DataFrame(columns=columns)
+    return windows.labelled(found, "1d", ["feature_id", "steps"]).rename(columns={"window_start": "day"})[columns]
 
 
-def usual_delay(found: pd.DataFrame, of: str, feature: Any, start: pd.Timestamp, before: pd.Timestamp, share: float):
+def usual_delay(found: pd.DataFrame, feature: Any, start: pd.Timestamp, before: pd.Timestamp, share: float):
     """The delay that so large a share of the baseline's judgements (or signals) kept within."""
-    own = found[(found["of"] == of) & (found["feature_id"] == feature)]
+    own = found[found["feature_id"] == feature]
+    if own.empty:
+        return pd.Timedelta(0)
     own = own[(own["day"] >= start) & (own["day"] + DAY <= before)].sort_values("steps", kind="stable")
     if own.empty:
         return pd.Timedelta(0)

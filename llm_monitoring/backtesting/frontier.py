@@ -27,6 +27,7 @@ from llm_monitoring.intervals import wilson
 
 RATES, LIMITS = "rate", "false_alarms_per_month"
 MOST_FEATURES, TIMES, FALL = 5, (0.5, 1.0, 2.0, 4.0), -0.2
+JUDGED = ("quality", "pass_fail")  # faults of what the judge says
 FRONTIER: dict[str, Any] = {
     **dict.fromkeys(["feature_id", "metric", "what"], object),
     **dict.fromkeys(["size", "rate", "false_alarms_per_month"], "float64"),
@@ -94,7 +95,8 @@ def frontier(
     ----------
     replay : Replay
     injections : list of Injection
-        Those of quality into whole features say the sizes and features; without them a fall of 0.2 is tried.
+        Those of quality into whole features say the sizes and features; without any a fall of 0.2 is tried. Where only
+        other faults are planted and no grid is asked for, nothing is.
     grid : dict
         As `read_grid` gives it.
     cost : float
@@ -108,7 +110,9 @@ def frontier(
         by the chart of mean quality alone (of flagged answers where the judge gives no scores).
     """
     rows: list[dict[str, Any]] = []
-    for judged in _features(replay, injections):
+    of_quality = any(each.what in JUDGED for each in injections)
+    tried = of_quality or not injections or any(grid.values())
+    for judged in _features(replay, injections) if tried else []:
         rates = grid[RATES] or sorted({min(judged.rate * times, 1.0) for times in TIMES})
         own = judged.rate if grid[RATES] is None else min((abs(rate - judged.rate), rate) for rate in rates)[1]
         for rate in rates:
@@ -127,11 +131,7 @@ def _features(replay: Replay, injections: list[Injection]) -> list[Judged]:
     charted |= {key[0]: "mean_quality" for key in replay.keys(("mean_quality",)) if key[1] == "mean_quality"}
     rows = judged_answers(replay.log, sorted(charted))
     rows = rows[(rows["__lm_series"] == "") & (rows["failed"] == 0)]
-    named = {
-        str(each.where["feature_id"])
-        for each in injections
-        if each.what in ("quality", "pass_fail") and "feature_id" in each.where
-    }
+    named = {str(each.where["feature_id"]) for each in injections if each.what in JUDGED and "feature_id" in each.where}
     counts = rows["feature_id"].value_counts()
     busiest = sorted(counts.index, key=lambda name: (name not in named, -counts[name], name))[:MOST_FEATURES]
     traffic = _traffic(replay, busiest)
@@ -158,7 +158,7 @@ def _sizes(injections: list[Injection], judged: Judged) -> list[Injection]:
     own = [
         Injection(each.what, each.size, days=each.days)
         for each in injections
-        if each.what in ("quality", "pass_fail")
+        if each.what in JUDGED
         and each.share == 1
         and (not each.where or (set(each.where) == {"feature_id"} and each.where["feature_id"] == judged.feature))
         and (each.what == "pass_fail") <= (judged.metric == "flagged_rate")

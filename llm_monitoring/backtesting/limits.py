@@ -21,11 +21,11 @@ METRICS = {"latency": tuple(QUANTILES), "volume": ("request_count",)}
 
 @dataclass
 class _Windows:
-    """The windows of one feature: when they start, and which are over a limit, clear of it, and judged."""
+    """The windows of one feature and limit: when they start, and which are over it, clear of it, judged, over it together."""
 
     width: pd.Timedelta
     starts: pd.DatetimeIndex
-    decided: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+    told: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Limits:
@@ -36,7 +36,7 @@ class Limits:
         self.scopes = infrastructure.scopes_of(replay.log, self.plan)
         self.limits = infrastructure.usual_limits(replay.log, self.plan, self.scopes)
         self.counts = infrastructure.window_counts(replay.log, self.plan, self.limits)
-        self._quiet: dict[str, _Windows] = {}
+        self._quiet: dict[str, dict[tuple[str, str], _Windows]] = {}
 
     def hit(self, injection: Injection, seed: int) -> pd.DataFrame:
         """Counts of every window as if the fault were in it, of the features that it hits."""
@@ -64,12 +64,11 @@ class Limits:
         """When a limit of each feature was passed without any fault being planted."""
         found: dict[str, Stretches] = {}
         for feature in features:
-            own = self._base(feature)
             found[feature] = [
                 (own.starts[first], own.starts[last] + own.width)
-                for (metric, _), told in own.decided.items()
+                for (metric, _), own in self._base(feature).items()
                 if metric in METRICS[what]
-                for first, _, last in _stretches(told, self.plan.infrastructure.for_windows)
+                for first, _, last in _stretches(own.told, self.plan.infrastructure.for_windows)
             ]
         return found
 
@@ -93,35 +92,39 @@ class Limits:
         direction = "up" if injection.size > 1 else "down"
         for metric in METRICS[injection.what]:
             key = metric, direction
-            if key not in quiet.decided or key not in faulty.decided:
+            if key not in quiet or key not in faulty:
                 continue
-            told = faulty.decided[key]
+            usual, told = quiet[key], faulty[key].told
             for number, start in enumerate(starts):
-                inside = (quiet.starts >= start) & (quiet.starts < start + pd.Timedelta(days=injection.days))
+                inside = (usual.starts >= start) & (usual.starts < start + pd.Timedelta(days=injection.days))
                 places = np.flatnonzero(inside)
                 if is_loud(loud, start, injection.days) or not len(places):
                     continue
                 part = slice(max(places[0] - needed, 0), places[-1] + 1)
-                over, clear, seen, jointly = (np.where(inside, a, b)[part] for a, b in zip(told, quiet.decided[key]))
+                over, clear, seen, jointly = (np.where(inside, a, b)[part] for a, b in zip(told, usual.told))
                 jointly &= inside[part] & np.r_[np.zeros(needed - 1, bool), inside[part][: len(jointly) - needed + 1]]
                 for _, fired, _ in _stretches((over, clear, seen, jointly), needed):
-                    yield number, metric, quiet.starts[part][fired] + quiet.width
+                    yield number, metric, usual.starts[part][fired] + usual.width
                     break
 
-    def _base(self, feature: str) -> _Windows:
+    def _base(self, feature: str) -> dict[tuple[str, str], _Windows]:
         if feature not in self._quiet:
             self._quiet[feature] = self._decided(feature, self.counts[self.counts["feature_id"] == feature])
         return self._quiet[feature]
 
-    def _decided(self, feature: str, counts: pd.DataFrame) -> _Windows:
+    def _decided(self, feature: str, counts: pd.DataFrame) -> dict[tuple[str, str], _Windows]:
         start, fitted = (self.scopes[name][feature] for name in ("start", "fit_end"))
         base = self.counts[self.counts["feature_id"] == feature]
         stage = Stage(fitted, None, infrastructure.window_width(base, self.plan, start, fitted), fitted)
-        table = infrastructure.closed_windows(counts, stage, start, self.replay.span)
         limit = dict(self.limits.loc[feature])
-        told = infrastructure.decided(table, self.plan, stage, limit)
-        decided = {(one.metric, one.direction): (one.over, one.clear, one.seen, one.together) for one in told}
-        return _Windows(windows.width(stage.width), pd.DatetimeIndex(table["window_start"]), decided)
+        found: dict[tuple[str, str], _Windows] = {}
+        fall = infrastructure.fall_stage(stage, self.plan)
+        for part, decide in ((stage, infrastructure.decided), (fall, infrastructure.falls)):
+            table = infrastructure.closed_windows(counts, part, start, self.replay.span)
+            at, size = pd.DatetimeIndex(table["window_start"]), windows.width(part.width)
+            for one in decide(table, self.plan, part, limit):
+                found[one.metric, one.direction] = _Windows(size, at, (one.over, one.clear, one.seen, one.together))
+        return found
 
 
 def _stretches(told: tuple[np.ndarray, ...], needed: int) -> list[tuple[int, int, int]]:

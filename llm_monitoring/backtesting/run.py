@@ -32,7 +32,7 @@ def backtest(
     grid: Any = None,
     seed: int = 0,
 ) -> BacktestResult:
-    """What a plan would have reported on a past log: how late, how often for nothing, and what it can see at all.
+    """What a plan would have reported on a past log: how late, with how many false alarms, and what it can detect.
 
     The log is replayed with nothing from the future: an alert that has fired stays as it was, so the alerts of the whole
     log, cut at any moment, are those of that moment. Nothing on disk is altered.

@@ -27,6 +27,7 @@ from llm_monitoring.backtesting.planting import (
     worse,
 )
 from llm_monitoring.backtesting.replay import Replay, quiet_starts
+from llm_monitoring.backtesting.runaways import Runaways
 from llm_monitoring.charts.portfolio import MONTH
 
 TRIALS = 20
@@ -58,6 +59,7 @@ class Trials:
     def __init__(self, replay: Replay, seed: int):
         self.replay, self.seed = replay, seed
         self._limits: Limits | None = None
+        self._runaways: Runaways | None = None
         self._judged: pd.DataFrame | None = None
         self._sums: dict[tuple[tuple[str, ...], tuple[str, ...]], pd.DataFrame] = {}
         self._columns: tuple[str, ...] = ()
@@ -95,7 +97,12 @@ class Trials:
         features = sorted(hit["feature_id"].unique())
         keys = self.replay.keys(METRICS[injection.what], features)
         direction = "down" if injection.what == "cost" and injection.size < 1 else "up"
-        return self._seen(injection, keys, base, hit, dict.fromkeys(METRICS[injection.what], direction))
+        starts, found, note = self._seen(injection, keys, base, hit, dict.fromkeys(METRICS[injection.what], direction))
+        if starts and injection.what == "cost" and direction == "up":
+            self._runaways = self._runaways or Runaways(self.replay, *METRICS["cost"])
+            more = self._runaways.seen(hit, starts, injection, self.seed)
+            found = pd.concat([each for each in (found, more) if len(each)] or [found], ignore_index=True)
+        return starts, found, note
 
     def _quality(self, injection: Injection):
         if not self.replay.log.has("judgements"):

@@ -1,1 +1,1 @@
-"""Control charts: how often they alarm for nothing is stated, and kept."""
+"""Control charts whose rate of false alarms is stated, and kept."""

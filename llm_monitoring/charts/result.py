@@ -72,7 +72,7 @@ class ChartResult(Result):
 
     @property
     def headline(self) -> str:
-        """What was seen, over how many windows, and how often that happens for nothing."""
+        """What was seen, over how many windows, and how often that happens by chance."""
         charted = int(self.windows["statistic"].notna().sum())
         chance = self.false_alarm_probability
         designed = "" if chance is None else f"; chance of a false alarm in {self.horizon} windows: {chance:.2g}"
@@ -154,7 +154,7 @@ class ChartResult(Result):
         said = f"{100 * value:.3g} %" if self.kind == "proportion" else f"{value:.3g}"
         words = f"alarm: {said}" + ("" if n != n else f"\nn = {n:,.0f}")
         height = frame["statistic"][row] if self.chart == "EDetector" else value
-        plotting.call_out(ax, (at[row], height), words, plotting.VERMILION, named)
+        plotting.call_out(ax, [(at[row], height)], words, plotting.VERMILION, named)
 
 
 def frame_of(windows: Any, **columns: Any) -> pd.DataFrame:

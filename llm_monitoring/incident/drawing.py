@@ -95,16 +95,10 @@ def control_chart(
             mark_change(ax, moment(when), words, side=side, taken=taken)
         _call_outs(ax, at, value, n, alarm, unit, taken)
         if named is not None:
-            words = "expected, and the limits of chance" if named[2] else "expected"
-            call_out(
-                ax,
-                named[:2],
-                words if size_of(ax)[0] > 360 else words.replace("the", "\nthe"),
-                MUTE,
-                taken,
-                "normal",
-                3,
-            )
+            spots, limited = named
+            words = "expected, and the limits of chance" if limited else "expected"
+            words = words if size_of(ax)[0] > 360 else words.replace(" the", "\nthe")
+            call_out(ax, spots, words, MUTE, taken, "normal", 3)
         return ax
 
 
@@ -403,8 +397,8 @@ def dates_axis(ax, most: int, two_lines: bool = False) -> None:
         ax.xaxis.set_major_formatter(dates.DateFormatter("%-d %b\n%H:%M"))
 
 
-def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> tuple[Any, float, bool] | None:
-    """Draw centre and limits; where their name may stand, and whether there are limits."""
+def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> tuple[list[tuple[Any, float]], bool] | None:
+    """Draw centre and limits; beside which points of them their name may stand, and whether there are limits."""
     known = np.isfinite(_numbers(frame, "center"))
     if not known.any():
         return None
@@ -412,9 +406,8 @@ def _limits(ax, frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> tupl
     center, lower, upper = (np.repeat(_numbers(frame, name)[known], 2) for name in ("center", "lower", "upper"))
     ax.fill_between(edge, lower, upper, color=BAND, lw=0)
     ax.plot(edge, center, color=MUTE, lw=1.2, ls=CENTRE)
-    top = np.nanmax(_numbers(frame, "value")[known][:3]) if not np.isfinite(upper[0]) else upper[0]
-    late = known[: len(known) // 2].sum() == 0  # to the right of a long baseline there is little room
-    return edge[-1] if late else edge[0], top, bool(np.isfinite(upper).any())
+    spots = list(zip(edge, np.where(np.isfinite(upper), upper, center), strict=True))
+    return spots[:: max(len(spots) // 12, 1)], bool(np.isfinite(upper).any())
 
 
 def _level_axis(ax, frame: pd.DataFrame, unit: str) -> None:
@@ -430,10 +423,10 @@ def _call_outs(ax, at, value, n, alarm, unit: str, taken: list) -> None:
     loud, still = np.flatnonzero(alarm == 1), np.flatnonzero(~np.isfinite(alarm) & np.isfinite(value))
     for i in loud[:1]:
         words = f"alarm: {amount(value[i], unit)}{_n_below(n[i])}"
-        call_out(ax, (at[i], value[i]), words, VERMILION, taken)
+        call_out(ax, [(at[i], value[i])], words, VERMILION, taken)
     for i in still[-1:]:
         words = f"so far\n{amount(value[i], unit)}{_n_below(n[i])}"
-        call_out(ax, (at[i], value[i]), words, MUTE, taken, "normal")
+        call_out(ax, [(at[i], value[i])], words, MUTE, taken, "normal")
 
 
 def _n_below(n: float) -> str:
@@ -559,9 +552,10 @@ def _small(ax, feature: str, metric: str, one: pd.DataFrame, last: bool) -> None
     newest = known[-1] if len(known) else None
     ends = f"{amount(center[-1], unit, like=newest)} → {amount(newest, unit)}"
     ax.set_title(one_line(feature, 28), loc="left", fontsize=12, weight="bold" if loud.any() else "normal", pad=20)
-    words = one_line(metric_words(metric), 24)
+    ends += "  alarm" if loud.any() else ""
+    words = one_line(metric_words(metric), max(int(size_of(ax)[0] / (0.5 * 11)) - len(ends) - 2, 12))
     ax.text(
-        0, 1.05, f"{words}: {ends}" + ("  alarm" if loud.any() else ""), transform=ax.transAxes, va="bottom",
+        0, 1.05, f"{words}: {ends}", transform=ax.transAxes, va="bottom",
         color=VERMILION if loud.any() else MUTE, fontsize=11,
     )  # fmt: skip
     usual = [np.median(ends[np.isfinite(ends)]) for ends in (lower, upper) if np.isfinite(ends).any()]

@@ -115,8 +115,8 @@ def isolate(log: Log, alert, scope=None, *, plan: Any = None) -> IsolateResult:
     Notes
     -----
     Belief = prior x Bayes factor, summed over the slices that a cause can have hit and the times it can have begun.
-    The prior of nothing is exp(- events), by `[incident] incidents_per_month` of the plan over the days of the log (a month
-    at most), and 0.3 judges that moved for each incident; of the incidents recorded changes share 0.78, something unrecorded
+    The prior of nothing is exp(- events of a month), by `[incident] incidents_per_month` of the plan and 0.3 judges that moved
+    for each incident; of the incidents recorded changes share 0.78, something unrecorded
     has 0.22. A recorded change starts when its version is first seen, else at its logged time, and hit those answers that carry its version or one after it; a scope
     that nobody wrote down may be any slice. Probes, users and people who read answers speak beside the
     metric (`incident.inference.witnesses`). Nearness in time to the alert counts for nothing.
@@ -366,12 +366,12 @@ def _what_would_change(inquiry: Inquiry, verdict: str) -> list[str]:
         return [separating_step(inquiry, first, inquiry.causes[1])]
     if first.recorded and verdict == first.name:
         return [
-            f"An event that nobody logged in the same interval as {first.name}. Check: put twenty of the failing questions "
-            "to the state before the change; if they fail there too, this is not the cause."
+            f"An event that nobody logged in the same interval as {first.name}. Check: put twenty of the questions "
+            "that were hit to the state before the change; if the answers are no better there, this is not the cause."
         ]
     if verdict == "no recorded change fits":
         return ["A change that was made and not logged: ask the owners of the feature, the model and the index."]
-    return ["More judged answers of the same period."]
+    return ["More answers of the same period."]
 
 
 def _next(verdict: str) -> str:

@@ -15,6 +15,7 @@ from llm_monitoring import answers, disk
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.errors import ConfigError, one_of
+from llm_monitoring.frames import plain
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import read_reviews
 from llm_monitoring.incident.kinds import road_of
@@ -259,7 +260,7 @@ def _cases(
     """Failing cases with good ones beside them, and the templates of which more was found than is kept."""
     flagged = answers.flagged_ids(log)
     requests = inquiry.seen.requests
-    rows = requests[inquiry.slice.mask(requests) & (requests["timestamp"] >= inquiry.since)]
+    rows = plain(requests[inquiry.slice.mask(requests) & (requests["timestamp"] >= inquiry.since)])
     table = read_reviews(log, reviews)
     said = table.reindex(columns=["request_id", "note", "expected_output"]).groupby("request_id", sort=False).last()
     read = rows.merge(majority(table)[["request_id", "verdict"]].merge(said, on="request_id"), on="request_id")

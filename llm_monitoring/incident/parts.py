@@ -10,6 +10,7 @@ from scipy import stats
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert, of_feature
+from llm_monitoring.frames import plain
 from llm_monitoring.incident.courses import LEVELS, Course, width_of, windows_of
 from llm_monitoring.incident.inference.observations import slice_columns
 from llm_monitoring.incident.inference.roles import QUESTION
@@ -38,7 +39,7 @@ def parts_of(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ended:
 
 def _columns(log: Log, alert: Alert) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
     requests = log.asked
-    rows = of_feature(requests, alert)
+    rows = plain(of_feature(requests, alert))
     columns = [c for c in slice_columns(requests.assign(model=requests["model_id"])) if c != "model"]
     columns = [c for c in [*columns, "model_id"] if rows[c].nunique() > 1]
     left = {

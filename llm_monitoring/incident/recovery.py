@@ -376,6 +376,8 @@ def _test_words(seen: Observations, group: Slice, base: Baseline, scale: str, st
     of = f"{metric} of {group.label}"
     if seen.alert.metric.startswith("latency_p"):
         of = f"the share of answers of {group.label} above the earlier {metric}"
+    elif scale == "log":
+        of = f"the geometric mean of {of}"
     expected = state["expected_n"]
     words = (
         f"Recovered when {of} since the fix is shown to be less than {_amount(seen, base.margin, scale).lstrip('+−')} "

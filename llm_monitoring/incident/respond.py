@@ -284,7 +284,7 @@ def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict |
     usd = rows["cost_usd"].mean() if "cost_usd" in rows else None
     unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": per_day, "usd_per_day": None}
     if change is None or not np.isfinite(change["change"]):
-        return {**unknown, "text": f"{say.number(per_day)} answers a day of {group.label} as they are now"}
+        return unknown | _dearer(inquiry, group, fix, per_day)
     sign = seen.sign if seen else 1
     ends = sorted(per_day * sign * change[k] for k in ("low", "high"))
     estimate = per_day * sign * change["change"]
@@ -296,6 +296,24 @@ def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict |
         text += f", {say.amount(spent, 'usd')} a day spent on them"
     told_ends = {"affected_per_day": estimate, "low": ends[0], "high": ends[1]}
     return {**unknown, **told_ends, "usd_per_day": spent, "text": text}
+
+
+def _dearer(inquiry: Inquiry, group: Slice, fix: dict | None, per_day: float) -> dict[str, Any]:
+    """What a day costs more, of a measure that makes no single answer bad: in money where the measure is the cost of a request."""
+    seen = inquiry.seen
+    row = compare(until_fix(seen, fix), group, inquiry.since)
+    answers = f"{say.number(per_day)} answers a day of {group.label}"
+    if row["before"] is None or row["after"] is None:
+        return {"text": f"{answers} as they are now"}
+    if seen.alert.metric == "avg_cost_per_request_usd" and np.isfinite(row["change"]):
+        more, *ends = (per_day * max(row[name], 0.0) for name in ("change", "low", "high"))
+        low, high = (say.amount(end, "usd", like=more) for end in sorted(ends))
+        return {
+            "usd_per_day": more,
+            "text": f"about {say.amount(more, 'usd')} a day more than before ({low} to {high})",
+        }
+    now, then = (say.amount(row[side], seen.alert.unit, like=row["after"]) for side in ("after", "before"))
+    return {"text": f"{answers} at {say.metric_words(seen.alert.metric)} {now}, before {then}"}
 
 
 def _beside(log: Log, alert: Alert, inquiry: Inquiry, metric: str, group: Slice | None = None) -> Observations | None:
@@ -370,7 +388,7 @@ def _options(
 ) -> list[dict[str, str]]:
     routed = target is not None and target.startswith(AWAY)
     stop = f"an end to {waiting['text']}"
-    wait = {"do": "wait", "costs": waiting["text"], "gains": "more judged answers", "undo": "cannot be undone"}
+    wait = {"do": "wait", "costs": waiting["text"], "gains": "more answers to look at", "undo": "cannot be undone"}
     here = {
         "do": f"{target}" if routed else f"fix {target} for {group.label}",
         "costs": "the rest of the service takes its traffic" if routed else "one prompt edit and its eval run",

@@ -119,7 +119,8 @@ class ScopeResult(Result):
 def beside_others(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a standing alert as the figure takes it: the other answers of the same time in the place of before."""
     names = {"before": "others", "before_low": "others_low", "before_high": "others_high"}
-    return {**row, **{side: row.get(other) for side, other in names.items()}, "n_before": row.get("n_others") or 0}
+    told = {side: row.get(other) for side, other in names.items()} | {"n_before": row.get("n_others") or 0}
+    return {**row, **told, "verdict": row["verdict"].replace("no change seen", "no difference seen")}
 
 
 def scope(log: Log, alert, *, plan: Any = None) -> ScopeResult:

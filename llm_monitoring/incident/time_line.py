@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.incident.drawing import dates_axis, moment, moments
-from llm_monitoring.plotting import AMBER, INK, MUTE, RULE, VERMILION, axes
+from llm_monitoring.plotting import AMBER, INK, MUTE, RULE, SOFT, VERMILION, axes
+
+EVENT, EDGE = 60, 12  # how much it costs a label to cross the line of an event, or the edge of a span
 
 
 def timeline(answers: pd.DataFrame, events: pd.DataFrame, ax=None, narrow: bool = False):
@@ -30,10 +32,13 @@ def timeline(answers: pd.DataFrame, events: pd.DataFrame, ax=None, narrow: bool 
             _ticks(ax, at[chosen], level, colour)
         _span_ofmoment(ax, at, events)
         left = ax.get_xlim()[0]
-        ax.annotate("counted as bad", (left, 1.0), (2, 0), textcoords="offset points", color=VERMILION, va="bottom")
-        ax.annotate(
-            "each mark one answer: fine", (left, -0.42), (2, 0), textcoords="offset points", color=MUTE, va="top"
-        )
+        for words, level, va, colour in (
+            ("counted as bad", 1.0, "bottom", VERMILION),
+            ("each mark one answer: fine", -0.42, "top", MUTE),
+        ):
+            ax.annotate(
+                words, (left, level), (2, 0), textcoords="offset points", color=colour, va=va, bbox=SOFT, zorder=6
+            )
         for row in events.to_dict("records"):
             if row["kind"] == "span":
                 ax.axvspan(moment(row["at"]), moment(row["end"]), color=AMBER, alpha=0.28, lw=0, zorder=0)
@@ -70,7 +75,7 @@ def _place_labels(ax, events: pd.DataFrame, column: str) -> None:
     def place(when) -> float:
         return (dates.date2num(moment(when)) - low) / (high - low) * width
 
-    lines = [place(at) for at in events["at"]]
+    lines = [(place(row["at"]), EDGE if row["kind"] == "span" else EVENT) for row in events.to_dict("records")]
     taken: list[Box] = []
     for row in sorted(events.to_dict("records"), key=lambda row: moment(row["at"])):
         ends = {"left": row["end"] if row["kind"] == "span" else row["at"], "right": row["at"]}
@@ -78,9 +83,10 @@ def _place_labels(ax, events: pd.DataFrame, column: str) -> None:
         boxes = [_box(place(at), words, side, top) for side, at in ends.items() for top in (4.0, 3.1, 2.2)]
         best = min(boxes, key=lambda box: _cost(box, lines, taken, width))
         taken.append(best)
+        crossing = any(best.start < line < best.end for line, price in lines if price == EVENT)
         ax.annotate(
             row[column], (moment(ends[best.side]), best.top), (5 if best.side == "left" else -5, 0), textcoords="offset points",
-            ha=best.side, va="top", color=INK, linespacing=1.2,
+            ha=best.side, va="top", color=INK, linespacing=1.2, bbox=SOFT if crossing else None, zorder=6,
         )  # fmt: skip
 
 
@@ -100,12 +106,13 @@ def _box(line: float, words: Sequence[str], side: str, top: float) -> Box:
     return Box(side, start, start + long, top - 0.37 * len(words), top)
 
 
-def _cost(box: Box, lines: Sequence[float], taken: Sequence[Box], width: float) -> float:
+def _cost(box: Box, lines: Sequence[tuple[float, int]], taken: Sequence[Box], width: float) -> float:
+    """What a label would cover; the edge of a span is no line, so words may cross it sooner."""
     outside = max(0.0, box.end - width) + max(0.0, -box.start)
     covered = sum(
         max(0.0, min(box.end, other.end) - max(box.start, other.start))
         for other in taken
         if box.bottom < other.top and other.bottom < box.top
     )
-    crossed = sum(box.start < line < box.end for line in lines)
-    return 8 * outside + 8 * covered + 60 * crossed + 4 * (4 - box.top) + (box.side == "right")
+    crossed = sum(price for line, price in lines if box.start < line < box.end)
+    return 8 * outside + 8 * covered + crossed + 4 * (4 - box.top) + (box.side == "right")

@@ -25,7 +25,10 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-REAL, FALSE = 0.8, 0.2  # the limit for a cause that is named, and the odds of four to one the other way
+REAL, FALSE = (
+    0.8,
+    0.25,
+)  # the limit for a cause that is named; odds of three to one the other way, see "the price of caution"
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
@@ -141,7 +144,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
-    0.8 on, false positive up to 0.2, inconclusive between; the judge clears nothing where the scores alone speak. Reviews
+    0.8 on, false positive up to 0.25, inconclusive between; the judge clears nothing where the scores alone speak. Reviews
     are also shown as Wald's sequential test between "precision as before" and "all extra flags undeserved" at 5 % error
     each [1]_, with Robbins' interval.
 
@@ -196,7 +199,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
 
 
 def _verdict(inquiry: Inquiry, real: float) -> str:
-    """Real from four to one on, false positive from one to four; only what can be shown clears.
+    """Real from four to one on, false positive from one to three; only what can be shown clears.
 
     A column that nobody sorted never clears. Nor does the judge where the scores of one feature or model alone speak
     (`Inquiry.judge_shown`): half of what speaks for it then counts as harm.

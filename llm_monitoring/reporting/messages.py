@@ -21,13 +21,13 @@ def chat_text(story: Story, results: Mapping[str, Any]) -> str:
     results : mapping
         The stage results.
     """
-    lines = [f"{story['opening']} {story['headline']}", story["lede"], *_costs(results), _where(results)]
+    lines = [f"{story['opening']} {story['headline']}", story["lede"], *_costs(story, results), _where(results)]
     return "\n".join(say.harmless(line) for line in lines if line)
 
 
 def ticket_text(story: Story, results: Mapping[str, Any]) -> str:
     """A text for a ticket: the sentence, the facts, two answers quoted, what is open."""
-    parts = [f"{story['opening']} {story['headline']}", "", story["lede"], *_costs(results), ""]
+    parts = [f"{story['opening']} {story['headline']}", "", story["lede"], *_costs(story, results), ""]
     parts += [
         f"{fact['name']}: {fact['value']} ({fact['note']})" if fact["note"] else f"{fact['name']}: {fact['value']}"
         for fact in story["facts"]
@@ -49,7 +49,9 @@ def ticket_text(story: Story, results: Mapping[str, Any]) -> str:
     return "\n".join(say.harmless(part) for part in parts)
 
 
-def _costs(results: Mapping[str, Any]) -> list[str]:
+def _costs(story: Story, results: Mapping[str, Any]) -> list[str]:
+    if story.get("outcome") == "false_positive":
+        return []
     waiting = ((results.get("respond") or {}).get("cost_of_waiting") or {}).get("text")
     return [f"Waiting costs {waiting.rstrip('.')}."] if waiting and waiting != "nothing" else []
 

@@ -18,7 +18,7 @@ SENTENCES = {
     "abandonment_rate": "{after} of {who} are followed by people leaving since {since}; before, {before}",
     "mean_quality": "{who} score {after} of 5 since {since}; before, {before}",
 }
-PLAIN = "{metric} of {who} is {after} since {since}; before, {before}"
+PLAIN = "{metric} of {who} went from {before} to {after} on {since}"
 LEVELS = {
     "flagged_rate": "{after} of {who} are flagged",
     "error_rate": "{after} of {who} fail",
@@ -27,7 +27,7 @@ LEVELS = {
     "abandonment_rate": "{after} of {who} are followed by people leaving",
     "mean_quality": "{who} score {after} of 5",
 }
-PLAIN_LEVEL = "{metric} of {who} is {after}"
+PLAIN_LEVEL = "{metric} of {who} at {after}"
 TONES = {
     "false_positive": "before",
     "judge": "before",
@@ -104,26 +104,23 @@ def answers_of(where: Mapping[str, Any]) -> str:
     >>> answers_of({"feature_id": "opinionqa", "model_id": "gpt-4"})
     'gpt-4 answers in opinionqa'
     >>> answers_of({}), answers_of({"feature_id": "search"}), answers_of({"prompt_version": "v7"})
-    ('all answers', 'answers in search', 'prompt_version v7 answers')
+    ('all answers', 'answers in search', 'answers with prompt_version v7')
     >>> answers_of({"feature_id": "chat", "input_tokens": {"from": 1000, "to": None}})
-    'input_tokens 1,000 or more answers in chat'
+    'answers with input_tokens 1,000 or more in chat'
     """
     bare = ("category", "model_id", "model", "model_alias", "model_family")
-    words = [_value(v) if name in bare else f"{name} {_value(v)}" for name, v in where.items() if name != "feature_id"]
-    kind = " ".join(words) or ("" if where else "all")
+    others = {name: value for name, value in where.items() if name not in bare and name != "feature_id"}
+    kind = " ".join(_value(where[name]) for name in where if name in bare) or ("" if where else "all")
+    having = f" with {listed([f'{name} {_value(value)}' for name, value in others.items()])}" if others else ""
     inside = f" in {_value(where['feature_id'])}" if where.get("feature_id") is not None else ""
-    return f"{kind} answers{inside}".strip()
+    return f"{kind} answers{having}{inside}".strip()
 
 
 def level_sentence(results: Mapping[str, Any]) -> str:
     """Who, which measure, now, before, since when: the sentence of an incident that is real."""
-    triage, scope = results["triage"], results.get("scope") or {}
-    rows = (scope.get("slices") or []) if triage.get("kind") != "standing" else []
-    if rows and scope["kind"] in ("slice", "all"):
-        level, who = rows[0], answers_of(rows[0]["where"])
-    else:
-        level = triage["change"]
-        who = answers_of({"feature_id": triage["feature_id"]} if triage["feature_id"] else {})
+    triage = results["triage"]
+    level = hit_level(results)
+    who = answers_of(level.get("where", {"feature_id": triage["feature_id"]} if triage["feature_id"] else {}))
     unit, metric = triage["unit"], triage["metric"]
     per = triage["change"].get("per") or ""
     if level["after"] is None:
@@ -138,6 +135,21 @@ def level_sentence(results: Mapping[str, Any]) -> str:
     if level["before"] is None:
         return LEVELS.get(metric, PLAIN_LEVEL).format(**words) + "."
     return SENTENCES.get(metric, PLAIN).format(**words) + "."
+
+
+def hit_level(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Before, since, change and n of what was hit: the slice where one is named, else the feature that alerted.
+
+    Of a branch of the service that takes more of the traffic the number of answers moved, not their level, so what moved is
+    the level of the feature.
+    """
+    scope, triage = results.get("scope"), results["triage"]
+    if scope and scope["slices"] and scope["kind"] in ("slice", "all") and triage.get("kind") != "standing":
+        rerouted = scope.get("branch") and len(scope["slices"]) > 1
+        row: Mapping[str, Any] = scope["slices"][0]
+        if not rerouted and "others" not in row:
+            return row
+    return {**triage["change"], "change": triage["change"]["estimate"]}
 
 
 def _since(results: Mapping[str, Any]) -> str:

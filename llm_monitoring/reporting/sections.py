@@ -19,6 +19,7 @@ from llm_monitoring.reporting.outcome import (
     capital,
     count_words,
     listed,
+    outcome_of,
     started,
     whole,
 )
@@ -79,10 +80,16 @@ def _time(results: Mapping[str, Any]) -> dict[str, Any] | None:
         "time",
         capital(f"{label}"),
         f"{say.moment(first)} to {say.moment(last)}",
-        f"n {n:,}. Each mark is one answer. The band is the 90 % interval of the start; dashes are recorded changes.",
+        f"n {n:,}. Each mark is one answer{_counted_as_bad(results['triage'])}. The band is the 90 % interval of the start; "
+        "dashes are recorded changes.",
     )
     answer = f"It begins {say.moment(start)}, and the alert comes {say.lasting(start, fired)} later."
     return _section("time", "Time line", "Time line", answer, [shown])
+
+
+def _counted_as_bad(triage: Mapping[str, Any]) -> str:
+    """Of a measure without an end, what the marks above are."""
+    return ", bad one of the worst 5 % of all" if triage["unit"] in ("usd", "ms", "count") else ""
 
 
 def _real(results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -167,7 +174,7 @@ def _whom(results: Mapping[str, Any]) -> dict[str, Any] | None:
         title = f"{capital(say.metric_words(scope['metric']))} by slice"
         blocks.append(figure("who", title, f"{unit_words(scope['unit'])}, 95 % intervals, n before → since", caption))
     blocks += _looked(scope)
-    title = "Who gets better answers?" if results["triage"].get("kind") == "better" else "Whom does it hit?"
+    title = whom_asked(results["scope"], results["triage"].get("kind") == "better")
     return _section("who", "Whom it hits", title, answer.strip(), blocks)
 
 
@@ -265,6 +272,13 @@ def _do(results: Mapping[str, Any]) -> dict[str, Any] | None:
     if not respond:
         return None
     blocks: list[Block] = [action(f"{action_words(respond)}."), text(capital(respond["because"]))]
+    if outcome_of(results) == "false_positive":
+        doubt = f"{capital(respond['because'])} {capital(action_words(respond))}."
+        blocks = [
+            action("Nothing in the feature."),
+            text(results["triage"]["next"]),
+            text(doubt, lead="If the verdict is wrong:"),
+        ]
     if respond["options"]:
         rows = [[o["do"], o["costs"], o["gains"], o["undo"]] for o in respond["options"]]
         blocks.append(table(["If you", "it costs", "it gains", "undo"], rows, hit=(0,)))
@@ -423,6 +437,13 @@ def _why_wide(n: int) -> str:
     return f", wide because only {n} were read" if n < 40 else ""
 
 
+def whom_asked(scope: Mapping[str, Any], better: bool) -> str:
+    """The question that the slices answer."""
+    if not better:
+        return "Whom does it hit?"
+    return "Who gets better answers?" if say.is_judged(scope["metric"]) else "Where is it better?"
+
+
 def other_slices(scope: Mapping[str, Any]) -> str:
     """What can be said of the parts of the traffic that were not hit."""
     hit = scope["slices"][0]["label"] if scope["slices"] and scope["kind"] in ("slice", "all") else None
@@ -439,15 +460,6 @@ def other_slices(scope: Mapping[str, Any]) -> str:
             named = listed(labels) if len(labels) <= 2 else f"{len(labels)} {'other ' if hit else ''}slices"
             told.append(f"{named}: {verdict}")
     return f"{capital('; '.join(told))}."
-
-
-def hit_level(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Before, since, change and n of what was hit: the slice where one is named, else the feature that alerted."""
-    scope = results.get("scope")
-    if scope and scope["slices"] and scope["kind"] in ("slice", "all") and "others" not in scope["slices"][0]:
-        return scope["slices"][0]
-    change = results["triage"]["change"]
-    return {**change, "change": change["estimate"]}
 
 
 def named(cause: str) -> str:

@@ -14,6 +14,7 @@ from llm_monitoring.reporting.outcome import (
     capital,
     count_words,
     first_sentence,
+    hit_level,
     level_sentence,
     lower,
     outcome_of,
@@ -109,7 +110,8 @@ def _lede(story: str, results: Mapping[str, Any]) -> str:
         log = results["incident"]["log"]
         return f"The log holds {say.moment(log['from'], year=True)} to {say.moment(log['until'], year=True)}."
     triage, respond = results["triage"], results["respond"]
-    todo = "" if story == "mix" and respond["action"] == "investigate" else f"To do: {lower(action_words(respond))}."
+    doubted = story == "false_positive" or (story == "mix" and respond["action"] == "investigate")
+    todo = "" if doubted else f"To do: {lower(action_words(respond))}."
     if story == "standing":
         return f"A level, not a change: no cause is looked for. {todo}"
     if story == "better":
@@ -144,7 +146,11 @@ def _answers(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
     answers = [_is_it_real(results["triage"], story)]
     if "scope" in results:
         answers.append(_whom(results["scope"], story == "better"))
-    if "respond" in results:
+    if story == "false_positive":
+        answers.append(
+            {"question": "What to do?", "answer": "Nothing in the feature", "words": results["triage"]["next"]}
+        )
+    elif "respond" in results:
         answers.append(_what_to_do(results["respond"]))
     return answers
 
@@ -174,11 +180,12 @@ def _whom(scope: Mapping[str, Any], better: bool = False) -> dict[str, str]:
     elif scope["kind"] == "none" or not scope["slices"]:
         answer, words = "No slice can be named", ""
     else:
-        answer, words = capital(answers_of(scope["slices"][0]["where"])), _carries(scope)
+        answer = capital(answers_of(scope["slices"][0]["where"]))
+        words = f"{scope.get('branch') or ''} {_carries(scope)}".strip()
     if scope["slices"] and "others" in scope["slices"][0]:
         return {"question": "Where is it highest?", "answer": answer, "words": scope["reasons"][0]}
     return {
-        "question": "Who gets better answers?" if better else "Whom does it hit?",
+        "question": sections.whom_asked(scope, better),
         "answer": answer,
         "words": f"{words} {sections.other_slices(scope)}".strip(),
     }
@@ -224,7 +231,7 @@ def _facts(story: str, results: Mapping[str, Any]) -> list[dict[str, str]]:
     onset = (results.get("isolate") or {}).get("onset") or {}
     start = started(results)
     unit = triage["unit"]
-    level = sections.hit_level(results)
+    level = hit_level(results)
     facts = []
     if story == "standing":
         facts.append(

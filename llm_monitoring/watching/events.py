@@ -58,7 +58,8 @@ def changes(
     since : Timestamp, optional
         Of a first look: what fired before this moment, or is over, is taken as known.
     shorter : bool
-        Whether the log ends earlier than it did: what is not found any more may come back then. Else it is over.
+        Whether the log ends earlier than it did: what is not found any more may come back then, and what was over and is
+        open again has not come back. Else it is over, or has.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def changes(
         when = ended.get(row["alert_id"])
         row = row | {"alert_id": before.alert_id if before else _free(row["alert_id"], names)}
         names.add(row["alert_id"])
-        found += _change(key, before, row, over, when, held, since)
+        found += _change(key, before, row, over, when, held, since, shorter)
     gone = {key: one for key, one in missing.items() if not shorter and not one.over}
     for key, before in gone.items():
         row = before.row | {"message": f"{str(before.row['message']).removesuffix('.')} ({GONE})."}
@@ -95,11 +96,12 @@ def _change(
     when: str | None,
     held: set[str],
     since: pd.Timestamp | None,
+    shorter: bool = False,
 ) -> list[Change]:
     """The change of one alert, none where nothing is new of it; `when` it was over."""
     waits = bool(row.get("silenced")) or row["alert_id"] in held
     old = since is not None and (over or pd.Timestamp(row["fired_at"]) < since)
-    told, still_held, happened = _next(before, over, waits, old, row)
+    told, still_held, happened = _next(before, over, waits, old, row, shorter)
     now = Known(row["alert_id"], row, told, over, still_held)
     if now == before:
         return []
@@ -130,7 +132,7 @@ def _free(name: str, names: set[str]) -> str:
 
 
 def _next(
-    before: Known | None, over: bool, waits: bool, old: bool, row: Mapping[str, Any]
+    before: Known | None, over: bool, waits: bool, old: bool, row: Mapping[str, Any], shorter: bool
 ) -> tuple[bool, bool, list[str]]:
     """Whether people are told of it by now, whether it is held back, and what happened."""
     first = REOPENED if row.get("reopens") else FIRED
@@ -143,6 +145,8 @@ def _next(
             return before.told, not over, []
         return True, False, [REOPENED if before.told else first]
     if before.over and not over:
+        if shorter:  # the log does not reach as far as its end any more: nothing came back
+            return before.told, False, []
         return (before.told, True, []) if waits else (True, False, [REOPENED])
     if over and not before.over and before.told and not waits:
         return True, False, [RECOVERED]

@@ -7,7 +7,7 @@ from scipy import stats
 
 import llm_monitoring as lm
 from llm_monitoring.alerts.grouping import alerts_table
-from llm_monitoring.alerts.infrastructure import Stage, decided, infrastructure_events, stretches
+from llm_monitoring.alerts.infrastructure import Stage, decided, falls, infrastructure_events, stretches
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.alerts.scopes import span_of
 from llm_monitoring.results import iso
@@ -162,6 +162,23 @@ def test_a_stop_at_night_is_told_once_two_lots_that_would_hold_enough_are_empty(
     assert (event.window_start, event.fired_at, event.ended) == (began + 3 * HOUR, began + 6 * HOUR, began + 9 * HOUR)
 
 
+def test_traffic_that_stops_in_the_morning_is_told_by_the_hour_also_where_windows_are_wider():
+    """300 requests a day, few at night and at weekends: windows are of six hours, a fall is counted by the hour."""
+    rng = np.random.default_rng(0)
+    hours = pd.date_range(START, periods=24 * 35, freq="1h")
+    rate = np.where((hours.hour >= 8) & (hours.hour < 20), 20.0, 5.0) * np.where(hours.day_of_week >= 5, 0.6, 1.0)
+    stopped = START + 21 * DAY + 9 * HOUR
+    n = rng.poisson(np.where(hours >= stopped, 0.0, rate))
+    n[-1] = 1  # the log goes on
+    at = START + pd.to_timedelta(np.repeat(np.arange(len(n)), n) * 3600 + rng.uniform(0, 3600, n.sum()), unit="s")
+    log = make_requests(n.sum(), timestamp=np.sort(at))
+    first = min((one for one in events(log, days=14) if one.metric == "request_count"), key=lambda one: one.fired_at)
+    assert (
+        first.fired_at - stopped <= 5 * HOUR
+    )  # 60 usual requests are those of three; in windows of six hours 15 had to pass
+    assert "in windows of 1h" in first.words
+
+
 def of_counts(requests, errors):
     """Which hours are beyond the limit of errors, and which are together with the one before."""
     table = pd.DataFrame({"window_start": pd.date_range(START, periods=len(requests), freq="1h"), "requests": requests})
@@ -197,8 +214,7 @@ def test_volume_at_the_limit_is_below_it_no_more_often_than_stated():
         table = pd.DataFrame({"window_start": pd.date_range(START, periods=hours, freq="1h"), "requests": count})
         table = table.assign(known=count, errors=0, timed=0)
         stage = Stage(START + 14 * DAY, None, "1h", START)
-        limit = {"latency_p95_ms_limit": np.nan, "latency_p99_ms_limit": np.nan}
-        found = [one for one in decided(table, Plan(), stage, limit) if one.direction == "down"]
+        found = list(falls(table, Plan(), stage, {}))
         below.append((found[0].over[336:].mean(), found[0].together[336:].mean()))
     alone, jointly = np.mean(below, axis=0)
     assert alone <= 0.005

@@ -7,6 +7,7 @@ import pytest
 import llm_monitoring as lm
 from llm_monitoring.alerts import measurements
 from llm_monitoring.alerts.charting import control_charts
+from llm_monitoring.alerts.lots import own_hours, pools
 from llm_monitoring.alerts.measurements import all_features, hourly, tally, to_windows
 from llm_monitoring.alerts.plan import Plan, read_plan
 from llm_monitoring.alerts.scopes import span_of
@@ -167,3 +168,27 @@ def test_an_hour_that_is_busy_on_weekdays_alone_is_told_by_itself(monkeypatch):
                           "settle": pd.Timedelta(0)}, index=[0])  # fmt: skip
     found = to_windows(hours, "1h", scope, at[-1] + DAY, pd.Timedelta(0))
     assert found.loc[found["n"] > 0, "n"].tolist() == [12.0] * 240
+
+
+def test_nights_of_weekends_are_told_as_one_and_not_with_the_morning(monkeypatch):
+    """Four answers an hour at night and twenty-five by day, less than half of it at weekends: what is told at an hour is always of the same hours."""
+    monkeypatch.setattr(measurements, "FEWEST", 10)
+    rng = np.random.default_rng(4)
+    at = pd.date_range(START, periods=28 * 24, freq="1h")
+    usual = np.where(at.hour < 6, 4.0, 25.0) * np.where(at.day_of_week < 5, 1.0, 0.45)
+    n = rng.poisson(usual).astype(float)
+    total = np.where(at.hour < 6, n, 0.0)  # what is told of a lot: the share of its answers that are of the night
+    hours = tally(pd.DataFrame({"feature_id": "search", "hour": at, "n": n, "total": total}), "mean_quality", "mean")
+    scope = pd.DataFrame({"feature_id": "search", "metric": "mean_quality", "start": START, "fit_end": START + 14 * DAY,
+                          "settle": pd.Timedelta(0)}, index=[0])  # fmt: skip
+    found = to_windows(hours, "1h", scope, at[-1] + DAY, pd.Timedelta(0)).dropna(subset="value")
+    day = found[found["window_start"].dt.hour >= 7]
+    assert (day["value"] == 0).all()
+    assert (found.loc[found["window_start"].dt.hour == 5, "value"] == 1).all()
+
+
+def test_what_is_left_of_a_lot_does_not_go_into_one_that_is_full_without_it():
+    n, told = np.array([30.0, 3, 4, 12, 3, 4, 4, 9]), np.array([True, False, True, True, False, True, True, True])
+    last, begin = pools(n, 10, told)
+    assert np.flatnonzero(last).tolist() == [0, 3, 6]
+    assert own_hours(begin, n, 10, told)[[0, 3, 6]].tolist() == [0, 3, 4]

@@ -116,6 +116,51 @@ def test_a_weekly_job_of_dear_requests_is_usual_once_the_baseline_has_met_it():
     assert all(not events(hours_of(np.random.default_rng(seed), 70, cost)) for seed in range(5))
 
 
+def test_a_burst_that_comes_again_and_again_is_news_once_or_twice_and_learnt_where_a_week_was_quiet():
+    """Twelve dear requests in three hours, every ten days from the 30th on: 9 bursts."""
+
+    def cost(rng, at):
+        amount = np.exp(rng.normal(0, 0.4, len(at)))
+        for day in range(30, 120, 10):
+            inside = np.flatnonzero((at >= day * 24 + 9) & (at < day * 24 + 12))
+            amount[rng.choice(inside, 12, replace=False)] *= 50
+        return amount
+
+    for seed in range(3):
+        found = events(hours_of(np.random.default_rng(seed), 120, cost))
+        assert [(one.fired_at - START) // DAY for one in found] == [30]
+
+
+def test_runaway_requests_that_come_back_are_told_again_although_they_stayed_for_days_the_first_time():
+    def cost(rng, at):
+        amount = np.exp(rng.normal(0, 0.4, len(at)))
+        day = at // 24
+        hit = (((day >= 30) & (day < 34)) | ((day >= 50) & (day < 54))) & (rng.random(len(at)) < 0.015)
+        return np.where(hit, 150 * amount, amount)
+
+    for seed in range(3):
+        found = [(one.fired_at - START) // DAY for one in events(hours_of(np.random.default_rng(seed), 70, cost))]
+        assert found[0] in (30, 31)
+        assert any(day in (50, 51) for day in found)
+
+
+def test_at_every_moment_bursts_and_what_lasts_are_told_as_they_are_later():
+    """Also where the test has learnt in between: the hours that are not there yet decide nothing."""
+
+    def cost(rng, at):
+        amount = np.exp(rng.normal(0, 0.4, len(at)))
+        for day in (19, 23, 40, 44, 62):
+            amount[rng.choice(np.flatnonzero((at >= day * 24) & (at < day * 24 + 3)), 5, replace=False)] *= 60
+        return np.where((at // 24 >= 70) & (at // 24 < 75) & (rng.random(len(at)) < 0.015), 150 * amount, amount)
+
+    hours = hours_of(np.random.default_rng(1), 90, cost)
+    whole = [(one.fired_at, one.began, one.value, one.expected) for one in events(hours)]
+    assert len(whole) >= 3
+    for cut in [*np.random.default_rng(2).integers(14 * 24, 90 * 24, 40), 28 * 24, 28 * 24 + 1]:
+        then = [(one.fired_at, one.began, one.value, one.expected) for one in events(hours[:cut])]
+        assert then == [one for one in whole if one[0] <= START + int(cut) * HOUR]
+
+
 def test_one_dear_request_is_none():
     hours = hours_of(np.random.default_rng(0), 40, lambda rng, at: np.exp(rng.normal(0, 0.4, len(at))))
     hours.iloc[33 * AROUND, hours.columns.get_indexer(["most", "plain"])] = 5000.0

@@ -159,20 +159,21 @@ def delayed(*minutes):
 
 @pytest.mark.parametrize(("share", "minutes"), [(0.5, 5), (0.75, 10), (0.76, 60), (1.0, 60)])
 def test_the_usual_delay_is_that_which_the_share_kept_within_in_steps_of_five_minutes(share, minutes):
-    found = delays(delayed(1, 5, 6, 60))
-    told = usual_delay(found, "judgements", "search", START, START + 14 * DAY, share)
+    found = delays(delayed(1, 5, 6, 60), "judgements")
+    told = usual_delay(found, "search", START, START + 14 * DAY, share)
     assert told == pd.Timedelta(minutes=minutes)
 
 
 def test_a_judgement_from_before_its_question_has_no_delay_and_other_features_have_none_either():
-    found = delays(delayed(-30, -10))
+    log = delayed(-30, -10)
+    found = delays(log, "judgements")
     assert found["steps"].tolist() == [0] * len(found)
-    assert usual_delay(found, "judgements", "other", START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
-    assert usual_delay(found, "signals", "search", START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
+    assert usual_delay(found, "other", START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
+    assert usual_delay(delays(log, "signals"), "search", START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
 
 
 def test_only_days_that_are_over_by_the_end_of_the_baseline_are_usual():
-    found = delays(delayed(60))
-    assert usual_delay(found, "judgements", "search", START, START + DAY, 0.9) == HOUR
-    assert usual_delay(found, "judgements", "search", START, START + DAY - HOUR, 0.9) == pd.Timedelta(0)
-    assert delays(open_tables(requests=make_requests(2))).empty
+    found = delays(delayed(60), "judgements")
+    assert usual_delay(found, "search", START, START + DAY, 0.9) == HOUR
+    assert usual_delay(found, "search", START, START + DAY - HOUR, 0.9) == pd.Timedelta(0)
+    assert delays(open_tables(requests=make_requests(2)), "judgements").empty

@@ -79,3 +79,11 @@ def test_the_figure_of_rates_shows_falls_of_which_something_is_seen_and_features
     assert falls(typical_rows(frontier())) == "falls of 0.5"
     assert set(typical_rows(frontier())["feature_id"]) == {"a"}
     assert typical_rows(frontier().assign(n=0)).empty
+
+
+def test_faults_of_other_things_say_nothing_of_sampling_rates(tables):
+    cost = [lm.Injection("cost", 2)]
+    found = lm.backtest(tables, inject=cost)
+    assert found.frontier.empty
+    assert found.headline.startswith("Cost")
+    assert len(lm.backtest(tables, inject=cost, grid={"rate": [0.2]}).frontier)

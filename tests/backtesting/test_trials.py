@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 import llm_monitoring as lm
-from llm_monitoring.backtesting.planting import judged_answers, worse
+from llm_monitoring import engines
+from llm_monitoring.backtesting.planting import judged_answers, touched_log, worse
 from tests.backtesting.logs import spoiled, thinned
 
 
@@ -56,9 +57,12 @@ def test_a_fall_of_quality_is_seen_when_a_check_of_the_spoiled_log_sees_it(table
     assert seen == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
 
 
+RUNAWAY = lm.Injection("cost", 150, {"feature_id": "search"}, share=0.015, days=3)
+
+
 @pytest.fixture(scope="module")
 def operated(tables):
-    faults = [lm.Injection("volume", 0.1), lm.Injection("latency", 1.3)]
+    faults = [lm.Injection("volume", 0.1), lm.Injection("latency", 1.3), RUNAWAY]
     return lm.backtest(tables, inject=faults, grid={"rate": [0.25]}).incidents.set_index("incident_id")
 
 
@@ -69,6 +73,20 @@ def test_a_fall_of_volume_is_seen_when_a_check_of_the_thinned_log_sees_it(tables
     # which requests are left is drawn anew here: a limit on a small feature may be passed in one draw only
     fired = alerts.set_index("alert_id")["fired_at"]
     assert fired[row["alert_id"]] == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+
+
+@pytest.mark.parametrize("trial", ["03", "09"])
+def test_runaway_requests_are_seen_when_a_check_of_the_spoiled_log_sees_them(tables, operated, trial):
+    """By the test beside the chart of cost, which hardly moves."""
+    row = operated.loc[f"injected-03-cost-{trial}"]
+    hit = engines.run(touched_log(lm.open_log(tables), RUNAWAY, 0).table("requests")).to_pandas()["request_id"]
+    dear = tables["requests"]["request_id"].isin(hit)
+    bad = spoiled(tables, "cost_usd", row["started_at"], row["ended_at"], lambda usd: usd.where(~dear, 150 * usd))
+    alerts = lm.check(bad)
+    mine = alerts[(alerts["metric"] == "avg_cost_per_request_usd") & (alerts["fired_at"] >= row["started_at"])]
+    assert row["found"]
+    assert mine["fired_at"].min() == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
+    assert operated.filter(like="-03-cost-", axis=0)["found"].astype(bool).mean() > 0.8
 
 
 def test_slower_answers_are_seen_by_their_chart_no_sooner_than_a_check_of_the_spoiled_log_sees_them(tables, operated):

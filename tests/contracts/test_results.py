@@ -11,6 +11,7 @@ import pytest
 import llm_monitoring as lm
 from llm_monitoring.results import Result
 from tests.contracts.instances import NEED_A_FOLDER, NO_FIGURE, RESULTS
+from tests.drawings import hidden_by_words
 
 NAMES = [*RESULTS, *NEED_A_FOLDER]
 
@@ -143,6 +144,20 @@ def test_a_figure_fits_its_place_on_a_phone_too_and_no_words_lie_on_others(made,
         if box.x0 < second.x1 and second.x0 < box.x1 and box.y0 < second.y1 and second.y0 < box.y1
     ]
     assert not touching
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_FIGURE])
+@pytest.mark.parametrize("inches", [(4, 3), (8.4, 4)])
+def test_words_hide_no_mark_and_no_line_goes_through_them(made, name, inches):
+    from matplotlib import pyplot as plt
+
+    figure, ax = plt.subplots(figsize=inches, layout="constrained")
+    try:
+        made(name).plot(ax=ax)
+        figure.canvas.draw()
+        assert not hidden_by_words(figure)
+    finally:
+        plt.close("all")
 
 
 def look(line):

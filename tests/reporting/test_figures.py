@@ -1,10 +1,15 @@
 """Figures from results: what is drawn, and that nothing in the numbers stops the drawing."""
 
 import matplotlib
+import matplotlib.figure
+import pandas as pd
 import pytest
 from reporting.results import make_isolate, make_results, make_scope, make_slice, make_triage
 
+from llm_monitoring.plotting import STYLE
 from llm_monitoring.reporting import figures
+from llm_monitoring.reporting.folder import results_in
+from tests.drawings import hidden_by_words
 
 NAMES = ["time", "chart", "who", "why", "mix", "tri"]
 
@@ -71,3 +76,40 @@ def test_a_change_with_the_start_is_marked_on_the_time_line():
     drawn = figures.draw("time", make_results(isolate=make_isolate()))
     assert "chg-0613" in drawn
     assert "alert" in drawn
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    """What words hide in each figure that is drawn for the page, wide and narrow."""
+    found = []
+
+    def look(draw, ident, title, description, size, margins, css=""):
+        (width, height), (left, top, right, bottom) = size, margins
+        with matplotlib.rc_context({**STYLE, "figure.dpi": 72}):
+            figure = matplotlib.figure.Figure(figsize=(width / 72, height / 72))
+            place = left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height
+            draw(figure.add_axes(place))
+            figure.canvas.draw()
+            found.extend((ident, words) for words in hidden_by_words(figure))
+        return ""
+
+    monkeypatch.setattr(figures, "svg", look)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_of_the_sample_log_s_page_hide_no_mark_and_no_line_goes_through_them(name, report_folder, hidden):
+    figures.draw(name, results_in(report_folder))
+    assert not hidden
+
+
+@pytest.mark.parametrize("hours", [2, 20, 60])
+def test_words_of_changes_that_are_close_to_each_other_have_a_place_each(hours, hidden):
+    results = make_results()
+    first, second = results["isolate"]["ranking"][:2]
+    at = pd.Timestamp(first["at"]) + pd.Timedelta(hours=hours)
+    second |= {"recorded": True, "at": at.isoformat(), "probability": 0.3}
+    results["isolate"]["candidates"] = [first["cause"], second["cause"]]
+    figures.draw("chart", results)
+    figures.draw("time", results)
+    assert not hidden

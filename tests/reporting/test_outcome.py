@@ -27,7 +27,7 @@ def test_an_infrastructure_metric_is_told_by_its_name():
     late = {"metric": "latency_p95_ms", "unit": "ms"}
     where = {"feature_id": "search"}
     sentence = said(triage=late, scope={**late, "slices": [make_slice(where, label="search", before=900, after=2100)]})
-    assert sentence == "Real: latency (p95) of answers in search is 2.1 s since 27 June; before, 0.90 s."
+    assert sentence == "Real: latency (p95) of answers in search went from 0.90 s to 2.1 s on 27 June."
 
 
 def test_a_false_positive_says_how_many_flags_were_deserved():

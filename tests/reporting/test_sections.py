@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from llm_monitoring.reporting import sections
+from llm_monitoring.reporting import outcome, sections
 from tests.reporting.results import HIT, make_alert, make_cause, make_known, make_results, make_slice
 
 WHOLE = ["time", "real", "who", "why", "do", "known", "stages", "assume", "again"]
@@ -218,8 +218,8 @@ def test_reviews_are_told_with_their_interval_and_why_it_is_wide(fields, said):
 
 
 def test_the_level_of_what_was_hit_is_the_slices_else_that_of_the_feature():
-    assert sections.hit_level(make_results())["n_after"] == 99
-    assert sections.hit_level(make_results())["where"] == HIT
+    assert outcome.hit_level(make_results())["n_after"] == 99
+    assert outcome.hit_level(make_results())["where"] == HIT
     for kind in ("none", "mix"):
-        got = sections.hit_level(make_results(scope={"kind": kind}))
+        got = outcome.hit_level(make_results(scope={"kind": kind}))
         assert (got["n_after"], got["change"]) == (210, 0.29)

@@ -1,5 +1,6 @@
 """The story as texts: sections, facts, tables. What it says of each outcome first is in test_outcome."""
 
+import json
 import shlex
 
 from reporting.results import (
@@ -12,6 +13,8 @@ from reporting.results import (
     make_triage,
 )
 
+from llm_monitoring.reporting.outcome import hit_level
+from llm_monitoring.reporting.sections import whom_asked
 from llm_monitoring.reporting.story import tell
 
 
@@ -301,3 +304,28 @@ def test_better_has_nothing_to_do_and_costs_nothing():
     assert story["opening"] == "Better:"
     assert story["lede"] == "Nothing to do, and waiting costs nothing. Set [baseline]."
     assert story["answers"][1]["question"] == "Who gets better answers?"
+
+
+def test_a_false_positive_asks_for_nothing_in_the_feature():
+    told = tell(make_results(triage={"verdict": "false_positive", "next": "Correct the judge or its rubric."}))
+    assert told["outcome"] == "false_positive"
+    assert told["lede"] == "Correct the judge or its rubric."
+    assert told["answers"][2]["answer"] == "Nothing in the feature"
+    words = json.dumps(told["sections"])
+    assert "If the verdict is wrong:" in words
+    assert all("Waiting costs" not in message["words"] for message in told["messages"])
+
+
+def test_a_branch_that_takes_more_traffic_is_told_by_the_level_of_the_feature():
+    branch = "The share of requests with pool=long went from 1.2 % to 15 %."
+    results = make_results(scope={"branch": branch})
+    plain, told = tell(make_results()), tell(results)
+    assert told["headline"] != plain["headline"]
+    assert told["answers"][1]["words"].startswith(branch)
+    level = hit_level(results)
+    assert (level["n_after"], level["change"]) == (210, 0.29)
+
+
+def test_a_measure_of_tokens_gets_better_somewhere_not_its_answers():
+    assert whom_asked({"metric": "avg_output_tokens"}, True) == "Where is it better?"
+    assert whom_asked({"metric": "mean_quality"}, True) == "Who gets better answers?"

@@ -36,6 +36,16 @@ def test_what_was_taken_as_known_recovers_in_silence_and_is_told_where_it_comes_
     assert look([alert("a1", 5)], 110, known)[0] == [("a1", "reopened")]
 
 
+@pytest.mark.parametrize("first", [{}, {"since": at(76)}])
+def test_what_was_over_is_not_back_where_the_log_does_not_reach_so_far_any_more(first):
+    """Yesterday's last file was taken away, and comes back."""
+    _, known = look([alert("a1", 5)], 100, {}, **first)
+    _, known = look([alert("a1", 5, ended=101)], 102, known)
+    events, known = look([alert("a1", 5)], 100, known, shorter=True)
+    assert events == []
+    assert look([alert("a1", 5)], 100.5, known)[0] == []
+
+
 @pytest.mark.parametrize("ended", [None, 8])
 def test_a_silenced_alert_that_ends_meanwhile_is_never_told(ended):
     events, known = look([alert("a1", 5, silenced="planned")], 6, {})

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.incident.inference.observations import Observations, values_of
+from llm_monitoring.incident.inference.observations import Observations, families, values_of
 from llm_monitoring.incident.inference.slices import ALL, Slice, outside
 from llm_monitoring.incident.inference.traces import OF_JUDGE, Trace, find_traces
 
@@ -164,7 +164,7 @@ def declared_scope(row: dict, seen: Observations) -> Slice | None:
             continue
         values = values_of(value)
         if column == "model_id":
-            family = dict(zip(seen.requests["model_id"], seen.requests["model"]))
+            family = families(seen.requests)
             column, values = "model", sorted({family[v] for v in values if v in family})
             if "model" not in seen.columns:
                 continue

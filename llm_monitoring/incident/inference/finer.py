@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from llm_monitoring.frames import plain
 from llm_monitoring.incident.inference.observations import (
     Observations,
     holds_objects,
@@ -61,7 +62,7 @@ def find_finer(
     late = (seen.frame["timestamp"] >= since).to_numpy()[rows]
     y, weight = seen.sign * seen.model_values()[rows], weights_of(seen.frame)[rows]
     place = places(seen.requests["request_id"], seen.frame["request_id"])
-    asked = seen.requests.iloc[place[rows]].reset_index(drop=True)
+    asked = plain(seen.requests.iloc[place[rows]]).reset_index(drop=True)
     extra, skipped = _extra_columns(seen, asked, with_texts)
     best, looks, most = None, 0, 0.0
     for column, values in extra.items():

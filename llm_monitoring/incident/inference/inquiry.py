@@ -16,7 +16,7 @@ from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import SlicesPlan, read_plan
 from llm_monitoring.incident.inference.causes import REACH, SLOW, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.finer import Finer, find_finer
-from llm_monitoring.incident.inference.mix import Mix, decompose
+from llm_monitoring.incident.inference.mix import Mix, decompositions, moved_mix
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.onset import onset_of, weighted_quantile
 from llm_monitoring.incident.inference.reviewed import log_judge_moved
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NAMED, UNALARMED = 0.8, 0.9
 HARMLESS = ("none", "mix", "judge")
 SEVERAL = 0.05  # of the answers since the start, that a feature or a model has to have
+SHOWN = 0.75  # of the belief in the judge and in harm, which the judge needs where nothing but the scores speaks for it
 WITNESSED = 2  # odds above which other witnesses speak for a judge that moved; silent users alone give no more
 DOUBT = 0.05  # a second shift that makes the first doubtful is none
 LONG, BETTER = 4, 1.0  # days of a slide; log odds by which it has to fit better than a change at one moment
@@ -87,8 +88,8 @@ class Inquiry:
     def judge_shown(self) -> bool:
         """Whether more than the scores of one feature speaks for a judge that moved.
 
-        That is a version or a record of it, other witnesses, or several features on several models that fell alike (belief of 0.8
-        or more): the scores look the same whether the judge moved or all answers did, but those share hardly anything else.
+        That is a version or a record of it, other witnesses, or several features on several models that fell alike (three to one or
+        more against harm, as for an alert that is cleared): the scores look the same whether the judge moved or all answers did, but those share hardly anything else.
         Witnesses count where they speak for it by more than two to one against every cause by which answers got worse: probes
         that hold speak against a model alone.
         """
@@ -98,9 +99,8 @@ class Inquiry:
             return False
         best = judges[0]
         witnessed = best.heard - max(cause.heard for cause in harm) > np.log(WITNESSED)
-        return (
-            best.recorded or bool(best.traces) or witnessed or (self.chance_of("judge") >= NAMED and self._of_several)
-        )
+        alike = self.chance_of("judge") >= SHOWN * (1 - self.chance_of("none", "mix"))
+        return best.recorded or bool(best.traces) or witnessed or (alike and self._of_several)
 
     @property
     def _of_several(self) -> bool:
@@ -178,17 +178,20 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
         if both.real >= belief.real - DOUBT:
             belief, shifts = both, [asked.first(both), other]
     found = tuple(one for one in shifts if one is not None)
-    mix = decompose(seen, belief.since, question)
+    mix, moved_at = moved_mix(seen, belief.since, question)
     causes, probability = _name_mix(belief.causes, belief.probability, mix, asked.prior["none"])
     branch = asked.branch
     if branch is not None and not branch.sorted:
         probability = _half_to_mix(causes, probability)
     order = np.argsort(-probability, kind="stable")
     causes, probability = [causes[i] for i in order], probability[order]
-    seen, finer = find_finer(seen, belief.chosen, belief.since, log.with_texts)
+    since = moved_at if mix.moved and causes[0].kind in ("none", "mix") else belief.since
+    if since != moved_at:
+        (mix,) = decompositions(seen, [since], question)
+    seen, finer = find_finer(seen, belief.chosen, since, log.with_texts)
     chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
     return Inquiry(
-        seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, belief.since, mix, finer, branch,
+        seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, since, mix, finer, branch,
         found, asked.slides(belief),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import pandas as pd
 
 from llm_monitoring.incident.inference.observations import Observations, weights_of
 from llm_monitoring.incident.inference.slices import leaves
+
+LOOK_BACK = ("0D", "1D", "2D", "4D", "6D")  # starts tried, before the window that alerted
+SURE = 3.0  # standard errors of a mix that is found at the best of those starts
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,30 @@ class Mix:
     level_se: float = 0.0
 
 
-def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] | None = None) -> Mix:
+def moved_mix(
+    seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] | None = None
+) -> tuple[Mix, pd.Timestamp]:
+    """The mix since a start, or since the day before the alert from which on it moved most, and that day.
+
+    Questions move at a time of their own. The window that alerted is the one in which the answers did worst, and a start that
+    was read off the answers says nothing of the questions: asked there alone, hardly any mix explains an alert.
+    """
+    alert = seen.alert
+    first = alert.window_start if alert.window_start is not None else alert.fired_at - pd.Timedelta("1D")
+    times = [since, *(first - pd.Timedelta(days) for days in LOOK_BACK)]
+    tried = list(zip(decompositions(seen, times, columns), times))
+    moved = [(mix, at) for mix, at in tried if mix.moved]
+    return max(moved, key=lambda pair: seen.sign * pair[0].mix_effect / pair[0].mix_se) if moved else tried[0]
+
+
+def decompositions(
+    seen: Observations, times: Iterable[pd.Timestamp], columns: tuple[str, ...] | None = None
+) -> list[Mix]:
     """Kitagawa's decomposition over the finest slices of some columns (default all), shares from all requests, judged or not [1]_.
 
-    The mix part moves the shares and holds the means; the within part is what is left of the change that was seen.
-    Means of small leaves are drawn towards the leaf's mean over both periods (ten rows' worth).
+    One for each time that may part before from since. The mix part moves the shares and holds the means; the within part is
+    what is left of the change that was seen. Means of small leaves are drawn towards the leaf's mean over both periods (ten
+    rows' worth).
 
     References
     ----------
@@ -41,35 +64,47 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
     """
     columns = seen.columns if columns is None else columns
     frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen, ["timestamp", *columns])
-    late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
-    if any(side.all() or not side.any() for side in (late, since_then)):
-        return Mix(0.0, 0.0, 0.0, 0.0, 0.0, False)
-    code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
+    both = [frame[list(columns)].astype(_coded(requests, columns)), requests[list(columns)]]
+    code, _ = leaves(pd.concat(both), columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked = code[: len(frame)], code[len(frame) :]
+    y, worth = frame["value"].to_numpy(float), weights_of(frame)
+    usual = _shrunk(rows, y, worth, np.full(size, np.average(y, weights=worth) if len(y) else 0.0))[0]
+    found = []
+    for since in times:
+        late, since_then = ((part["timestamp"] >= since).to_numpy() for part in (requests, frame))
+        if any(side.all() or not side.any() for side in (late, since_then)):
+            found.append(Mix(0.0, 0.0, 0.0, 0.0, 0.0, False))
+            continue
+        found.append(_parted(seen.sign, late, since_then, asked, rows, y, worth, usual))
+    return found
+
+
+def _parted(sign: int, late, since_then, asked, rows, y, worth, usual) -> Mix:
+    """Both parts of the change from before to since; `asked` and `rows` are the leaves of the requests and of the answers."""
     mean: list[np.ndarray] = []
     variance: list[np.ndarray] = []
     weight: list[np.ndarray] = []
     count: list[float] = []
-    y = frame["value"].to_numpy(float)
-    worth = weights_of(frame)
-    usual = _shrunk(rows, y, worth, np.full(size, np.average(y, weights=worth) if len(y) else 0.0))[0]
+    error = []
     for after in (False, True):
         chosen = since_then == after
         m, v = _shrunk(rows[chosen], y[chosen], worth[chosen], usual)
-        w = np.bincount(asked[late == after], minlength=size).astype(float)
+        w = np.bincount(asked[late == after], minlength=len(usual)).astype(float)
         mean, variance = [*mean, m], [*variance, v]
         weight, count = [*weight, w / max(w.sum(), 1)], [*count, max(w.sum(), 1)]
-    w_bar, m_bar = (weight[0] + weight[1]) / 2, (mean[0] + mean[1]) / 2
+        off = np.average((y[chosen] - m[rows[chosen]]) ** 2, weights=worth[chosen])
+        error.append(off * (worth[chosen] ** 2).sum() / worth[chosen].sum() ** 2)
+    m_bar = (mean[0] + mean[1]) / 2
     mix = float(m_bar @ (weight[1] - weight[0]))
     now, then = (np.average(y[part], weights=worth[part]) for part in (since_then, ~since_then))
     within = float(now - then) - mix
-    within_se = float(np.sqrt(w_bar**2 @ (variance[0] + variance[1])))
+    within_se = float(np.sqrt(sum(error)))  # of the levels as they were seen: those of the leaves are drawn in
     mix_se = float(np.sqrt(sum((w @ m_bar**2 - (w @ m_bar) ** 2) / n for w, n in zip(weight, count))))
     level_se = float(np.sqrt((weight[1] - weight[0]) ** 2 @ (variance[0] + variance[1])) / 2)
-    harm_mix, harm = seen.sign * mix, seen.sign * (mix + within)
+    harm_mix, harm = sign * mix, sign * (mix + within)
     explains = float(np.clip(harm_mix / harm, 0, 1)) if harm > 0 and harm_mix > 0 else 0.0
-    alone = harm_mix > 2 * mix_se and explains >= 0.5 and seen.sign * within < 2 * within_se
+    alone = harm_mix > SURE * mix_se and explains >= 0.5 and sign * within < 2 * within_se
     moved = alone or (harm_mix > 4 * mix_se and explains >= 0.3)  # the alert picks the window in which within is worst
     return Mix(mix, within, mix_se, within_se, explains, bool(moved), level_se)
 
@@ -77,6 +112,12 @@ def decompose(seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] 
 def _of_feature(frame: pd.DataFrame, seen: Observations, columns: list[str] | None = None) -> pd.DataFrame:
     feature, kept = seen.alert.feature_id, frame if columns is None else frame[columns]
     return kept if feature is None else kept[frame["feature_id"] == feature]
+
+
+def _coded(requests: pd.DataFrame, columns: tuple[str, ...]) -> dict[str, pd.CategoricalDtype]:
+    """The categories of those columns that are coded."""
+    kinds = {name: requests[name].dtype for name in columns}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, pd.CategoricalDtype)}
 
 
 def _shrunk(leaf, y, weight, towards, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from llm_monitoring import answers
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.frames import among
+from llm_monitoring.frames import among, plain
 from llm_monitoring.incident.inference.slices import PREFIX, TAKEN, Slice, inside, outside
 from llm_monitoring.incident.inference.traces import VERSIONS
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
@@ -45,7 +45,7 @@ class Observations:
         Sorted by timestamp and request_id.
     requests : DataFrame
         All requests with the same slice columns, judged or not: the mix is read from these. Without the columns that
-        no stage slices by (`schema.LEFT_OUT`), where they come from a log.
+        no stage slices by (`schema.LEFT_OUT`), where they come from a log; columns of few values are categories (`Log.asked`).
     columns : tuple of str
         Names of the slice columns.
     further : tuple of str
@@ -149,8 +149,8 @@ def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations
     requests, columns, further = _sliced(log)
     part = Slice(()) if within is None or alert.measure.of != "requests" or alert.measure.kind == "mean" else within
     part = Slice(tuple((column, value) for column, value in part.where if column in requests))
-    plain = {column: value for column, value in part.where if column in PLAIN and isinstance(value, str)}
-    value = answers.values(log, alert.measure, log.measures, plain)
+    named = {column: value for column, value in part.where if column in PLAIN and isinstance(value, str)}
+    value = answers.values(log, alert.measure, log.measures, named)
     if value is None:
         return None
     asked = requests[part.mask(requests)] if part.where else requests
@@ -161,7 +161,7 @@ def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations
     kept = dict.fromkeys(
         ["request_id", "timestamp", "session_id", "feature_id", *columns, *whole, *further, "model", *versions]
     )
-    frame = asked.loc[among(asked["request_id"], value["request_id"]), [*kept]]
+    frame = plain(asked.loc[among(asked["request_id"], value["request_id"]), [*kept]])
     frame = frame.merge(value, on="request_id", how="inner")
     frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
     scale = {"proportion": "share", "positive": "log"}.get(alert.measure.kind, "score")
@@ -268,7 +268,9 @@ def _named_values(requests: pd.DataFrame, changes: pd.DataFrame) -> tuple[pd.Dat
         ]
         chosen = requests[name].isin(values)
         if chosen.any():
-            requests = requests.assign(**{PREFIX + name: requests[name].where(chosen).astype(object)})
+            own = requests[name].where(chosen)
+            coded = isinstance(own.dtype, pd.CategoricalDtype)
+            requests[PREFIX + name] = own.cat.remove_unused_categories() if coded else own.astype(object)
             named.append(PREFIX + name)
     return requests, named
 
@@ -282,8 +284,17 @@ def _with_lineage(log: Log) -> pd.DataFrame:
     requests = log.asked.rename(columns=inside)
     family = lineage(requests, log.changes)
     codes, models = pd.factorize(requests["model_id"])
-    families = pd.Series(np.array([*(family[model] for model in models), np.nan], dtype=object))
-    return requests.assign(model=families.array.take(codes))  # -1, no model, takes the last
+    names = pd.Index(sorted(set(family.values())), dtype=object)
+    place = np.append(
+        names.get_indexer(pd.Index([family[model] for model in models], dtype=object)), -1
+    )  # the last: no model
+    return requests.assign(model=pd.Categorical.from_codes(place[codes], names))
+
+
+def families(requests: pd.DataFrame) -> dict[str, str]:
+    """The family of each model id of requests that hold both."""
+    pairs = requests[["model_id", "model"]].drop_duplicates()
+    return dict(zip(pairs["model_id"], pairs["model"]))
 
 
 def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:
@@ -296,7 +307,8 @@ def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:
     >>> lineage(pd.DataFrame({"model_id": ["gpt-4-0314", "gpt-4-0613"], "timestamp": times}), pd.DataFrame())
     {'gpt-4-0314': 'gpt-4', 'gpt-4-0613': 'gpt-4'}
     """
-    seen = requests.groupby("model_id")["timestamp"].agg(["min", "max", "size"]).sort_values(["min"])
+    seen = requests.groupby("model_id", observed=True)["timestamp"].agg(["min", "max", "size"])
+    seen = seen.set_axis(seen.index.tolist()).sort_values(["min"])
     parent = {model: model for model in seen.index}
     for old, new in [*_listed(changes, parent), *_successors(seen)]:
         if parent[new] == new and old != new:

@@ -13,7 +13,7 @@ from llm_monitoring import answers
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.frames import among
+from llm_monitoring.frames import among, plain
 from llm_monitoring.intervals import anytime_share
 from llm_monitoring.reviewing.verdicts import majority
 from llm_monitoring.schema import DEFAULT_SCALE, VERDICTS, scale_ends
@@ -55,7 +55,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
         USUAL_PRECISION[0] + (before["verdict"] == "real").sum(),
         USUAL_PRECISION[1] + (before["verdict"] != "real").sum(),
     )
-    flags = _flags(log, alert, since)
+    flags = answers.flags(log, alert.feature_id, since)
     ratio = _ratio(flags)
     wald = _wald(a / (a + b), ratio)
     undeserved = _log_undeserved(good, a, b, ratio)
@@ -148,33 +148,17 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
     """Reviews of flagged answers since the start (in reading order), and those of before."""
     table = read_reviews(log, reviews)
     columns = ["request_id", "timestamp", "feature_id", "user_input", "system_output"]
-    table = table[table["request_id"].isin(answers.flagged_ids(log))].sort_values(
-        ["reviewed_at", "request_id"], kind="stable"
-    )
+    flagged = answers.flagged_ids(log) if len(table) else set()
+    table = table[table["request_id"].isin(flagged)].sort_values(["reviewed_at", "request_id"], kind="stable")
     notes = table.reindex(columns=["request_id", "note"]).drop_duplicates("request_id", keep="last")
     table = majority(table)[["request_id", "verdict"]].merge(notes, on="request_id", how="left")
     requests = log.asked.reindex(columns=columns[:3])
-    asked = requests[among(requests["request_id"], table["request_id"])]
+    asked = plain(requests[among(requests["request_id"], table["request_id"])])
     rows = table.merge(log.with_texts(asked, columns[3:]).reindex(columns=columns), on="request_id", how="inner")
     if alert.feature_id is not None:
         rows = rows[rows["feature_id"] == alert.feature_id]
     late = rows["timestamp"] >= since
     return rows[late].reset_index(drop=True), rows[~late]
-
-
-def _flags(log: Log, alert: Alert, since: pd.Timestamp) -> list[tuple[int, int]]:
-    """Flagged and judged answers of the alert's feature, before and since."""
-    j = answers.judgements(log, ["status", "flagged", "feature_id"])
-    j = j[
-        (j["status"] == "ok")
-        & j["flagged"].notna()
-        & (True if alert.feature_id is None else j["feature_id"] == alert.feature_id)
-    ]
-    requests = log.asked[["request_id", "timestamp"]]
-    asked = requests[among(requests["request_id"], j["request_id"])].set_index("request_id")
-    at = j["request_id"].map(asked["timestamp"]).fillna(j["judged_at"])
-    flagged = j["flagged"].astype("boolean").fillna(False).astype(bool)
-    return [(int(flagged[part].sum()), int(part.sum())) for part in (at < since, at >= since)]
 
 
 def _ratio(flags: list[tuple[int, int]]) -> float:

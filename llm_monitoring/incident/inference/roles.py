@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.inference.mix import Mix, decompose
+from llm_monitoring.frames import plain
+from llm_monitoring.incident.inference.mix import LOOK_BACK, SURE, Mix, decompositions
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import EFFECTS, log_harm
 from llm_monitoring.incident.inference.slices import Slice, outside
@@ -95,8 +96,7 @@ SERVICE = frozenset(
         "temperature",
     ]
 )
-LOOK_BACK = ("0D", "1D", "2D", "4D", "6D")  # starts tried, before the window that alerted
-SURE, EXPLAINS = 3.0, 0.5
+EXPLAINS = 0.5
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ def rerouted(seen: Observations, question: Iterable[str] = (), service: Iterable
 def _strongest(seen: Observations, column: str) -> tuple[Mix, pd.Timestamp] | None:
     alert = seen.alert
     first = alert.window_start if alert.window_start is not None else alert.fired_at - pd.Timedelta("1D")
-    tried = [(decompose(seen, since, (column,)), since) for since in (first - pd.Timedelta(d) for d in LOOK_BACK)]
+    times = [first - pd.Timedelta(days) for days in LOOK_BACK]
+    tried = zip(decompositions(seen, times, (column,)), times)
     sure = [
         (mix, since)
         for mix, since in tried
@@ -216,7 +217,8 @@ def _strongest(seen: Observations, column: str) -> tuple[Mix, pd.Timestamp] | No
 
 def _grown(seen: Observations, column: str, known: bool, mix: Mix, since: pd.Timestamp) -> Rerouted:
     feature = seen.alert.feature_id
-    requests = seen.requests if feature is None else seen.requests[seen.requests["feature_id"] == feature]
+    requests = seen.requests[["timestamp", column]]
+    requests = plain(requests if feature is None else requests[seen.requests["feature_id"] == feature])
     frame = seen.frame if feature is None else seen.frame[seen.frame["feature_id"] == feature]
     late = (requests["timestamp"] >= since).to_numpy()
     now, before = (requests.loc[part, column].value_counts(normalize=True) for part in (late, ~late))

@@ -99,6 +99,7 @@ def _owners(frame: pd.DataFrame, of: str | None):
 def _appeared(rows: pd.DataFrame, column: str, of: str | None) -> dict[Any, list[tuple[Any, pd.Timestamp, pd.Series]]]:
     """By owner: each version that came later than others of its, when, and the first time of each of the owner's."""
     code, versions = pd.factorize(rows[column], sort=True)
+    versions = pd.Index(versions.tolist())
     found: dict[Any, list] = {}
     if len(versions) < 2:
         return found

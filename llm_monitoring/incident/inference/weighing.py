@@ -20,24 +20,26 @@ from llm_monitoring.incident.inference.slices import Slice, leaves
 
 HARM = {"recorded": 0.78, "silent": 0.22}  # of incidents
 JUDGE = 0.3  # judges that move for each incident: a model and a prompt of its own, with a provider of its own
-ALIKE = {"prompt": 0.2, "deployment": 0.7, "config": 0.7, "routing": 0.7}  # belief that it hit all that it reached
+ALIKE, PROMPT_ALIKE = 0.8, 0.2  # belief that a change, or a prompt, hit all that it reached
 ASKED = 0.8  # belief that the part which a prompt or an index hit is a kind of question: they act through what is asked
-MONTH, LOOKED_AT = 30.4, 30.4  # days
+PROVIDER, PAIRED = (
+    0.7,
+    0.2,
+)  # of what nobody recorded: a provider's model; of the rest, a combination of two columns beside a value
 STEP = pd.Timedelta("3h")
 RAMPS = 0.3  # of what nobody recorded comes bit by bit
 WIDE = 3  # kinds of slice with as many columns that share out belief between them; more columns make no slice narrower
 
 
 def prior(seen: Observations, causes: list[Cause], incidents_per_month: float) -> dict[str, float]:
-    """Prior of each kind of cause: neither an incident nor a judge that moved in the days that are looked at, or one of these.
+    """Prior of each kind of cause: neither an incident nor a judge that moved in the month before the alert, or one of these.
 
-    Their rates over those days (a month at most), with the whole likelihood of the rows: nothing is divided by the chance that
+    Their rates over a month, however long the log is, with the whole likelihood of the rows: nothing is divided by the chance that
     the alert fired, so the alert counts once. A judge that moves is no incident: it comes on top of their rate. What recorded
     changes could have done where there are none in reach goes to what nobody recorded.
     """
-    span = (seen.alert.fired_at - seen.frame["timestamp"].min()) / pd.Timedelta("1D")
     judges = JUDGE if seen.alert.judged else 0.0
-    none = float(np.exp(-incidents_per_month * (1 + judges) * min(max(span, 1.0), LOOKED_AT) / MONTH))
+    none = float(np.exp(-incidents_per_month * (1 + judges)))
     harm = (1 - none) / (1 + judges)
     reached = min(sum(cause.weight for cause in causes if cause.recorded and cause.kind != "judge"), 1.0)
     silent = HARM["silent"] + HARM["recorded"] * (1 - reached)
@@ -117,7 +119,8 @@ def weigh(
     known = cause.kind == "model_version" or cause.declared is not None
     of_question = question if cause.declared is None else tuple(name for name in question if name != "feature_id")
     through = of_question if cause.kind in OF_ANSWERS else ()
-    prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, ALIKE.get(cause.kind, 0.5), through)
+    alike = PROMPT_ALIKE if cause.kind == "prompt" else ALIKE
+    prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, alike, through)
     return share + _log(prior) + _log_mean(ways)
 
 
@@ -150,24 +153,31 @@ def on_grid(times: pd.DatetimeIndex) -> np.ndarray:
 
 
 def _silent_prior(slices: list[Slice]) -> np.ndarray:
-    """What changes without a record is in half of the cases the model of a provider: one of several, or the only one."""
-    anything = _slice_prior(slices, np.ones(len(slices), bool))
+    """What changes without a record is mostly the model of a provider: one of several, or the only one.
+
+    The rest lies outside of what people here change (an index, a pool, the data of a tenant), and hits a value of a column, or all;
+    a combination of two is what a prompt or a setting of our own brings about.
+    """
+    anything = _slice_prior(slices, np.ones(len(slices), bool), paired=PAIRED)
     models = np.array([[column for column, _ in found.where] == ["model"] for found in slices])
     provider = models / models.sum() if models.any() else _only(len(slices), 0)
-    return (anything + provider) / 2
+    return (1 - PROVIDER) * anything + PROVIDER * provider
 
 
 def _slice_prior(
     slices: list[Slice],
     allowed: np.ndarray,
     all_of_it: int | None = None,
-    alike: float = 0.5,
+    alike: float = ALIKE,
     through: tuple[str, ...] = (),
+    paired: float = 1.0,
 ) -> np.ndarray:
     """Each kind of slice (columns named) the same, and within a kind each slice the same: the multiplicity.
 
     Of more than three kinds with as many columns each counts for less: a log that has more columns to slice by would else leave
     next to nothing to all answers, and a judge, which moves them all, would win whatever all of them did.
+
+    A combination of two columns counts for `paired` as much as a value of one.
 
     Where a change's reach is known and is itself a slice, a part of the belief is that it hit all that it reached alike; of
     the rest, or of all where nobody wrote its reach down, most goes to the kinds that name a column `through` which it acts.
@@ -179,7 +189,7 @@ def _slice_prior(
     for i in parts:
         kinds.setdefault(tuple(column for column, _ in slices[i].where), []).append(int(i))
     alike_wide = Counter(map(len, kinds))
-    share = {kind: min(WIDE / alike_wide[len(kind)], 1.0) for kind in kinds}
+    share = {kind: min(WIDE / alike_wide[len(kind)], 1.0) * (paired if len(kind) > 1 else 1.0) for kind in kinds}
     named = {kind for kind in kinds if set(kind) & set(through)}
     if 0 < len(named) < len(kinds):
         share = _shared(share, named, ASKED) | _shared(share, kinds.keys() - named, 1 - ASKED)

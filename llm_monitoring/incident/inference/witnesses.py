@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.observations import Observations, families
 from llm_monitoring.incident.inference.shifts import log_raised
 from llm_monitoring.incident.inference.slices import Slice
 
@@ -40,7 +40,7 @@ def probes(log: Log, seen: Observations, model: str | None, at: pd.Timestamp) ->
     table = table[table["passed"].notna()]
     if not len(table):
         return Testimony()
-    family = dict(zip(seen.requests["model_id"].astype(str), seen.requests["model"].astype(str)))
+    family = {str(model): str(of) for model, of in families(seen.requests).items()}
     own = (
         np.ones(len(table), bool)
         if model is None
@@ -51,13 +51,15 @@ def probes(log: Log, seen: Observations, model: str | None, at: pd.Timestamp) ->
     before, since = passed[own & ~late], passed[own & late]
     if not len(before) or not len(since):
         return Testimony()
-    both_ways = log_raised(since.sum(), len(since), before.sum(), len(before), np.concatenate([-MOVES, MOVES]))
+    moves = np.concatenate([-MOVES, MOVES])
+    possible = np.abs(before.mean() + moves - 0.5) < 0.5  # of probes that all passed none passes more often
+    moved = log_raised(since.sum(), len(since), before.sum(), len(before), moves[possible])
     name = "the models" if model is None else model
     told = (
         f"Probes of {name} passed {say.amount(before.mean(), 'share')} of {len(before):,} before and "
         f"{say.amount(since.mean(), 'share')} of {len(since):,} since {say.moment(at)}."
     )
-    return Testimony(_noticed(both_ways, PROBES_NOTICE), told)
+    return Testimony(_noticed(moved, PROBES_NOTICE), told)
 
 
 def users(log: Log, seen: Observations, where: Slice, at: pd.Timestamp) -> Testimony:

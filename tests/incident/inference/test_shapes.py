@@ -10,7 +10,7 @@ from llm_monitoring.incident.inference.causes import possible_causes
 from llm_monitoring.incident.inference.comparison import corrected_for_alert, corrected_for_choice
 from llm_monitoring.incident.inference.observations import lineage, observe
 from llm_monitoring.incident.inference.slices import Slice
-from llm_monitoring.incident.inference.weighing import JUDGE, _slice_prior, prior
+from llm_monitoring.incident.inference.weighing import JUDGE, PAIRED, PROVIDER, _silent_prior, _slice_prior, prior
 from tests.incident.worlds import START, make_alert, make_world
 
 PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}
@@ -86,12 +86,20 @@ def test_a_change_no_larger_than_its_error_shrinks_and_a_sure_one_stays():
     assert sure["estimate"] == pytest.approx(-0.9, abs=0.03)
 
 
-def test_the_prior_of_chance_falls_with_the_rate_of_incidents_and_the_days_looked_at():
-    seen = observe(make_world(days=16), read_alert(make_alert()))
-    for rate in (1.0, 4.0):
-        found = prior(seen, [], rate)
-        assert found["none"] == pytest.approx(np.exp(-rate * (1 + JUDGE) * 12 / 30.4), abs=0.01)
+def test_the_prior_of_chance_falls_with_the_rate_of_incidents_however_long_the_log_is():
+    for days, rate in ((16, 1.0), (16, 4.0), (40, 1.0)):
+        found = prior(observe(make_world(days=days), read_alert(make_alert())), [], rate)
+        assert found["none"] == pytest.approx(np.exp(-rate * (1 + JUDGE)))
         assert found["judge"] == pytest.approx(JUDGE * found["silent"])  # on top of incidents, all of them silent here
+
+
+def test_what_nobody_recorded_hits_a_combination_of_two_columns_more_seldom_than_a_value_of_one():
+    values = [(column, name) for column, names in (("feature_id", "ab"), ("category", "xy")) for name in names]
+    slices = [Slice(()), *(Slice((pair,)) for pair in values), Slice(tuple(values[::2])), Slice((("model", "m"),))]
+    found = _silent_prior(slices)
+    assert found.sum() == pytest.approx(1)
+    assert found[-1] > PROVIDER
+    assert found[5] == pytest.approx(PAIRED * found[0])  # one kind each: all answers, and feature by category
 
 
 def test_a_prompt_of_which_nobody_wrote_the_scope_is_taken_for_one_that_acts_through_what_is_asked():
