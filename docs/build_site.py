@@ -1,6 +1,7 @@
 """Build the documentation site into site/: `python docs/build_site.py`, or `make docs-site`. Nothing is fetched.
 
-Pages come from docs/*.md and the README, the reference from the docstrings, the gallery from reports on the sample log.
+Pages come from docs/*.md and the README, the reference from the docstrings, the gallery from reports on the sample log and
+on a made-up one.
 Ends with exit code 1 where a page warns, a link leads nowhere, or a page would load something from elsewhere.
 """
 
@@ -59,6 +60,8 @@ REPORTS = {
         {"until": "2026-05-17T12:00Z", "plan": {"baseline": {"days": 7}, "quality": {"abandonment_above": 0.6}}},
     ),
 }
+#: Name of a report on a log that `benchmarks/incidents` makes -> what it shows, the kind of the log and its seed.
+WORLDS = {"cost": ("A request that became dearer, in a made-up log, and the model that did it", "cost", 3)}
 #: What Sphinx, numpydoc and furo write, and what a screen reader, a keyboard and people need.
 MENDED = {
     r"\[R[0-9a-f]{6,}-(\d+)\]": r"[\1]",
@@ -159,14 +162,21 @@ def make_gallery() -> None:
     lines = [
         "# Gallery",
         "",
-        "Pages as the package writes them, made from the sample log when this site was built.",
+        "Pages as the package writes them, made when this site was built: from the sample log, the last report from a made-up one.",
         "",
     ]
-    for name, (words, asked) in REPORTS.items():
-        options = dict(asked)
+    asked = {name: (words, log, dict(options)) for name, (words, options) in REPORTS.items()}
+    for _, _, options in asked.values():
         if "alert" in options:
             options["alert"] = alerts.loc[alerts["feature_id"] == options["alert"], "alert_id"].iloc[0]
-        done = lm.report(log, out=STAGED / "made", force=True, progress=False, **options)
+    sys.path.insert(0, str(ROOT / "benchmarks" / "incidents"))
+    from worlds import make_world
+
+    for name, (words, kind, seed) in WORLDS.items():
+        world = make_world(kind, seed)
+        asked[name] = words, world.tables, {"alert": world.alert}
+    for name, (words, source, options) in asked.items():
+        done = lm.report(source, out=STAGED / "made", force=True, progress=False, **options)
         if done.failure:
             raise SystemExit(f"gallery, {name}: {done.failure}")
         shutil.copytree(done.folder, place / name)

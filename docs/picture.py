@@ -8,7 +8,7 @@ from pathlib import Path
 import llm_monitoring as lm
 
 ROOT = Path(__file__).parents[1]
-WIDTH, HEIGHT = 960, 1120
+WIDTH, HEIGHT = 960, 1090
 
 
 def picture(page: Path, chromium: str) -> bytes:
@@ -33,5 +33,5 @@ if __name__ == "__main__":
     import shutil
 
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(sys.argv[1]) if len(sys.argv) > 1 else lm.report(ROOT / "sample_data", out=folder).path
+        page = Path(sys.argv[1]) if len(sys.argv) > 1 else lm.report("sample_data", out=folder).path
         (ROOT / "docs" / "page.png").write_bytes(picture(page, shutil.which("chromium") or "chromium"))

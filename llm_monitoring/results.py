@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 LEVELS = ("value", "expected", "low", "high", "center", "lower", "upper", "statistic", "before", "after")
 CHANGES = ("change", "size", "difference")
-SHARES = r"(_rate|share|precision|coverage)(_low|_high|_before|_after|_of_change|_weighted)*$|^(share|positive_rate)_"
+SHARES = (
+    r"(_rate|share|precision|coverage)(_low|_high|_before|_after|_of_change|_weighted)*$|^(share|positive_rate)_|^rate$"
+)
 CHANCES = r"^(p|probability.*|.*p_value|.*_probability)$"
 ISO_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00)"
 
@@ -125,6 +127,8 @@ def table_html(frame: pd.DataFrame, most: int = 60, unit: str | None = None) -> 
     or in what a column `unit` or `metric` says of each row.
 
     >>> import pandas as pd
+    >>> "0.04 ct" in table_html(pd.DataFrame({"usd_per_day": [0.0004]})).replace("\xa0", " ")
+    True
     >>> shown = table_html(pd.DataFrame({"error_rate": [0.0512], "p_value": [5.6e-37], "n": [1200.0], "low": [-0.0]}))
     >>> [cell in shown.replace("\xa0", " ") for cell in ("5.1 %", "&lt; 0.001", "1,200", ">0</td>")]
     [True, True, True, True]
@@ -210,8 +214,8 @@ def _number(value: float, name: str, unit: str | None) -> str:
         return say.amount(value, unit)
     if unit is not None and base in CHANGES:
         return say.difference(value, unit)
-    for ending, kind in (("_ms", "ms"), ("_usd", "usd")):
-        if base.endswith(ending):
+    for ending, kind in ((r"_ms$", "ms"), (r"(^|_)usd(_per_(day|month))?$", "usd")):
+        if re.search(ending, base):
             return say.amount(value, kind)
     if re.search(SHARES, name) and abs(value) <= 1:
         return say.amount(value, "share")

@@ -8,6 +8,7 @@ default_role = "code"
 html_theme = "furo"
 html_title = "llm_monitoring"
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 html_show_search_summary = False  # would fetch, which a page opened from a file may not
 html_theme_options = {

@@ -424,7 +424,11 @@ def _rises(found: PlanCharts) -> list[Alert]:
     """
     events = []
     for run in _looked(found.runs, found.between):
+        charts = [(_facing(chart, "up"), since, before) for chart, since, before in run.stages]
         for hour in np.unique(run._starts.hour):
+            inside = [(chart, run.charted_at(hour, since, before)) for chart, since, before in charts]
+            if all(not len(own.value) or chart.quiet(own) for chart, own in inside):
+                continue
             looked = run.at_hour(hour)
             for chart, result, stream in _stages(looked, "up"):
                 events += [_event(found, looked, chart, stream, alarm) for alarm in result.alarms.itertuples()]

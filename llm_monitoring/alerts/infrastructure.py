@@ -319,7 +319,7 @@ def falls(table: pd.DataFrame, plan: Plan, stage: Stage, limit: dict) -> Iterato
     step, ease, count = windows.width(stage.width), settings.hysteresis, table["requests"].to_numpy(float)
     aside, slot, total, size = _usual(table, plan, stage, watched)
     watched = watched & ~aside
-    known, share = watched & (total > 0), settings.volume_low
+    known, share = watched & (size > 0), settings.volume_low  # hours that had none count: the others overstate the rate
     if not known.any() or not share:
         return
     count, usual, sd = (np.where(known, each, 0.0) for each in (count, total / size, np.sqrt(total) / size))

@@ -57,7 +57,7 @@ def operation_windows(log: Log, plan: Plan, span: Span) -> tuple[pd.DataFrame, p
         else:
             width = pd.Series("1d", index=base.index)
             table = _totals(hours, name, base, span)
-            between += _between(hours, name, base, plan, span)
+            between.append(_between(hours, name, base, plan, span))
         parts.append(table)
         scopes.append(base.assign(metric=name, window=width, settle=pd.Timedelta(0), enough=1.0).reset_index())
     every = pd.concat(scopes, ignore_index=True).set_index(KEYS)
@@ -112,11 +112,11 @@ def _totals(hours: pd.DataFrame, name: str, base: pd.DataFrame, span: Span) -> p
         start: Any = base.at[feature, "start"]
         value = total(own, name, "1d", start, span.asked)
         if len(value):
-            parts.append(_table(feature, name, "1d", value.index, value.to_numpy(), np.nan, value.to_numpy()))
-    return _all(parts)
+            parts.append((feature, value.index, value.to_numpy(), np.full(len(value), np.nan)))
+    return _table(name, "1d", parts)
 
 
-def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, span: Span) -> list[pd.DataFrame]:
+def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, span: Span) -> pd.DataFrame:
     """Totals of 24 hours that end between midnights, as the day that they mostly are in would have had them.
 
     A fault that begins at noon fills a day of its own at noon of the next one, not at midnight after that.
@@ -151,8 +151,8 @@ def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, spa
             begins.append(begin)
             values.append(np.where(value > 0, value, np.nan))
         value = np.concatenate(values)
-        parts.append(_table(feature, name, "1d", begins[0].append(begins[1:]), value, np.nan, value))
-    return parts
+        parts.append((feature, begins[0].append(begins[1:]), value, np.full(len(value), np.nan)))
+    return _table(name, "1d", parts)
 
 
 def total(hours: pd.DataFrame, name: str, window: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series:
@@ -180,7 +180,7 @@ def _column(name: str) -> str:
 
 def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: Span, fewest: float) -> pd.DataFrame:
     """Quantiles of latency; a window of hours that holds fewer than `fewest` requests has none."""
-    parts = []
+    tables = []
     for window in WIDTHS:
         features = width.index[width == window].tolist()
         if not features:
@@ -190,7 +190,7 @@ def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: 
         rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
         asked = {"value": engines.quantile(rows["latency_ms"], QUANTILES[name]), "n": rows.count()}
         found = engines.run(rows.group_by(keys).aggregate(**asked)).to_pandas()
-        found = windows.labelled(found, window, ["feature_id"])
+        found, parts = windows.labelled(found, window, ["feature_id"]), []
         for feature, own in found.groupby("feature_id", sort=True):
             start = base.at[feature, "start"]
             own = own[(own["window_start"] >= start) & (own["window_end"] <= span.asked) & (own["value"] > 0)]
@@ -201,14 +201,20 @@ def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: 
             own = own.set_index("window_start")[["value", "n"]].astype(float).reindex(grid)
             own = own.where(own["n"] >= fewest) if step < DAY else own
             n = own["n"].fillna(0.0).to_numpy()
-            parts.append(_table(feature, name, window, grid, own["value"].to_numpy(), n, own["value"].to_numpy()))
-    return _all(parts)
+            parts.append((feature, grid, own["value"].to_numpy(), n))
+        tables.append(_table(name, window, parts))
+    return _all(tables)
 
 
-def _table(feature: Any, name: str, window: str, start: Any, value, n, plain) -> pd.DataFrame:
-    end = start + windows.width(window)
+def _table(name: str, window: str, parts: list[tuple[Any, Any, np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """The windows of several features, each with the starts, the values and the numbers of requests, as one table."""
+    if not parts:
+        return pd.DataFrame()
+    features, starts, values, counts = zip(*parts)
+    start = starts[0].append(list(starts[1:])).as_unit("us")
+    end, value = start + windows.width(window).as_unit("us"), np.concatenate(values)
     return pd.DataFrame({
-        "feature_id": feature, "metric": name, "kind": "positive", "low": np.nan, "high": np.nan, "window": window,
-        "window_start": start.as_unit("us"), "window_end": end.as_unit("us"), "value": value, "n": n, "sd": np.nan,
-        "known_at": end.as_unit("us"), "plain": plain, "late": pd.NaT,
+        "feature_id": np.repeat(np.array(features, dtype=object), [len(part) for part in values]), "metric": name,
+        "kind": "positive", "low": np.nan, "high": np.nan, "window": window, "window_start": start, "window_end": end,
+        "value": value, "n": np.concatenate(counts), "sd": np.nan, "known_at": end, "plain": value, "late": pd.NaT,
     })  # fmt: skip

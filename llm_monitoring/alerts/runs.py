@@ -83,7 +83,7 @@ class Run:
 
     @cached_property
     def _read(self) -> Windows:
-        return as_windows(self.windows[COLUMNS], "windows")
+        return as_windows(self.windows, "windows")
 
     @cached_property
     def _starts(self) -> pd.DatetimeIndex:
@@ -91,9 +91,13 @@ class Run:
 
     def at_hour(self, hour: int) -> Run:
         """The same chart over those of its windows that begin at one hour of the day."""
-        some = replace(self, windows=self.windows[self._starts.hour == hour].reset_index(drop=True), results=[])
-        some._read = self._read.at(self._read.window_start.hour == hour)  # type: ignore[union-attr]
-        return some
+        return replace(self, windows=self.windows[self._starts.hour == hour].reset_index(drop=True), results=[])
+
+    def charted_at(self, hour: int, since: pd.Timestamp, before: pd.Timestamp | None) -> Windows:
+        """Of the windows from one moment to another those that begin at one hour of the day."""
+        start = self._read.window_start
+        inside = (start.hour == hour) & (start >= since)
+        return self._read.at(inside if before is None else inside & (start < before))
 
     def tail(self, before: pd.Timestamp) -> np.ndarray | None:
         """How far a total strays where single hours make it, going by the hours before a moment."""
@@ -102,10 +106,15 @@ class Run:
         early = self.hours[(self.hours.index >= self._starts[0]) & (self.hours.index < before)]
         return wild_days(pd.DatetimeIndex(early.index).hour.to_numpy(), early.to_numpy())
 
+    @cached_property
+    def _ends(self) -> dict[str, float]:
+        """The ends of the scale, where it has any."""
+        ends = {end: self.windows[end].iloc[0] for end in ENDS}
+        return {end: float(value) for end, value in ends.items() if pd.notna(value)}
+
     def chart(self, season: int = 1) -> ControlChart:
         """A chart of the kind and rate of this one, not fitted yet."""
-        ends = {end: self.windows[end].iloc[0] for end in ENDS}
-        given: dict[str, Any] = {end: float(value) for end, value in ends.items() if pd.notna(value)}
+        given: dict[str, Any] = dict(self._ends)
         if self.key[1] in JUMPING:
             given["lambdas"] = QUICK
         if self.key[1] in TOTALS:

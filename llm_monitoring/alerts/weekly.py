@@ -132,8 +132,9 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
     for feature, own in asked.groupby("feature_id", sort=True):
         share = shares[feature, "query_drift"]
         alpha = min(share * WEEK / MONTH, 0.05)
-        reference = own[own["period"] < 0]
-        if reference.empty:
+        weekly = dict(iter(own.groupby("period")))
+        reference = weekly.pop(-1, None)
+        if reference is None:
             continue
         test = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha))))
         few = len(test.reference_) < HALVED
@@ -142,8 +143,8 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
         looks: list[tuple[pd.Timestamp, Alert | None]] = []
         fit_end: Any = since.at[feature, "fit_end"]
         for period, (start, end) in enumerate(weeks(fit_end, span_.end)):
-            current = own[own["period"] == period]
-            if current.empty:
+            current = weekly.get(period)
+            if current is None:
                 continue
             found = _drift(test, current, references)
             if found is None:

@@ -14,9 +14,9 @@ from llm_monitoring.intervals import wilson
 
 MOST_ELSEWHERE = 5_000  # queries that words are counted in for comparison
 NAMES_NOTHING = (
-    "about any anything could did does for from get give going got has how if into just know let like me more much "
-    "need one or our out please see should some something tell than them then there they those up us want way we "
-    "were when which who will would your"
+    "about after again any anything at before both by could did does for from get give going got has hello hey hi how "
+    "if into just know let like me more much need now one or our out please see should since some something still tell "
+    "than them then there they those under up us want way we were when which who will would yet your"
 )  # English words that mark how people ask, not what about
 _COMMON = {word for words in [*COMMON_WORDS.values(), NAMES_NOTHING] for word in words.split()}
 

@@ -55,6 +55,8 @@ class DriftExplanation(Result):
     drift : bool or None
     looked_before, looked_after : int
         Queries in which topics were looked for: all, or 6,000 at most.
+    stands_out : bool
+        Whether the first topic moved more than any does by chance; else it is merely what moved most.
     """
 
     topics: pd.DataFrame
@@ -67,6 +69,7 @@ class DriftExplanation(Result):
     drift: bool | None
     looked_before: int = 0
     looked_after: int = 0
+    stands_out: bool = True
     comparison: Comparison | None = field(default=None, repr=False, compare=False)
     members: tuple[np.ndarray, ...] = field(default=(), repr=False, compare=False)
 
@@ -77,7 +80,12 @@ class DriftExplanation(Result):
             return f"No change found ({sizes}), so there is nothing to explain."
         if self.topics.empty:
             return f"The queries changed ({sizes}), but no topic stands out: the change is spread thin."
-        return self._said(self.topics.iloc[0])
+        said = self._said(self.topics.iloc[0])
+        if not self.stands_out:
+            return (
+                f"The queries changed ({sizes}), but no topic stands out. What moved most: {said[0].lower()}{said[1:]}"
+            )
+        return said
 
     @property
     def paragraph(self) -> str:
@@ -103,8 +111,10 @@ class DriftExplanation(Result):
             )
             return f"{counted} about {name or 'a topic without words of its own'}."
         counted = f"{topic['n_after']:,} {of_all} ({_percent(topic['share_after'])}"
+        if topic["kind"] == "grew" and name:
+            return f"{counted}, before: {before}) now ask about {name}."
         if topic["kind"] == "grew":
-            return f"{counted}, before: {before}) now ask about {name or 'a known topic without words of its own'}."
+            return f"{counted}, before: {before}) are of a kind that was known before, with no words in common."
         if not name:
             return f"{counted}, before: {before}) are of a kind that was rare before, with no words in common."
         near = (
@@ -193,9 +203,11 @@ def explain(
     current = comparison.current[kept]
     growth = local_growth(comparison)
     topics = find_topics(comparison, growth, far, usual) if sizes["drift"] else []
-    found = [(topic, _row(comparison, topic, values)) for topic in topics]
-    found = [(topic, row) for topic, row in found if row["low"] > 0 or row["high"] < 0]
-    found.sort(key=lambda pair: -max(pair[1]["low"], -pair[1]["high"]))
+    rows = [(topic, _row(comparison, topic, values)) for topic in topics]
+    rows = [
+        (topic, row) for topic, row in rows if (row["share_after"] < row["share_before"]) == (topic.kind == "shrank")
+    ]
+    found = [(topic, row) for topic, row in rows if row["low"] > 0 or row["high"] < 0] or rows[:1]
     before, now = (side.details.get("category") for side in (comparison.before, comparison.now))
     return DriftExplanation(
         topics=pd.DataFrame([row for _, row in found], columns=columns),
@@ -206,6 +218,7 @@ def explain(
         **sizes,
         looked_before=int((~current).sum()),
         looked_after=int(current.sum()),
+        stands_out=bool(found and found[0][0].sure > 1),
         comparison=comparison,
         members=tuple(kept[topic.before if topic.kind == "shrank" else topic.after] for topic, _ in found),
     )

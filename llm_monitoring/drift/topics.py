@@ -1,16 +1,14 @@
-"""Topics that moved: groups of current queries that are new or grew, clusters that shrank, and novelty without a topic."""
+"""Topics that moved: groups of queries that are new, grew or shrank, and novelty that forms no topic."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
-from llm_monitoring.distributions import binomial_quantile
 from llm_monitoring.drift.comparison import Comparison
-from llm_monitoring.drift.two_sample import NEAR, cluster_scores
+from llm_monitoring.drift.scales import Groups, surprise
+from llm_monitoring.drift.two_sample import NEAR
 from llm_monitoring.intervals import newcombe
 
 KNOWN_FROM = 0.03  # share of a topic before over that now from which it is known; docs/drift.md has the figures
@@ -21,20 +19,25 @@ FEWEST_OF_TOPIC = 4  # current queries that make a topic
 
 
 class Topic(NamedTuple):
-    """Kept rows of a topic, the most typical first; `words` False where it has no common words."""
+    """Kept rows of a topic, the most typical first.
+
+    `sure` is how far it is from what is due, over the most of any group by chance; `words` is False where it has no common
+    words.
+    """
 
     kind: str
     after: np.ndarray
     before: np.ndarray
+    sure: float
     words: bool = True
 
 
 def find_topics(comparison: Comparison, growth: np.ndarray, far: np.ndarray, usual: np.ndarray) -> list[Topic]:
-    """All topics that may have moved, from the local growth and the distances of `distances_to_reference`."""
-    found = _grown(comparison, growth)
-    found += _clusters(comparison, found)
+    """All topics that moved, the surest first, from the local growth and the distances of `distances_to_reference`."""
+    found, limit = _at_any_scale(comparison, growth)
     percentile = np.searchsorted(np.sort(usual), far) / max(len(usual), 1)
-    return found + _diffuse(comparison, percentile, usual, found)
+    found += _diffuse(comparison, percentile, usual, found, limit)
+    return sorted(found, key=lambda topic: -topic.sure)
 
 
 def distances_to_reference(comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
@@ -61,25 +64,6 @@ def local_growth(comparison: Comparison) -> np.ndarray:
     current = comparison.current[comparison.pool.kept]
     spaces = comparison.pool.near[0], comparison.pool.near_as_given[0]
     return np.mean([current[near[:, :most]].mean(axis=1) for near in spaces for most in (10, NEAR)], axis=0)
-
-
-def _grown(comparison: Comparison, growth: np.ndarray) -> list[Topic]:
-    """Neighbourhoods in either geometry with more current rows than chance gives, joined where they touch."""
-    current = comparison.current[comparison.pool.kept]
-    near = comparison.pool.near[0]
-    inside = _crowded(near, current) | _crowded(comparison.pool.near_as_given[0], current)
-    topics = []
-    for member in _joined(near, inside):
-        after = member[current[member]]
-        if len(after) >= FEWEST_OF_TOPIC:
-            after = after[np.argsort(-growth[after], kind="stable")]
-            topics.append(Topic(_new_or_grew(comparison, after), after, member[~current[member]]))
-    return topics
-
-
-def _crowded(near: np.ndarray, current: np.ndarray) -> np.ndarray:
-    """True for rows with more current ones among their neighbours than 99 % of rows had by chance."""
-    return current[near].sum(axis=1) > binomial_quantile(0.99, near.shape[1], current.mean())
 
 
 def _new_or_grew(comparison: Comparison, after: np.ndarray) -> str:
@@ -121,47 +105,80 @@ def _likeness(rows: np.ndarray, others: np.ndarray, most: int, itself: np.ndarra
     return np.partition(cosine, len(others) - most, axis=1)[:, len(others) - most :].mean(axis=1)
 
 
-def _joined(near: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
-    """Groups of rows inside, two rows in one group where each is among the other's neighbours, directly or by others."""
-    row = np.repeat(np.arange(len(near)), near.shape[1])
-    both = inside[row] & inside[near.ravel()]
-    graph = sparse.csr_array((np.ones(both.sum()), (row[both], near.ravel()[both])), shape=(len(near),) * 2)
-    graph = graph.multiply(graph.T)
-    _, group = connected_components(graph, directed=False)
-    rows = np.flatnonzero(inside)
-    return [rows[group[rows] == g] for g in np.unique(group[rows])]
+def _at_any_scale(comparison: Comparison, growth: np.ndarray) -> tuple[list[Topic], float]:
+    """Groups of two trees, of the vectors whitened and as given, that grew or shrank, and the limit of those that grew.
+
+    A first one by more than the most of any group in 95 % of the random labellings, others in 99 %. What shrank is counted
+    without what grew, since beside a topic that grows all others lose share. Where no group moved so much, the one that
+    grew most stands in: the test has said that something changed.
+    """
+    kept = comparison.pool.kept
+    labels = comparison.labels[:, kept]
+    trees = [Groups.of(rows) for rows in (comparison.pool.white[kept], comparison.pool.unit)]
+    members = [member for tree in trees for member in tree.members()]
+    left = np.ones(len(kept), bool)
+    score = _surprise(trees, labels, left)
+    if not score.size:
+        return [], np.inf
+    most, least = np.quantile(score[1:].max(axis=1), [0.95, 0.99]), np.quantile(score[1:].min(axis=1), [0.05, 0.01])
+    grown = _chosen(trees, members, labels[:1], left, most)
+    shrunk = _chosen(trees, members, labels[:1], left, least)
+    if not grown and not shrunk:
+        enough = np.hstack([tree.inside(labels[:1]) for tree in trees])[0] >= FEWEST_OF_TOPIC
+        first = int(np.where(enough, score[0], -np.inf).argmax())
+        grown = [(members[first], score[0, first] / most[0])]
+    current, topics = labels[0] == 1, []
+    for rows, sure in grown:
+        rows = rows[np.argsort(-growth[rows], kind="stable")]
+        after, before = rows[current[rows]], rows[~current[rows]]
+        if len(after) >= FEWEST_OF_TOPIC:
+            topics.append(Topic(_new_or_grew(comparison, after), after, before, float(sure)))
+    for rows, sure in shrunk:
+        rows = rows[np.argsort(growth[rows], kind="stable")]
+        topics.append(Topic("shrank", rows[current[rows]], rows[~current[rows]], float(sure)))
+    return topics, float(most[0])
 
 
-def _clusters(comparison: Comparison, found: list[Topic]) -> list[Topic]:
-    """Clusters that grew or shrank more than the most of any cluster in 95 % of the random labellings."""
-    pool = comparison.pool
-    current, cluster = comparison.current[pool.kept], pool.clusters[pool.kept]
-    score = cluster_scores(pool, comparison.labels)
-    least, most = np.quantile(score[1:].min(axis=1), 0.05), np.quantile(score[1:].max(axis=1), 0.95)
-    covered = np.concatenate([topic.after for topic in found]) if found else np.array([], int)
-    topics = []
-    for number in np.flatnonzero((score[0] < least) | (score[0] > most)):
-        member = np.flatnonzero(cluster == number)
-        centre = pool.white[pool.kept[member]].mean(axis=0)
-        member = member[np.argsort(-(pool.white[pool.kept[member]] @ centre), kind="stable")]
-        after, before = member[current[member]], member[~current[member]]
-        if score[0, number] < least:
-            topics.append(Topic("shrank", after, before))
-        elif len(after) >= FEWEST_OF_TOPIC and np.isin(after, covered).mean() < 0.5:
-            topics.append(Topic(_new_or_grew(comparison, after), after, before))
-    return topics
+def _surprise(trees: list[Groups], labels: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """`surprise` of every group (labellings x groups), of the rows that are left alone."""
+    labels = labels * left
+    inside = np.hstack([tree.inside(labels) for tree in trees])
+    size = np.hstack([tree.inside(left[None]) for tree in trees])
+    return surprise(inside, size, float(labels[0].sum()), float(left.sum()))
 
 
-def _diffuse(comparison: Comparison, percentile: np.ndarray, usual: np.ndarray, found: list[Topic]) -> list[Topic]:
+def _chosen(
+    trees: list[Groups], members: list[np.ndarray], labels: np.ndarray, left: np.ndarray, limits: np.ndarray
+) -> list[tuple[np.ndarray, float]]:
+    """The group farthest beyond the first limit, then others beyond the second; how often the first limit each is.
+
+    Chosen rows are left no longer, and the others are held against what is due without them.
+    """
+    chosen: list[tuple[np.ndarray, float]] = []
+    while True:
+        score = _surprise(trees, labels, left)[0] / limits[0]
+        number = int(score.argmax())
+        if score[number] <= (limits[1] / limits[0] if chosen else 1):
+            return chosen
+        rows = members[number]
+        chosen.append((rows[left[rows]], float(score[number])))
+        left[rows] = False
+
+
+def _diffuse(
+    comparison: Comparison, percentile: np.ndarray, usual: np.ndarray, found: list[Topic], limit: float
+) -> list[Topic]:
     """Queries beyond the reference's 95 % distance, where they are more than 5 % even without those of the topics."""
     current = comparison.current[comparison.pool.kept]
     novelty = np.full(len(current), np.nan)
     novelty[current] = percentile
-    covered = np.concatenate([topic.after for topic in found]) if found else np.array([], int)
+    covered = np.concatenate([np.array([], int), *(topic.after for topic in found if topic.sure > 1)])
     rest = np.setdiff1d(np.flatnonzero(current), covered)
     far = rest[novelty[rest] >= 0.95]
     count = round(0.05 * len(usual))
     if len(rest) == 0 or newcombe(count, len(usual), len(far), len(rest)).low <= 0:
         return []
     before = np.flatnonzero(~current)[np.argsort(-usual, kind="stable")[:count]]
-    return [Topic("new", far[np.argsort(-novelty[far], kind="stable")], before, words=False)]
+    score = surprise(np.array(len(far)), np.array(len(far) + count), len(rest), len(rest) + len(usual))
+    sure = max(float(score) / limit, 1 + 1e-9)  # one question only was asked here, so its own interval says enough
+    return [Topic("new", far[np.argsort(-novelty[far], kind="stable")], before, sure, words=False)]

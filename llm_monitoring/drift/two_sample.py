@@ -254,9 +254,8 @@ def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def mean_move(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """How far the mean of the current rows lies from the mean of all: a Hotelling test with a ridge of .1."""
-    rows = _centred(pool.white)
-    return ((_sums(labels, rows) @ _whitening(rows, 0.1, pool.vectors.shape[1])) ** 2).sum(axis=1)
+    """How far the mean of the current rows lies from the mean of all, whitened with a ridge of 1."""
+    return (_sums(labels, _centred(pool.white)) ** 2).sum(axis=1)
 
 
 def lonely(pool: Pool, labels: np.ndarray) -> np.ndarray:
@@ -308,8 +307,8 @@ def _share_at_least(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def clump(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """Current rows among the 15 nearest neighbours of current rows, beyond chance, squared: dense groups count most."""
-    near = pool.near_as_given[0][:, :15]
+    """Current rows among the 20 nearest neighbours of current rows, beyond chance, squared: dense groups count most."""
+    near = pool.near_as_given[0]
     share = labels[0, pool.kept].mean()
     usual = near.shape[1] * share + 1.5 * np.sqrt(near.shape[1] * share * (1 - share))
     score = np.maximum(np.arange(near.shape[1] + 1) - usual, 0) ** 2

@@ -124,7 +124,7 @@ function render({ model, el }) {
   const view = build(session);
   const done = new Map(); // request id -> { verdict, note, score, expected }
   const drafts = new Map(); // request id -> what is typed and not yet part of a verdict: { note, score, expected }
-  const waiting = new Set(); // seq of the verdicts that are not yet acknowledged
+  const waiting = new Map(); // seq of the verdicts that are not yet acknowledged -> request id
   const undo = []; // { id, before }
   let items = [];
   let rubric = null;
@@ -223,7 +223,7 @@ function render({ model, el }) {
 
   function write(id, line) {
     seq += 1;
-    waiting.add(seq);
+    waiting.set(seq, id);
     if (line?.verdict) done.set(id, line);
     else done.delete(id);
     const nothing = { verdict: null, note: null, score: null, expected: null };
@@ -348,12 +348,12 @@ function render({ model, el }) {
 
   const heard = {
     items(message) {
-      if (items.length && message.session !== session) return; // another view of this widget has asked
+      seq = Math.max(seq, message.seq);
+      if (items.length) return; // another view of this widget has asked too: the reader here stays where they are
       items = message.items;
       rubric = message.rubric;
       beside = null;
-      seq = Math.max(seq, message.seq);
-      for (const [id, verdict] of Object.entries(message.done)) if (!done.has(id)) done.set(id, verdict);
+      for (const [id, verdict] of Object.entries(message.done)) done.set(id, verdict);
       const first = [...items.keys()].find(open);
       finished = items.length > 0 && first === undefined;
       cursor = first ?? Math.max(items.length - 1, 0);
@@ -363,16 +363,20 @@ function render({ model, el }) {
     },
     saved(message) {
       seq = Math.max(seq, message.highest);
-      const { verdict, note, score, expected } = message;
       if (message.session === session) waiting.delete(message.seq);
-      else if (verdict) done.set(message.id, { verdict, note, score, expected });
-      else done.delete(message.id);
+      if (![...waiting.values()].includes(message.id)) stands(message); // else what the reader pressed last is on its way
       decided(message);
     },
     failed(message) {
       if (message.session === session) trouble(`Not saved: ${message.error}`);
     },
   };
+
+  // What the file says of an answer, whichever view of this reader wrote it last.
+  function stands({ id, verdict, note, score, expected }) {
+    if (verdict) done.set(id, { verdict, note, score, expected });
+    else done.delete(id);
+  }
 
   function trouble(words) {
     view.trouble.textContent = words;

@@ -173,9 +173,7 @@ def test_traffic_that_stops_in_the_morning_is_told_by_the_hour_also_where_window
     at = START + pd.to_timedelta(np.repeat(np.arange(len(n)), n) * 3600 + rng.uniform(0, 3600, n.sum()), unit="s")
     log = make_requests(n.sum(), timestamp=np.sort(at))
     first = min((one for one in events(log, days=14) if one.metric == "request_count"), key=lambda one: one.fired_at)
-    assert (
-        first.fired_at - stopped <= 5 * HOUR
-    )  # 60 usual requests are those of three; in windows of six hours 15 had to pass
+    assert first.fired_at - stopped <= 5 * HOUR  # three hours hold 60; in windows of six hours 15 had to pass
     assert "in windows of 1h" in first.words
 
 
@@ -229,6 +227,24 @@ def test_what_a_night_holds_is_no_fall():
     log = make_requests(n.sum(), timestamp=START + pd.to_timedelta(np.sort(seconds), unit="s"))
     log["error"] = np.where(rng.random(len(log)) < 0.02, "timeout", None)
     assert events(log, days=14) == []
+
+
+@pytest.mark.parametrize("a_day", [1, 2, 5, 12, 40])
+def test_a_few_requests_a_day_are_no_fall_until_they_stop(a_day):
+    """Most hours of the week had none in the baseline: those that had one are not what is usual."""
+    rng, days, stopped = np.random.default_rng(a_day), 90, START + 75 * DAY
+    for _ in range(3):
+        at = START + pd.to_timedelta(np.sort(rng.uniform(0, days * 24, rng.poisson(days * a_day))), unit="h")
+        assert [
+            one for one in events(make_requests(len(at), timestamp=at), days=14) if one.metric == "request_count"
+        ] == []
+        still = at[(at < stopped) | (np.arange(len(at)) == len(at) - 1)]  # the log goes on
+        told = [
+            one for one in events(make_requests(len(still), timestamp=still), days=14) if one.metric == "request_count"
+        ]
+        if a_day >= 12:  # at most three lots of 27 or 28 usual requests: it stops inside the first
+            assert len(told) == 1
+            assert stopped < told[0].fired_at <= stopped + 84 / a_day * DAY + 2 * DAY
 
 
 @pytest.mark.parametrize(("calm", "over"), [(0, None), (1, None), (2, 20)])

@@ -146,6 +146,40 @@ def test_what_is_being_typed_stays_when_the_kernel_speaks_between_two_keys(show,
     assert at(shown) == shown.ids[0]
 
 
+def test_the_answers_sent_once_more_move_nobody_who_reads_already(show):
+    shown = show()
+    again = shown.review._items()
+    press(shown, "1", "ArrowRight", "n", "w")
+    wait_saved(shown)
+    place = at(shown)
+    session = json.loads(shown.out.read_text())["session"]
+    for asked_by in (session, "other"):
+        shown.page.evaluate("message => window.hear(message)", {**again, "session": asked_by})
+    press(shown, "h", "y", "Escape", "2")
+    wait_saved(shown)
+    assert place == shown.ids[2]
+    assert lines(shown.out)[-1] == (place, "false_positive", "why")
+
+
+def test_a_verdict_on_its_way_is_not_hidden_by_an_older_one_of_another_view(show):
+    shown = show(answers=False)
+    press(shown, "1", "ArrowLeft")
+    other = {"kind": "saved", "id": shown.ids[0], "verdict": "unsure", "session": "other", "seq": 1, "highest": 1}
+    shown.page.evaluate("message => window.hear(message)", other)
+    pressed = shown.root.locator(".lm-choice[aria-pressed=true]")
+    assert pressed.get_attribute("data-verdict") == "real"
+
+
+def test_what_the_file_says_is_shown_once_all_that_was_pressed_is_there(show):
+    shown = show()
+    press(shown, "1", "ArrowLeft")
+    wait_saved(shown)
+    session = json.loads(shown.out.read_text())["session"]
+    late = {"kind": "saved", "id": shown.ids[0], "verdict": "unsure", "session": session, "seq": 1, "highest": 3}
+    shown.page.evaluate("message => window.hear(message)", late)
+    assert shown.root.locator(".lm-choice[aria-pressed=true]").get_attribute("data-verdict") == "unsure"
+
+
 def test_after_the_last_answer_keys_change_nothing_until_the_reader_moves(show):
     shown = show(n=3)
     press(shown, *"1111")

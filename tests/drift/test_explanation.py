@@ -1,5 +1,7 @@
 """What moved: the topics named, ranked, counted; nothing made up where nothing moved."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,6 +189,21 @@ def test_the_paragraph_says_what_moved_how_well_it_is_answered_and_whether_the_m
     )
     assert "The mix of the known categories shows no change (p = " in rest
     assert told._repr_html_().startswith("<p>20 of 110 questions")
+
+
+def test_an_alarm_names_what_moved_most_and_says_where_that_is_no_more_than_chance():
+    rng = np.random.default_rng(3)
+    reference = [" ".join(f"w{k}" for k in rng.integers(0, 60, 6)) for _ in range(300)]
+    current = [text + " please" for text in (" ".join(f"w{k}" for k in rng.integers(0, 60, 6)) for _ in range(80))]
+    test = lm.DriftTest(reference, embedder=lambda texts: hash_embed([text.replace(" please", "") for text in texts]))
+    result = test.test(current)
+    told = replace(result, drift=True).explain()
+    assert len(told.topics) == 1
+    assert not told.stands_out
+    assert told.headline.startswith(
+        "The queries changed (80 queries against 300), but no topic stands out. What moved most: "
+    )
+    assert not told.to_dict()["stands_out"]
 
 
 def test_a_mix_that_moved_is_said_apart_from_new_content():
