@@ -48,7 +48,7 @@ def own_hours(begin: np.ndarray, n: np.ndarray, enough: float, told: np.ndarray)
 
     >>> n, told = np.array([4, 20, 5, 3, 9]), np.array([True, True, True, False, True])
     >>> own_hours(np.array([0, 0, 2, 2, 2]), n, 10, told).tolist()
-    [0, 1, 2, 3, 3]
+    [0, 1, 2, 2, 3]
     """
     since = np.maximum.accumulate(np.where(np.r_[True, told[:-1]], np.arange(len(n)), 0))
     return np.where(together(n, since) >= enough, since, begin)

@@ -82,7 +82,7 @@ def surprise(inside: np.ndarray, size: np.ndarray, current: float, count: float)
     .. [1] Kulldorff, A spatial scan statistic, Communications in Statistics 26, 1997.
 
     >>> surprise(np.array([10, 2, 0]), np.array([20, 20, 20]), 10, 100).round(1)
-    array([ 6.1,  0. , -2.1])
+    array([ 6.1,  0. , -2.2])
     """
     if not 0 < current < count:
         return np.zeros(np.shape(inside))
