@@ -204,6 +204,9 @@ def before_and_now(ax, names: Sequence[str], before: Iterable[float], now: Itera
         ax.plot([was, is_], [y, y], color=VERMILION, lw=1)
         ax.plot(is_, y, "D", color=VERMILION, mec=PAPER, mew=0.8, ms=7, clip_on=False, zorder=3)
         ax.plot(was, y, "o", mfc="none", mec=BLUE, mew=1.4, ms=9, clip_on=False, zorder=4)  # seen where both are alike
+    low, high = ax.get_xlim()
+    wider = max(0.2 - (high - low), 0) / 2  # shares that hardly differ look so
+    ax.set_xlim(max(low - wider, -0.03), min(high + wider, 1.03))
     name_rows(ax, names)
     percent(ax, "x")
 

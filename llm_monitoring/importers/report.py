@@ -80,8 +80,9 @@ class ImportReport(Result):
         """Bars of what the records became."""
         with axes(ax) as drawn:
             counts = self.to_frame().groupby("became", sort=False)["count"].sum()
-            drawn.barh(range(len(counts)), list(counts)[::-1], height=0.5, color=BLUE)
+            drawn.barh(range(len(counts)), list(counts)[::-1], height=0.3, color=BLUE)
             name_rows(drawn, [f"{name}: {count:,}" for name, count in counts.items()][::-1])
+            drawn.locator_params(axis="x", integer=True, nbins=5)
             drawn.set_xlabel("records")
             drawn.set_title(f"{self.format}: what {self.rows_read:,} records became")
         return drawn

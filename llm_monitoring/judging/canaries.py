@@ -100,7 +100,7 @@ class Steering(Result):
                     ax.plot([0, 1], pair, color=colour, ls=dash, lw=1 + n / 4, label=name)
             ax.set_xticks([0, 1], ["bad answer", "with an attempt"])
             ax.set_xlim(-0.25, 1.25)
-            ax.set(ylabel="score", title=f"{self.n} canary pairs")
+            ax.set(ylabel="score", title=f"Canary pairs: {self.n}")
             key_below(ax)
         return ax
 
