@@ -220,6 +220,15 @@ def one_line(text: Any, most: int = 60) -> str:
     return line if len(line) <= most else line[: max(most - 1, 1)].rstrip() + "…"
 
 
+def listed(words: list[str]) -> str:
+    """Words as people list them.
+
+    >>> listed(["triage", "scope", "isolate"])
+    'triage, scope and isolate'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
 def cut(text: str, longest: int) -> str:
     """A text without lone surrogates, shortened where it is longer than anybody reads.
 

@@ -12,7 +12,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.courses import LEVELS
-from llm_monitoring.incident.inference.causes import in_scope
+from llm_monitoring.incident.inference.causes import in_scope, spoken
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations, observe, places
@@ -217,11 +217,12 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
         recorded = [name for name in isolate.candidates if any(c.name == name and c.recorded for c in inquiry.causes)]
         if len(recorded) == len(isolate.candidates) and recorded:
             first_back = _cheapest(inquiry, recorded)
-            words = f"{' and '.join(recorded)} cannot be told apart; taking back {first_back}, the cheaper or later, is the experiment."
+            words = f"{say.listed(recorded)} cannot be told apart; taking back {first_back}, the cheaper or later, is the experiment."
             return "rollback", first_back, words
         if inquiry.branch is not None:
             return "hotfix", f"{AWAY} {inquiry.branch.name}", inquiry.branch.sentence
-        return "investigate", None, f"{', '.join(isolate.candidates)} cannot be told apart yet."
+        named = [spoken(name, name in recorded) for name in isolate.candidates]
+        return "investigate", None, f"{say.listed(named)} cannot be told apart yet."
     inside = in_scope(first.declared, inquiry.seen.frame) & (inquiry.seen.frame["timestamp"] >= first.at).to_numpy()
     part = (group.mask(inquiry.seen.frame) & inside).sum() / max(inside.sum(), 1)
     words = f"{group.label} is {say.amount(part, 'share')} of the answers that {first.name} touched"

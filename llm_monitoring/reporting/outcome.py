@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_monitoring import wording as say
+from llm_monitoring.incident.inference.causes import spoken
 from llm_monitoring.incident.inference.slices import Band
 from llm_monitoring.reporting.folder import STAGES
 
@@ -111,7 +112,7 @@ def answers_of(where: Mapping[str, Any]) -> str:
     bare = ("category", "model_id", "model", "model_alias", "model_family")
     others = {name: value for name, value in where.items() if name not in bare and name != "feature_id"}
     kind = " ".join(_value(where[name]) for name in where if name in bare) or ("" if where else "all")
-    having = f" with {listed([f'{name} {_value(value)}' for name, value in others.items()])}" if others else ""
+    having = f" with {say.listed([f'{name} {_value(value)}' for name, value in others.items()])}" if others else ""
     inside = f" in {_value(where['feature_id'])}" if where.get("feature_id") is not None else ""
     return f"{kind} answers{having}{inside}".strip()
 
@@ -233,7 +234,7 @@ def _feature(triage: Mapping[str, Any]) -> str:
 def _failed(results: Mapping[str, Any]) -> str:
     failure, stages = results["incident"]["failure"], results["incident"]["stages"]
     stand = [stage for stage in STAGES if stages.get(stage) == "done"]
-    standing = f"{listed(stand)} {'stands' if len(stand) == 1 else 'stand'}" if stand else "no stage stands"
+    standing = f"{say.listed(stand)} {'stands' if len(stand) == 1 else 'stand'}" if stand else "no stage stands"
     return f"stage {STAGES.index(failure['stage']) + 1} stopped (message below); {standing}."
 
 
@@ -301,7 +302,7 @@ def _mix(results: Mapping[str, Any]) -> str:
     scope = results["scope"]
     grown = grown_most(scope)
     worse = [row for row in scope["leaves"] if row["verdict"] == "worse"]
-    last = "no slice got worse" if not worse else f"{listed([row['label'] for row in worse])} got worse too"
+    last = "no slice got worse" if not worse else f"{say.listed([row['label'] for row in worse])} got worse too"
     if grown is None:
         return f"{last}." if scope["leaves"] else scope["reasons"][0]
     row, before, after = grown
@@ -320,8 +321,10 @@ def grown_most(scope: Mapping[str, Any]) -> tuple[dict[str, Any], float, float] 
 def _tie(results: Mapping[str, Any]) -> str:
     isolate = results["isolate"]
     rows = [row for row in isolate["ranking"] if row["cause"] in isolate["candidates"]]
-    named = [f"{row['cause']} ({say.probability(row['probability'])})" for row in rows]
-    return f"{listed(named)} cannot be told apart; {lower(say.one_line(results['respond']['next'], 160)).rstrip('.')}."
+    named = [f"{spoken(row['cause'], row['recorded'])} ({say.probability(row['probability'])})" for row in rows]
+    return (
+        f"{say.listed(named)} cannot be told apart; {lower(say.one_line(results['respond']['next'], 160)).rstrip('.')}."
+    )
 
 
 def _unrecorded(results: Mapping[str, Any]) -> str:
@@ -332,13 +335,10 @@ def _unrecorded(results: Mapping[str, Any]) -> str:
     return f"something unlogged moved {who} between {say.moment(onset['low'])} and {say.moment(onset['high'])}."
 
 
-def listed(words: list[str]) -> str:
-    """Words as people list them.
-
-    >>> listed(["triage", "scope", "isolate"])
-    'triage, scope and isolate'
-    """
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+def candidates(isolate: Mapping[str, Any]) -> str:
+    """The causes that cannot be told apart, as people list them."""
+    recorded = {row["cause"]: row["recorded"] for row in isolate["ranking"]}
+    return say.listed([spoken(name, recorded.get(name, False)) for name in isolate["candidates"]])
 
 
 _REST = {

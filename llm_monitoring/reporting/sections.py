@@ -16,9 +16,9 @@ from llm_monitoring.reporting.outcome import (
     STAGES,
     action_words,
     answers_of,
+    candidates,
     capital,
     count_words,
-    listed,
     outcome_of,
     started,
     whole,
@@ -63,7 +63,7 @@ def _stopped(results: Mapping[str, Any]) -> dict[str, Any] | None:
     if not failure:
         return None
     left = [stage for stage in STAGES if results["incident"]["stages"].get(stage) == "not run"]
-    answer = f"Stage {failure['stage']} stopped" + (f"; {listed(left)} did not run." if left else ".")
+    answer = f"Stage {failure['stage']} stopped" + (f"; {say.listed(left)} did not run." if left else ".")
     where = f"{failure['notebook']}, cell {failure['cell']}"
     return _section("stopped", "What stopped", "What stopped", answer, [text(failure["error"], lead=f"{where}:")])
 
@@ -196,7 +196,9 @@ def _looked(scope: Mapping[str, Any]) -> list[Block]:
         reasons: dict[str, list[str]] = {}
         for column, why in left.items():
             reasons.setdefault(why, []).append(column)
-        told.append(f"Not looked at: {'; '.join(f'{listed(columns)} ({why})' for why, columns in reasons.items())}.")
+        told.append(
+            f"Not looked at: {'; '.join(f'{say.listed(columns)} ({why})' for why, columns in reasons.items())}."
+        )
     return [text(" ".join(told), quiet=True)] if told else []
 
 
@@ -257,7 +259,7 @@ def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
         blocks.append(text(" ".join(wrong), lead="What would make this wrong:"))
     p = f"{say.likely(first['probability'])} ({say.probability(first['probability'])})"
     answer = {
-        "tie": f"Open between {listed([f'{c}' for c in isolate['candidates']])}.",
+        "tie": f"Open between {candidates(isolate)}.",
         "unrecorded": f"Something that is not in the change log, {p}.",
         "better": f"Nothing to explain; nearest to the improvement: {cause_name(first, short=True)}, {p}.",
         "judge": f"The judge, {p}.",
@@ -457,7 +459,7 @@ def other_slices(scope: Mapping[str, Any]) -> str:
     told = []
     for verdict, labels in counts.items():
         if labels:
-            named = listed(labels) if len(labels) <= 2 else f"{len(labels)} {'other ' if hit else ''}slices"
+            named = say.listed(labels) if len(labels) <= 2 else f"{len(labels)} {'other ' if hit else ''}slices"
             told.append(f"{named}: {verdict}")
     return f"{capital('; '.join(told))}."
 

@@ -11,7 +11,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting.blocks import Block, bullets, figure, heading, link, table, text
 from llm_monitoring.reporting.folder import STAGES, notebook_of
-from llm_monitoring.reporting.outcome import capital, count_words, listed
+from llm_monitoring.reporting.outcome import candidates, capital, count_words
 
 MINUTES = {"triage": 30, "scope": 60, "isolate": 120}
 VERDICTS = {"real": "real", "false_positive": "false positive", "unsure": "unsure", "inconclusive": "inconclusive"}
@@ -175,11 +175,7 @@ def _isolate(isolate: Mapping[str, Any]) -> tuple[str, list[Block]]:
     first = isolate["ranking"][0] if isolate["ranking"] else None
     if first and first["cause"] == isolate["verdict"]:
         return f"{first['cause']}, {say.probability(first['probability'])}", blocks
-    between = (
-        f": {listed(isolate['candidates'])}"
-        if isolate["verdict"] == "cannot tell apart" and isolate["candidates"]
-        else ""
-    )
+    between = f": {candidates(isolate)}" if isolate["verdict"] == "cannot tell apart" and isolate["candidates"] else ""
     return f"{isolate['verdict']}{between}", blocks
 
 

@@ -136,7 +136,7 @@ def test_probes_are_counted_by_what_became_of_them(losses, gains, said):
     ("judge", "The judge, almost certain (0.98)."),
     ("mix", "Other questions, almost certain (0.98)."),
     ("unrecorded", "Something that is not in the change log, almost certain (0.98)."),
-    ("tie", "Open between chg-0613 and silent."),
+    ("tie", "Open between chg-0613 and something unrecorded."),
 ])  # fmt: skip
 def test_the_cause_is_told_with_its_probability_as_the_story_has_it(story, said):
     candidates = ["chg-0613", "silent"] if story == "tie" else ["chg-0613"]
