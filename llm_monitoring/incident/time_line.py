@@ -12,6 +12,7 @@ from llm_monitoring.incident.drawing import dates_axis, moment, moments
 from llm_monitoring.plotting import AMBER, INK, MUTE, RULE, SOFT, VERMILION, axes
 
 EVENT, EDGE = 60, 12  # how much it costs a label to cross the line of an event, or the edge of a span
+APART = 6  # points between two labels
 
 
 def timeline(answers: pd.DataFrame, events: pd.DataFrame, ax=None, narrow: bool = False):
@@ -78,21 +79,22 @@ def _place_labels(ax, events: pd.DataFrame, column: str) -> None:
     lines = [(place(row["at"]), EDGE if row["kind"] == "span" else EVENT) for row in events.to_dict("records")]
     taken: list[Box] = []
     for row in sorted(events.to_dict("records"), key=lambda row: moment(row["at"])):
-        ends = {"left": row["end"] if row["kind"] == "span" else row["at"], "right": row["at"]}
+        ends = [(side, row[name]) for name in ("end", "at") if pd.notna(row[name]) for side in ("left", "right")]
         words = row[column].split("\n")
-        boxes = [_box(place(at), words, side, top) for side, at in ends.items() for top in (4.0, 3.1, 2.2)]
+        boxes = [_box(at, place(at), words, side, top) for side, at in ends for top in (4.0, 3.1, 2.6, 2.2)]
         best = min(boxes, key=lambda box: _cost(box, lines, taken, width))
         taken.append(best)
         crossing = any(best.start < line < best.end for line, price in lines if price == EVENT)
         ax.annotate(
-            row[column], (moment(ends[best.side]), best.top), (5 if best.side == "left" else -5, 0), textcoords="offset points",
+            row[column], (moment(best.at), best.top), (5 if best.side == "left" else -5, 0), textcoords="offset points",
             ha=best.side, va="top", color=INK, linespacing=1.2, bbox=SOFT if crossing else None, zorder=6,
         )  # fmt: skip
 
 
 class Box(NamedTuple):
-    """Where a label would stand: ends in points from the left, heights in the units of the axis."""
+    """Where a label would stand: the moment beside it, ends in points from the left, heights in the units of the axis."""
 
+    at: pd.Timestamp
     side: str
     start: float
     end: float
@@ -100,17 +102,17 @@ class Box(NamedTuple):
     top: float
 
 
-def _box(line: float, words: Sequence[str], side: str, top: float) -> Box:
+def _box(at: pd.Timestamp, line: float, words: Sequence[str], side: str, top: float) -> Box:
     long = 6.2 * max(map(len, words))
     start = line + 5 if side == "left" else line - 5 - long
-    return Box(side, start, start + long, top - 0.37 * len(words), top)
+    return Box(at, side, start, start + long, top - 0.37 * len(words), top)
 
 
 def _cost(box: Box, lines: Sequence[tuple[float, int]], taken: Sequence[Box], width: float) -> float:
     """What a label would cover; the edge of a span is no line, so words may cross it sooner."""
     outside = max(0.0, box.end - width) + max(0.0, -box.start)
     covered = sum(
-        max(0.0, min(box.end, other.end) - max(box.start, other.start))
+        max(0.0, min(box.end, other.end) - max(box.start, other.start) + APART)
         for other in taken
         if box.bottom < other.top and other.bottom < box.top
     )
