@@ -55,6 +55,7 @@ def open_log(
     source : path, URL, Ibis connection, dict of DataFrames or Ibis tables, or one DataFrame of requests
         A folder with one file or one folder of files per table (Parquet, JSON Lines or CSV; ``.gz`` and ``.zst`` too),
         a single such file, a DuckDB file, or a database that Ibis speaks. A log that is open already is given back.
+        ``"sample_data"`` is the log that comes with the package, unless something here has that name.
     tz : str, optional
         Zone of times that name none, such as ``"Europe/Berlin"``; without it such times are refused.
     timestamp_unit : {"s", "ms", "us", "ns"}, optional

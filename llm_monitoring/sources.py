@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HOUR_LINES = re.compile(r"\d{8}T\d{2}(-\d+)?\.jsonl")
 UNFINISHED = ".import-unfinished"  # stands in a folder while an import replaces the log in it
+SAMPLE = "sample_data"  # where nothing here has that name, the log that comes with the package
 PARSED_ONCE_BYTES = 64_000_000  # of text; more is parsed anew for each query, so that memory stays small
 UNREAD = (".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".xlsx", ".xls", ".avro", ".orc", ".feather", ".arrow")
 
@@ -160,13 +161,19 @@ def read_tables(source: Any, mend: bool = False, partition_time: str | None = No
     text = str(source)
     if "://" in text:
         return _database(_connected(text), addresses.place(text))
-    path = Path(source)
+    path = _sample() if text == SAMPLE and not Path(text).exists() else Path(source)
     if partition_time and not any(part.startswith(f"{partition_time}=") for part in _folders(path)):
         words = f"no folder in {quote(text)} is named {partition_time}=..., such as {partition_time}=2026-05-11"
         raise ConfigError(f"open_log(partition_time={quote(partition_time)}): {words}")
     if path.suffix in (".duckdb", ".ddb") and path.is_file():
         return _database(ibis.duckdb.connect(path, read_only=True), text)
     return _files(path, mend, partition_time)
+
+
+def _sample() -> Path:
+    """The log that comes with the package: inside it, or beside it in a clone."""
+    inside, beside = (folder / SAMPLE for folder in Path(__file__).parents[:2])
+    return inside if inside.exists() else beside
 
 
 def _folders(path: Path) -> Iterator[str]:

@@ -57,6 +57,14 @@ def test_the_wheel_holds_the_package_the_notebooks_and_the_sample_log(installed)
     assert contents(held) == contents(ours)
 
 
+def test_the_sample_log_opens_by_its_name_wherever_one_is(installed, tmp_path):
+    code = "import llm_monitoring as lm; print(lm.open_log('sample_data').count('requests'))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=installed[1], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.strip() == "10431", run.stderr
+
+
 def test_init_checks_the_log_and_copies_nothing_where_it_cannot_be_used(installed, tmp_path):
     (tmp_path / "requests.csv").write_text("request_id,timestamp,feature_id,model_id\nr1,yesterday,search,m-1\n")
     run = command(installed, "init", "here", "--log", "requests.csv", folder=tmp_path)
