@@ -161,7 +161,9 @@ def read_tables(source: Any, mend: bool = False, partition_time: str | None = No
     text = str(source)
     if "://" in text:
         return _database(_connected(text), addresses.place(text))
-    path = _sample() if text == SAMPLE and not Path(text).exists() else Path(source)
+    path = Path(source)
+    if text == SAMPLE and not path.exists():
+        path = shipped(SAMPLE) or path
     if partition_time and not any(part.startswith(f"{partition_time}=") for part in _folders(path)):
         words = f"no folder in {quote(text)} is named {partition_time}=..., such as {partition_time}=2026-05-11"
         raise ConfigError(f"open_log(partition_time={quote(partition_time)}): {words}")
@@ -170,10 +172,9 @@ def read_tables(source: Any, mend: bool = False, partition_time: str | None = No
     return _files(path, mend, partition_time)
 
 
-def _sample() -> Path:
-    """The log that comes with the package: inside it, or beside it in a clone."""
-    inside, beside = (folder / SAMPLE for folder in Path(__file__).parents[:2])
-    return inside if inside.exists() else beside
+def shipped(name: str | Path) -> Path | None:
+    """What comes with the package under a name: inside it, or beside it in a clone; None where nothing does."""
+    return next((path for folder in Path(__file__).parents[:2] if (path := folder / name).exists()), None)
 
 
 def _folders(path: Path) -> Iterator[str]:

@@ -64,7 +64,7 @@ def infrastructure_events(log: Log, plan: Plan, span_: Span) -> list[Alert]:
         early = Stage(start, fit_end, window_width(own, plan, start, first_day), first_day)
         later = Stage(fit_end, None, window_width(own, plan, start, fit_end), fit_end)
         limit = dict(limits.loc[str(feature)])
-        for stage, decide in ((early, decided), (later, decided), (fall_stage(later, plan), falls)):
+        for stage, decide in ((early, decided), *looks(later, plan)):
             table = closed_windows(own, stage, start, span_)
             for one in decide(table, plan, stage, limit):
                 found = runs(one.over, one.clear, one.seen, plan.infrastructure.for_windows, one.together)
@@ -300,7 +300,12 @@ def _usual(table: pd.DataFrame, plan: Plan, stage: Stage, watched: np.ndarray) -
     return np.asarray(aside), slot, total, size
 
 
-def fall_stage(later: Stage, plan: Plan) -> Stage:
+def looks(later: Stage, plan: Plan) -> tuple[tuple[Stage, Any], ...]:
+    """The windows of a feature after its baseline, each with the function that decides over them."""
+    return (later, decided), (_fall_stage(later, plan), falls)
+
+
+def _fall_stage(later: Stage, plan: Plan) -> Stage:
     """The windows in which volume is counted where it may fall: of an hour where those of the feature are wider.
 
     They stand together until enough is missing, so that traffic that stops in the evening is not told six hours later than it

@@ -15,6 +15,7 @@ from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, STEP, TIME, WIDT
 from llm_monitoring.alerts.plan import Plan
 from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
+from llm_monitoring.schema import TABLES
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -114,9 +115,8 @@ def delays(log: Log, of: str) -> pd.DataFrame:
     columns = ["feature_id", "day", "steps", "n"]
     if not log.has(of):
         return pd.DataFrame(columns=columns)
-    time = "judged_at" if of == "judgements" else "timestamp"
     requests = as_table(log, "requests").rows.select("request_id", "feature_id", __lm_asked="timestamp")
-    came = as_table(log, of).rows.select(__lm_of="request_id", __lm_came=time)
+    came = as_table(log, of).rows.select(__lm_of="request_id", __lm_came=TABLES[of].time)
     rows = came.inner_join(requests, came["__lm_of"] == requests["request_id"])
     took = engines.microseconds(rows["__lm_came"]) - engines.microseconds(rows["__lm_asked"])
     step = STEP.value // 1000

@@ -118,8 +118,7 @@ class Limits:
         stage = Stage(fitted, None, infrastructure.window_width(base, self.plan, start, fitted), fitted)
         limit = dict(self.limits.loc[feature])
         found: dict[tuple[str, str], _Windows] = {}
-        fall = infrastructure.fall_stage(stage, self.plan)
-        for part, decide in ((stage, infrastructure.decided), (fall, infrastructure.falls)):
+        for part, decide in infrastructure.looks(stage, self.plan):
             table = infrastructure.closed_windows(counts, part, start, self.replay.span)
             at, size = pd.DatetimeIndex(table["window_start"]), windows.width(part.width)
             for one in decide(table, self.plan, part, limit):

@@ -25,10 +25,8 @@ from llm_monitoring.results import Result, jsonable
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-REAL, FALSE = (
-    0.8,
-    0.25,
-)  # the limit for a cause that is named; odds of three to one the other way, see "the price of caution"
+REAL = 0.8  # the limit for a cause that is named
+FALSE = 0.25  # odds of three to one the other way, see "the price of caution"
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 

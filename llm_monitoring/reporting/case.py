@@ -14,6 +14,7 @@ from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.reporting.folder import incident_id, load_result, read_time, save_result
 from llm_monitoring.results import jsonable, table_html
+from llm_monitoring.sources import shipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,9 +239,8 @@ def find_log(log: Any) -> Any:
     """
     if not isinstance(log, str | Path) or "://" in str(log) or Path(log).exists() or Path(log).is_absolute():
         return log
-    here = Path.cwd()
-    beside = [base / log for base in (*here.parents, *Path(__file__).parents[1:3])]
-    return next((path for path in beside if path.exists()), log)
+    above = (base / log for base in Path.cwd().parents)
+    return next((path for path in above if path.exists()), shipped(log) or log)
 
 
 def choose(

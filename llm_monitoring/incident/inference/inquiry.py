@@ -16,7 +16,7 @@ from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import SlicesPlan, read_plan
 from llm_monitoring.incident.inference.causes import REACH, SLOW, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.finer import Finer, find_finer
-from llm_monitoring.incident.inference.mix import Mix, decompositions, moved_mix
+from llm_monitoring.incident.inference.mix import Mix, moved_mix
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.onset import onset_of, weighted_quantile
 from llm_monitoring.incident.inference.reviewed import log_judge_moved
@@ -178,7 +178,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
         if both.real >= belief.real - DOUBT:
             belief, shifts = both, [asked.first(both), other]
     found = tuple(one for one in shifts if one is not None)
-    mix, moved_at = moved_mix(seen, belief.since, question)
+    mix, moved_at, mix_at_start = moved_mix(seen, belief.since, question)
     causes, probability = _name_mix(belief.causes, belief.probability, mix, asked.prior["none"])
     branch = asked.branch
     if branch is not None and not branch.sorted:
@@ -186,8 +186,7 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     order = np.argsort(-probability, kind="stable")
     causes, probability = [causes[i] for i in order], probability[order]
     since = moved_at if mix.moved and causes[0].kind in ("none", "mix") else belief.since
-    if since != moved_at:
-        (mix,) = decompositions(seen, [since], question)
+    mix = mix if since == moved_at else mix_at_start
     seen, finer = find_finer(seen, belief.chosen, since, log.with_texts)
     chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
     return Inquiry(

@@ -35,8 +35,8 @@ class Mix:
 
 def moved_mix(
     seen: Observations, since: pd.Timestamp, columns: tuple[str, ...] | None = None
-) -> tuple[Mix, pd.Timestamp]:
-    """The mix since a start, or since the day before the alert from which on it moved most, and that day.
+) -> tuple[Mix, pd.Timestamp, Mix]:
+    """The mix since a start, or since the day before the alert from which on it moved most, and that day; and that of the start.
 
     Questions move at a time of their own. The window that alerted is the one in which the answers did worst, and a start that
     was read off the answers says nothing of the questions: asked there alone, hardly any mix explains an alert.
@@ -46,7 +46,8 @@ def moved_mix(
     times = [since, *(first - pd.Timedelta(days) for days in LOOK_BACK)]
     tried = list(zip(decompositions(seen, times, columns), times))
     moved = [(mix, at) for mix, at in tried if mix.moved]
-    return max(moved, key=lambda pair: seen.sign * pair[0].mix_effect / pair[0].mix_se) if moved else tried[0]
+    most = max(moved, key=lambda pair: seen.sign * pair[0].mix_effect / pair[0].mix_se) if moved else tried[0]
+    return *most, tried[0][0]
 
 
 def decompositions(

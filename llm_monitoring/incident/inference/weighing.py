@@ -22,10 +22,8 @@ HARM = {"recorded": 0.78, "silent": 0.22}  # of incidents
 JUDGE = 0.3  # judges that move for each incident: a model and a prompt of its own, with a provider of its own
 ALIKE, PROMPT_ALIKE = 0.8, 0.2  # belief that a change, or a prompt, hit all that it reached
 ASKED = 0.8  # belief that the part which a prompt or an index hit is a kind of question: they act through what is asked
-PROVIDER, PAIRED = (
-    0.7,
-    0.2,
-)  # of what nobody recorded: a provider's model; of the rest, a combination of two columns beside a value
+PROVIDER = 0.7  # of what nobody recorded: the model of a provider
+PAIRED = 0.2  # of the rest: a combination of two columns beside a value
 STEP = pd.Timedelta("3h")
 RAMPS = 0.3  # of what nobody recorded comes bit by bit
 WIDE = 3  # kinds of slice with as many columns that share out belief between them; more columns make no slice narrower

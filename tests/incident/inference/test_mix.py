@@ -20,7 +20,7 @@ def at(day):
 def test_the_mix_is_asked_where_the_questions_moved_not_in_the_window_in_which_the_answers_did_worst():
     log = make_world(mix=0.75, at=8, per_day=60)
     (asked,) = decompositions(observe(log, read_alert(make_alert(13))), [at(12.8)], ("category",))
-    mix, since = moved_mix(observe(log, read_alert(make_alert(13))), at(12.8), ("category",))
+    mix, since, _ = moved_mix(observe(log, read_alert(make_alert(13))), at(12.8), ("category",))
     assert since == at(8)
     assert mix.mix_effect / mix.mix_se < asked.mix_effect / asked.mix_se < 0
     found = incident.triage(log, make_alert(13))
@@ -30,7 +30,7 @@ def test_the_mix_is_asked_where_the_questions_moved_not_in_the_window_in_which_t
 
 def test_where_no_question_moved_the_start_of_the_answers_is_kept():
     seen = observe(make_world(drop=0.8), read_alert(make_alert()))
-    mix, since = moved_mix(seen, at(10.5), ("category",))
+    mix, since, _ = moved_mix(seen, at(10.5), ("category",))
     assert not mix.moved
     assert since == at(10.5)
 
