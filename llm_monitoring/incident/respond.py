@@ -12,7 +12,7 @@ from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.courses import LEVELS
-from llm_monitoring.incident.inference.causes import in_scope, spoken
+from llm_monitoring.incident.inference.causes import in_scope
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations, observe, places
@@ -221,7 +221,7 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
             return "rollback", first_back, words
         if inquiry.branch is not None:
             return "hotfix", f"{AWAY} {inquiry.branch.name}", inquiry.branch.sentence
-        named = [spoken(name, name in recorded) for name in isolate.candidates]
+        named = [say.cause_name(name, name in recorded) for name in isolate.candidates]
         return "investigate", None, f"{say.listed(named)} cannot be told apart yet."
     inside = in_scope(first.declared, inquiry.seen.frame) & (inquiry.seen.frame["timestamp"] >= first.at).to_numpy()
     part = (group.mask(inquiry.seen.frame) & inside).sum() / max(inside.sum(), 1)
