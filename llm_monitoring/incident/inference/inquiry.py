@@ -329,7 +329,7 @@ class _Asked:
             return None
         at: pd.Timestamp = cause.at if cause.recorded else onset["at"]  # type: ignore[assignment]
         moment, step, start = seen.frame["timestamp"], _nearest(shifts.times, at), sum(map(len, self.ways[:k]))
-        inside, low, high = belief.chosen.mask(seen.frame), min(onset["low"], at), max(onset["high"], at)
+        inside, low, high = seen.mask(belief.chosen), min(onset["low"], at), max(onset["high"], at)
         ways = [(shifts.log_evidence[i, step], shifts.size[i, step], (moment >= at).to_numpy().astype(float))]
         ways += [
             (shifts.log_arrivals[i, start + j], shifts.arrival_size[i, start + j], dose)
