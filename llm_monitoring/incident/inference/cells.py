@@ -138,7 +138,7 @@ class Requests:
             has = joined[f"{RESERVED}of"].notnull()
             rows = joined.mutate(**{column: ibis.ifelse(has, word, ibis.null(word.type()))}).drop(f"{RESERVED}of")
         keys = tuple(dict.fromkeys([*self.keys, column]))
-        cells = self._modelled(_by_day(rows, keys))
+        cells = self._modelled(_by_window(rows, keys))
         return Requests(rows, keys, self.named, cells, self.family, self.told if ids is None else (column, told, ids))
 
     def columns(self, ids: pd.Series, names: Iterable[str]) -> pd.DataFrame:
@@ -171,6 +171,10 @@ class Requests:
         cost = rows["cost_usd"]
         found = engines.run(rows.aggregate(usd=engines.exact_total(cost), n=cost.count())).to_pylist()[0]
         return float(found["usd"]) / found["n"] if found["n"] else np.nan
+
+    def every(self, width: str, group: Slice) -> pd.DataFrame:
+        """The requests of a slice in cells of windows narrower than a day."""
+        return self._modelled(_by_window(self.within(group), self.keys, width))
 
     def by_window(self, group: Slice, width: str, column: str | None = None) -> pd.DataFrame:
         """`window_start`, `n` and `usd` of a slice, window by window, and of each value of a column apart."""
@@ -214,11 +218,11 @@ def _microsecond(at: pd.Timestamp) -> int:
     return -(-at.as_unit("ns").value // 1000)
 
 
-def _by_day(rows: ir.Table, keys: tuple[str, ...]) -> pd.DataFrame:
-    keyed, (day,) = windows.keyed(rows, "timestamp", "1d", [])
-    size = 86_400_000_000
+def _by_window(rows: ir.Table, keys: tuple[str, ...], width: str = "1d") -> pd.DataFrame:
+    keyed, (place,) = windows.keyed(rows, "timestamp", width, [])
+    size = int(windows.width(width).total_seconds()) * 1_000_000
     start = int(windows.ANCHOR.timestamp()) * 1_000_000
-    return _counted(keyed, keys, keyed[day] * size + start)
+    return _counted(keyed, keys, keyed[place] * size + start)
 
 
 def _counted(rows: ir.Table, keys: tuple[str, ...], part: ir.Value) -> pd.DataFrame:
@@ -244,7 +248,7 @@ def requests_of(log: Log) -> Requests:
     keys = tuple(
         name for name in dict.fromkeys(["feature_id", *map(inside, few), *named, *OF_MODEL]) if name in rows.columns
     )
-    cells = _by_day(rows, keys)
+    cells = _by_window(rows, keys)
     whole = Requests(rows, keys, (), cells, lineage(cells, log.changes))
     cells = whole._modelled(cells)
     kept = tuple(name for name in named if cells[name].notna().any())

@@ -64,8 +64,8 @@ def decompositions(
     .. [1] Kitagawa, Components of a difference between two rates, JASA 50 (1955).
     """
     columns = seen.columns if columns is None else columns
-    times, frame = list(times), _of_feature(seen.frame, seen)
-    requests = _of_feature(seen.asked(*times), seen)
+    times, frame = list(times), of_feature(seen.frame, seen)
+    requests = of_feature(seen.asked(*times), seen)
     code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
     size = code.max() + 1 if len(code) else 1
     rows, asked, n = code[: len(frame)], code[len(frame) :], counts(requests)
@@ -110,7 +110,8 @@ def _parted(sign: int, asked: list[np.ndarray], since_then, rows, y, worth, usua
     return Mix(mix, within, mix_se, within_se, explains, bool(moved), level_se)
 
 
-def _of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:
+def of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:
+    """The rows of the feature that alerted, or all."""
     feature = seen.alert.feature_id
     return frame if feature is None else frame[frame["feature_id"] == feature]
 
