@@ -25,6 +25,7 @@ FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, m
 RUNAWAY = "runaway requests"
 BESIDE = (
     "request_count",
+    "error_rate",
     "latency_p50_ms",
     "latency_p95_ms",
     RUNAWAY,
