@@ -83,8 +83,12 @@ def places(timestamps: pd.Series | pd.DatetimeIndex, start: pd.Timestamp, window
     >>> places(pd.Series(pd.to_datetime(["2026-05-13T10:31Z", "2026-05-12T23:00Z"])), pd.Timestamp("2026-05-13T00:00Z"), "6h")
     array([ 1, -1])
     """
-    since = pd.to_datetime(timestamps, utc=True) - start
-    return (since.to_numpy().astype("timedelta64[us]") // width(window).to_timedelta64()).astype(int)
+    return (microseconds(timestamps) - int(start.value // 1000)) // int(width(window).value // 1000)
+
+
+def microseconds(timestamps: pd.Series | pd.DatetimeIndex) -> np.ndarray:
+    """Whole microseconds since 1970 of times with a zone."""
+    return pd.DatetimeIndex(timestamps).as_unit("us").asi8
 
 
 def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple[ir.Table, list[str]]:
