@@ -77,6 +77,15 @@ def floor(timestamps: pd.Series, window: str) -> pd.Series:
     return utc - (utc - ANCHOR) % width(window)  # type: ignore[operator]
 
 
+def begin(at: pd.Timestamp, window: str) -> pd.Timestamp:
+    """Start of the window that one moment is in.
+
+    >>> begin(pd.Timestamp("2026-05-13 10:31", tz="UTC"), "1w")
+    Timestamp('2026-05-11 00:00:00+0000', tz='UTC')
+    """
+    return at - (at - ANCHOR) % width(window)
+
+
 def places(timestamps: pd.Series | pd.DatetimeIndex, start: pd.Timestamp, window: str) -> np.ndarray:
     """How many windows after the one that begins at `start` each time is in, below 0 before it.
 

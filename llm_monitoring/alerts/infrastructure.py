@@ -206,7 +206,7 @@ def closed_windows(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: 
     """The counts of all closed windows of one feature from its start to the stage's end, empty ones included."""
     step = windows.width(stage.width)
     end = span_.asked if stage.before is None else min(span_.asked, stage.before)
-    first, after = windows.floor(pd.Series([start, end]), stage.width)
+    first, after = (windows.begin(at, stage.width) for at in (start, end))
     grid = pd.date_range(first, after - step, freq=step)
     place = windows.places(own["window_start"], first, stage.width)
     inside = (place >= 0) & (place < len(grid))

@@ -121,11 +121,11 @@ def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, spa
 
     A fault that begins at noon fills a day of its own at noon of the next one, not at midnight after that.
     """
-    parts = []
+    parts, last = [], windows.begin(span.asked, "1h") - HOUR
     for feature, own in hours.groupby("feature_id", sort=True):
         line: Any = base.loc[feature]
         start, fit_end = line["start"], line["fit_end"]
-        grid = pd.date_range(start, windows.floor(pd.Series([span.asked]), "1h").iloc[0] - HOUR, freq="1h")
+        grid = pd.date_range(start, last, freq="1h")
         clock, day = grid.hour.to_numpy(), windows.places(grid, windows.ANCHOR, "1d")  # the anchor is a Monday
         sums = own[_column(name)].set_axis(windows.places(own["hour"], start, "1h"))
         sums = sums.reindex(np.arange(len(grid)), fill_value=0.0)
@@ -166,7 +166,7 @@ def total(hours: pd.DataFrame, name: str, window: str, start: pd.Timestamp, end:
         A window without a request counts as `NOBODY`; one without spend has none.
     """
     step = windows.width(window)
-    first, last = windows.floor(pd.Series([start, end]), window)
+    first, last = (windows.begin(at, window) for at in (start, end))
     grid = pd.date_range(first, last - step, freq=step)
     sums = hours[_column(name)].groupby(windows.places(hours["hour"], first, window)).sum()
     sums = sums.reindex(np.arange(len(grid)), fill_value=0.0).set_axis(grid)
