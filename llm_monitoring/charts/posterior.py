@@ -152,7 +152,8 @@ def trust(variances: np.ndarray) -> float:
 
 def summary(spread: np.ndarray) -> tuple[float, float, float]:
     """Mean and 5 % and 95 % quantile."""
-    return float(spread.mean()), *quantiles(spread, 0.05, 0.95)
+    low, high = quantiles(spread, 0.05, 0.95)
+    return float(spread.mean()), low, high
 
 
 def quantiles(values: np.ndarray, *shares: float) -> list[float]:

@@ -169,7 +169,8 @@ def test_a_judgement_from_before_its_question_has_no_delay_and_other_features_ha
     log = delayed(-30, -10)
     found = delays(log, "judgements")
     assert found["steps"].tolist() == [0] * len(found)
-    assert set(delays_by_feature(log, "judgements")) == {"search"} and not delays_by_feature(log, "signals")
+    assert set(delays_by_feature(log, "judgements")) == {"search"}
+    assert not delays_by_feature(log, "signals")
     assert usual_delay(None, START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
 
 
