@@ -21,7 +21,7 @@ from llm_monitoring.incident.inference.lineage import lineage
 from llm_monitoring.incident.inference.slices import LAST, PREFIX, TAKEN, Band, Slice, inside
 from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
-from llm_monitoring.schema import LEFT_OUT, REQUESTS, RESERVED
+from llm_monitoring.schema import REQUESTS, RESERVED
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -263,10 +263,7 @@ def _few(rows: ir.Table) -> list[str]:
     sliced = [
         name
         for name in rows.columns
-        if name not in NOT_SLICED
-        and name not in LEFT_OUT
-        and not _is_object(kinds[name])
-        and not kinds[name].is_floating()
+        if name not in NOT_SLICED and not _is_object(kinds[name]) and not kinds[name].is_floating()
     ]
     if not sliced:
         return []

@@ -9,8 +9,6 @@ from itertools import chain, combinations
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.frames import plain
-
 LEAST_SHARE, LEAST_ROWS, MOST_SLICES = 0.01, 10, 400
 #: Names that the stages use for columns of their own: a column of the log that is called so is kept under another name.
 TAKEN = frozenset(
@@ -81,8 +79,7 @@ class Band:
 
     def mask(self, column: pd.Series) -> np.ndarray:
         """True where a number lies in the band."""
-        numbers = plain(column.to_frame()).iloc[:, 0]
-        x = pd.to_numeric(numbers, errors="coerce").to_numpy(float, na_value=np.nan)
+        x = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
         above = np.isfinite(x) if self.low is None else x >= self.low
         return above if self.high is None else above & (x < self.high)
 
