@@ -277,6 +277,36 @@ def _days(days: float | None) -> str:
     return "a day" if days <= 1 else f"{number(math.ceil(days))}{NBSP}days"
 
 
+#: A cause that nobody recorded: in two words within a sentence, and as a line of its own.
+UNRECORDED = {
+    "silent": ("something unrecorded", "something that nobody recorded"),
+    "judge": ("the judge", "the judge changed, not the answers"),
+    "mix": ("other questions", "other questions came"),
+    "none": ("chance", "chance: nothing changed"),
+}
+
+
+def cause_name(cause: str, recorded: bool) -> str:
+    """A cause within a sentence: by its id, or in two words where nobody recorded it.
+
+    >>> cause_name("chg-7", True), cause_name("none", False)
+    ('chg-7', 'chance')
+    """
+    return UNRECORDED[cause][0] if not recorded and cause in UNRECORDED else cause
+
+
+def cause_line(row: Mapping[str, Any]) -> str:
+    """A cause as a line of its own: its id and what it was, or what it would be where nobody recorded it.
+
+    >>> cause_line({"cause": "chg-7", "description": "prompt v7", "recorded": True})
+    'chg-7: prompt v7'
+    """
+    if not row.get("recorded") and row["cause"] in UNRECORDED:
+        return UNRECORDED[row["cause"]][1]
+    description = row.get("description")
+    return f"{row['cause']}: {description}" if description else str(row["cause"])
+
+
 def metric_words(metric: str) -> str:
     """The metric's name in words; a dimension is ``mean correctness``.
 

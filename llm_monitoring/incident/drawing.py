@@ -33,7 +33,7 @@ from llm_monitoring.plotting import (
     size_of,
     small_chart,
 )
-from llm_monitoring.wording import NBSP, amount, in_large_unit, one_line, probability
+from llm_monitoring.wording import NBSP, amount, cause_line, in_large_unit, one_line, probability
 
 SURE = ("worse", "better")
 
@@ -184,7 +184,7 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
     with axes(ax, size=(8.4, 0.95 * max(len(frame), 1))) as ax:
         if len(frame) == 1 and frame["probability"].iloc[0] > 0.995:  # one full bar says nothing
             row = _rows(frame)[0]
-            nothing(ax, " ".join([f"{cause_words(row)}.".capitalize(), *(row.get("evidence") or [])[:1]]))
+            nothing(ax, " ".join([f"{cause_line(row)}.".capitalize(), *(row.get("evidence") or [])[:1]]))
             return ax
         ax.axis("off")
         settle(ax)
@@ -204,7 +204,7 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
             )  # fmt: skip
             lines = 2 if narrow else 1
             ax.text(
-                0, y + above, _wrapped(cause_words(row), width - 8, lines), va="bottom", weight=weight, linespacing=1.15
+                0, y + above, _wrapped(cause_line(row), width - 8, lines), va="bottom", weight=weight, linespacing=1.15
             )
             ax.text(1, y + above, probability(share[k]), va="bottom", ha="right", weight=weight)
             evidence = next(iter(row.get("evidence") or []), "")
@@ -315,24 +315,6 @@ def progress(done: float, needed: float, words: str, ax=None, of: str = "answers
         ax.set_ylim(0, 1)
         ax.axis("off")
         return ax
-
-
-def cause_words(row: Mapping[str, Any]) -> str:
-    """The cause as one line: its id and what it was.
-
-    >>> cause_words({"cause": "chg-7", "description": "prompt v7", "recorded": True})
-    'chg-7: prompt v7'
-    """
-    names = {
-        "silent": "something that nobody recorded",
-        "judge": "the judge changed, not the answers",
-        "mix": "other questions came",
-        "none": "chance: nothing changed",
-    }
-    if not row.get("recorded") and row["cause"] in names:
-        return names[row["cause"]]
-    description = row.get("description")
-    return f"{row['cause']}: {description}" if description else str(row["cause"])
 
 
 def _that_fit(frame: pd.DataFrame, ax, points: float) -> pd.DataFrame:

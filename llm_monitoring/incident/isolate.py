@@ -10,7 +10,7 @@ import pandas as pd
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.checking import find_alert
-from llm_monitoring.incident.inference.causes import Cause, in_scope, spoken
+from llm_monitoring.incident.inference.causes import Cause, in_scope
 from llm_monitoring.incident.inference.inquiry import HARMLESS, NAMED, Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.second import Shift
@@ -74,10 +74,10 @@ class IsolateResult(Result):
         onset = self.onset or {}
         start = f"start {say.moment(onset['at'])} (90 %: {say.moment(onset['low'])} to {say.moment(onset['high'])})"
         if self.verdict == first["cause"]:
-            named = spoken(first["cause"], first["recorded"])
+            named = say.cause_name(first["cause"], first["recorded"])
             return f"{named}, {say.likely(first['probability'])} ({say.probability(first['probability'])}); {start}"
         listed = ", ".join(
-            f"{spoken(row['cause'], row['recorded'])} {say.probability(row['probability'])}"
+            f"{say.cause_name(row['cause'], row['recorded'])} {say.probability(row['probability'])}"
             for row in self.ranking
             if row["cause"] in self.candidates
         )

@@ -60,7 +60,8 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     Parameters
     ----------
     log : Log
-        The fix is the last change recorded after the alert whose scope reaches the slice.
+        The fix is the last change recorded after the alert whose scope reaches the slice, or the moment since which the version that
+        came with the cause is not served any more.
     inquiry : Inquiry
     group : Slice
         The slice that was hit.
@@ -73,7 +74,8 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
         by when: from the fix, or from the end of the log where there is none yet), days_if_all_judged (where that is
         quicker), margin, n (answers since the fix that
         count), left_out (those of another judge or rubric), recovered (True, False or None: not decided), because, change with
-        low and high (95 % at any number of looks), decided_at and fix (change_id, at).
+        low and high (95 % at any number of looks), decided_at and fix (change_id, at; the
+        change_id is None where the version that came with the cause left the traffic, and nobody recorded why).
 
     Notes
     -----
@@ -107,7 +109,7 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
         "needed_n": needed,
         "expected_n": _planned(base, per_day, 2 * np.log(1 / FALSELY)),
         "margin": base.margin,
-        "fix": None if fix is None else {"change_id": fix["change_id"], "at": at},
+        "fix": fix,
     }
     now = seen.requests["timestamp"].max()
     days = None if needed is None else needed / per_day
@@ -120,7 +122,10 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     if fix is None:
         because = f"No change that reaches {group.label} is recorded after the alert: nothing to test yet."
         return {**untested(because), **state}
-    return {**state, **_decide(seen, after, base, scale, fix, judge, len(since_fix), state, now)}
+    return {
+        **state,
+        **_decide(seen, after, base, scale, (fixed_by(fix, inquiry), fix["at"]), judge, len(since_fix), state, now),
+    }
 
 
 def while_harmed(log: Log, inquiry: Inquiry) -> Observations:
@@ -188,10 +193,10 @@ def _wider(harm: np.ndarray, known: float) -> np.ndarray:
 
 
 def _decide(
-    seen: Observations, after: pd.DataFrame, base: Baseline, scale: str, fix: dict, judge: str, left_out: int,
+    seen: Observations, after: pd.DataFrame, base: Baseline, scale: str, fix: tuple[str, pd.Timestamp], judge: str, left_out: int,
     state: dict[str, Any], now: pd.Timestamp,
 ) -> dict[str, Any]:  # fmt: skip
-    since = f"since {fix['change_id']} ({say.moment(fix['at'])})"
+    since = f"since {fix[0]} ({say.moment(fix[1])})"
     other = f" {left_out:,} answers {since} were scored by another judge or rubric than {judge} and do not count."
     other = other if left_out else ""
     unknown = {"change": None, "low": None, "high": None, "decided_at": None, "recovered": None, "n": len(after)}
@@ -344,7 +349,7 @@ def _same_judge(
 
 
 def _fix(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any] | None:
-    """The last change after the alert that reaches the slice, with the moment when it went live.
+    """The last change after the alert that reaches the slice, with the moment when it went live; else, the end of the bad version.
 
     What went live before the answers got worse has mended nothing.
     """
@@ -356,7 +361,14 @@ def _fix(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any] | None:
             at = _live(row, requests, inquiry)
             if at > inquiry.since:
                 return {"change_id": row["change_id"], "at": at}
-    return None
+    if inquiry.left is None:
+        return None
+    return {"change_id": None, "at": inquiry.left[1]}
+
+
+def fixed_by(fix: dict[str, Any], inquiry: Inquiry) -> str:
+    """A fix within a sentence: the change that was recorded, or the version that left the traffic without a record."""
+    return fix["change_id"] or f"{inquiry.left[0]} left the traffic"  # type: ignore[index]
 
 
 def _live(row: dict[str, Any], requests: pd.DataFrame, inquiry: Inquiry) -> pd.Timestamp:

@@ -12,14 +12,14 @@ from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.incident.courses import LEVELS
-from llm_monitoring.incident.inference.causes import in_scope, spoken
+from llm_monitoring.incident.inference.causes import in_scope
 from llm_monitoring.incident.inference.comparison import compare
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.observations import Observations, observe, places
 from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.incident.isolate import IsolateResult
 from llm_monitoring.incident.kinds import of_improvement, road_of, what_it_was
-from llm_monitoring.incident.recovery import recovery, untested, until_fix
+from llm_monitoring.incident.recovery import fixed_by, recovery, untested, until_fix
 from llm_monitoring.incident.scope import ScopeResult
 from llm_monitoring.results import Result, expect, jsonable
 
@@ -146,13 +146,16 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
     if alert.kind == "better":
         return _better(log, alert, of_improvement(inquiry), group)
     state = recovery(log, inquiry, group)
-    inquiry = replace(inquiry, seen=until_fix(inquiry.seen, state["fix"]))
+    whole, inquiry = inquiry, replace(inquiry, seen=until_fix(inquiry.seen, state["fix"]))
     action, target, because = _action(alert, inquiry, isolate, group)
     measures = _measures(log, alert, inquiry, group, state["fix"])
     waiting = _waiting(log, alert, inquiry, group, state["fix"])
     acting = _acting(measures, waiting["requests_per_day"])
     if state["recovered"]:
-        action, target, because = "none", None, f"{group.label} has recovered since {state['fix']['change_id']}."
+        action, target, because = "none", None, f"{group.label} has recovered since {fixed_by(state['fix'], whole)}."
+    elif state["recovered"] is False and whole.left is not None:
+        action, target = "investigate", None
+        because = f"{whole.left[0]} left the traffic on {say.moment(whole.left[1])} and {group.label} has not recovered: something else keeps it down."
     return RespondResult(
         **jsonable(
             {
@@ -221,7 +224,7 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
             return "rollback", first_back, words
         if inquiry.branch is not None:
             return "hotfix", f"{AWAY} {inquiry.branch.name}", inquiry.branch.sentence
-        named = [spoken(name, name in recorded) for name in isolate.candidates]
+        named = [say.cause_name(name, name in recorded) for name in isolate.candidates]
         return "investigate", None, f"{say.listed(named)} cannot be told apart yet."
     inside = in_scope(first.declared, inquiry.seen.frame) & (inquiry.seen.frame["timestamp"] >= first.at).to_numpy()
     part = (group.mask(inquiry.seen.frame) & inside).sum() / max(inside.sum(), 1)
@@ -447,7 +450,9 @@ def _wrong_if(action: str, isolate: IsolateResult, inquiry: Inquiry, group: Slic
 def _next(action: str, target: str | None, state: dict[str, Any]) -> str:
     if state["recovered"]:
         return "Go on to learn: put the failing cases into the eval suite, and close."
-    if state["fix"] is not None:
+    if state["fix"] is not None and not (action == "investigate" and state["recovered"] is False):
+        if state["fix"]["change_id"] is None:
+            return f"Write into the change log what was taken back on {say.moment(state['fix']['at'])}, then let the recovery test run."
         return f"{state['fix']['change_id']} is live: let the recovery test run."
     if target is not None and target.startswith(AWAY):
         return "Take the branch out of the traffic, write it into the change log, then let the recovery test run."

@@ -378,13 +378,12 @@ def _causes(log: Log, alert: Alert) -> list[dict[str, Any]]:
     for cause in found:
         cause["weight"] *= prior["recorded"] / total
     left = prior["recorded"] - sum(cause["weight"] for cause in found)
-    words = {
-        "silent": "something that nobody recorded",
-        "mix": USERS.get(alert.metric, "users ask for more, or for other things"),
-        "judge": "the judge changed, not the answers",
-    }
-    found += [_cause(name, name, words[name], None, weight, False) for name, weight in prior.items() if name in words]
-    return [*found, _cause("none", "none", "nothing changed; chance", None, PRIOR["none"] + max(left, 0.0), False)]
+    prior = {**prior, "none": PRIOR["none"] + max(left, 0.0)}
+    words = {name: line for name, (_, line) in say.UNRECORDED.items()}
+    words["mix"] = USERS.get(alert.metric, "users ask for more, or for other things")
+    return found + [
+        _cause(name, name, words[name], None, weight, False) for name, weight in prior.items() if name in words
+    ]
 
 
 def _prior_of_service(alert: Alert) -> dict[str, float]:

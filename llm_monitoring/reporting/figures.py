@@ -126,7 +126,7 @@ def _events(results: Mapping[str, Any]) -> pd.DataFrame:
         near = row["recorded"] and row["at"] and first <= row["at"] <= last
         if near and (row["cause"] in isolate["candidates"] or row["probability"] >= 0.01):
             name = say.one_line(row["cause"], 18)
-            words = say.one_line(drawing.cause_words(row), 40)
+            words = say.one_line(say.cause_line(row), 40)
             rows.append({"at": row["at"], "end": None, "kind": "change", "label": words, "short": name})
     fired = triage["fired_at"]
     rows.append({"at": fired, "end": None, "kind": "event", "label": f"alert\n{say.moment(fired)}", "short": "alert"})
@@ -162,7 +162,7 @@ def shown_slices(scope: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _why(results: Mapping[str, Any]) -> str:
     isolate = results["isolate"]
     rows = [row for i, row in enumerate(isolate["ranking"]) if i < MOST_CAUSES or row["cause"] in isolate["candidates"]]
-    words = "; ".join(f"{drawing.cause_words(row)}: {say.probability(row['probability'])}" for row in rows)
+    words = "; ".join(f"{say.cause_line(row)}: {say.probability(row['probability'])}" for row in rows)
     return _both(
         lambda ax, slim: drawing.causes(pd.DataFrame(rows), ax, narrow=slim),
         "why", "Probability of each possible cause", f"{words}.",

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.inference.causes import spoken
 from llm_monitoring.incident.inference.slices import Band
 from llm_monitoring.reporting.folder import STAGES
 
@@ -321,7 +320,7 @@ def grown_most(scope: Mapping[str, Any]) -> tuple[dict[str, Any], float, float] 
 def _tie(results: Mapping[str, Any]) -> str:
     isolate = results["isolate"]
     rows = [row for row in isolate["ranking"] if row["cause"] in isolate["candidates"]]
-    named = [f"{spoken(row['cause'], row['recorded'])} ({say.probability(row['probability'])})" for row in rows]
+    named = [f"{say.cause_name(row['cause'], row['recorded'])} ({say.probability(row['probability'])})" for row in rows]
     return (
         f"{say.listed(named)} cannot be told apart; {lower(say.one_line(results['respond']['next'], 160)).rstrip('.')}."
     )
@@ -338,7 +337,7 @@ def _unrecorded(results: Mapping[str, Any]) -> str:
 def candidates(isolate: Mapping[str, Any]) -> str:
     """The causes that cannot be told apart, as people list them."""
     recorded = {row["cause"]: row["recorded"] for row in isolate["ranking"]}
-    return say.listed([spoken(name, recorded.get(name, False)) for name in isolate["candidates"]])
+    return say.listed([say.cause_name(name, recorded.get(name, False)) for name in isolate["candidates"]])
 
 
 _REST = {

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting import stages
 from llm_monitoring.reporting.blocks import Block, action, bar, bullets, command, figure, heading, table, text
 from llm_monitoring.reporting.figures import MOST_SLICES
@@ -253,7 +252,7 @@ def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
     blocks.append(figure("why", "Possible causes", "probability", caption))
     for row in isolate["ranking"]:
         if story != "better" and row["cause"] in isolate["candidates"] and row["evidence"]:
-            blocks += [heading(f"Evidence: {cause_name(row, short=True)}"), bullets(row["evidence"])]
+            blocks += [heading(f"Evidence: {_titled(row)}"), bullets(row["evidence"])]
     wrong = isolate["what_would_change_this"]
     if wrong and story != "better":
         blocks.append(text(" ".join(wrong), lead="What would make this wrong:"))
@@ -261,10 +260,10 @@ def _why(story: str, results: Mapping[str, Any]) -> dict[str, Any] | None:
     answer = {
         "tie": f"Open between {candidates(isolate)}.",
         "unrecorded": f"Something that is not in the change log, {p}.",
-        "better": f"Nothing to explain; nearest to the improvement: {cause_name(first, short=True)}, {p}.",
+        "better": f"Nothing to explain; nearest to the improvement: {_titled(first)}, {p}.",
         "judge": f"The judge, {p}.",
         "mix": f"Other questions, {p}.",
-    }.get(story, f"{capital(cause_name(first, short=True))}, {p}.")
+    }.get(story, f"{capital(_titled(first))}, {p}.")
     title = "What may have done it?" if story == "better" else "What did it?"
     return _section("why", "What did it", title, answer, blocks)
 
@@ -313,7 +312,9 @@ def _known(incident: Mapping[str, Any]) -> dict[str, Any] | None:
             if row["value"] is not None
             else "not yet measured",
             f"{VERDICTS[row['verdict']]}, {say.probability(row['probability_real'])}",
-            f"{named(row['cause'])}, {say.probability(row['probability'])}" if row["cause"] else "none named",
+            f"{say.cause_line({'cause': row['cause'], 'recorded': False})}, {say.probability(row['probability'])}"
+            if row["cause"]
+            else "none named",
         ]
         for i, row in enumerate(moments)
     ]
@@ -464,18 +465,9 @@ def other_slices(scope: Mapping[str, Any]) -> str:
     return f"{capital('; '.join(told))}."
 
 
-def named(cause: str) -> str:
-    """A cause by its id, or in words where nobody recorded it.
-
-    >>> named("chg-7"), named("silent")
-    ('chg-7', 'something that nobody recorded')
-    """
-    return cause_words({"cause": cause, "recorded": False})
-
-
-def cause_name(row: Mapping[str, Any], short: bool = False) -> str:
-    """The cause as it stands in a sentence; `short` leaves its description out where it was recorded."""
-    return str(row["cause"]) if short and row["recorded"] else cause_words(row).rstrip(".")
+def _titled(row: Mapping[str, Any]) -> str:
+    """A cause by its id where it was recorded, else in words."""
+    return str(row["cause"]) if row["recorded"] else say.cause_line(row).rstrip(".")
 
 
 def _where_label(results: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.drawing import cause_words
 from llm_monitoring.reporting.blocks import Block, bullets, figure, heading, link, table, text
 from llm_monitoring.reporting.folder import STAGES, notebook_of
 from llm_monitoring.reporting.outcome import candidates, capital, count_words
@@ -147,7 +146,7 @@ def _scope_says(scope: Mapping[str, Any]) -> str:
 def _isolate(isolate: Mapping[str, Any]) -> tuple[str, list[Block]]:
     rows = [
         [
-            cause_words(row),
+            say.cause_line(row),
             say.moment(row["at"]) if row["at"] else "",
             say.probability(row["probability"]),
             say.likely(row["probability"]),
@@ -174,7 +173,7 @@ def _isolate(isolate: Mapping[str, Any]) -> tuple[str, list[Block]]:
     blocks.append(text(isolate["next"], lead="Next:"))
     first = isolate["ranking"][0] if isolate["ranking"] else None
     if first and first["cause"] == isolate["verdict"]:
-        return f"{first['cause']}, {say.probability(first['probability'])}", blocks
+        return f"{say.cause_name(first['cause'], first['recorded'])}, {say.probability(first['probability'])}", blocks
     between = f": {candidates(isolate)}" if isolate["verdict"] == "cannot tell apart" and isolate["candidates"] else ""
     return f"{isolate['verdict']}{between}", blocks
 

@@ -132,7 +132,7 @@ def _blame(results: Mapping[str, Any]) -> str:
     if first is None or isolate["verdict"] in ("none", "cannot tell apart"):
         return "No cause stands out."
     words = LIKELY.get(say.likely(first["probability"]), "Perhaps because of")
-    return f"{words} {sections.cause_name(first)} (probability {say.probability(first['probability'])})."
+    return f"{words} {say.cause_line(first).rstrip('.')} (probability {say.probability(first['probability'])})."
 
 
 def _recovery_state(respond: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """More traffic down a bad branch of the service is harm; only a moved mix of questions explains an alert away."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from llm_monitoring import ConfigError, incident, open_log
@@ -38,6 +39,15 @@ def test_a_bad_pool_that_takes_more_traffic_is_real_and_the_change_at_its_start_
     assert "serving_pool=long went from" in found.headline
     assert cause.verdict == "cfg-balancer"
     assert (advice.action, advice.target) == ("rollback", "cfg-balancer")
+
+
+def test_the_shares_of_all_requests_say_when_it_began(pool):
+    """The scores alone leave half a day open, and in it a change that did nothing."""
+    cause = incident.isolate(pool, make_alert())
+    began = START + np.timedelta64(int(10.5 * 24), "h")
+    low, high = (pd.Timestamp(cause.onset[end]) for end in ("low", "high"))
+    assert began - pd.Timedelta("3h") <= low <= began <= high <= began + pd.Timedelta("3h")
+    assert next(row for row in cause.ranking if row["cause"] == "dep-ui")["probability"] < 0.05
 
 
 def test_without_a_recorded_change_the_traffic_is_routed_away_from_the_bad_pool():

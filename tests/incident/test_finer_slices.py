@@ -59,6 +59,19 @@ def test_long_inputs_are_named_as_a_band_of_their_number():
     assert incident.respond(log, alert, found, cause).measures[0]["n_after"] == found.slices[0]["n_after"]
 
 
+def test_a_whole_number_may_be_the_name_of_a_customer():
+    def customers(rng, n):
+        often = np.r_[0.1, np.full(119, 0.9 / 119)]
+        return {"customer_id": 1000 + rng.permutation(120)[rng.choice(120, n, p=often / often.sum())]}
+
+    largest = lambda r: r["customer_id"] == r["customer_id"].value_counts().index[0]  # noqa: E731
+    log = hit_world(customers, largest)
+    found = incident.scope(log, make_alert(feature_id=None)).slices[0]
+    name = int(log.requests["customer_id"].value_counts().index[0])
+    assert found["where"] == {"customer_id": name}
+    assert found["label"] == f"customer_id {name}"
+
+
 def test_a_band_is_left_closed_and_survives_the_result():
     group = Slice.of({"tokens": {"from": 1000, "to": None}})
     assert group.mask(pd.DataFrame({"tokens": [999, 1000, None]})).tolist() == [False, True, False]

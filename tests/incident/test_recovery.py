@@ -127,6 +127,26 @@ def test_a_fix_counts_from_the_first_answer_of_its_version():
     assert live <= pd.Timestamp(fix["at"]) <= live + pd.Timedelta("1h")
 
 
+@pytest.mark.parametrize(("still", "recovered"), [(0.0, True), (1.2, False)])
+def test_a_version_that_left_the_traffic_without_a_record_is_a_fix(still, recovered):
+    log = mended(fix=None, still=still)
+    requests = log.requests
+    at = requests["timestamp"]
+    served = (at >= START + pd.Timedelta("10.5D")) & (at < FIXED)
+    requests = requests.assign(prompt_version=np.where(served, "v9", "v8"))
+    log = open_log({"requests": requests, "judgements": log.judgements, "changes": log.changes})
+    advice = state(log)
+    assert advice.recovery["fix"]["change_id"] is None
+    assert pd.Timestamp(advice.recovery["fix"]["at"]) == at[served].max() + pd.Timedelta("1us")
+    assert advice.recovery["recovered"] is recovered
+    assert "prompt_version v9 left the traffic" in advice.because
+    assert advice.action == ("none" if recovered else "investigate")
+    if recovered:
+        found = incident.scope(log, make_alert()).slices[0]
+        rows = log.judgements.merge(requests[served & (requests["feature_id"] == "support")], on="request_id")
+        assert found["n_after"] == len(rows)
+
+
 @pytest.mark.parametrize(("slow", "expected"), [(False, True), (True, False)])
 def test_a_latency_quantile_recovers_when_no_more_answers_than_before_are_above_it(slow, expected):
     world = make_world(days=24, per_day=160)

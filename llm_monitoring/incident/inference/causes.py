@@ -31,18 +31,6 @@ SLOW = {"rag_index": tuple(pd.Timedelta(days=d) for d in (0.5, 1, 2, 4, 8, 14))}
 VERSION_OF = {"prompt": "prompt_version", "model_version": "model_id"}
 
 
-SPOKEN = {"silent": "something unrecorded", "judge": "the judge", "mix": "other questions", "none": "chance"}
-
-
-def spoken(cause: str, recorded: bool) -> str:
-    """A cause within a sentence: by its id, or in two words where nobody recorded it.
-
-    >>> spoken("chg-7", True), spoken("none", False)
-    ('chg-7', 'chance')
-    """
-    return cause if recorded else SPOKEN.get(cause, cause)
-
-
 @dataclass(frozen=True, eq=False)
 class Cause:
     """Something that may have done it.

@@ -27,6 +27,7 @@ from llm_monitoring.incident.inference.slices import Band, Slice, inside, outsid
 LEAST_ROWS, MOST_TEXTS, ALPHA = 20, 30_000, 0.05
 MOST_OF_HARM = 0.6  # what a narrower slice carries of the harm, where
 MOVED = 2  # standard errors show that the rest moved too: beside many others a small slice carries little more than their chance
+MOST_NUMBERS = 200  # values of a whole number, the most frequent, that are asked beside its bands
 NAMES = {"request_id", "timestamp", "session_id", "model_id", "model", "prompt_version", "system_fingerprint"}
 RESULTS = {"error", "latency_ms", "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "system_output"}
 EDGES = np.append(np.arange(0.05, 0.96, 0.05), [0.975, 0.99])
@@ -155,22 +156,26 @@ def _of_texts(
 
 
 def _candidates(values: pd.Series, late: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
-    """Values, or bands of a number, with enough answers on both sides of the start."""
-    number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values) and values.nunique() > 20
-    if number:
+    """Values, and bands of a number, with enough answers on both sides of the start."""
+    named: list[tuple[object, np.ndarray]] = []
+    if _is_number(values) and values.nunique() > 20:
         x = values.to_numpy(float, na_value=np.nan)
         edges = np.unique(np.nanquantile(x, EDGES)) if np.isfinite(x).any() else np.array([])
         named = [
             (band, band.mask(values)) for edge in edges for band in (Band(float(edge), None), Band(None, float(edge)))
         ]
-    else:
-        counts = values.value_counts()
+    if not named or (values.dropna() % 1 == 0).all():  # whole numbers may be names: customer 1007
+        counts = values.value_counts().head(MOST_NUMBERS if named else len(values))
         often = sorted(counts.index[counts >= 2 * LEAST_ROWS], key=str)
-        named = [(value, (values == value).to_numpy(bool, na_value=False)) for value in often]
+        named += [(value, (values == value).to_numpy(bool, na_value=False)) for value in often]
     for value, mask in named:
         groups = (mask & late, mask & ~late, ~mask & late, ~mask & ~late)
         if min(group.sum() for group in groups) >= LEAST_ROWS:
             yield value, mask
+
+
+def _is_number(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
 def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:

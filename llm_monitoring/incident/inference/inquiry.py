@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.plan import SlicesPlan, read_plan
+from llm_monitoring.incident.inference.branch_start import BranchStart, branch_start
 from llm_monitoring.incident.inference.causes import REACH, SLOW, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.finer import Finer, find_finer
 from llm_monitoring.incident.inference.mix import Mix, moved_mix
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 NAMED, UNALARMED = 0.8, 0.9
 HARMLESS = ("none", "mix", "judge")
+TOLD = 14  # requests due of a version that has left the traffic: exp(-14) is one in a million
 SEVERAL = 0.05  # of the answers since the start, that a feature or a model has to have
 SHOWN = 0.75  # of the belief in the judge and in harm, which the judge needs where nothing but the scores speaks for it
 WITNESSED = 2  # odds above which other witnesses speak for a judge that moved; silent users alone give no more
@@ -113,9 +115,29 @@ class Inquiry:
 
     @property
     def until(self) -> pd.Timestamp | None:
-        """The end of the period of harm: a second shift, to the better, after its start."""
+        """The end of the period of harm: a second shift, to the better, after its start, or the end of what came with the cause."""
         better = [one.at for one in self.found[1:] if one.size < 0 and one.at > self.since]
-        return better[0] if better else None
+        return better[0] if better else None if self.left is None else self.left[1]
+
+    @property
+    def left(self) -> tuple[str, pd.Timestamp] | None:
+        """The version that came with the likeliest cause, and since when it is not served any more, if so.
+
+        None while the slice has fewer requests since then than would tell: at its earlier share one in a million would miss it.
+        """
+        traces = [trace for trace in self.causes[0].traces if trace.column in self.seen.requests]
+        if self.causes[0].kind in HARMLESS or len({(trace.column, trace.value) for trace in traces}) != 1:
+            return None
+        column, value = traces[0].column, traces[0].value
+        rows = self.seen.requests[self.slice.mask(self.seen.requests)]
+        rows = rows[rows["timestamp"] >= self.since]
+        of_it = (rows[column].astype(str) == value).to_numpy(bool, na_value=False)
+        if not of_it.any():
+            return None
+        last = rows["timestamp"][of_it].max()
+        after = int((rows["timestamp"] > last).sum())
+        share = of_it.sum() / (len(rows) - after)
+        return (f"{column} {value}", last + pd.Timedelta("1us")) if after * share >= TOLD else None
 
     def chance_of(self, *kinds: str) -> float:
         """Probability of the causes of these kinds together."""
@@ -228,6 +250,7 @@ class _Asked:
     ramps: list[tuple[pd.Timestamp, pd.Timedelta]]
     reviews: Any
     branch: Rerouted | None
+    start: BranchStart | None
     prior: dict[str, float]
     question: tuple[str, ...]
 
@@ -245,6 +268,9 @@ class _Asked:
         causes = possible_causes(log, alert, seen)
         declared = [cause.declared for cause in causes if cause.declared is not None]
         slices = candidates(seen.frame, seen.columns, alert.feature_id, declared)
+        start = None if branch is None else branch_start(seen, branch, slices)
+        if branch is not None and start is not None:
+            branch = replace(branch, share_before=start.shares[0], share_since=start.shares[1])
         ways = [arrivals(cause, seen) for cause in causes]
         grouping, times = Grouping.of(seen, slices), _times(alert, seen, causes)
         return cls(
@@ -259,6 +285,7 @@ class _Asked:
             _ramps(alert, seen),
             reviews,
             branch,
+            start,
             prior(seen, causes, rate),
             question,
         )
@@ -268,12 +295,14 @@ class _Asked:
         doses = [dose for way in self.ways for dose in way]
         columns = np.split(np.arange(len(doses)), np.cumsum([len(way) for way in self.ways])[:-1])
         shifts = shift_evidence(self.seen, self.slices, self.times, doses, ramps=self.ramps, beside=beside)
+        if self.start is not None:
+            shifts = self.start.heard(shifts, self.seen, doses)
         causes = self.causes
         fits = [
             weigh(cause, self.seen, shifts, self.grouping, k, self.prior, self.question)
             for cause, k in zip(causes, columns)
         ]
-        belief = _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
+        belief = _conclude(causes, fits, self.seen, shifts, self.grouping, beside, self.start)
         told = _testimonies(self.log, self.seen, causes, self.slices, belief.chosen, belief.since, self.reviews)
         if self.branch is not None:
             _against_the_harmless(causes, told, self.branch, len(self.slices))
@@ -285,7 +314,7 @@ class _Asked:
             replace(cause, testimony=[words for _, words in t], heard=float(sum(odds[hit] for odds, _ in t)))
             for cause, t in zip(causes, told)
         ]
-        return _conclude(causes, fits, self.seen, shifts, self.grouping, beside)
+        return _conclude(causes, fits, self.seen, shifts, self.grouping, beside, self.start)
 
     def slides(self, belief: _Belief) -> bool:
         """Whether a slide of days explains the slice better than the likeliest cause, a recorded change at one moment."""
@@ -386,11 +415,11 @@ def _half_to_mix(causes: list[Cause], belief: np.ndarray) -> np.ndarray:
     return np.where(harm, belief / 2, belief + mix * belief[harm].sum() / 2)
 
 
-def _conclude(causes, fits, seen: Observations, shifts: Shifts, grouping: Grouping, beside) -> _Belief:
+def _conclude(causes, fits, seen: Observations, shifts: Shifts, grouping: Grouping, beside, start) -> _Belief:
     """Belief in each cause and slice, the slice that was hit, the start, and where before ends and now begins."""
     belief, share = _believe(causes, fits)
     chosen = shifts.slices[_most_overlap(grouping, share)]
-    onset = onset_of(seen, causes, belief, share, shifts, beside)
+    onset = onset_of(seen, causes, belief, share, shifts, beside, start)
     best = causes[int(np.argmax(belief))]
     since = best.at if best.recorded and belief.max() >= 0.5 else onset["at"]
     if best.kind == "none" or since is None:

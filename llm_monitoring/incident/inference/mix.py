@@ -64,7 +64,7 @@ def decompositions(
     .. [1] Kitagawa, Components of a difference between two rates, JASA 50 (1955).
     """
     columns = seen.columns if columns is None else columns
-    frame, requests = _of_feature(seen.frame, seen), _of_feature(seen.requests, seen, ["timestamp", *columns])
+    frame, requests = of_feature(seen.frame, seen), of_feature(seen.requests, seen, ["timestamp", *columns])
     both = [frame[list(columns)].astype(_coded(requests, columns)), requests[list(columns)]]
     code, _ = leaves(pd.concat(both), columns)
     size = code.max() + 1 if len(code) else 1
@@ -110,7 +110,8 @@ def _parted(sign: int, late, since_then, asked, rows, y, worth, usual) -> Mix:
     return Mix(mix, within, mix_se, within_se, explains, bool(moved), level_se)
 
 
-def _of_feature(frame: pd.DataFrame, seen: Observations, columns: list[str] | None = None) -> pd.DataFrame:
+def of_feature(frame: pd.DataFrame, seen: Observations, columns: list[str] | None = None) -> pd.DataFrame:
+    """The rows of the feature that alerted, or all, with some columns or all."""
     feature, kept = seen.alert.feature_id, frame if columns is None else frame[columns]
     return kept if feature is None else kept[frame["feature_id"] == feature]
 

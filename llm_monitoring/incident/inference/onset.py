@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
+from llm_monitoring.incident.inference.branch_start import BranchStart
 from llm_monitoring.incident.inference.causes import Cause
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
@@ -13,11 +14,17 @@ from llm_monitoring.incident.inference.weighing import STEP, on_grid
 
 
 def onset_of(
-    seen: Observations, causes: list[Cause], belief: np.ndarray, share: np.ndarray, shifts: Shifts, beside=None
+    seen: Observations,
+    causes: list[Cause],
+    belief: np.ndarray,
+    share: np.ndarray,
+    shifts: Shifts,
+    beside=None,
+    start_of_branch: BranchStart | None = None,
 ) -> dict:
     """Start of the shift with a 90 % interval: a coarse grid, then a fine one where it matters.
 
-    The interval is that of the rows alone. The start is the median over the causes: a recorded change began when it went
+    The interval is that of the rows alone, and of the requests where a branch of the service took more of them. The start is the median over the causes: a recorded change began when it went
     live, anything else at any time that the rows allow.
     """
     top = np.argsort(-share, kind="stable")[:5]
@@ -29,7 +36,8 @@ def onset_of(
     step = max(pd.Timedelta("10min"), ((end - start) / 120).ceil("10min"))
     fine = pd.date_range(start, end, freq=step).as_unit("us")
     closer = shift_evidence(seen, [shifts.slices[i] for i in top], fine, beside=beside)
-    weight = _time_weight(closer.log_evidence, share[top])
+    shares = 0.0 if start_of_branch is None else start_of_branch.around(fine, step / 2)[top]
+    weight = _time_weight(closer.log_evidence + shares, share[top])
     low, high = (weighted_quantile(fine, weight, q) for q in (0.05, 0.95))
     recorded = [(cause.at, p) for cause, p in zip(causes, belief) if cause.recorded]
     other = sum(p for cause, p in zip(causes, belief) if cause.kind in ("silent", "judge"))

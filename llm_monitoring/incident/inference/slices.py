@@ -103,6 +103,12 @@ def _written(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _said(column: str, value: object) -> str:
+    """A value in words: a number and a yes or no with the name of its column."""
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
+    return f"{outside(column)} {value}" if isinstance(value, bool | int | float | np.number | np.bool_) else str(value)
+
+
 @dataclass(frozen=True)
 class Slice:
     """Rows where every column of `where` has the value named, one of a tuple, or lies in a `Band`; an empty `where` is all rows."""
@@ -122,7 +128,7 @@ class Slice:
         words = [
             f"{outside(column)} {vs[0].words}"
             if isinstance(vs[0], Band)
-            else " or ".join(str(v).rsplit("/", 1)[-1] if column == "model" else str(v) for v in vs)
+            else " or ".join(str(v).rsplit("/", 1)[-1] if column == "model" else _said(column, v) for v in vs)
             for column, vs in named
         ]
         return ", ".join(words) or "all answers"
