@@ -64,7 +64,9 @@ def find_finer(
     y, weight = seen.sign * seen.model_values(), weights_of(seen.frame)
     late = (seen.frame["timestamp"] >= since).to_numpy()
     found: list[tuple[float, Slice]] = []
-    looks, columns, skipped = 0, {}, {}
+    looks = 0
+    columns: dict[str, pd.Series] = {}
+    skipped: dict[str, str] = {}
     for group, beside in [(chosen, None), *_parents(chosen)]:
         rows = _of_feature(group, seen)
         chosen_too = None if beside is None else beside.mask(seen.frame)[rows]
