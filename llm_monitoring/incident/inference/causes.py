@@ -168,9 +168,12 @@ def declared_scope(row: dict, seen: Observations) -> Slice | None:
         if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
             continue
         values = values_of(value)
+        if not values:
+            continue
         if column == "model_id":
             family = families(seen.requests)
-            column, values = "model", sorted({family[v] for v in values if v in family})
+            served = {family[v] for v in values if v in family}
+            column, values = "model", sorted(served or set(values))  # a model that no request has named yet keeps its name
             if "model" not in seen.columns:
                 continue
         where.append((column, tuple(values) if len(values) != 1 else values[0]))
