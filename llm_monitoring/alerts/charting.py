@@ -18,6 +18,7 @@ from llm_monitoring.alerts.holidays import without_holidays
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, hourly, to_windows
 from llm_monitoring.alerts.paying import paid
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
+from llm_monitoring.alerts.prices import price_events, price_tests
 from llm_monitoring.alerts.runaway import runaway_events, runaway_tests
 from llm_monitoring.alerts.runs import Run, joined, make_runs, run_all
 from llm_monitoring.alerts.scopes import FEWEST_IN_BASELINE, Span, span_of
@@ -208,7 +209,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     begun: dict[tuple, tuple[pd.Timestamp, bool]] = {
         key: (when, key in first) for key, when in begins if pd.notna(when) or key in first
     }
-    tests |= runaway_tests(begun)
+    tests |= runaway_tests(begun) | price_tests(log, plan, scopes["start"], begun)
     shares = scoping.shares(begun | tests, plan)
     spend = operation.spend_by_hour(log, plan, span)
     runs = make_runs(table, scopes, shares, span.end, again=not scoping.fixed(plan), hours=spend)
@@ -360,8 +361,9 @@ def charted_measures(log: Log, plan: Plan) -> list[Measure]:
     cost: list[str] = [name for name in plan.cost.metrics if name != operation.SPEND] if plan.cost.enabled else []
     if plan.quality.enabled and "dimensions" in plan.quality.metrics and log.has("judgements"):
         quality += [f"mean_{name}" for name in answers.dimension_names(log.table("judgements"))]
+    errors = ["error_rate"] if plan.infrastructure.enabled and "error_rate" in plan.infrastructure.metrics else []
     mine = [each for each in own if _layer(each, plan).enabled]
-    return [*(measure(name) for name in dict.fromkeys([*cost, *quality])), *mine]
+    return [*(measure(name) for name in dict.fromkeys([*cost, *quality, *errors])), *mine]
 
 
 def chart_events(found: PlanCharts, log: Log, plan: Plan) -> list[Alert]:
@@ -369,8 +371,9 @@ def chart_events(found: PlanCharts, log: Log, plan: Plan) -> list[Alert]:
     own = plan.own_measures(log)
     events = _alarms(found)
     if found.span is not None and any(key[-1] == scoping.RUNAWAY for key in found.shares):
-        hours, tallies = operation.hours_of(log), found.tallies
-        events += runaway_events(found.runs, hours, tallies, found.shares, plan, found.span.asked)
+        hours, tallies, end = operation.hours_of(log), found.tallies, found.span.asked
+        events = [*price_events(found.runs, log, found.shares, plan, end), *events]  # of one moment it says most
+        events += runaway_events(found.runs, hours, tallies, found.shares, plan, end)
     return [_as_paid(event, found, log, own) for event in events]
 
 
@@ -554,9 +557,14 @@ def _as_paid(event: Alert, found: PlanCharts, log: Log, own: tuple[Measure, ...]
     value, low, high, usual, n, split = paid(
         log, each, str(event.feature_id), own, (start, run.fit_end), (event.began, event.fired_at)
     )
+    if (
+        event.rule == "test" and not low > usual
+    ):  # a new price, and too few requests to say what is paid: a usual one at that price
+        return event
     if not (value > usual if event.direction == "up" else value < usual):
         return replace(event, split="of the typical request")
-    return replace(event, value=value, low=low, high=high, expected=usual, n=n, split=split)
+    told = "; ".join(filter(None, (event.split, split))) or None
+    return replace(event, value=value, low=low, high=high, expected=usual, n=n, split=told)
 
 
 def _of_windows(run: Run, since: pd.DataFrame) -> tuple[float, float, float]:

@@ -30,7 +30,9 @@ BETWEEN = (5, 11, 17)
 
 def watched(plan: Plan) -> list[str]:
     """What of this the plan charts."""
-    names: list[str] = list(plan.infrastructure.metrics) if plan.infrastructure.enabled else []
+    names = (
+        [name for name in plan.infrastructure.metrics if name != "error_rate"] if plan.infrastructure.enabled else []
+    )
     return [*names, *([SPEND] if plan.cost.enabled and SPEND in plan.cost.metrics else [])]
 
 

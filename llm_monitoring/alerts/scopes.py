@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 FEWEST_IN_BASELINE = 7  # windows with a value that a baseline holds at least
 FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, may still begin, and is fitted once more
-RUNAWAY = "runaway requests"
+RUNAWAY, PRICES = "runaway requests", "price list"
 BESIDE = (
     "request_count",
+    "error_rate",
     "latency_p50_ms",
     "latency_p95_ms",
     RUNAWAY,
+    PRICES,
 )  # beside a fixed limit, or the chart of their metric
 
 

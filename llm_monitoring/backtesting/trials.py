@@ -26,6 +26,7 @@ from llm_monitoring.backtesting.planting import (
     touched_log,
     worse,
 )
+from llm_monitoring.backtesting.prices import Prices
 from llm_monitoring.backtesting.replay import Replay, quiet_starts
 from llm_monitoring.backtesting.runaways import Runaways
 from llm_monitoring.charts.portfolio import MONTH
@@ -60,6 +61,7 @@ class Trials:
         self.replay, self.seed = replay, seed
         self._limits: Limits | None = None
         self._runaways: Runaways | None = None
+        self._prices: Prices | None = None
         self._judged: pd.DataFrame | None = None
         self._sums: dict[tuple[tuple[str, ...], tuple[str, ...]], pd.DataFrame] = {}
         self._columns: tuple[str, ...] = ()
@@ -100,8 +102,12 @@ class Trials:
         starts, found, note = self._seen(injection, keys, base, hit, dict.fromkeys(METRICS[injection.what], direction))
         if starts and injection.what == "cost" and direction == "up":
             self._runaways = self._runaways or Runaways(self.replay, *METRICS["cost"])
-            more = self._runaways.seen(hit, starts, injection, self.seed)
-            found = pd.concat([each for each in (found, more) if len(each)] or [found], ignore_index=True)
+            self._prices = self._prices or Prices(self.replay, *METRICS["cost"])
+            more = [
+                self._runaways.seen(hit, starts, injection, self.seed),
+                self._prices.seen(starts, injection, self.seed),
+            ]
+            found = pd.concat([each for each in (found, *more) if len(each)] or [found], ignore_index=True)
         return starts, found, note
 
     def _quality(self, injection: Injection):

@@ -33,8 +33,8 @@ FEWEST_QUERIES = 10  # queries (and sessions) on each side below which nothing i
 class DriftTest:
     """Permutation test whether current queries come from where the reference queries came.
 
-    The default, `panel`, joins five statistics (moves of the mean, lone queries, queries far from the reference, dense
-    groups of current queries, growth of clusters) by the sum of the squared logarithms of their p-values, and takes the
+    The default, `panel`, joins six statistics (moves of the mean, lone queries, queries far from the reference, dense
+    groups of current queries, growth of topics and of clusters) by the sum of the squared logarithms of their p-values, and takes the
     p-value of the sum from one set of label permutations [1]_: exact for any embedder as long as queries (sessions,
     where known) are exchangeable between the two periods without drift.
 

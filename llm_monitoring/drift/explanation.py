@@ -13,6 +13,7 @@ from llm_monitoring.drift.consequences import columns_of, compared, measured, se
 from llm_monitoring.drift.contrast import contrast_words
 from llm_monitoring.drift.mapping import draw_map
 from llm_monitoring.drift.mix import MIX, mix_p, mix_table
+from llm_monitoring.drift.sentences import Form, common_form, example, percent, topic_sentence
 from llm_monitoring.drift.topics import Topic, distances_to_reference, find_topics, local_growth
 from llm_monitoring.intervals import newcombe
 from llm_monitoring.plotting import axes, before_and_now, nothing, rows_that_fit
@@ -22,6 +23,7 @@ from llm_monitoring.wording import NBSP, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_LOOKED_AT = 500  # questions of a topic, and of all others, whose form is looked at
 COLUMNS = ["kind", "examples", "words", "n_before", "n_after", "share_before", "share_after", "low", "high"]
 
 
@@ -72,15 +74,18 @@ class DriftExplanation(Result):
     stands_out: bool = True
     comparison: Comparison | None = field(default=None, repr=False, compare=False)
     members: tuple[np.ndarray, ...] = field(default=(), repr=False, compare=False)
+    forms: tuple[tuple[Form | None, bool], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def headline(self) -> str:
         sizes = f"{self.n_current:,} queries against {self.n_reference:,}"
+        if self.drift is None:
+            return f"Too few queries to tell ({sizes}), so there is nothing to explain."
         if not self.drift:
             return f"No change found ({sizes}), so there is nothing to explain."
         if self.topics.empty:
             return f"The queries changed ({sizes}), but no topic stands out: the change is spread thin."
-        said = self._said(self.topics.iloc[0])
+        said = self._said(0)
         if not self.stands_out:
             return (
                 f"The queries changed ({sizes}), but no topic stands out. What moved most: {said[0].lower()}{said[1:]}"
@@ -94,35 +99,16 @@ class DriftExplanation(Result):
             return self.headline
         said = [self.headline]
         if len(self.topics):
-            first = dict(self.topics.iloc[0])
-            said[0] += _example(first) + sentence(first)
-            said += [f"Also: {self._said(row)}{_example(row)}" for _, row in self.topics.iloc[1:3].iterrows()]
+            rows = [dict(row) for _, row in self.topics.head(3).iterrows()]
+            said[0] += example(rows[0]) + sentence(rows[0])
+            said += [f"Also: {self._said(number)}{example(rows[number])}" for number in range(1, len(rows))]
             if len(self.topics) > 3:
                 said.append(f"{len(self.topics) - 3} more in the table.")
         return " ".join([*said, *self._mix_said()])
 
-    def _said(self, topic: Any) -> str:
-        name, before = ", ".join(topic["words"][:3]), _percent(topic["share_before"])
-        of_all = f"of {self.looked_after:,} questions"
-        if topic["kind"] == "shrank":
-            left = f"{topic['n_after']:,} {of_all} ({_percent(topic['share_after'])}, before: {before})"
-            counted = (
-                f"Only {left} are still" if topic["n_after"] else f"None {of_all} (before: {before}) is any longer"
-            )
-            return f"{counted} about {name or 'a topic without words of its own'}."
-        counted = f"{topic['n_after']:,} {of_all} ({_percent(topic['share_after'])}"
-        if topic["kind"] == "grew" and name:
-            return f"{counted}, before: {before}) now ask about {name}."
-        if topic["kind"] == "grew":
-            return f"{counted}, before: {before}) are of a kind that was known before, with no words in common."
-        if not name:
-            return f"{counted}, before: {before}) are of a kind that was rare before, with no words in common."
-        near = (
-            f"{before} of the earlier questions come near it"
-            if topic["n_before"]
-            else "no earlier question came near it"
-        )
-        return f"{counted}) are about {name}: a new topic ({near})."
+    def _said(self, number: int) -> str:
+        form, diffuse = self.forms[number] if self.forms else (None, False)
+        return topic_sentence(self.topics.iloc[number], form, self.looked_after, diffuse)
 
     def _mix_said(self) -> list[str]:
         if self.mix_p_value is None:
@@ -132,7 +118,7 @@ class DriftExplanation(Result):
         most = self.mix.iloc[0]
         return [
             f"The mix of the known categories changed too (p = {self.mix_p_value:.2g}), most of all “{most['category']}”: "
-            f"{_percent(most['share_before'])} before, {_percent(most['share_after'])} now."
+            f"{percent(most['share_before'])} before, {percent(most['share_after'])} now."
         ]
 
     @property
@@ -146,7 +132,7 @@ class DriftExplanation(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The paragraph and all tables, ready for JSON; the vectors stay behind."""
-        names = [name for name in self.__dataclass_fields__ if name not in ("comparison", "members")]
+        names = [name for name in self.__dataclass_fields__ if name not in ("comparison", "members", "forms")]
         return {"paragraph": self.paragraph} | {name: jsonable(getattr(self, name)) for name in names}
 
     def _repr_html_(self) -> str:
@@ -221,6 +207,7 @@ def explain(
         stands_out=bool(found and found[0][0].sure > 1),
         comparison=comparison,
         members=tuple(kept[topic.before if topic.kind == "shrank" else topic.after] for topic, _ in found),
+        forms=tuple((_form(comparison, topic), not topic.words) for topic, _ in found),
     )
 
 
@@ -254,14 +241,18 @@ def _row(comparison: Comparison, topic: Topic, values: dict[str, np.ndarray]) ->
     return row | compared(values, comparison.order[kept[topic.after]] - len(comparison.before))
 
 
+def _form(comparison: Comparison, topic: Topic) -> Form | None:
+    """What the topic's questions have in common in form, against some of the others."""
+    if comparison.now.texts is None or comparison.before.texts is None:
+        return None
+    kept, current = comparison.pool.kept, comparison.current[comparison.pool.kept]
+    own = topic.before if topic.kind == "shrank" else topic.after
+    others = np.setdiff1d(np.arange(len(kept)), np.concatenate([topic.before, topic.after]))
+    own, others = (rows[:: len(rows) // MOST_LOOKED_AT + 1] for rows in (own, others))
+    texts = [[comparison.text(row) for row in kept[rows]] for rows in (own, others, np.flatnonzero(~current))]
+    return common_form(*texts)
+
+
 def _label(topic: Any, most: int = 40) -> str:
     name = ", ".join(topic["words"][:3]) or f"“{topic['examples'][0]}”"
     return f"{topic['kind']}: {one_line(name, most)}"
-
-
-def _example(topic: Any) -> str:
-    return f" For example: “{one_line(topic['examples'][0], 100)}”"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.095 or share == 0 else f"{100 * share:.1f} %"

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.special import xlogy
 
+from llm_monitoring.drift.two_sample import EQUAL
+
 FEWEST = 4  # rows of a group at least
 LARGEST = 0.6  # share of all rows in a group at most
-EQUAL = 2e-3  # distance of unit rows that are equal but for rounding
 BLOCK = 500  # rows of a product at a time
 
 

@@ -15,6 +15,7 @@ from llm_monitoring.drift.two_sample import at_least
 from llm_monitoring.intervals import bootstrap, newcombe
 from llm_monitoring.plotting import axes, before_and_now, nothing, rows_that_fit
 from llm_monitoring.results import Result
+from llm_monitoring.wording import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,10 +123,15 @@ class ShapeResult(Result):
 
     @property
     def headline(self) -> str:
+        if not self.p_values:
+            why = "no texts were given, or too few"
+            return f"The form could not be compared ({why}; {self.n_current:,} queries against {self.n_reference:,})."
         changed = [name for name, p in self.p_values.items() if p is not None and p <= self.alpha / len(self.p_values)]
-        listed = ", ".join(f"{name} p = {'unknown' if p is None else f'{p:.3g}'}" for name, p in self.p_values.items())
-        said = f"{' and '.join(changed)} changed" if changed else "No change of form found"
-        return f"{said[0].upper()}{said[1:]} ({listed or 'too few queries'}; {self.n_current:,} queries against {self.n_reference:,})."
+        p_values = ", ".join(
+            f"{name} p = {'unknown' if p is None else f'{p:.3g}'}" for name, p in self.p_values.items()
+        )
+        said = f"{listed(changed)} changed" if changed else "No change of form found"
+        return f"{said[0].upper()}{said[1:]} ({p_values}; {self.n_current:,} queries against {self.n_reference:,})."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per feature and value, before and after."""

@@ -109,7 +109,8 @@ def _at_any_scale(comparison: Comparison, growth: np.ndarray) -> tuple[list[Topi
     """Groups of two trees, of the vectors whitened and as given, that grew or shrank, and the limit of those that grew.
 
     A first one by more than the most of any group in 95 % of the random labellings, others in 99 %. What shrank is counted
-    without what grew, since beside a topic that grows all others lose share. Where no group moved so much, the one that
+    without what grew, since beside a topic that grows all others lose share; and what holds most questions of the reference does not grow: the others
+    shrank. Where no group moved so much, the one that
     grew most stands in: the test has said that something changed.
     """
     kept = comparison.pool.kept
@@ -121,11 +122,13 @@ def _at_any_scale(comparison: Comparison, growth: np.ndarray) -> tuple[list[Topi
     if not score.size:
         return [], np.inf
     most, least = np.quantile(score[1:].max(axis=1), [0.95, 0.99]), np.quantile(score[1:].min(axis=1), [0.05, 0.01])
-    grown = _chosen(trees, members, labels[:1], left, most)
+    usual = np.hstack([tree.inside(1 - labels[:1]) for tree in trees])[0] > (1 - labels[0]).sum() / 2
+    grown = _chosen(trees, members, labels[:1], left, most, ~usual)
     shrunk = _chosen(trees, members, labels[:1], left, least)
+    grown = _without_shrunk(grown, shrunk, labels[0] == 1, float(most[0]))
     if not grown and not shrunk:
         enough = np.hstack([tree.inside(labels[:1]) for tree in trees])[0] >= FEWEST_OF_TOPIC
-        first = int(np.where(enough, score[0], -np.inf).argmax())
+        first = int(np.where(enough & ~usual, score[0], -np.inf).argmax())
         grown = [(members[first], score[0, first] / most[0])]
     current, topics = labels[0] == 1, []
     for rows, sure in grown:
@@ -148,21 +151,42 @@ def _surprise(trees: list[Groups], labels: np.ndarray, left: np.ndarray) -> np.n
 
 
 def _chosen(
-    trees: list[Groups], members: list[np.ndarray], labels: np.ndarray, left: np.ndarray, limits: np.ndarray
+    trees: list[Groups],
+    members: list[np.ndarray],
+    labels: np.ndarray,
+    left: np.ndarray,
+    limits: np.ndarray,
+    some: np.ndarray | bool = True,
 ) -> list[tuple[np.ndarray, float]]:
-    """The group farthest beyond the first limit, then others beyond the second; how often the first limit each is.
+    """Of some groups the one farthest beyond the first limit, then others beyond the second; how often the first limit each is.
 
     Chosen rows are left no longer, and the others are held against what is due without them.
     """
     chosen: list[tuple[np.ndarray, float]] = []
     while True:
-        score = _surprise(trees, labels, left)[0] / limits[0]
+        score = np.where(some, _surprise(trees, labels, left)[0] / limits[0], 0)
         number = int(score.argmax())
         if score[number] <= (limits[1] / limits[0] if chosen else 1):
             return chosen
         rows = members[number]
         chosen.append((rows[left[rows]], float(score[number])))
         left[rows] = False
+
+
+def _without_shrunk(
+    grown: list[tuple[np.ndarray, float]], shrunk: list[tuple[np.ndarray, float]], current: np.ndarray, limit: float
+) -> list[tuple[np.ndarray, float]]:
+    """What grew even when what shrank more surely is left aside: beside a topic that goes all others gain share."""
+    left = np.ones(len(current), bool)
+    for rows, _ in shrunk:
+        left[rows] = False
+    surest = max((sure for _, sure in shrunk), default=0.0)
+    sums = float((current & left).sum()), float(left.sum())
+    return [
+        (rows, sure)
+        for rows, sure in grown
+        if sure >= surest or surprise(np.array(current[rows].sum()), np.array(len(rows)), *sums) > limit
+    ]
 
 
 def _diffuse(

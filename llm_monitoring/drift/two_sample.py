@@ -13,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
+from scipy.sparse.csgraph import connected_components
 
 NEAR = 20  # neighbours kept of every row
 MOST_ROWS = 6_000  # rows that the statistics of neighbours use at most
 BLOCK = 20_000  # rows of a product at a time
+EQUAL = 2e-3  # distance of unit rows that are equal but for rounding
 GROUP = 10  # columns that are looked at as one when the smallest values of a line are sought
 
 
@@ -73,6 +75,30 @@ class Pool:
         return neighbours(self.unit, NEAR) if self.known is None else _neighbours_beside(self.unit, NEAR, self.known)
 
     @cached_property
+    def steps(self) -> tuple[sparse.csr_array, sparse.csr_array, np.ndarray]:
+        """Weights of a step from each kept row to its neighbours and itself; rows that are equal; scatter of two steps.
+
+        Rows are neighbours where either is among the 20 nearest of the other; weights are even, whatever the number of
+        neighbours. Equal rows (a line each, of unit length) count as one, their labels as the mean: which of them are
+        among the nearest says nothing. The scatter is the standard deviation of what two steps bring together, of rows
+        drawn at random.
+        """
+        (near, distance), count = self.near_as_given, len(self.kept)
+        place = np.repeat(np.arange(count), near.shape[1])
+        link = _table(place, near.ravel(), count)
+        same = distance.ravel() <= EQUAL
+        _, group = connected_components(_table(place[same], near.ravel()[same], count))
+        link = (link + link.T + sparse.eye_array(count, dtype=np.float32, format="csr")).tocsr()
+        link.data[:] = 1
+        even = sparse.diags_array((1 / np.sqrt(link.sum(axis=1))).astype(np.float32))
+        step = (even @ link @ even).tocsr()
+        equal = _table(group, np.arange(count), count, (1 / np.sqrt(np.bincount(group)))[group])[: group.max() + 1]
+        two = (step @ step) @ equal.T
+        mean = two @ equal.sum(axis=1) / count
+        scatter = np.sqrt(np.maximum(two.multiply(two).sum(axis=1) - count * mean**2, 1e-9))
+        return step, equal, scatter.astype(np.float32)
+
+    @cached_property
     def clusters(self) -> np.ndarray:
         """The k-means cluster of every row, about 12 rows each, 8 to 200 clusters."""
         count = int(np.clip(len(self.vectors) / 12, 8, 200))
@@ -82,6 +108,11 @@ class Pool:
     def unit(self) -> np.ndarray:
         """Kept rows as given, to unit length."""
         return _to_unit(self.vectors[self.kept])
+
+
+def _table(row: np.ndarray, column: np.ndarray, size: int, values: np.ndarray | float = 1.0) -> sparse.csr_array:
+    values = np.broadcast_to(np.float32(values), len(row))
+    return sparse.csr_array((values, (row, column)), shape=(size, size))
 
 
 def neighbours(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +281,7 @@ def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     return total
 
 
-# The five statistics of the panel. Each: pool, labels (labellings x rows, 1 = current) -> one number a labelling.
+# The six statistics of the panel. Each: pool, labels (labellings x rows, 1 = current) -> one number a labelling.
 
 
 def mean_move(pool: Pool, labels: np.ndarray) -> np.ndarray:
@@ -322,9 +353,27 @@ def clump(pool: Pool, labels: np.ndarray) -> np.ndarray:
     return out
 
 
+def topic_growth(pool: Pool, labels: np.ndarray) -> np.ndarray:
+    """Current rows two steps from a current row or nearer: what is over two standard deviations beyond chance, squared.
+
+    Steps lead from a row to its nearest neighbours, so that two gather rows of one topic, near or next to near.
+    """
+    step, equal, scatter = pool.steps
+    out = np.zeros(len(labels))
+    for start, part in _some_at_a_time(labels, pool.kept):
+        label = part.T.astype(np.float32)
+        share = label.mean(axis=0)
+        score = step @ (step @ (equal.T @ (equal @ (label - share))))
+        score /= scatter[:, None]
+        score /= np.sqrt(np.maximum(share * (1 - share), 1e-9))
+        score = np.maximum(score - 2, 0) ** 2
+        out[start : start + len(part)] = np.einsum("rb,rb->b", score, label, dtype=np.float64)
+    return out
+
+
 def cluster_growth(pool: Pool, labels: np.ndarray) -> np.ndarray:
-    """The largest growth of a cluster, as a normal score."""
-    return cluster_scores(pool, labels).max(axis=1)
+    """The largest growth of a cluster, as a normal score; nothing where neighbours of all rows say more."""
+    return cluster_scores(pool, labels).max(axis=1) if len(pool.kept) < len(pool.vectors) else np.zeros(len(labels))
 
 
 def cluster_scores(pool: Pool, labels: np.ndarray) -> np.ndarray:
@@ -432,6 +481,7 @@ METHODS = {
             "lonely": lonely,
             "off reference": off_reference,
             "clump": clump,
+            "topic growth": topic_growth,
             "cluster growth": cluster_growth,
         },
         squares,

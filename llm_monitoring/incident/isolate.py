@@ -255,9 +255,10 @@ def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
     if cause.declared is not None:
         told.append(f"{declared} holds {say.amount(covered, 'share')} of the answers of {inquiry.slice.label}.")
     group, words = (hit & inside, inquiry.slice.label) if covered > 0 else (inside, _scope_words(cause))
-    told.append(f"Since it went live, {words}: {_moved(seen, group, cause.at)}.")
+    until = inquiry.until if inquiry.until is not None and cause.at is not None and cause.at < inquiry.until else None
+    told.append(f"Since it went live, {words}: {_moved(seen, group, cause.at, until)}.")
     if (~inside).sum() and cause.declared is not None:
-        told.append(f"Outside its scope, at the same time: {_moved(seen, ~inside, cause.at)}.")
+        told.append(f"Outside its scope, at the same time: {_moved(seen, ~inside, cause.at, until)}.")
     late_start = onset["low"] is not None and cause.at is not None and cause.at < onset["low"] - pd.Timedelta("3h")
     if late_start and covered > 0:
         told.append(_between(inquiry, hit, cause))
@@ -324,13 +325,15 @@ def _of_judge(inquiry: Inquiry, cause: Cause) -> list[str]:
     label = inquiry.slice.label
     return [
         *timing,
-        f"A judge that changed would have moved all answers; outside {label}: {_moved(inquiry.seen, outside, inquiry.since)}.",
+        f"A judge that changed would have moved all answers; outside {label}: {_moved(inquiry.seen, outside, inquiry.since, inquiry.until)}.",
     ]
 
 
 def _of_none(inquiry: Inquiry, cause: Cause) -> list[str]:
     inside = inquiry.slice.mask(inquiry.seen.frame)
-    return [f"Chance would have to explain {inquiry.slice.label}: {_moved(inquiry.seen, inside, inquiry.since)}."]
+    return [
+        f"Chance would have to explain {inquiry.slice.label}: {_moved(inquiry.seen, inside, inquiry.since, inquiry.until)}."
+    ]
 
 
 def _of_mix(inquiry: Inquiry, cause: Cause) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 import llm_monitoring as lm
 from llm_monitoring import engines
 from llm_monitoring.backtesting.planting import judged_answers, touched_log, worse
-from tests.backtesting.logs import spoiled, thinned
+from tests.backtesting.logs import make, spoiled, thinned
 
 
 def planted_rows(found, what):
@@ -87,6 +87,22 @@ def test_runaway_requests_are_seen_when_a_check_of_the_spoiled_log_sees_them(tab
     assert row["found"]
     assert mine["fired_at"].min() == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
     assert operated.filter(like="-03-cost-", axis=0)["found"].astype(bool).mean() > 0.8
+
+
+@pytest.mark.long
+def test_a_new_price_is_seen_when_a_check_of_the_spoiled_log_sees_it():
+    """By the test beside the chart of cost: the same tokens cost more."""
+    requests = make(3, 35, a_day=300)["requests"]
+    tokens = (1000 * requests["cost_usd"] / requests["cost_usd"].mean()).round() + 10
+    priced = {"requests": requests.assign(input_tokens=tokens, output_tokens=100.0, cost_usd=tokens * 2e-6 + 8e-4)}
+    asked = lm.Injection("cost", 1.3, {"region": "eu"}, days=3)
+    tried = lm.backtest(priced, inject=[asked]).incidents
+    assert tried["found"].astype(bool).all()
+    assert tried["delay_hours"].median() < 6
+    row = tried.iloc[4]
+    hit = priced["requests"]["region"] == "eu"
+    bad = spoiled(priced, "cost_usd", row["started_at"], row["ended_at"], lambda usd: usd.where(~hit, 1.3 * usd))
+    assert first_alert(bad, row["started_at"]) == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
 
 
 def test_slower_answers_are_seen_by_their_chart_no_sooner_than_a_check_of_the_spoiled_log_sees_them(tables, operated):

@@ -137,6 +137,41 @@ def test_without_drift_there_are_no_topics():
     assert told.headline == "No change found (80 queries against 300), so there is nothing to explain."
 
 
+def test_too_few_questions_are_not_called_unchanged():
+    rng = np.random.default_rng(4)
+    told = explained(ask_all(300, rng), ask_all(9, rng))
+    assert told.paragraph == "Too few queries to tell (9 queries against 300), so there is nothing to explain."
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (
+            lambda k: f"<div class='m'><p>note {k}</p></div>",
+            "hold HTML or XML tags; of all earlier questions none did.",
+        ),
+        (lambda k: "", "are empty; of all earlier questions none were."),
+        (lambda k: "ping", "are one and the same text; of all earlier questions none were."),
+        (lambda k: "?!" * (k % 3 + 1), "hold no letters; of all earlier questions none did."),
+        (lambda k: f"wo ist denn mein Paket {k} und wann kommt es", "are in German"),
+        (lambda k: f"HELLO {k} IS ANYBODY THERE", "are in capitals"),
+    ],
+)
+def test_what_has_one_form_is_said_by_its_form(odd, said):
+    rng = np.random.default_rng(4)
+    told = explained(ask_all(300, rng), ask_all(80, rng) + [odd(k) for k in range(20)])
+    assert said in told.headline
+    assert "“”" not in told.paragraph
+
+
+def test_a_language_that_went_is_said_and_not_the_growth_of_the_rest():
+    rng = np.random.default_rng(4)
+    german = [f"wo ist denn mein Paket {k} und wann kommt es zu mir" for k in range(90)]
+    told = explained(ask_all(300, rng) + german, ask_all(120, rng))
+    assert told.headline.startswith("None of 120 questions (before: 23 %) is any longer in German.")
+    assert set(told.topics["kind"]) == {"shrank"}
+
+
 def test_vectors_are_named_by_their_row_and_have_no_words():
     rng = np.random.default_rng(5)
     centres = rng.normal(size=(10, 20)) * 3

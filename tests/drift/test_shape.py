@@ -85,7 +85,7 @@ def test_vectors_have_no_shape():
     rng = np.random.default_rng(0)
     result = lm.DriftTest(rng.normal(size=(40, 5))).test(rng.normal(size=(20, 5))).shape()
     assert result.to_frame().empty
-    assert result.headline == "No change of form found (too few queries; 20 queries against 40)."
+    assert result.headline == "The form could not be compared (no texts were given, or too few; 20 queries against 40)."
     result.plot()
 
 

@@ -19,6 +19,7 @@ from llm_monitoring.drift.two_sample import (
     at_least,
     classifier,
     clump,
+    cluster_growth,
     energy,
     k_means,
     known_among,
@@ -27,6 +28,7 @@ from llm_monitoring.drift.two_sample import (
     off_reference,
     permute,
     same_label,
+    topic_growth,
 )
 
 
@@ -110,6 +112,29 @@ def test_clump_and_distance_to_the_reference_by_hand():
     assert far[0] > far[1]
     # 11 neighbours, three of the four current ones among them for every current row: 3 - (11/3 + 1.5 sd) < 0
     assert clump(pool_of(rows), labels).tolist() == [0, 0]
+
+
+def test_topic_growth_equals_its_definition():
+    rows = random_rows(60)
+    labels = labellings(np.arange(60) >= 45, np.arange(60), np.zeros(60, int), 30, seed=0)
+    near = np.argsort(cdist(_to_unit(rows), _to_unit(rows)), axis=1)[:, 1:21]
+    link = np.eye(60)
+    np.put_along_axis(link, near, 1, axis=1)
+    link = np.maximum(link, link.T)
+    even = 1 / np.sqrt(link.sum(axis=1))
+    two = np.linalg.matrix_power(link * even[:, None] * even, 2)
+    expected = []
+    for label in labels:  # the variance of a weighted sum of rows drawn without replacement
+        scatter = np.sqrt(((two - two.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) * 0.25 * 0.75)
+        expected.append((np.maximum((two @ label - two.sum(axis=1) * 0.25) / scatter - 2, 0) ** 2)[label == 1].sum())
+    assert np.allclose(topic_growth(pool_of(rows), labels), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_clusters_count_only_where_some_rows_have_no_neighbours():
+    rows = random_rows(60)
+    labels = labellings(np.arange(60) >= 45, np.arange(60), np.zeros(60, int), 30, seed=0)
+    assert not cluster_growth(pool_of(rows), labels).any()
+    assert cluster_growth(Pool(rows, np.arange(50)), labels).all()
 
 
 def test_shares_of_distances_weigh_as_given_and_ties_are_alike():
