@@ -285,6 +285,14 @@ class Log:
         """A table as an Ibis expression, nothing loaded; rows set aside are left out of it."""
         return self._rows(name, ()).drop(FLAG)
 
+    def sound(self, name: str) -> None:
+        """Refuse a table with a broken row, or set such rows aside, as it is when it is touched; nothing is loaded."""
+        table = self._read(name)
+        faults, count = table.faults(self._counts(table))
+        if count and self._on_error == "raise":
+            raise LogError(faults, count)
+        self._set_aside(name)
+
     def count(self, name: str) -> int:
         """How many rows a table has, nothing loaded."""
         return engines.count(self._rows(name, ()))
@@ -415,11 +423,7 @@ class Log:
     def _load(self, name: str, without: Iterable[str] = (), coded: bool = False) -> pd.DataFrame:
         if name not in self._tables:
             return frames.empty(TABLES[name])
-        table = self._read(name)
-        faults, count = table.faults(self._counts(table))
-        if count and self._on_error == "raise":
-            raise LogError(faults, count)
-        self._set_aside(name)
+        self.sound(name)
         rows = self.table(name)
         return frames.load(rows.drop(*(each for each in without if each in rows.columns)), TABLES[name], coded)
 

@@ -277,7 +277,8 @@ def settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> p
         else:
             key = (table, feature, line["start"], line["fit_end"])
             if key not in known:
-                known[key] = scoping.usual_delay(scoping.delays(log, table), *key[1:], asked)
+                own = scoping.delays_by_feature(log, table).get(feature)
+                known[key] = scoping.usual_delay(own, line["start"], line["fit_end"], asked)
             out.append(known[key])
     return pd.Series(out, index=scopes.index, dtype="timedelta64[us]")
 

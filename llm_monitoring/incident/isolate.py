@@ -248,7 +248,7 @@ def _beside(cause: Cause) -> list[str]:
 def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
     seen, onset = inquiry.seen, inquiry.onset
     frame = seen.frame
-    hit, inside = inquiry.slice.mask(frame), in_scope(cause.declared, frame)
+    hit, inside = seen.mask(inquiry.slice), in_scope(cause.declared, frame)
     told = [_timing(cause, onset), *([] if inquiry.branch is None else [inquiry.branch.sentence])]
     covered = (hit & inside).sum() / max(hit.sum(), 1)
     declared = "It declares no scope." if cause.declared is None else f"Its scope ({_scope_words(cause)})"
@@ -318,7 +318,7 @@ def _of_silent(inquiry: Inquiry, cause: Cause) -> list[str]:
 
 
 def _of_judge(inquiry: Inquiry, cause: Cause) -> list[str]:
-    outside = ~inquiry.slice.mask(inquiry.seen.frame)
+    outside = ~inquiry.seen.mask(inquiry.slice)
     timing = [_timing(cause, inquiry.onset)] if cause.recorded else []
     if not outside.any():
         return [*timing, "All answers moved alike: the judge and a change that hits everything look the same."]
@@ -330,7 +330,7 @@ def _of_judge(inquiry: Inquiry, cause: Cause) -> list[str]:
 
 
 def _of_none(inquiry: Inquiry, cause: Cause) -> list[str]:
-    inside = inquiry.slice.mask(inquiry.seen.frame)
+    inside = inquiry.seen.mask(inquiry.slice)
     return [
         f"Chance would have to explain {inquiry.slice.label}: {_moved(inquiry.seen, inside, inquiry.since, inquiry.until)}."
     ]
@@ -346,7 +346,7 @@ def _answers(inquiry: Inquiry) -> list[dict[str, Any]]:
     seen, onset = inquiry.seen, inquiry.onset
     if onset["low"] is None or onset["high"] is None:
         return []
-    rows = seen.frame[inquiry.slice.mask(seen.frame)]
+    rows = seen.frame[seen.mask(inquiry.slice)]
     rows = rows[rows["timestamp"].between(onset["low"] - AROUND, onset["high"] + AROUND)]
     step = -(-len(rows) // DRAWN) or 1
     rows = rows.iloc[::step]

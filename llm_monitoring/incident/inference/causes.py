@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.incident.inference.observations import Observations, families, values_of
+from llm_monitoring.incident.inference.cells import values_of
+from llm_monitoring.incident.inference.lineage import families
+from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.slices import ALL, Slice, outside
 from llm_monitoring.incident.inference.traces import OF_JUDGE, Trace, find_traces
 
@@ -71,13 +73,13 @@ def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     """All that may have done it, recorded changes first, with the versions that came with each."""
     changes = log.changes[log.changes["timestamp"] <= seen.frame["timestamp"].max()]
     changes = changes.sort_values(["timestamp", "change_id"])
-    rows, traces = changes.to_dict("records"), find_traces(seen.frame, seen.requests)
+    rows, traces = changes.to_dict("records"), find_traces(seen.frame, seen.asked)
     scopes = [declared_scope(row, seen) for row in rows]
     own = _own_traces(rows, scopes, traces, seen)
     found = []
     for row, declared, came in zip(rows, scopes, own):
         age = alert.fired_at - row["timestamp"]
-        reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
+        reaches = (in_scope(declared, seen.frame) & seen.mask(whole(seen))).any()
         seldom, weighs = (OF_SERVICE, 0.5) if alert.judged else SELDOM.get(alert.measure.column or "", ((), 1.0))
         usual = (1.0 if reaches else ELSEWHERE) * (weighs if row["kind"] in seldom else 1.0)
         if not came and _tracked(row["kind"], declared, seen):
@@ -173,7 +175,10 @@ def declared_scope(row: dict, seen: Observations) -> Slice | None:
         if column == "model_id":
             family = families(seen.requests)
             served = {family[v] for v in values if v in family}
-            column, values = "model", sorted(served or set(values))  # a model that no request has named yet keeps its name
+            column, values = (
+                "model",
+                sorted(served or set(values)),
+            )  # a model that no request has named yet keeps its name
             if "model" not in seen.columns:
                 continue
         where.append((column, tuple(values) if len(values) != 1 else values[0]))

@@ -14,14 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from llm_monitoring.frames import plain
-from llm_monitoring.incident.inference.observations import (
-    Observations,
-    holds_objects,
-    places,
-    weighted_mean,
-    weights_of,
-)
+from llm_monitoring import engines
+from llm_monitoring.incident.inference.cells import Requests
+from llm_monitoring.incident.inference.observations import Observations, holds_objects, weighted_mean, weights_of
 from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
 
 LEAST_ROWS, MOST_TEXTS, ALPHA = 20, 30_000, 0.05
@@ -60,7 +55,6 @@ def find_finer(
 
     `with_texts` gives requests their `user_input`, where they are without.
     """
-    place = places(seen.requests["request_id"], seen.frame["request_id"])
     y, weight = seen.sign * seen.model_values(), weights_of(seen.frame)
     late = (seen.frame["timestamp"] >= since).to_numpy()
     found: list[tuple[float, Slice]] = []
@@ -69,10 +63,10 @@ def find_finer(
     skipped: dict[str, str] = {}
     for group, beside in [(chosen, None), *_parents(chosen)]:
         rows = _of_feature(group, seen)
-        chosen_too = None if beside is None else beside.mask(seen.frame)[rows]
+        chosen_too = None if beside is None else seen.mask(beside)[rows]
         if chosen_too is not None and len(set(zip(chosen_too, late[rows]))) < 4:
             continue
-        asked = plain(seen.requests.iloc[place[rows]]).reset_index(drop=True)
+        asked = _beside(seen, seen.frame[rows]).reset_index(drop=True)
         extra, not_looked = _extra_columns(seen, asked, with_texts)
         columns, skipped = columns | extra, not_looked | skipped
         part = y[rows], weight[rows], late[rows]
@@ -87,11 +81,7 @@ def find_finer(
     most, first = max(found, key=lambda one: one[0], default=(0.0, None))
     if first is not None and looks * stats.norm.sf(most) < ALPHA:
         best = first
-        column = best.where[-1][0]
-        known = column in seen.requests
-        whole = seen.requests[column] if known else _of_texts(with_texts(seen.requests), (outside(column),))[column]
-        frame = seen.frame.assign(**{column: whole.iloc[place].to_numpy()})
-        seen = replace(seen, frame=frame, requests=seen.requests.assign(**{column: whole.to_numpy()}))
+        seen = counted(seen, Slice(best.where[:-1]), *best.where[-1], with_texts)
     looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *columns)))
     return seen, Finer(best, looked, {name: why for name, why in skipped.items() if name not in looked})
 
@@ -106,8 +96,44 @@ def _parents(chosen: Slice) -> Iterator[tuple[Slice, Slice]]:
 
 def _of_feature(group: Slice, seen: Observations) -> np.ndarray:
     """The answers of a slice, of the feature that alerted."""
-    rows, feature = group.mask(seen.frame), seen.alert.feature_id
+    rows, feature = seen.mask(group), seen.alert.feature_id
     return rows if feature is None else rows & (seen.frame["feature_id"] == feature).to_numpy()
+
+
+def _beside(seen: Observations, rows: pd.DataFrame) -> pd.DataFrame:
+    """Some answers with the columns of their requests that are searched."""
+    known = {"user_input", "feature_id", "category", *NAMES, *RESULTS}
+    names = [name for name in seen.names if name not in known and name not in rows]
+    return rows if seen.source is None or not names else rows.assign(**seen.source.columns(rows["request_id"], names))
+
+
+def counted(
+    seen: Observations, chosen: Slice, column: str, value: object, with_texts: Callable[[pd.DataFrame], pd.DataFrame]
+) -> Observations:
+    """The same with a column more in the answers, and its value counted in the requests."""
+    name, ids = (outside(column),), None
+    if seen.names and column not in seen.names:
+        texts = _of_texts(with_texts(seen.frame[["request_id"]]), name)[column]
+        seen = replace(seen, frame=seen.frame.assign(**{column: texts}))
+        ids = None if seen.source is None else _told(seen.source, chosen, column, value)
+    elif column not in seen.frame and seen.source is not None:
+        whole = seen.source.columns(seen.frame["request_id"], [column])[column]
+        seen = replace(seen, frame=seen.frame.assign(**{column: whole}))
+    if seen.source is None:
+        return seen
+    source = seen.source.beside(column, value, ids)
+    return replace(seen, source=source, requests=source.cells)
+
+
+def _told(source: Requests, chosen: Slice, column: str, value: object) -> pd.Series:
+    """The requests of a slice whose texts have a value, read some thousand at a time."""
+    found = []
+    for batch in engines.batches(source.within(chosen).select("request_id", "user_input")):
+        rows = batch.to_pandas()
+        read = _of_texts(rows, (outside(column),), least=1).get(column)
+        if read is not None:
+            found.append(rows.loc[Slice(((column, value),)).mask(read.to_frame(column)), "request_id"])
+    return pd.concat(found) if found else pd.Series(dtype="str")
 
 
 def _extra_columns(
@@ -116,7 +142,7 @@ def _extra_columns(
     """Columns that the short ones leave out, by the name under which the stages keep them, and why others are not searched."""
     extra: dict[str, pd.Series] = {}
     skipped: dict[str, str] = {}
-    for name in seen.names or requests.columns:
+    for name in seen.names or seen.requests.columns:
         log_name = outside(name)
         if name in seen.columns or log_name in ("user_input", "feature_id", "category"):
             continue
@@ -139,7 +165,7 @@ def _extra_columns(
 
 
 def _of_texts(
-    requests: pd.DataFrame, names: tuple[str, ...] = ("input_length", "language", "format")
+    requests: pd.DataFrame, names: tuple[str, ...] = ("input_length", "language", "format"), least: int = 2
 ) -> dict[str, pd.Series]:
     """Length, language and format of the input, where the log has no column of that name."""
     from llm_monitoring.drift.shape import format_of, guess_language
@@ -154,7 +180,7 @@ def _of_texts(
         for name, of in read.items()
         if name in names and name not in requests
     }
-    return {inside(name): column for name, column in derived.items() if column.nunique() > 1}
+    return {inside(name): column for name, column in derived.items() if column.nunique() >= least}
 
 
 def _candidates(values: pd.Series, late: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:

@@ -76,13 +76,13 @@ def another_shift(
     low, high = (times[min(int(np.searchsorted(np.cumsum(weight), q)), len(times) - 1)] for q in (0.05, 0.95))
     k = times.get_indexer(pd.DatetimeIndex([known[name]]))[0] if name in known else int(np.argmax(weight))
     i = int(np.argmax(both[:, k]))
-    dose = (slices[i].mask(seen.frame) & (seen.frame["timestamp"] >= times[k]).to_numpy()).astype(float)
+    dose = (seen.mask(slices[i]) & (seen.frame["timestamp"] >= times[k]).to_numpy()).astype(float)
     low, high = min(low, times[k]), max(high, times[k])
     return Shift(name, times[k], low, high, float(shifts.size[i, k]), dose, log_odds=float(total))
 
 
 def _enough(seen: Observations, times: pd.DatetimeIndex) -> np.ndarray:
-    own = seen.frame["timestamp"][whole(seen).mask(seen.frame)]
+    own = seen.frame["timestamp"][seen.mask(whole(seen))]
     before = own.searchsorted(times)
     return (before >= LEAST_ROWS) & (len(own) - before >= LEAST_ROWS)
 
@@ -90,7 +90,7 @@ def _enough(seen: Observations, times: pd.DatetimeIndex) -> np.ndarray:
 def _reached(cause: Cause, seen: Observations, slices: list[Slice]) -> list[int]:
     """The slices that a recorded change could reach, most of their rows."""
     inside = in_scope(cause.declared, seen.frame)
-    masks = [group.mask(seen.frame) for group in slices]
+    masks = [seen.mask(group) for group in slices]
     return [i for i, mask in enumerate(masks) if (mask & inside).sum() >= 0.5 * mask.sum()]
 
 

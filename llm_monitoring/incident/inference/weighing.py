@@ -14,9 +14,9 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from llm_monitoring.incident.inference.causes import LATER, OF_ANSWERS, REACH, Cause, reach
-from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.observations import Observations, leaves_of
 from llm_monitoring.incident.inference.shifts import Shifts
-from llm_monitoring.incident.inference.slices import Slice, leaves
+from llm_monitoring.incident.inference.slices import Slice
 
 HARM = {"recorded": 0.78, "silent": 0.22}  # of incidents
 JUDGE = 0.3  # judges that move for each incident: a model and a prompt of its own, with a provider of its own
@@ -82,7 +82,7 @@ class Grouping:
     @classmethod
     def of(cls, seen: Observations, slices: list[Slice]) -> Grouping:
         """The groups of the rows of a metric."""
-        leaf, values = leaves(seen.frame, seen.columns)
+        leaf, values = leaves_of(seen)
         return cls(leaf, np.bincount(leaf, minlength=len(values)), np.array([found.mask(values) for found in slices]))
 
     def reached(self, inside: np.ndarray) -> tuple[np.ndarray, int | None]:

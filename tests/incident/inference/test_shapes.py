@@ -8,7 +8,8 @@ from llm_monitoring import incident, open_log
 from llm_monitoring.alerts.alert import read_alert
 from llm_monitoring.incident.inference.causes import Cause, possible_causes
 from llm_monitoring.incident.inference.comparison import corrected_for_alert, corrected_for_choice
-from llm_monitoring.incident.inference.observations import lineage, observe
+from llm_monitoring.incident.inference.lineage import lineage
+from llm_monitoring.incident.inference.observations import observe
 from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.incident.inference.weighing import HARM, JUDGE, PAIRED, PROVIDER, _silent_prior, _slice_prior, prior
 from tests.incident.worlds import START, make_alert, make_world
