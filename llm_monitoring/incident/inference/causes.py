@@ -51,6 +51,8 @@ class Cause:
         What other witnesses say of it.
     heard : float
         The log odds that they give it, in the slice that was hit.
+    usual : float
+        What a recorded change of its kind and scope weighs on any day: `weight` without its age.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Cause:
     until: pd.Timestamp | None = None
     testimony: list[str | None] = field(default_factory=list)
     heard: float = 0.0
+    usual: float = 0.0
 
 
 def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
@@ -77,14 +80,16 @@ def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     for row, declared, came in zip(rows, scopes, own):
         age = alert.fired_at - row["timestamp"]
         reaches = (in_scope(declared, seen.frame) & seen.mask(whole(seen))).any()
-        weight = (LATER if age < pd.Timedelta(0) else 1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
         seldom, weighs = (OF_SERVICE, 0.5) if alert.judged else SELDOM.get(alert.measure.column or "", ((), 1.0))
-        weight *= weighs if row["kind"] in seldom else 1.0
+        usual = (1.0 if reaches else ELSEWHERE) * (weighs if row["kind"] in seldom else 1.0)
         if not came and _tracked(row["kind"], declared, seen):
-            weight *= UNSEEN
+            usual *= UNSEEN
+        aged = LATER if age < pd.Timedelta(0) else 1.0 if age <= REACH else OLD_CHANGE
+        weight = usual * (aged if reaches else 1.0)
         live = came[0].at if came else row["timestamp"]
         until = row["ends_at"] if pd.notna(row.get("ends_at")) else None
-        found.append(Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, True, came, until))
+        name, kind = row["change_id"], row["kind"]
+        found.append(Cause(name, kind, _text(row), live, declared, weight, True, came, until, usual=usual))
     found = _shared_out(found)
     claimed = {id(trace) for cause in found for trace in cause.traces}
     recent = [t for t in traces if id(t) not in claimed and alert.fired_at - REACH <= t.at <= alert.fired_at]
@@ -165,9 +170,15 @@ def declared_scope(row: dict, seen: Observations) -> Slice | None:
         if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
             continue
         values = values_of(value)
+        if not values:
+            continue
         if column == "model_id":
             family = families(seen.requests)
-            column, values = "model", sorted({family[v] for v in values if v in family})
+            served = {family[v] for v in values if v in family}
+            column, values = (
+                "model",
+                sorted(served or set(values)),
+            )  # a model that no request has named yet keeps its name
             if "model" not in seen.columns:
                 continue
         where.append((column, tuple(values) if len(values) != 1 else values[0]))

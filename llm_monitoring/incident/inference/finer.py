@@ -1,7 +1,8 @@
 """A narrower slice inside the one that was hit: long columns, bands of numbers, and what can be read off the texts.
 
 Each candidate is compared with the rest of the slice: how its answers changed, less how the others did. All candidates
-together are held to one error of 0.05 (Bonferroni), so that a slice is rarely named where all answers changed alike.
+together are held to one error of 0.05 (Bonferroni), so that a slice is rarely named where all answers changed alike. A slice of
+two columns may have been hit in one of them by chance: the other is searched as a whole too, and what is found there takes its place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from llm_monitoring.incident.inference.cells import Requests
 from llm_monitoring.incident.inference.observations import Observations, holds_objects, weighted_mean, weights_of
 from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
 
-LEAST_ROWS, MOST_TEXTS, ALPHA, MOST_OF_HARM = 20, 30_000, 0.05, 0.6
+LEAST_ROWS, MOST_TEXTS, ALPHA = 20, 30_000, 0.05
+MOST_OF_HARM = 0.6  # what a narrower slice carries of the harm, where
+MOVED = 2  # standard errors show that the rest moved too: beside many others a small slice carries little more than their chance
 MOST_NUMBERS = 200  # values of a whole number, the most frequent, that are asked beside its bands
 NAMES = {"request_id", "timestamp", "session_id", "model_id", "model", "prompt_version", "system_fingerprint"}
 RESULTS = {"error", "latency_ms", "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "system_output"}
@@ -48,30 +51,53 @@ def find_finer(
     since: pd.Timestamp,
     with_texts: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
 ) -> tuple[Observations, Finer]:
-    """Look inside a slice; the rows come back with the column of the answer where one was found.
+    """Look inside a slice and its parents; the rows come back with the column of the answer where one was found.
 
     `with_texts` gives requests their `user_input`, where they are without.
     """
-    rows = seen.mask(chosen)
-    if seen.alert.feature_id is not None:
-        rows &= (seen.frame["feature_id"] == seen.alert.feature_id).to_numpy()
-    late = (seen.frame["timestamp"] >= since).to_numpy()[rows]
-    y, weight = seen.sign * seen.model_values()[rows], weights_of(seen.frame)[rows]
-    asked = _beside(seen, seen.frame[rows]).reset_index(drop=True)
-    extra, skipped = _extra_columns(seen, asked, with_texts)
-    best, looks, most = None, 0, 0.0
-    for column, values in extra.items():
-        for value, mask in _candidates(values, late):
-            looks += 1
-            z, carries = _compared(y, weight, late, mask)
-            if carries >= MOST_OF_HARM and z > most:
-                best, most = (column, value), z
-    found = None
-    if best is not None and looks * stats.norm.sf(most) < ALPHA:
-        found = Slice((*chosen.where, best))
-        seen = counted(seen, chosen, *best, with_texts)
-    looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *extra)))
-    return seen, Finer(found, looked, skipped)
+    y, weight = seen.sign * seen.model_values(), weights_of(seen.frame)
+    late = (seen.frame["timestamp"] >= since).to_numpy()
+    found: list[tuple[float, Slice]] = []
+    looks = 0
+    columns: dict[str, pd.Series] = {}
+    skipped: dict[str, str] = {}
+    for group, beside in [(chosen, None), *_parents(chosen)]:
+        rows = _of_feature(group, seen)
+        chosen_too = None if beside is None else seen.mask(beside)[rows]
+        if chosen_too is not None and len(set(zip(chosen_too, late[rows]))) < 4:
+            continue
+        asked = _beside(seen, seen.frame[rows]).reset_index(drop=True)
+        extra, not_looked = _extra_columns(seen, asked, with_texts)
+        columns, skipped = columns | extra, not_looked | skipped
+        part = y[rows], weight[rows], late[rows]
+        least = 0.0 if chosen_too is None else _compared(*part, chosen_too)[0]
+        for column, values in extra.items():
+            for value, mask in _candidates(values, late[rows]):
+                looks += 1
+                z, carries, rest = _compared(*part, mask)
+                if (carries >= MOST_OF_HARM or rest < MOVED) and z > least:
+                    found.append((z, Slice((*group.where, (column, value)))))
+    best = None
+    most, first = max(found, key=lambda one: one[0], default=(0.0, None))
+    if first is not None and looks * stats.norm.sf(most) < ALPHA:
+        best = first
+        seen = counted(seen, Slice(best.where[:-1]), *best.where[-1], with_texts)
+    looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *columns)))
+    return seen, Finer(best, looked, {name: why for name, why in skipped.items() if name not in looked})
+
+
+def _parents(chosen: Slice) -> Iterator[tuple[Slice, Slice]]:
+    """Of a combination the slices without one of its columns, each with that one; a feature stays, since the alert is of one."""
+    if len(chosen.where) > 1:
+        for one in chosen.where:
+            if one[0] != "feature_id":
+                yield Slice(tuple(other for other in chosen.where if other != one)), Slice((one,))
+
+
+def _of_feature(group: Slice, seen: Observations) -> np.ndarray:
+    """The answers of a slice, of the feature that alerted."""
+    rows, feature = seen.mask(group), seen.alert.feature_id
+    return rows if feature is None else rows & (seen.frame["feature_id"] == feature).to_numpy()
 
 
 def _beside(seen: Observations, rows: pd.DataFrame) -> pd.DataFrame:
@@ -180,8 +206,8 @@ def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """How far the change inside exceeds that outside, in standard errors, and the part of the harm that it carries."""
+def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
+    """How far the change inside exceeds that outside, in standard errors, the part of the harm that it carries, and how far that outside is from none."""
     (now, v_now), (then, v_then), (other, v_other), (before, v_before) = (
         weighted_mean(y[part], weight[part]) for part in (mask & late, mask & ~late, ~mask & late, ~mask & ~late)
     )
@@ -189,4 +215,5 @@ def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndar
     share = weight[mask & late].sum() / weight[late].sum()
     harm = share * change + (1 - share) * elsewhere
     z = (change - elsewhere) / np.sqrt(max(v_now + v_then + v_other + v_before, 1e-12))
-    return float(z), float(share * change / harm) if harm > 0 else 0.0
+    rest = elsewhere / np.sqrt(max(v_other + v_before, 1e-12))
+    return float(z), float(share * change / harm) if harm > 0 else 0.0, float(rest)

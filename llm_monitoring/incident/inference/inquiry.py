@@ -90,8 +90,8 @@ class Inquiry:
     def judge_shown(self) -> bool:
         """Whether more than the scores of one feature speaks for a judge that moved.
 
-        That is a version or a record of it, other witnesses, or several features on several models that fell alike (three to one or
-        more against harm, as for an alert that is cleared): the scores look the same whether the judge moved or all answers did, but those share hardly anything else.
+        That is a version or a record of it, or, with three to one or more for it against harm, other witnesses or several features on
+        several models that fell alike: the scores look the same whether the judge moved or all answers did, but those share hardly anything else.
         Witnesses count where they speak for it by more than two to one against every cause by which answers got worse: probes
         that hold speak against a model alone.
         """
@@ -101,8 +101,8 @@ class Inquiry:
             return False
         best = judges[0]
         witnessed = best.heard - max(cause.heard for cause in harm) > np.log(WITNESSED)
-        alike = self.chance_of("judge") >= SHOWN * (1 - self.chance_of("none", "mix"))
-        return best.recorded or bool(best.traces) or witnessed or (alike and self._of_several)
+        sure = self.chance_of("judge") >= SHOWN * (1 - self.chance_of("none", "mix"))
+        return best.recorded or bool(best.traces) or (sure and (witnessed or self._of_several))
 
     @property
     def _of_several(self) -> bool:

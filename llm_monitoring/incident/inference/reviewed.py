@@ -95,8 +95,8 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     late, level = rows["timestamp"] >= since, scored.groupby(scored["timestamp"] >= since)["quality_score"].mean()
     if not late.any() or len(level) < 2:
         return 0.0
-    a, b = (grid.ravel() for grid in np.meshgrid(np.linspace(-5, 5, 41), np.linspace(-4, 1, 21)))
-    log_prior = -0.5 * ((a + 0.5) / 1.5) ** 2 - 0.5 * ((b + 1.5) / 1.0) ** 2
+    a, b = (grid.ravel() for grid in np.meshgrid(np.linspace(-5, 5, 41), np.linspace(-6, 1, 29)))
+    log_prior = -0.5 * ((a + 0.5) / 1.5) ** 2 - 0.5 * ((b + 2.5) / 1.0) ** 2
 
     def likelihood(part: pd.DataFrame, moved: float) -> np.ndarray:
         logit = a[:, None] + b[:, None] * (part["quality_score"].to_numpy(float) + moved - 3)
