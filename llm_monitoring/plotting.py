@@ -245,7 +245,7 @@ def call_out(
     ax.get_xlim(), ax.get_ylim()  # limits that wait for what was drawn are set before anything is placed
     drawn = _on_lines(ax)
     best: tuple[float, Any] | None = None
-    levels = sorted(range(-reach, reach + 1), key=abs)
+    levels = sorted(np.arange(-reach, reach + 0.5, 0.5), key=abs)
     sides = [side * away for away in (1, 2, 4) for side in (-1, 1)]  # farther, where a line passes close by
     tried = ((k, side, level) for k in range(len(spots)) for side in (*sides, 0) for level in levels if side or level)
     places = [ax.transData.transform((ax.convert_xunits(x), ax.convert_yunits(y))) for x, y in spots]
@@ -273,7 +273,9 @@ def _on_lines(ax) -> np.ndarray:
     found = [np.empty((0, 2))]
     for line in ax.lines:
         at = line.get_transform().transform(np.asarray(line.get_xydata(), float))
-        found += [at] * 4  # what was measured counts more than the way between
+        found += [at] * (
+            20 if line.get_marker() not in ("None", "", None) else 4
+        )  # a mark counts more than the way between
         for one, other in itertools.pairwise(at) if line.get_linestyle() != "None" else ():
             steps = int(np.nan_to_num(np.abs(other - one), nan=0, posinf=0, neginf=0).max() // 6)
             share = np.linspace(0, 1, min(steps, 400) + 2)[1:-1, None]
