@@ -239,7 +239,7 @@ def call_out(
     )
     said.set_in_layout(False)
     measured = said.get_window_extent()
-    wide, tall = measured.width + 4 * pixel, measured.height + 2 * pixel
+    wide, tall, near = measured.width + 4 * pixel, measured.height + 2 * pixel, 3 * pixel  # half a mark
     left, bottom = ax.transAxes.transform((0, 0))
     right, top = ax.transAxes.transform((1, 1))
     ax.get_xlim(), ax.get_ylim()  # limits that wait for what was drawn are set before anything is placed
@@ -254,7 +254,8 @@ def call_out(
         dx, dy = 12 * side * pixel, 0.9 * tall * level
         low_x = x + dx - wide * (1 - np.sign(side)) / 2
         box = (low_x, y + dy - tall / 2, low_x + wide, y + dy + tall / 2)
-        inside = (drawn[:, 0] > box[0]) & (drawn[:, 0] < box[2]) & (drawn[:, 1] > box[1]) & (drawn[:, 1] < box[3])
+        beside = (drawn[:, 0] > box[0]) & (drawn[:, 0] < box[2])
+        inside = beside & (drawn[:, 1] > box[1] - near) & (drawn[:, 1] < box[3] + near)
         out = max(left - box[0], 0) + max(box[2] - right, 0) + max(bottom - box[1], 0) + max(box[3] - top, 0)
         over = sum(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken or [])
         cost = inside.sum() + 20 * out + 500 * over + 2 * abs(level) + max(abs(side) - 1, 0) + k / len(spots)
