@@ -251,10 +251,15 @@ def _scopes(log: Log, plan: Plan, tallies: pd.DataFrame, measures: dict[str, Mea
     found = scoping.baselines(scoping.first_values(tallies, of), plan)
     metric = found.index.get_level_values("metric")
     found["enough"] = [_enough(measures[name], plan) for name in metric]
-    fixed = pd.Series([_layer(measures[name], plan).window for name in metric], index=found.index, dtype=object)
+    fixed = pd.Series([_width(measures[name], plan) for name in metric], index=found.index, dtype=object)
     found["window"] = fixed.where(fixed != "auto", scoping.widths(tallies, found))
     found["settle"] = settles(log, plan, found, of)
     return found
+
+
+def _width(each: Measure, plan: Plan) -> str:
+    """The width that the plan asks for; of errors a day, since what is sudden is for their limit."""
+    return "1d" if each.layer == "infrastructure" else _layer(each, plan).window
 
 
 def _enough(each: Measure, plan: Plan) -> float:
