@@ -17,7 +17,7 @@ from llm_monitoring.errors import ConfigError, quote
 from llm_monitoring.keeping import once
 from llm_monitoring.log import Log, as_table
 from llm_monitoring.measures import BUILT_IN, Measure
-from llm_monitoring.schema import FLAG, JUDGEMENTS
+from llm_monitoring.schema import FLAG, JUDGEMENTS, REQUESTS
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -394,11 +394,12 @@ def value(rows: ir.Table, measure: Measure) -> ir.Value:
 def judgements(log: Log, columns: Iterable[str] = JUDGEMENTS.names) -> pd.DataFrame:
     """The judgements that count, as the table `judgements`: one a request, of its feature's first judge.
 
-    Of few `columns` no more is loaded than these, the id and the time.
+    Of few `columns` no more is loaded than these, the id and the time; `timestamp` is that of the request.
     """
     names = [name for name in JUDGEMENTS.names if name in {"request_id", JUDGEMENTS.time, *columns}]
+    names += ["timestamp"] if "timestamp" in columns else []
     if not log.has("judgements"):
-        return frames.empty(JUDGEMENTS)[names]
+        return frames.empty(JUDGEMENTS).reindex(columns=names)
     rows = view_of(log, "judgements")
     return frames.load(rows.filter(rows["__lm_series"] == "").select(*names), JUDGEMENTS)
 
@@ -426,17 +427,22 @@ def flagged_ids(log: Log) -> set[str]:
 
 
 def values(
-    log: Log, measure: Measure, own: Iterable[Measure] = (), where: Mapping[str, str] | None = None
+    log: Log,
+    measure: Measure,
+    own: Iterable[Measure] = (),
+    where: Mapping[str, str] | None = None,
+    beside: Mapping[str, str] | None = None,
 ) -> pd.DataFrame | None:
     """What a measure says of each answer of a log; None where no single answer has a value (volume, totals, drift).
 
-    `where` narrows the answers to a value of some columns.
+    `where` narrows the answers to a value of some columns; `beside` are columns of the requests to bring along, by the
+    name that they are to have.
 
     Returns
     -------
     DataFrame
-        `request_id`, `value`, and for judged measures `weight`, `judge_model`, `rubric_version`, for scores `scale`,
-        sorted by id.
+        `request_id`, `timestamp`, `value`, and for judged measures `weight`, `judge_model`, `rubric_version`, for scores
+        `scale`, sorted by time and id.
 
     Raises
     ------
@@ -454,8 +460,16 @@ def values(
         kept = {"request_id": rows["request_id"], "value": value(rows, measure).cast("float64")}
         kept |= {"weight": rows["__lm_weight"], **{name: rows[name] for name in OF_JUDGE}}
         kept |= {} if measure.kind == "proportion" else {"scale": rows["scale"]}
-    known = rows.select(**kept).filter(lambda t: t["value"].notnull()).order_by("request_id")
-    found = engines.run(known).to_pandas()
+    more = {"timestamp": "timestamp", **(beside or {})}
+    if measure.judged:
+        known = rows.select(**kept).filter(lambda t: t["value"].notnull())
+        requests = as_table(log, "requests").rows
+        right = requests.select(__lm_id=requests["request_id"], **{name: requests[of] for name, of in more.items()})
+        known = known.inner_join(right, known["request_id"] == right["__lm_id"]).drop("__lm_id")
+    else:
+        kept |= {name: rows[of] for name, of in more.items()}
+        known = rows.select(**kept).filter(lambda t: t["value"].notnull())
+    found = frames.load(known, REQUESTS)
     if found.empty and measure.judged and measure.name.split("[")[0] not in BUILT_IN:
         _check_dimension(log, measure)
     return found

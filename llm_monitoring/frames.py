@@ -20,31 +20,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_PIECES = 1_000  # of rows that an engine gives, each in order; more where they are of `LEAST_ROWS` on average
-NAMES = ("request_id", "session_id")  # texts of their own in every row, or nearly so
-MOST_DIFFERENT = 0.25  # of the rows, that texts held once each may be
 LEAST_ROWS = 1_000  # threads take turns after some two thousand rows
 
 
-def load(rows: ir.Table, schema: Table, coded: bool = False) -> pd.DataFrame:
-    """The rows in the order of their time, with the kinds of the schema.
-
-    Where they are to be `coded`, texts that come again and again are held once each, as categories in the order of the alphabet:
-    a column of a hundred model ids takes a byte a row. `plain` gives the texts back.
-    """
-    return typed(_frame(_columns(rows, coded), schema.time), schema)
-
-
-def plain(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with texts in place of categories.
-
-    >>> import pandas as pd
-    >>> plain(pd.DataFrame({"model": pd.Categorical(["a", None], ["a", "b"])}))["model"].dtype == pd.Index(["a", "b"]).dtype
-    True
-    """
-    import pandas as pd
-
-    coded = {name: kind.categories.dtype for name, kind in rows.dtypes.items() if isinstance(kind, pd.CategoricalDtype)}
-    return rows.astype(coded) if coded else rows
+def load(rows: ir.Table, schema: Table) -> pd.DataFrame:
+    """The rows in the order of their time, with the kinds of the schema."""
+    return typed(_frame(_columns(rows), schema.time), schema)
 
 
 def _frame(parts: dict[str, list[pa.Array]], time: str) -> pd.DataFrame:
@@ -55,9 +36,7 @@ def _frame(parts: dict[str, list[pa.Array]], time: str) -> pd.DataFrame:
     pieces, columns = _pieces_in_order(parts[time]), {}
     for name in list(parts):
         column = pa.chunked_array(parts.pop(name))
-        if pa.types.is_dictionary(column.type):
-            column = _shared(column)
-        elif pa.types.is_string(column.type):  # a column of these holds no more than 2 GB of text
+        if pa.types.is_string(column.type):  # a column of these holds no more than 2 GB of text
             column = column.cast(pa.large_string())
         ordered = [column[start:end] for start, end in pieces] or [column]
         whole = pa.chunked_array([chunk for part in ordered for chunk in part.chunks], column.type).combine_chunks()
@@ -67,22 +46,7 @@ def _frame(parts: dict[str, list[pa.Array]], time: str) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def _shared(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A coded column with the same sorted texts in all of its parts; as texts where hardly any of them comes twice."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = column.unify_dictionaries()
-    texts = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.large_string())
-    if not len(texts) or len(texts) > len(column) * MOST_DIFFERENT:
-        return column.cast(pa.large_string())
-    order = pc.sort_indices(texts)
-    place, ordered = pc.sort_indices(order).cast(pa.int32()), texts.take(order)
-    parts = [pa.DictionaryArray.from_arrays(place.take(part.indices), ordered) for part in column.chunks]
-    return pa.chunked_array(parts)
-
-
-def _columns(rows: ir.Table, coded: bool = False) -> dict[str, list[pa.Array]]:
+def _columns(rows: ir.Table) -> dict[str, list[pa.Array]]:
     """The columns in parts; from the engine inside the process some ten thousand rows at a time, each part copied.
 
     That engine gives all columns of a batch as one piece of memory, which the last of them would hold.
@@ -90,7 +54,6 @@ def _columns(rows: ir.Table, coded: bool = False) -> dict[str, list[pa.Array]]:
     import pyarrow as pa
 
     kinds = dict(rows.schema().items())
-    short = {name for name, kind in kinds.items() if coded and kind.is_string() and name not in NAMES}
     parts: dict[str, list[pa.Array]] = {name: [] for name in kinds}
     if not engines.in_process(rows) or any(kind.is_nested() or kind.is_json() for kind in kinds.values()):
         batches = iter(engines.run(rows).to_batches())
@@ -98,9 +61,7 @@ def _columns(rows: ir.Table, coded: bool = False) -> dict[str, list[pa.Array]]:
         batches = engines.batches(rows)
     for batch in batches:
         for name, kept in parts.items():
-            part = batch.column(name)
-            coding = name in short
-            kept.append(part.cast(pa.large_string()).dictionary_encode() if coding else pa.concat_arrays([part]))
+            kept.append(pa.concat_arrays([batch.column(name)]))
     if not parts[rows.columns[0]]:
         parts = {field.name: [pa.array([], field.type)] for field in rows.schema().to_pyarrow()}
     return parts

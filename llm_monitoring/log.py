@@ -14,7 +14,7 @@ from llm_monitoring.errors import ConfigError, Fault, LogError, one_of
 from llm_monitoring.keeping import once
 from llm_monitoring.measures import check_columns, declared
 from llm_monitoring.scales import texts as scale_texts
-from llm_monitoring.schema import FLAG, LEFT_OUT, TABLES
+from llm_monitoring.schema import FLAG, TABLES
 from llm_monitoring.sources import given, read_tables
 from llm_monitoring.validation import CleanTable
 
@@ -207,18 +207,6 @@ class Log:
     def reviews(self) -> pd.DataFrame:
         return self._frame("reviews")
 
-    @property
-    def asked(self) -> pd.DataFrame:
-        """The requests without their texts and without what is only measured of an answer (`schema.LEFT_OUT`).
-
-        Loaded once and shared: a caller must not edit it. Texts are asked for by id: `with_texts`. Columns of few values
-        are categories, in the order of the alphabet; `frames.plain` gives them as texts.
-        """
-        with engines.LOCK:
-            if "asked" not in self._frames:
-                self._frames["asked"] = self._load("requests", without=LEFT_OUT, coded=True)
-        return self._frames["asked"].copy(deep=False)
-
     def with_texts(self, rows: pd.DataFrame, columns: Iterable[str] = ("user_input",)) -> pd.DataFrame:
         """Rows with a `request_id` in their order, with text columns of their requests; the others' texts are not loaded."""
         import pandas as pd
@@ -284,6 +272,14 @@ class Log:
     def table(self, name: str) -> ir.Table:
         """A table as an Ibis expression, nothing loaded; rows set aside are left out of it."""
         return self._rows(name, ()).drop(FLAG)
+
+    def sound(self, name: str) -> None:
+        """Refuse a table with a broken row, or set such rows aside, as it is when it is touched; nothing is loaded."""
+        table = self._read(name)
+        faults, count = table.faults(self._counts(table))
+        if count and self._on_error == "raise":
+            raise LogError(faults, count)
+        self._set_aside(name)
 
     def count(self, name: str) -> int:
         """How many rows a table has, nothing loaded."""
@@ -412,16 +408,11 @@ class Log:
                 self._frames[name] = self._load(name)
         return frames.copied(self._frames[name], TABLES[name])
 
-    def _load(self, name: str, without: Iterable[str] = (), coded: bool = False) -> pd.DataFrame:
+    def _load(self, name: str) -> pd.DataFrame:
         if name not in self._tables:
             return frames.empty(TABLES[name])
-        table = self._read(name)
-        faults, count = table.faults(self._counts(table))
-        if count and self._on_error == "raise":
-            raise LogError(faults, count)
-        self._set_aside(name)
-        rows = self.table(name)
-        return frames.load(rows.drop(*(each for each in without if each in rows.columns)), TABLES[name], coded)
+        self.sound(name)
+        return frames.load(self.table(name), TABLES[name])
 
     def _read(self, name: str) -> CleanTable:
         """A table over the files that may hold rows of the period, each as it was when the log was opened.

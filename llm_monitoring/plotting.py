@@ -239,13 +239,13 @@ def call_out(
     )
     said.set_in_layout(False)
     measured = said.get_window_extent()
-    wide, tall = measured.width + 4 * pixel, measured.height + 2 * pixel
+    wide, tall, near = measured.width + 4 * pixel, measured.height + 2 * pixel, 3 * pixel  # half a mark
     left, bottom = ax.transAxes.transform((0, 0))
     right, top = ax.transAxes.transform((1, 1))
     ax.get_xlim(), ax.get_ylim()  # limits that wait for what was drawn are set before anything is placed
     drawn = _on_lines(ax)
     best: tuple[float, Any] | None = None
-    levels = sorted(range(-reach, reach + 1), key=abs)
+    levels = sorted(np.arange(-reach, reach + 0.5, 0.5), key=abs)
     sides = [side * away for away in (1, 2, 4) for side in (-1, 1)]  # farther, where a line passes close by
     tried = ((k, side, level) for k in range(len(spots)) for side in (*sides, 0) for level in levels if side or level)
     places = [ax.transData.transform((ax.convert_xunits(x), ax.convert_yunits(y))) for x, y in spots]
@@ -254,7 +254,8 @@ def call_out(
         dx, dy = 12 * side * pixel, 0.9 * tall * level
         low_x = x + dx - wide * (1 - np.sign(side)) / 2
         box = (low_x, y + dy - tall / 2, low_x + wide, y + dy + tall / 2)
-        inside = (drawn[:, 0] > box[0]) & (drawn[:, 0] < box[2]) & (drawn[:, 1] > box[1]) & (drawn[:, 1] < box[3])
+        beside = (drawn[:, 0] > box[0]) & (drawn[:, 0] < box[2])
+        inside = beside & (drawn[:, 1] > box[1] - near) & (drawn[:, 1] < box[3] + near)
         out = max(left - box[0], 0) + max(box[2] - right, 0) + max(bottom - box[1], 0) + max(box[3] - top, 0)
         over = sum(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken or [])
         cost = inside.sum() + 20 * out + 500 * over + 2 * abs(level) + max(abs(side) - 1, 0) + k / len(spots)
@@ -273,7 +274,9 @@ def _on_lines(ax) -> np.ndarray:
     found = [np.empty((0, 2))]
     for line in ax.lines:
         at = line.get_transform().transform(np.asarray(line.get_xydata(), float))
-        found += [at] * 4  # what was measured counts more than the way between
+        found += [at] * (
+            20 if line.get_marker() not in ("None", "", None) else 4
+        )  # a mark counts more than the way between
         for one, other in itertools.pairwise(at) if line.get_linestyle() != "None" else ():
             steps = int(np.nan_to_num(np.abs(other - one), nan=0, posinf=0, neginf=0).max() // 6)
             share = np.linspace(0, 1, min(steps, 400) + 2)[1:-1, None]

@@ -150,11 +150,6 @@ REQUESTS = Table(
     ),
 )
 
-#: Columns of the requests that no stage slices by or counts: `Log.asked` leaves them out.
-LEFT_OUT = (
-    "user_input", "system_output", "error", "latency_ms", "output_tokens", "finish_reason", "raw_finish_reason",
-)  # fmt: skip
-
 SIGNALS = Table(
     "signals",
     time="timestamp",

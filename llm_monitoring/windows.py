@@ -77,14 +77,27 @@ def floor(timestamps: pd.Series, window: str) -> pd.Series:
     return utc - (utc - ANCHOR) % width(window)  # type: ignore[operator]
 
 
+def begin(at: pd.Timestamp, window: str) -> pd.Timestamp:
+    """Start of the window that one moment is in.
+
+    >>> begin(pd.Timestamp("2026-05-13 10:31", tz="UTC"), "1w")
+    Timestamp('2026-05-11 00:00:00+0000', tz='UTC')
+    """
+    return at - (at - ANCHOR) % width(window)
+
+
 def places(timestamps: pd.Series | pd.DatetimeIndex, start: pd.Timestamp, window: str) -> np.ndarray:
     """How many windows after the one that begins at `start` each time is in, below 0 before it.
 
     >>> places(pd.Series(pd.to_datetime(["2026-05-13T10:31Z", "2026-05-12T23:00Z"])), pd.Timestamp("2026-05-13T00:00Z"), "6h")
     array([ 1, -1])
     """
-    since = pd.to_datetime(timestamps, utc=True) - start
-    return (since.to_numpy().astype("timedelta64[us]") // width(window).to_timedelta64()).astype(int)
+    return (microseconds(timestamps) - int(start.value // 1000)) // int(width(window).value // 1000)
+
+
+def microseconds(timestamps: pd.Series | pd.DatetimeIndex) -> np.ndarray:
+    """Whole microseconds since 1970 of times with a zone."""
+    return pd.DatetimeIndex(timestamps).as_unit("us").asi8
 
 
 def keyed(rows: ir.Table, time: str, window: str | None, by: list[str]) -> tuple[ir.Table, list[str]]:

@@ -5,7 +5,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-import llm_monitoring as lm
 from llm_monitoring import frames
 from llm_monitoring.schema import SIGNALS
 
@@ -51,26 +50,3 @@ def test_many_pieces_are_put_in_order_as_long_as_they_hold_some_rows_each(monkey
     parts = {name: rows[name].chunks for name in rows.column_names}
     assert 3 < len(frames._pieces_in_order(parts["timestamp"])) <= 20
     pd.testing.assert_frame_equal(frames._frame(parts, "timestamp"), expected.reset_index(drop=True), check_dtype=False)
-
-
-def test_texts_that_come_again_are_held_once_and_say_the_same():
-    n = 400
-    requests = pd.DataFrame(
-        {
-            "request_id": [f"r{i:03}" for i in range(n)],
-            "timestamp": pd.date_range("2026-05-01", periods=n, freq="min", tz="UTC")[::-1],
-            "feature_id": ["search", "ärger", "chat", "chat"] * (n // 4),
-            "model_id": "m-1",
-            "category": ["returns", None] * (n // 2),
-            "tenant": [f"t{i}" for i in range(n)],
-        }
-    )
-    log = lm.open_log({"requests": requests})
-    asked, whole = log.asked, log.requests
-    coded = [name for name, kind in asked.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
-    assert coded == ["feature_id", "model_id", "category"]
-    assert asked["feature_id"].cat.categories.tolist() == ["chat", "search", "ärger"]
-    texts = frames.plain(asked)
-    assert texts.dtypes.equals(whole[asked.columns].dtypes)
-    for name in asked.columns:
-        assert texts[name].dropna().equals(whole[name].dropna())  # nulls of older pandas are None or NaN

@@ -277,7 +277,8 @@ def settles(log: Log, plan: Plan, scopes: pd.DataFrame, of: dict[str, str]) -> p
         else:
             key = (table, feature, line["start"], line["fit_end"])
             if key not in known:
-                known[key] = scoping.usual_delay(scoping.delays(log, table), *key[1:], asked)
+                own = scoping.delays_by_feature(log, table).get(feature)
+                known[key] = scoping.usual_delay(own, line["start"], line["fit_end"], asked)
             out.append(known[key])
     return pd.Series(out, index=scopes.index, dtype="timedelta64[us]")
 
@@ -361,8 +362,9 @@ def charted_measures(log: Log, plan: Plan) -> list[Measure]:
     cost: list[str] = [name for name in plan.cost.metrics if name != operation.SPEND] if plan.cost.enabled else []
     if plan.quality.enabled and "dimensions" in plan.quality.metrics and log.has("judgements"):
         quality += [f"mean_{name}" for name in answers.dimension_names(log.table("judgements"))]
+    errors = ["error_rate"] if plan.infrastructure.enabled and "error_rate" in plan.infrastructure.metrics else []
     mine = [each for each in own if _layer(each, plan).enabled]
-    return [*(measure(name) for name in dict.fromkeys([*cost, *quality])), *mine]
+    return [*(measure(name) for name in dict.fromkeys([*cost, *quality, *errors])), *mine]
 
 
 def chart_events(found: PlanCharts, log: Log, plan: Plan) -> list[Alert]:

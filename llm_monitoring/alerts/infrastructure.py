@@ -190,13 +190,13 @@ def window_counts(log: Log, plan: Plan, limits: pd.DataFrame) -> pd.DataFrame:
 
 def window_width(own: pd.DataFrame, plan: Plan, start: pd.Timestamp, end: pd.Timestamp) -> str:
     """The plan's window, or the shortest of 1 h, 6 h, 1 d above it that most often holds enough requests."""
-    before = own[(own["window_start"] >= start) & (own["window_start"] < end)]
+    before = ((own["window_start"] >= start) & (own["window_start"] < end)).to_numpy()
+    begin, requests = pd.DatetimeIndex(own["window_start"])[before], own["requests"].to_numpy(float)[before]
     shortest = plan.infrastructure.window
     choices = [shortest, *(w for w in ("1h", "6h", "1d") if windows.width(w) > windows.width(shortest))]
     for width in choices[:-1]:
-        place = windows.places(before["window_start"], windows.ANCHOR, width)
-        filled = before["requests"].groupby(place).sum()
-        enough = (filled >= plan.infrastructure.min_requests).sum()
+        _, place = np.unique(windows.places(begin, windows.ANCHOR, width), return_inverse=True)
+        enough = (np.bincount(place, requests) >= plan.infrastructure.min_requests).sum()
         if enough > 0.5 * ((end - start) / windows.width(width)):
             return width
     return choices[-1]
@@ -205,13 +205,17 @@ def window_width(own: pd.DataFrame, plan: Plan, start: pd.Timestamp, end: pd.Tim
 def closed_windows(own: pd.DataFrame, stage: Stage, start: pd.Timestamp, span_: Span) -> pd.DataFrame:
     """The counts of all closed windows of one feature from its start to the stage's end, empty ones included."""
     step = windows.width(stage.width)
-    numbers = ["requests", "known", "errors", "timed", *QUANTILES]
     end = span_.asked if stage.before is None else min(span_.asked, stage.before)
-    first, after = windows.floor(pd.Series([start, end]), stage.width)
+    first, after = (windows.begin(at, stage.width) for at in (start, end))
     grid = pd.date_range(first, after - step, freq=step)
-    table = own[numbers].groupby(windows.places(own["window_start"], first, stage.width)).sum()
-    table = table.reindex(np.arange(len(grid)), fill_value=0).set_axis(grid)
-    return table.rename_axis("window_start").reset_index()
+    place = windows.places(own["window_start"], first, stage.width)
+    inside = (place >= 0) & (place < len(grid))
+    place, rows = place[inside], own[inside]
+    numbers = {
+        name: np.bincount(place, rows[name].to_numpy(float), minlength=len(grid))
+        for name in ("requests", "known", "errors", "timed", *QUANTILES)
+    }
+    return pd.DataFrame({"window_start": grid, **numbers})
 
 
 @dataclass(frozen=True)
@@ -361,11 +365,12 @@ def learnt_volume(
     """
     start = table["window_start"]
     period = WEEK if (~watched).sum() * (start.iloc[1] - start.iloc[0]) >= 2 * WEEK else DAY
-    since = start - windows.floor(start, "1w" if period == WEEK else "1d")
-    slot = since.dt.total_seconds() // 3600
-    before = table.assign(slot=slot)[~watched & ~aside].groupby("slot")["requests"].agg(["sum", "size"])
-    total, size = (slot.map(before[name]).to_numpy(float) for name in ("sum", "size"))
-    return slot.to_numpy(), total, size
+    slot = windows.places(start, windows.ANCHOR, "1h") % int(period / HOUR)
+    learnt = ~watched & ~aside
+    size = np.bincount(slot[learnt], minlength=slot.max() + 1).astype(float)
+    total = np.bincount(slot[learnt], table["requests"].to_numpy(float)[learnt], minlength=len(size))
+    total[size == 0] = size[size == 0] = np.nan
+    return slot, total[slot], size[slot]
 
 
 def _event(

@@ -97,12 +97,12 @@ def _successor(judges: dict, holder: tuple, since: pd.Timestamp, gap: pd.Timedel
     return (min(found)[1], min(found)[0]) if found else None
 
 
-def with_series(rows: ir.Table, days: int = 14, hours: pd.DataFrame | None = None) -> ir.Table:
-    """Judged rows with `__lm_series`; those that belong to none are left out. `hours`: their `judging_hours` where known."""
+def with_series(rows: ir.Table, days: int = 14, named: pd.DataFrame | None = None) -> ir.Table:
+    """Judged rows with `__lm_series`; those that belong to none are left out. `named`: what `series_of` says of them, where known."""
     import ibis
     import pyarrow as pa
 
-    named = series_of(judging_hours(rows) if hours is None else hours, days)
+    named = series_of(judging_hours(rows), days) if named is None else named
     if named.empty or ((named["series"] == "").all() and not named.duplicated("feature_id").any()):
         return rows.mutate(__lm_series=ibis.literal(""))
     micro = {name: [int(at.value // 1000) for at in named[name]] for name in ("since", "before")}

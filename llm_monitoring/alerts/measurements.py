@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import answers, engines, windows
-from llm_monitoring.alerts.judges import judging_hours, with_series
+from llm_monitoring.alerts.judges import judging_hours, series_of, with_series
 from llm_monitoring.alerts.lots import own_hours, pools, regular, together
 from llm_monitoring.keeping import once
 from llm_monitoring.log import as_table
@@ -141,7 +141,7 @@ def judged_hours(
     """
     more = list(more)
     judged = answers.judged_rows(as_table(log, "judgements").rows, requests, more)
-    rows = with_series(judged, days, hours_of_judging(log))
+    rows = with_series(judged, days, judges_of(log, days))
     rows = answers.succession(rows if kept is None else kept(rows), ["request_id", "__lm_series"])
     by = ["feature_id", *more, "__lm_series"]
     rows, keys = windows.keyed(_stepped(rows), "timestamp", "1h", by)
@@ -154,6 +154,12 @@ def judged_hours(
         [*by, "hour", "__lm_known", "__lm_replaced"], ignore_index=True
     )  # the same in all engines
     return _signed(found, [f"__lm_{i}_{name}" for i in range(len(several)) for name in SUMS])
+
+
+@once
+def judges_of(log: Log, days: int) -> pd.DataFrame:
+    """Whose judgements are which series, from when to when (`judges.series_of`)."""
+    return series_of(hours_of_judging(log), days)
 
 
 @once

@@ -30,7 +30,9 @@ BETWEEN = (5, 11, 17)
 
 def watched(plan: Plan) -> list[str]:
     """What of this the plan charts."""
-    names: list[str] = list(plan.infrastructure.metrics) if plan.infrastructure.enabled else []
+    names = (
+        [name for name in plan.infrastructure.metrics if name != "error_rate"] if plan.infrastructure.enabled else []
+    )
     return [*names, *([SPEND] if plan.cost.enabled and SPEND in plan.cost.metrics else [])]
 
 
@@ -121,11 +123,11 @@ def _between(hours: pd.DataFrame, name: str, base: pd.DataFrame, plan: Plan, spa
 
     A fault that begins at noon fills a day of its own at noon of the next one, not at midnight after that.
     """
-    parts = []
+    parts, last = [], windows.begin(span.asked, "1h") - HOUR
     for feature, own in hours.groupby("feature_id", sort=True):
         line: Any = base.loc[feature]
         start, fit_end = line["start"], line["fit_end"]
-        grid = pd.date_range(start, windows.floor(pd.Series([span.asked]), "1h").iloc[0] - HOUR, freq="1h")
+        grid = pd.date_range(start, last, freq="1h")
         clock, day = grid.hour.to_numpy(), windows.places(grid, windows.ANCHOR, "1d")  # the anchor is a Monday
         sums = own[_column(name)].set_axis(windows.places(own["hour"], start, "1h"))
         sums = sums.reindex(np.arange(len(grid)), fill_value=0.0)
@@ -166,7 +168,7 @@ def total(hours: pd.DataFrame, name: str, window: str, start: pd.Timestamp, end:
         A window without a request counts as `NOBODY`; one without spend has none.
     """
     step = windows.width(window)
-    first, last = windows.floor(pd.Series([start, end]), window)
+    first, last = (windows.begin(at, window) for at in (start, end))
     grid = pd.date_range(first, last - step, freq=step)
     sums = hours[_column(name)].groupby(windows.places(hours["hour"], first, window)).sum()
     sums = sums.reindex(np.arange(len(grid)), fill_value=0.0).set_axis(grid)
@@ -190,18 +192,17 @@ def _quantiles(log: Log, name: str, width: pd.Series, base: pd.DataFrame, span: 
         rows, keys = windows.keyed(rows, "timestamp", window, ["feature_id"])
         asked = {"value": engines.quantile(rows["latency_ms"], QUANTILES[name]), "n": rows.count()}
         found = engines.run(rows.group_by(keys).aggregate(**asked)).to_pandas()
-        found, parts = windows.labelled(found, window, ["feature_id"]), []
+        found, parts, step = windows.labelled(found, window, ["feature_id"]), [], windows.width(window)
+        late = found["window_start"] >= found["feature_id"].map(base["start"])
+        found = found[late & (found["window_end"] <= span.asked) & (found["value"] > 0)]
         for feature, own in found.groupby("feature_id", sort=True):
-            start = base.at[feature, "start"]
-            own = own[(own["window_start"] >= start) & (own["window_end"] <= span.asked) & (own["value"] > 0)]
-            if own.empty:
-                continue
-            step = windows.width(window)
-            grid = pd.date_range(own["window_start"].min(), own["window_start"].max(), freq=step)
-            own = own.set_index("window_start")[["value", "n"]].astype(float).reindex(grid)
-            own = own.where(own["n"] >= fewest) if step < DAY else own
-            n = own["n"].fillna(0.0).to_numpy()
-            parts.append((feature, grid, own["value"].to_numpy(), n))
+            grid = pd.date_range(own["window_start"].iloc[0], own["window_start"].iloc[-1], freq=step)
+            place = windows.places(own["window_start"], grid[0], window)
+            value, n = np.full(len(grid), np.nan), np.zeros(len(grid))
+            value[place], n[place] = own["value"], own["n"]
+            if step < DAY:
+                value, n = np.where(n >= fewest, value, np.nan), np.where(n >= fewest, n, 0.0)
+            parts.append((feature, grid, value, n))
         tables.append(_table(name, window, parts))
     return _all(tables)
 

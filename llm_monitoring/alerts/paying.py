@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,19 +28,26 @@ def paid(
     before, after : tuple of Timestamp
         From and to: of the baseline, and since the change.
     """
-    usual, now = (_values(log, each, feature, own, *when) for when in (before, after))
+    usual, now = _values(log, each, feature, own, before, after)
     if not len(now) or not len(usual):
         return np.nan, np.nan, np.nan, np.nan, len(now), None
     low, high = _bootstrap(now)
     return float(now.mean()), low, high, float(usual.mean()), len(now), _split(usual, now, each)
 
 
-def _values(log: Log, each: Measure, feature: str, own: tuple[Measure, ...], start, end) -> np.ndarray:
+def _values(
+    log: Log, each: Measure, feature: str, own: tuple[Measure, ...], before: tuple, after: tuple
+) -> Iterator[np.ndarray]:
+    """What each request cost in two stretches of time, in order, by one query."""
     rows = answers.view_of(log, "requests", own)
-    at = engines.microseconds(rows["timestamp"])
-    inside = rows.filter(rows["feature_id"] == feature, at >= start.value // 1000, at < end.value // 1000)
-    found = engines.run(inside.select(value=answers.value(inside, each).cast("float64"))).to_pandas()["value"]
-    return np.sort(found.dropna().to_numpy(float))
+    rows = rows.filter(rows["feature_id"] == feature).mutate(__lm_at=engines.microseconds(rows["timestamp"]))
+    stretches = [tuple(end.value // 1000 for end in when) for when in (before, after)]
+    either = [(rows["__lm_at"] >= start) & (rows["__lm_at"] < end) for start, end in stretches]
+    inside = rows.filter(either[0] | either[1])
+    found = engines.run(inside.select("__lm_at", value=answers.value(inside, each).cast("float64"))).to_pandas()
+    at, value = found["__lm_at"].to_numpy(), found["value"].to_numpy(float)
+    for start, end in stretches:
+        yield np.sort(value[(at >= start) & (at < end) & ~np.isnan(value)])
 
 
 def _bootstrap(values: np.ndarray) -> tuple[float, float]:
@@ -48,8 +56,9 @@ def _bootstrap(values: np.ndarray) -> tuple[float, float]:
         reach = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
         return float(values.mean() - reach), float(values.mean() + reach)
     rng = np.random.default_rng([0, len(values)])
-    draws = max(200, min(DRAWS, 4_000_000 // len(values)))
-    means = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)])
+    n, draws = len(values), max(200, min(DRAWS, 4_000_000 // len(values)))
+    blocks = np.diff(np.r_[0 : draws : max(100_000 // n, 1), draws])  # draws at a time
+    means = np.concatenate([values[rng.integers(n, size=(block, n))].mean(axis=1) for block in blocks])
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 

@@ -47,7 +47,7 @@ QualityMetric = Literal[
     "explicit_positive_rate",
 ]
 Spent = Literal["avg_cost_per_request_usd", "avg_input_tokens", "avg_output_tokens", "total_cost_usd"]
-Operated = Literal["request_count", "latency_p50_ms", "latency_p95_ms"]
+Operated = Literal["request_count", "error_rate", "latency_p50_ms", "latency_p95_ms"]
 Auto = Literal["auto", "1h", "6h", "1d"]
 Layer = Literal["infrastructure", "cost", "quality"]
 Severity = Literal["critical", "warning", "info"]

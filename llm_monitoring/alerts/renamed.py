@@ -37,7 +37,7 @@ def renamed(hours: pd.DataFrame, span: Span) -> list[dict]:
     """
     rows = hours[hours["n"] > 0].sort_values("hour")
     asked = {str(name): own.set_index("hour")["n"] for name, own in rows.groupby("feature_id")}
-    end = windows.floor(pd.Series([span.asked]), "1h").iloc[0] + HOUR
+    end = windows.begin(span.asked, "1h") + HOUR
     found = []
     for new, after in asked.items():
         since, before = after.index[0], min(after.index[0] + WEEK, end)

@@ -25,6 +25,7 @@ FIRST, TRIES, AGAIN = 14, (14, 21, 28), 28  # days after which a chart begins, m
 RUNAWAY, PRICES = "runaway requests", "price list"
 BESIDE = (
     "request_count",
+    "error_rate",
     "latency_p50_ms",
     "latency_p95_ms",
     RUNAWAY,
@@ -129,10 +130,15 @@ def delays(log: Log, of: str) -> pd.DataFrame:
     return windows.labelled(found, "1d", ["feature_id", "steps"]).rename(columns={"window_start": "day"})[columns]
 
 
-def usual_delay(found: pd.DataFrame, feature: Any, start: pd.Timestamp, before: pd.Timestamp, share: float):
-    """The delay that so large a share of the baseline's judgements (or signals) kept within."""
-    own = found[found["feature_id"] == feature]
-    if own.empty:
+@once
+def delays_by_feature(log: Log, of: str) -> dict[Any, pd.DataFrame]:
+    """`delays`, by feature."""
+    return dict(iter(delays(log, of).groupby("feature_id")))
+
+
+def usual_delay(own: pd.DataFrame | None, start: pd.Timestamp, before: pd.Timestamp, share: float) -> pd.Timedelta:
+    """The delay that so large a share of the baseline's judgements (or signals) of a feature kept within."""
+    if own is None:
         return pd.Timedelta(0)
     own = own[(own["day"] >= start) & (own["day"] + DAY <= before)].sort_values("steps", kind="stable")
     if own.empty:

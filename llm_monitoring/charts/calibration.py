@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtr
 
-from llm_monitoring.charts.posterior import Noise, Posterior, Yardstick
+from llm_monitoring.charts.posterior import Noise, Posterior, Yardstick, quantiles
 
 CAP = 9.0
 QUICKER = 1.2
@@ -126,7 +126,7 @@ def smallest_seen(
     start = max(min(10, until - within), 0)
     rise = np.maximum(slope[:, start:until, start:].sum(axis=2), 1e-300)[:, :, None]
     needed = (limit * scale[:, start:until] - sign * sums[:, start:until]) / rise
-    return float(np.quantile(np.maximum(needed.min(axis=(0, 1)), 0), chance))
+    return quantiles(np.maximum(needed.min(axis=(0, 1)), 0), chance)[0]
 
 
 @lru_cache(maxsize=8)
@@ -151,4 +151,4 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 def draws_for(alpha: float) -> int:
     """Streams to simulate for a probability of false alarm: 25 exceedances, and the tail beyond them as fitted."""
-    return int(np.clip(round(25 / alpha, -2), 2000, 6000))
+    return int(min(max(round(25 / alpha, -2), 2000), 6000))

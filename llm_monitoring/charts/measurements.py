@@ -124,7 +124,8 @@ def as_windows(
 
 def spacing(starts: pd.Index) -> pd.Timedelta | None:
     """The usual distance of neighbouring windows, None below two windows."""
-    steps = np.diff(np.sort(starts.dropna().unique().asi8))  # type: ignore[attr-defined]
+    known = starts.asi8[starts.notna()] if starts.hasnans else starts.asi8  # type: ignore[attr-defined]
+    steps = np.diff(np.unique(known))
     return None if not len(steps) else pd.Timedelta(int(np.median(steps)), unit=starts.unit)  # type: ignore[attr-defined]
 
 

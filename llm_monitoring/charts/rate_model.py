@@ -73,8 +73,10 @@ def _events(level: np.ndarray, n: np.ndarray, noise: Noise, counts: bool) -> np.
     many = ~sparse.all(axis=1)
     out = np.empty_like(mean)
     out[many] = _rounded_normal(level[many], mean[many], noise.normal[many], counts)
-    if sparse.any():
-        out[sparse] = _inverted(noise.uniform[sparse], mean[sparse], np.broadcast_to(n, mean.shape)[sparse], counts)
+    few = np.flatnonzero(sparse)  # places and no mask, which would be gone through for every array anew
+    if len(few):
+        size = np.repeat(n.ravel(), sparse.sum(axis=1))
+        out.ravel()[few] = _inverted(noise.uniform.ravel()[few], mean.ravel()[few], size, counts)
     return out if counts else np.clip(out, 0, n, out=out)
 
 
@@ -108,8 +110,11 @@ def _inverted(u: np.ndarray, mean: np.ndarray, n: np.ndarray, counts: bool) -> n
 
 def _none_of(rate: np.ndarray, n: np.ndarray) -> np.ndarray:
     """(1 - rate)^n in single precision, also of tiny rates and huge n."""
-    small = rate + rate**2 * (0.5 + rate * np.float32(1 / 3) + 0.25 * rate**2)
-    return np.exp(-n * np.where(rate < 0.05, small, -np.log1p(-rate)))
+    square = rate**2
+    lost = rate + square * (0.5 + rate * np.float32(1 / 3) + 0.25 * square)
+    large = np.flatnonzero(rate >= 0.05)
+    lost[large] = -np.log1p(-rate[large])
+    return np.exp(-n * lost)
 
 
 def _rate_grid(events: np.ndarray, n: np.ndarray, counts: bool) -> np.ndarray:

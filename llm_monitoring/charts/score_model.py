@@ -96,8 +96,8 @@ class ScoreEvidence:
             return out + apart[place]
 
         unsure = self._between[i] if model.known else s2
-        each, common = float(theta.var(0).mean()), float(theta.mean(1).var())
-        place = max(each - common, 0.0) * places / (places - 1) if places > 1 else 0.0
+        each = float(theta.var(0).mean())
+        place = max(each - float(theta.mean(1).var()), 0.0) * places / (places - 1) if places > 1 else 0.0
         yardstick = Yardstick(
             float(unsure.mean()), trust(unsure), float(s2.mean()) if model.known else 0.0, max(each - place, 0.0), place,
             float(np.mean(1 / model.n)), per_answer=not model.known,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.special import xlogy
 
 from llm_monitoring.drift.two_sample import EQUAL
@@ -38,6 +37,8 @@ class Groups:
     @classmethod
     def of(cls, rows: np.ndarray) -> Groups:
         """The branches of some unit rows that are neither tiny, nor most of the rows, nor only some of equal rows."""
+        from scipy.cluster.hierarchy import leaves_list, linkage  # takes as long to import as the rest of the package
+
         tree, count = linkage(_distances(rows), "ward"), len(rows)
         order = leaves_list(tree)
         first, after = np.empty(2 * count - 1, int), np.empty(2 * count - 1, int)

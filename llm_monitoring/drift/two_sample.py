@@ -210,12 +210,11 @@ def k_means(
     sample, rng = rows[kept], np.random.default_rng(seed)
     centres = _far_apart(sample, count, rng) if spread else sample[rng.permutation(len(sample))[:count]]
     for _ in range(rounds):
-        member = sparse.csr_array(
-            (np.ones(len(sample), np.float32), (_nearest(sample, centres), np.arange(len(sample)))),
-            shape=(count, len(sample)),
-        )
-        total = member @ sample
-        filled = member.sum(axis=1) > 0
+        nearest = _nearest(sample, centres)
+        size = np.bincount(nearest, minlength=count)
+        rows_of = np.argsort(nearest, kind="stable"), np.r_[0, np.cumsum(size)]
+        total = sparse.csr_array((np.ones(len(sample), np.float32), *rows_of), shape=(count, len(sample))) @ sample
+        filled = size > 0
         centres = np.where(filled[:, None], _to_unit(total), centres)
     return _nearest(rows, centres)
 

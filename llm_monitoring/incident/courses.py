@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.alerts.alert import Alert, of_feature
+from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.incident.inference.cells import requests_of
 from llm_monitoring.incident.inference.shifts import log_harm
+from llm_monitoring.incident.inference.slices import Slice, feature_slice
 from llm_monitoring.intervals import wilson
+from llm_monitoring.keeping import once
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -198,22 +201,29 @@ def _totals(log: Log, alert: Alert) -> Course:
     return Course(made, "amount", WIDTHS[name], PER[name], COUNTED[name])
 
 
-def windows_of(log: Log, alert: Alert, name: str, chosen: Any = None) -> pd.DataFrame:
-    """`window_start`, `value` and `n` of a total over the feature that alerted, windows without a request included."""
-    requests = log.asked
-    rows = of_feature(requests, alert)
-    rows = rows if chosen is None else rows[chosen.mask(rows)]
+def windows_of(log: Log, alert: Alert, name: str, chosen: Slice | None = None) -> pd.DataFrame:
+    """`window_start`, `value` and `n` of a total over the feature that alerted, windows without a request included; `chosen` is a value of a column."""
+    column, one = (None, None) if chosen is None else chosen.where[0]
+    rows = _by_window(log, alert.feature_id, name, column)
+    rows = (rows if chosen is None else rows[rows[column] == one]).set_index("window_start")
     step = WIDTHS[name]
-    first, last = requests["timestamp"].min().floor(step), max(requests["timestamp"].max(), alert.fired_at)
+    begin, end = log.span("requests")
+    assert begin is not None
+    assert end is not None
+    first, last = begin.floor(step), max(end, alert.fired_at)
     starts = pd.date_range(first, last.floor(step), freq=step)
     starts = starts[starts + step <= last + pd.Timedelta("1min")]
-    at = rows["timestamp"].dt.floor(step)
-    n = at.value_counts().reindex(starts, fill_value=0)
-    value = n if alert.metric == "request_count" else rows.groupby(at)["cost_usd"].sum(min_count=1).reindex(starts)
+    n = rows["n"].reindex(starts, fill_value=0)
+    value = n if alert.metric == "request_count" else rows["usd"].reindex(starts)
     value = value.astype(float).fillna(0.0)
     table = pd.DataFrame({"window_start": starts, "value": value.to_numpy(float), "n": n.to_numpy()})
     began = table.index[table["n"] > 0]
     return table.iloc[began[0] :].reset_index(drop=True) if len(began) else table
+
+
+@once
+def _by_window(log: Log, feature_id: str | None, name: str, column: str | None) -> pd.DataFrame:
+    return requests_of(log).by_window(feature_slice(feature_id), name, column)
 
 
 def _passes(log: Log, alert: Alert) -> Course:

@@ -203,9 +203,8 @@ def causes(frame: pd.DataFrame, ax=None, narrow: bool = False):
                 hatch=None if row["recorded"] else "////",
             )  # fmt: skip
             lines = 2 if narrow else 1
-            ax.text(
-                0, y + above, _wrapped(cause_line(row), width - 8, lines), va="bottom", weight=weight, linespacing=1.15
-            )
+            words = _wrapped(cause_line(row), int((width - 8) * (0.92 if leads[k] else 1)), lines)  # bold is wider
+            ax.text(0, y + above, words, va="bottom", weight=weight, linespacing=1.15)
             ax.text(1, y + above, probability(share[k]), va="bottom", ha="right", weight=weight)
             evidence = next(iter(row.get("evidence") or []), "")
             ax.text(0, y - above, _wrapped(evidence, width + 2, lines + 1), va="top", color=MUTE, linespacing=1.15)

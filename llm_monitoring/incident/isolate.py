@@ -248,16 +248,17 @@ def _beside(cause: Cause) -> list[str]:
 def _of_change(inquiry: Inquiry, cause: Cause) -> list[str]:
     seen, onset = inquiry.seen, inquiry.onset
     frame = seen.frame
-    hit, inside = inquiry.slice.mask(frame), in_scope(cause.declared, frame)
+    hit, inside = seen.mask(inquiry.slice), in_scope(cause.declared, frame)
     told = [_timing(cause, onset), *([] if inquiry.branch is None else [inquiry.branch.sentence])]
     covered = (hit & inside).sum() / max(hit.sum(), 1)
     declared = "It declares no scope." if cause.declared is None else f"Its scope ({_scope_words(cause)})"
     if cause.declared is not None:
         told.append(f"{declared} holds {say.amount(covered, 'share')} of the answers of {inquiry.slice.label}.")
     group, words = (hit & inside, inquiry.slice.label) if covered > 0 else (inside, _scope_words(cause))
-    told.append(f"Since it went live, {words}: {_moved(seen, group, cause.at)}.")
+    until = inquiry.until if inquiry.until is not None and cause.at is not None and cause.at < inquiry.until else None
+    told.append(f"Since it went live, {words}: {_moved(seen, group, cause.at, until)}.")
     if (~inside).sum() and cause.declared is not None:
-        told.append(f"Outside its scope, at the same time: {_moved(seen, ~inside, cause.at)}.")
+        told.append(f"Outside its scope, at the same time: {_moved(seen, ~inside, cause.at, until)}.")
     late_start = onset["low"] is not None and cause.at is not None and cause.at < onset["low"] - pd.Timedelta("3h")
     if late_start and covered > 0:
         told.append(_between(inquiry, hit, cause))
@@ -317,20 +318,22 @@ def _of_silent(inquiry: Inquiry, cause: Cause) -> list[str]:
 
 
 def _of_judge(inquiry: Inquiry, cause: Cause) -> list[str]:
-    outside = ~inquiry.slice.mask(inquiry.seen.frame)
+    outside = ~inquiry.seen.mask(inquiry.slice)
     timing = [_timing(cause, inquiry.onset)] if cause.recorded else []
     if not outside.any():
         return [*timing, "All answers moved alike: the judge and a change that hits everything look the same."]
     label = inquiry.slice.label
     return [
         *timing,
-        f"A judge that changed would have moved all answers; outside {label}: {_moved(inquiry.seen, outside, inquiry.since)}.",
+        f"A judge that changed would have moved all answers; outside {label}: {_moved(inquiry.seen, outside, inquiry.since, inquiry.until)}.",
     ]
 
 
 def _of_none(inquiry: Inquiry, cause: Cause) -> list[str]:
-    inside = inquiry.slice.mask(inquiry.seen.frame)
-    return [f"Chance would have to explain {inquiry.slice.label}: {_moved(inquiry.seen, inside, inquiry.since)}."]
+    inside = inquiry.seen.mask(inquiry.slice)
+    return [
+        f"Chance would have to explain {inquiry.slice.label}: {_moved(inquiry.seen, inside, inquiry.since, inquiry.until)}."
+    ]
 
 
 def _of_mix(inquiry: Inquiry, cause: Cause) -> list[str]:
@@ -343,7 +346,7 @@ def _answers(inquiry: Inquiry) -> list[dict[str, Any]]:
     seen, onset = inquiry.seen, inquiry.onset
     if onset["low"] is None or onset["high"] is None:
         return []
-    rows = seen.frame[inquiry.slice.mask(seen.frame)]
+    rows = seen.frame[seen.mask(inquiry.slice)]
     rows = rows[rows["timestamp"].between(onset["low"] - AROUND, onset["high"] + AROUND)]
     step = -(-len(rows) // DRAWN) or 1
     rows = rows.iloc[::step]

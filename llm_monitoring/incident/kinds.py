@@ -39,7 +39,7 @@ def of_improvement(inquiry: Inquiry) -> Inquiry:
 def what_it_was(inquiry: Inquiry) -> str:
     """Of an improvement: whether the log shows a fall before it, or the weeks before are all that is known."""
     seen, since = inquiry.seen, inquiry.since
-    rows = seen.frame[inquiry.slice.mask(seen.frame)]
+    rows = seen.frame[seen.mask(inquiry.slice)]
     before = rows[rows["timestamp"] < since]
     fell = _fell(before, seen, since)
     if fell is None:

@@ -15,7 +15,7 @@ from llm_monitoring import answers, disk
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
 from llm_monitoring.errors import ConfigError, one_of
-from llm_monitoring.frames import plain
+from llm_monitoring.incident.inference.cells import requests_of
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
 from llm_monitoring.incident.inference.reviewed import read_reviews
 from llm_monitoring.incident.kinds import road_of
@@ -259,9 +259,9 @@ def _cases(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Failing cases with good ones beside them, and the templates of which more was found than is kept."""
     flagged = answers.flagged_ids(log)
-    requests = inquiry.seen.requests
-    rows = plain(requests[inquiry.slice.mask(requests) & (requests["timestamp"] >= inquiry.since)])
     table = read_reviews(log, reviews)
+    asked = pd.Series([*flagged, *table["request_id"]], dtype="str")
+    rows = (inquiry.seen.source or requests_of(log)).among(asked, inquiry.slice, inquiry.since)
     said = table.reindex(columns=["request_id", "note", "expected_output"]).groupby("request_id", sort=False).last()
     read = rows.merge(majority(table)[["request_id", "verdict"]].merge(said, on="request_id"), on="request_id")
     bad = read[read["verdict"] == "real"]

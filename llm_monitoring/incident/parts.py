@@ -10,11 +10,11 @@ from scipy import stats
 
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert, of_feature
-from llm_monitoring.frames import plain
 from llm_monitoring.incident.courses import LEVELS, Course, width_of, windows_of
+from llm_monitoring.incident.inference.cells import requests_of
 from llm_monitoring.incident.inference.observations import slice_columns
 from llm_monitoring.incident.inference.roles import QUESTION
-from llm_monitoring.incident.inference.slices import Slice, feature_slice
+from llm_monitoring.incident.inference.slices import Slice, counts, feature_slice, last_time
 from llm_monitoring.incident.probes import probes_since
 from llm_monitoring.intervals import newcombe, wilson
 
@@ -38,14 +38,26 @@ def parts_of(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ended:
 
 
 def _columns(log: Log, alert: Alert) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
-    requests = log.asked
-    rows = plain(of_feature(requests, alert))
-    columns = [c for c in slice_columns(requests.assign(model=requests["model_id"])) if c != "model"]
+    """The requests of the feature in cells, the columns of the log by which they are split, and those not looked at."""
+    source = requests_of(log)
+    whole, *ends = (
+        part.assign(model=part["model_id"]).drop(columns=[*source.named]) for part in (source.cells, *source.ends())
+    )
+    columns = [c for c in slice_columns(whole, ends=(ends[0], ends[1])) if c != "model"]
+    rows = of_feature(source.cells, alert)
     columns = [c for c in [*columns, "model_id"] if rows[c].nunique() > 1]
     left = {
-        c: "one value, or too many" for c in ("feature_id", "category", "model_id") if c in rows and c not in columns
+        c: "one value, or too many"
+        for c in ("feature_id", "category", "model_id")
+        if c in source.rows.columns and c not in columns
     }
     return rows, columns, left
+
+
+def _commonest(rows: pd.DataFrame, column: str) -> list[Any]:
+    """The eight values that most requests have."""
+    n = pd.Series(counts(rows), rows.index).groupby(rows[column], sort=False).sum()
+    return n.sort_values(ascending=False, kind="stable").index[:8].tolist()
 
 
 def _of_totals(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ended: pd.Timestamp | None) -> Parts:
@@ -55,7 +67,7 @@ def _of_totals(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ende
     own = feature_slice(alert.feature_id)
     found = []
     for column in columns:
-        for value in rows[column].value_counts().head(8).index:
+        for value in _commonest(rows, column):
             part = Slice(((column, value),))
             change = Course(windows_of(log, alert, width, part)).change(since, ended)
             if change["estimate"] is not None:
@@ -75,7 +87,7 @@ def _of_totals(log: Log, alert: Alert, course: Course, since: pd.Timestamp, ende
         else "All parts of the traffic moved alike, as far as the windows tell."
     ]
     if alert.metric == "total_cost_usd" and total["before"]:
-        reasons.append(_split(rows, since, ended))
+        reasons.append(_split(log, alert, since, ended))
     return ("slice" if grew else "all"), grew[:1], leaves[:MOST_SHOWN], reasons, columns, left
 
 
@@ -84,12 +96,14 @@ def _was_as_much(row: dict[str, Any], total: dict[str, Any]) -> bool:
     return bool(total["before"]) and row["share_of_change"] <= 1.15 * row["before"] / total["before"]
 
 
-def _split(rows: pd.DataFrame, since: pd.Timestamp, ended: pd.Timestamp | None) -> str:
+def _split(log: Log, alert: Alert, since: pd.Timestamp, ended: pd.Timestamp | None) -> str:
+    source, own = requests_of(log), feature_slice(alert.feature_id)
+    rows = of_feature(source.parted(source.cells, [since] if ended is None else [since, ended]), alert)
     late = (rows["timestamp"] >= since) & (True if ended is None else rows["timestamp"] < ended)
     parts = []
-    for side in (rows[rows["timestamp"] < since], rows[late]):
-        days = max((side["timestamp"].max() - side["timestamp"].min()) / pd.Timedelta("1D"), 1 / 24)
-        parts.append((len(side) / days, side["cost_usd"].mean()))
+    for side, ends in ((rows[rows["timestamp"] < since], (None, since)), (rows[late], (since, ended))):
+        days = max((last_time(side) - side["timestamp"].min()) / pd.Timedelta("1D"), 1 / 24)
+        parts.append((counts(side).sum() / days, source.paid(own, *ends)))
     (n_before, usd_before), (n_after, usd_after) = parts
     return (
         f"Requests a day went from {say.number(n_before)} to {say.number(n_after)}, the cost of a request from "
@@ -134,13 +148,14 @@ def _of_questions(log: Log, alert: Alert) -> Parts:
     rows, columns, left = _columns(log, alert)
     start = alert.window_start if alert.window_start is not None else alert.fired_at - pd.Timedelta("7D")
     columns = [c for c in columns if set(c.lower().split("_")) & QUESTION] or [c for c in columns if c != "model_id"]
+    rows = of_feature(requests_of(log).parted(requests_of(log).cells, [start, alert.fired_at]), alert)
     late = (rows["timestamp"] >= start) & (rows["timestamp"] < alert.fired_at)
-    early = rows["timestamp"] < start
-    n = int(early.sum()), int(late.sum())
+    sides = rows[rows["timestamp"] < start], rows[late]
+    n = [int(counts(side).sum()) for side in sides]
     leaves: list[dict[str, Any]] = []
     for column in columns if min(n) else []:
-        for value in rows[column].value_counts().head(8).index:
-            k = int((early & (rows[column] == value)).sum()), int((late & (rows[column] == value)).sum())
+        for value in _commonest(rows, column):
+            k = [int(counts(side)[(side[column] == value).to_numpy(bool, na_value=False)].sum()) for side in sides]
             apart = newcombe(k[0], n[0], k[1], n[1])
             ends = wilson(k[0], n[0]), wilson(k[1], n[1])
             moved = apart.low > 0 or apart.high < 0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from llm_monitoring.incident.inference.cells import requests_of
 from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
-from llm_monitoring.incident.inference.observations import lineage
 from llm_monitoring.intervals import wilson
 from llm_monitoring.probes.comparison import compare_probes
 
@@ -49,7 +49,7 @@ def probes_since(log: Log, since: Any) -> pd.DataFrame:
     """
     probes = log.probe_results
     since = pd.Timestamp(since)
-    family = lineage(log.asked, log.changes)
+    family = requests_of(log).family
     probes = probes.assign(model=probes["model_id"].map(lambda name: family.get(name, name)))
     columns = [name for name in ("feature_id", "check") if name in probes and probes[name].notna().any()]
     found = []

@@ -34,7 +34,7 @@ def quotes_of(log: Log, alert: Alert, now: pd.DataFrame, then: pd.DataFrame, rev
     log : Log
     alert : Alert
     now, then : DataFrame
-        `request_id` and `value` of the alert's metric: the answers that are looked at, and those that they are held against.
+        `request_id`, `timestamp` and `value` of the alert's metric: the answers that are looked at, and those that they are held against.
     reviews : DataFrame or path, optional
 
     Returns
@@ -62,9 +62,8 @@ def quotes_of(log: Log, alert: Alert, now: pd.DataFrame, then: pd.DataFrame, rev
 
 def _told(log: Log, alert: Alert, rows: pd.DataFrame, reviews: Any) -> pd.DataFrame:
     """The rows with `bad`, `why` and their order: what people found bad first, then the lowest scores."""
-    made = rows[["request_id", "value"]].drop_duplicates("request_id")
-    asked = log.asked[["request_id", "timestamp"]]
-    made = made.merge(asked[among(asked["request_id"], made["request_id"])], on="request_id")
+    made = rows[["request_id", "value", "timestamp"]].drop_duplicates("request_id")
+    made = made.sort_values(["timestamp", "request_id"], ignore_index=True)
     made = made.assign(score=0.0, why=WHY.get(alert.metric, ""), rank=1)
     if alert.judged:
         judged = answers.judgements(log, ["quality_score", "flagged", "flag_reason"]).set_index("request_id")

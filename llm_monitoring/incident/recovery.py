@@ -20,7 +20,7 @@ from llm_monitoring.incident.inference.causes import VERSION_OF, declared_scope,
 from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
 from llm_monitoring.incident.inference.inquiry import Inquiry
 from llm_monitoring.incident.inference.observations import Observations
-from llm_monitoring.incident.inference.slices import Slice
+from llm_monitoring.incident.inference.slices import Slice, counts, last_time
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FALSELY, MISSED, POWER, LEVEL = 0.05, 0.10, 0.8, 0.05
 MARGINS = {"score": (0.1, 0.25), "share": (0.025, 0.0625), "log": (np.log(1.1), np.log(1.1))}
 DAY_SCALE = {"score": 0.08, "share": 0.02, "log": 0.06}
+NEAR, NEXT = pd.Timedelta("1D"), pd.Timedelta("1us")
 FIXED_BY = VERSION_OF | {"deployment": "prompt_version"}
 
 
@@ -91,7 +92,7 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
     .. [2] Ramdas, Gruenwald, Vovk, Shafer, Game-theoretic statistics and safe anytime-valid inference, Stat. Sci. 38 (2023).
     """
     seen = inquiry.seen
-    rows, judge, left_out = _same_judge(log, seen, seen.frame[group.mask(seen.frame)], inquiry.since)
+    rows, judge, left_out = _same_judge(log, seen, seen.frame[seen.mask(group)], inquiry.since)
     rows, scale = _harm(seen, rows, inquiry.since)
     before = rows[rows["timestamp"] < inquiry.since]
     if len(before) < 2:
@@ -111,9 +112,10 @@ def recovery(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any]:
         "margin": base.margin,
         "fix": fix,
     }
-    now = seen.requests["timestamp"].max()
+    now = last_time(seen.requests)
     days = None if needed is None else needed / per_day
-    asked = _per_day(seen.requests[group.mask(seen.requests) & (seen.requests["timestamp"] >= inquiry.since)])
+    requests = seen.asked(inquiry.since)
+    asked = _per_day(requests[group.mask(requests) & (requests["timestamp"] >= inquiry.since)])
     quicker = days is not None and seen.alert.judged and asked > 1.5 * per_day
     state |= {"days": days, "by": None if days is None else (at if at is not None else now) + pd.Timedelta(days=days)}
     state["days_if_all_judged"] = needed / asked if quicker and needed is not None else None
@@ -137,7 +139,7 @@ def until_fix(seen: Observations, fix: dict[str, Any] | None) -> Observations:
     """The answers before a fix; all of them where there is none."""
     if fix is None:
         return seen
-    frame, requests = (part[part["timestamp"] < fix["at"]] for part in (seen.frame, seen.requests))
+    frame, requests = (part[part["timestamp"] < fix["at"]] for part in (seen.frame, seen.asked(fix["at"])))
     return replace(seen, frame=frame, requests=requests)
 
 
@@ -312,8 +314,8 @@ def _day_variance(n: np.ndarray, mean: np.ndarray, single: float, usual: float) 
 def _per_day(rows: pd.DataFrame) -> float:
     if not len(rows):
         return 1.0
-    days = (rows["timestamp"].max() - rows["timestamp"].min()) / pd.Timedelta("1D")
-    return float(len(rows) / max(days, 1.0))
+    days = (last_time(rows) - rows["timestamp"].min()) / pd.Timedelta("1D")
+    return float(counts(rows).sum() / max(days, 1.0))
 
 
 def _harm(seen: Observations, rows: pd.DataFrame, since: pd.Timestamp) -> tuple[pd.DataFrame, str]:
@@ -354,11 +356,11 @@ def _fix(log: Log, inquiry: Inquiry, group: Slice) -> dict[str, Any] | None:
     What went live before the answers got worse has mended nothing.
     """
     seen = inquiry.seen
-    requests = seen.requests[group.mask(seen.requests)].sort_values("timestamp")
+    requests = seen.requests[group.mask(seen.requests)]
     later = log.changes[log.changes["timestamp"] > seen.alert.fired_at].sort_values(["timestamp", "change_id"])
     for row in reversed(later.to_dict("records")):
         if in_scope(declared_scope(row, seen), requests).any():
-            at = _live(row, requests, inquiry)
+            at = _live(row, group, inquiry)
             if at > inquiry.since:
                 return {"change_id": row["change_id"], "at": at}
     if inquiry.left is None:
@@ -371,15 +373,17 @@ def fixed_by(fix: dict[str, Any], inquiry: Inquiry) -> str:
     return fix["change_id"] or f"{inquiry.left[0]} left the traffic"  # type: ignore[index]
 
 
-def _live(row: dict[str, Any], requests: pd.DataFrame, inquiry: Inquiry) -> pd.Timestamp:
+def _live(row: dict[str, Any], group: Slice, inquiry: Inquiry) -> pd.Timestamp:
     """The first answer, within a day of the logged time, of a version that the incident did not have; else that time."""
-    column, at = FIXED_BY.get(row["kind"]), row["timestamp"]
-    if column is None or column not in requests:
+    column, at, fired_at = FIXED_BY.get(row["kind"]), row["timestamp"], inquiry.seen.alert.fired_at
+    if column is None or column not in inquiry.seen.requests:
         return at
-    bad = requests["timestamp"].between(inquiry.since, inquiry.seen.alert.fired_at)
-    near = requests["timestamp"].between(at - pd.Timedelta("1D"), at + pd.Timedelta("1D"))
+    first, after = max(at - NEAR, fired_at + NEXT), at + NEAR + NEXT
+    requests = inquiry.seen.asked(inquiry.since, fired_at + NEXT, first, after)
+    requests = requests[group.mask(requests)]
+    bad = requests["timestamp"].between(inquiry.since, fired_at)
+    near = (requests["timestamp"] >= first) & (requests["timestamp"] < after)
     other = requests.loc[near & ~requests[column].isin(set(requests.loc[bad, column])), "timestamp"]
-    other = other[other > inquiry.seen.alert.fired_at]
     return other.min() if bad.any() and len(other) else at
 
 

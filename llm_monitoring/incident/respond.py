@@ -11,12 +11,14 @@ import pandas as pd
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.alerts.checking import find_alert
+from llm_monitoring.frames import among
 from llm_monitoring.incident.courses import LEVELS
 from llm_monitoring.incident.inference.causes import in_scope
 from llm_monitoring.incident.inference.comparison import compare
+from llm_monitoring.incident.inference.finer import counted
 from llm_monitoring.incident.inference.inquiry import Inquiry, inquire
-from llm_monitoring.incident.inference.observations import Observations, observe, places
-from llm_monitoring.incident.inference.slices import Slice
+from llm_monitoring.incident.inference.observations import Observations, observe
+from llm_monitoring.incident.inference.slices import ALL, LAST, Slice, counts, last_time
 from llm_monitoring.incident.isolate import IsolateResult
 from llm_monitoring.incident.kinds import of_improvement, road_of, what_it_was
 from llm_monitoring.incident.recovery import fixed_by, recovery, untested, until_fix
@@ -143,6 +145,9 @@ def respond(log: Log, alert, scope: ScopeResult, isolate: IsolateResult, *, plan
     inquiry = inquire(log, alert, plan=plan)
     assert inquiry is not None
     group = Slice.of(scope.slices[0]["where"]) if scope.slices and inquiry.branch is None else inquiry.slice
+    for column, value in group.where:
+        if column not in inquiry.seen.requests:
+            inquiry = replace(inquiry, seen=counted(inquiry.seen, ALL, column, value, log.with_texts))
     if alert.kind == "better":
         return _better(log, alert, of_improvement(inquiry), group)
     state = recovery(log, inquiry, group)
@@ -227,7 +232,7 @@ def _action(alert: Alert, inquiry: Inquiry, isolate: IsolateResult, group: Slice
         named = [say.cause_name(name, name in recorded) for name in isolate.candidates]
         return "investigate", None, f"{say.listed(named)} cannot be told apart yet."
     inside = in_scope(first.declared, inquiry.seen.frame) & (inquiry.seen.frame["timestamp"] >= first.at).to_numpy()
-    part = (group.mask(inquiry.seen.frame) & inside).sum() / max(inside.sum(), 1)
+    part = (inquiry.seen.mask(group) & inside).sum() / max(inside.sum(), 1)
     words = f"{group.label} is {say.amount(part, 'share')} of the answers that {first.name} touched"
     confined = "category" in group.to_dict() or part < CONFINED
     if first.kind == "prompt" and confined:
@@ -279,13 +284,15 @@ def _gain_or_loss(name: str, reading: str, change: float) -> str:
 
 def _waiting(log: Log, alert: Alert, inquiry: Inquiry, group: Slice, fix: dict | None) -> dict[str, Any]:
     """Bad answers more a day while nothing is done: requests a day of the slice, times the rise of its bad share."""
-    requests = inquiry.seen.requests
+    requests = inquiry.seen.asked(inquiry.since)
     rows = requests[group.mask(requests) & (requests["timestamp"] >= inquiry.since)]
-    days = max((requests["timestamp"].max() - inquiry.since) / pd.Timedelta("1D"), 1 / 24)
-    per_day = len(rows) / days
+    days = max((last_time(requests) - inquiry.since) / pd.Timedelta("1D"), 1 / 24)
+    per_day = counts(rows).sum() / days
     seen = _bad_share(log, alert, inquiry)
     change = compare(until_fix(seen, fix), group, inquiry.since) if seen is not None else None
     usd = rows["cost_usd"].mean() if "cost_usd" in rows else None
+    if inquiry.seen.source is not None:
+        usd = inquiry.seen.source.paid(group, inquiry.since, None if fix is None else fix["at"])
     unknown = {"affected_per_day": None, "low": None, "high": None, "requests_per_day": per_day, "usd_per_day": None}
     if change is None or not np.isfinite(change["change"]):
         return unknown | _dearer(inquiry, group, fix, per_day)
@@ -320,25 +327,24 @@ def _dearer(inquiry: Inquiry, group: Slice, fix: dict | None, per_day: float) ->
     return {"text": f"{answers} at {say.metric_words(seen.alert.metric)} {now}, before {then}"}
 
 
-def _beside(log: Log, alert: Alert, inquiry: Inquiry, metric: str, group: Slice | None = None) -> Observations | None:
+def _beside(log: Log, alert: Alert, inquiry: Inquiry, metric: str, group: Slice) -> Observations | None:
     """Another measure of the same answers (those of a group at least), with the columns of the slice that was hit."""
     seen = observe(log, alert.about(metric, "up"), group)
     if seen is None:
         return None
-    requests = inquiry.seen.requests
-    missing = [column for column, _ in inquiry.slice.where if column not in seen.frame]
-    if missing:
-        place = places(requests["request_id"], seen.frame["request_id"])
-        frame = seen.frame.assign(**{column: requests[column].iloc[place].to_numpy() for column in missing})
-        seen = replace(seen, frame=frame)
-    return replace(seen, requests=requests, columns=inquiry.seen.columns)
+    source = inquiry.seen.source
+    if source is not None and source.told is not None:
+        column, value, ids = source.told
+        has = pd.Series(value, seen.frame.index).where(among(seen.frame["request_id"], ids))
+        seen = replace(seen, frame=seen.frame.assign(**{column: has}))
+    return replace(seen, requests=inquiry.seen.requests, columns=inquiry.seen.columns, source=source)
 
 
 def _bad_share(log: Log, alert: Alert, inquiry: Inquiry) -> Observations | None:
     if inquiry.seen.scale == "share":
         return inquiry.seen
     if inquiry.seen.scale == "score":
-        return _beside(log, alert, inquiry, "flagged_rate")
+        return _beside(log, alert, inquiry, "flagged_rate", inquiry.slice)
     return None
 
 
@@ -378,10 +384,11 @@ def _earlier_models(inquiry: Inquiry, group: Slice) -> list[str]:
 
     Those that answered in the last day before the start; where there were none, the one that stopped last.
     """
-    rows = inquiry.seen.requests
+    rows = inquiry.seen.asked(inquiry.since)
     rows = rows[group.mask(rows)]
     late = rows["timestamp"] >= inquiry.since
-    stopped = rows.loc[~late].groupby("model_id", observed=True)["timestamp"].max()
+    last = rows.get(LAST, rows["timestamp"])
+    stopped = last[~late].groupby(rows["model_id"]).max()
     stopped = stopped[~stopped.index.isin(rows.loc[late, "model_id"])].sort_index()
     recent = stopped[stopped >= inquiry.since - pd.Timedelta("1D")]
     return [str(name) for name in (recent if len(recent) else stopped.nlargest(1)).index]

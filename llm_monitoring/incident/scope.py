@@ -242,7 +242,7 @@ def _rows_of_feature(inquiry: Inquiry, found: Slice) -> int:
     late = (frame["timestamp"] >= inquiry.since).to_numpy()
     if inquiry.until is not None:
         late = late & (frame["timestamp"] < inquiry.until).to_numpy()
-    return int((found.mask(frame) & whole(inquiry.seen).mask(frame) & late).sum())
+    return int((inquiry.seen.mask(found) & inquiry.seen.mask(whole(inquiry.seen)) & late).sum())
 
 
 def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
@@ -256,7 +256,7 @@ def _leaves(inquiry: Inquiry) -> list[dict[str, Any]]:
         return []
     sizes = seen.frame.groupby(columns, observed=True).size().sort_values(ascending=False, kind="stable")
     parts = [Slice(tuple(zip(columns, values if isinstance(values, tuple) else (values,)))) for values in sizes.index]
-    inside = [p for p in parts if (p.mask(seen.frame) & whole(seen).mask(seen.frame)).any()]
+    inside = [p for p in parts if (seen.mask(p) & seen.mask(whole(seen))).any()]
     parts = (inside + [p for p in parts if p not in inside])[:MOST_LEAVES]
     rows = [{**_row(inquiry, part, len(parts)), "probability": None} for part in parts]
     rank = {"worse": 0, "better": 1, "no change seen": 2, "too few to tell": 3}

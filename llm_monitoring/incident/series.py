@@ -206,7 +206,8 @@ class Series:
             verdict = "nothing to explain"
         start = f"; start {say.moment(self.onset['at'])}" if self.onset["at"] is not None else ""
         listed = ", ".join(
-            f"{row['cause']} {say.probability(row['probability'])}" for row in self.ranking[: len(candidates)]
+            f"{self._called(row['cause'])} {say.probability(row['probability'])}"
+            for row in self.ranking[: len(candidates)]
         )
         told = f"{verdict}: {listed}{start}" if verdict != first["cause"] else f"{listed}{start}"
         return {
@@ -295,7 +296,17 @@ class Series:
                 None,
                 f"{USERS.get(self.alert.metric, 'users ask for more')}: none of your changes explains it.",
             )
-        return "investigate", None, f"{', '.join(found['candidates'])} cannot be told apart by the windows alone."
+        return (
+            "investigate",
+            None,
+            f"{say.listed([self._called(name) for name in found['candidates']])} cannot be told apart by the windows alone.",
+        )
+
+    def _called(self, cause: str) -> str:
+        """A cause within a sentence; of totals the users, who may ask for more as well as for other things."""
+        if cause == "mix" and self.alert.measure.total:
+            return "the users"
+        return say.cause_name(cause, any(row["cause"] == cause and row["recorded"] for row in self.ranking))
 
     def _look(self) -> str:
         return {

@@ -13,8 +13,9 @@ from scipy import stats
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert, of_feature
 from llm_monitoring.alerts.plan import Plan
+from llm_monitoring.incident.inference.cells import NOT_SLICED
 from llm_monitoring.incident.inference.comparison import LEAST_TO_TELL
-from llm_monitoring.incident.inference.observations import NOT_SLICED, Observations, observe
+from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.slices import Slice, feature_slice, outside
 from llm_monitoring.incident.quotes import quotes_of
 from llm_monitoring.incident.recovery import untested
@@ -273,7 +274,7 @@ class Standing:
         if self.seen is None or not len(self.rows):
             return [], (), {}
         columns = tuple(name for name in self.seen.columns if self.rows[name].nunique() > 1)
-        names = [outside(name) for name in self.seen.requests.columns]
+        names = [outside(name) for name in self.seen.names]
         left = {
             name: "one value, or too many: not searched for a standing level"
             for name in names

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 REAL = 0.8  # the limit for a cause that is named
-FALSE = 0.25  # odds of three to one the other way, see "the price of caution"
+FALSE = 0.3  # odds of more than two to one the other way, see "the price of caution"
 USUAL_RATE = 0.02  # false alarms a month of one chart, where the alert does not say: fifty charts share one
 
 
@@ -142,7 +142,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
     extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
-    0.8 on, false positive up to 0.25, inconclusive between; the judge clears nothing where the scores alone speak. Reviews
+    0.8 on, false positive up to 0.3, inconclusive between; the judge clears nothing where the scores alone speak. Reviews
     are also shown as Wald's sequential test between "precision as before" and "all extra flags undeserved" at 5 % error
     each [1]_, with Robbins' interval.
 

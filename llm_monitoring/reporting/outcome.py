@@ -248,10 +248,11 @@ def _quiet(results: Mapping[str, Any]) -> str:
 
 
 def _recovered(results: Mapping[str, Any]) -> str:
-    because, learn = results["respond"]["recovery"]["because"].rstrip("."), results["learn"]
+    because, learn = results["respond"]["recovery"]["because"].rstrip(".").removeprefix("Recovered: "), results["learn"]
     if learn["closed"]:
         return f"{because}; closed."
-    return f"{because}; closed when {count_words(learn['cases'], 'case')} are in the eval suite."
+    verb = "is" if learn["cases"] == 1 else "are"
+    return f"{because}; closed when {count_words(learn['cases'], 'case')} {verb} in the eval suite."
 
 
 def _judge(results: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from llm_monitoring.alerts.scopes import (
     baselines,
     begins,
     delays,
+    delays_by_feature,
     first_values,
     fixed,
     founders,
@@ -159,8 +160,8 @@ def delayed(*minutes):
 
 @pytest.mark.parametrize(("share", "minutes"), [(0.5, 5), (0.75, 10), (0.76, 60), (1.0, 60)])
 def test_the_usual_delay_is_that_which_the_share_kept_within_in_steps_of_five_minutes(share, minutes):
-    found = delays(delayed(1, 5, 6, 60), "judgements")
-    told = usual_delay(found, "search", START, START + 14 * DAY, share)
+    found = delays_by_feature(delayed(1, 5, 6, 60), "judgements")
+    told = usual_delay(found["search"], START, START + 14 * DAY, share)
     assert told == pd.Timedelta(minutes=minutes)
 
 
@@ -168,12 +169,13 @@ def test_a_judgement_from_before_its_question_has_no_delay_and_other_features_ha
     log = delayed(-30, -10)
     found = delays(log, "judgements")
     assert found["steps"].tolist() == [0] * len(found)
-    assert usual_delay(found, "other", START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
-    assert usual_delay(delays(log, "signals"), "search", START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
+    assert set(delays_by_feature(log, "judgements")) == {"search"}
+    assert not delays_by_feature(log, "signals")
+    assert usual_delay(None, START, START + 14 * DAY, 0.9) == pd.Timedelta(0)
 
 
 def test_only_days_that_are_over_by_the_end_of_the_baseline_are_usual():
-    found = delays(delayed(60), "judgements")
-    assert usual_delay(found, "search", START, START + DAY, 0.9) == HOUR
-    assert usual_delay(found, "search", START, START + DAY - HOUR, 0.9) == pd.Timedelta(0)
+    found = delays_by_feature(delayed(60), "judgements")["search"]
+    assert usual_delay(found, START, START + DAY, 0.9) == HOUR
+    assert usual_delay(found, START, START + DAY - HOUR, 0.9) == pd.Timedelta(0)
     assert delays(open_tables(requests=make_requests(2)), "judgements").empty

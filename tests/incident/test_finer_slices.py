@@ -47,6 +47,13 @@ def test_one_tenant_of_fifty_is_named_and_what_was_searched_is_said(one_tenant):
     assert "latency_ms" in found.not_looked_at
 
 
+def test_a_combination_that_was_hit_in_one_column_by_chance_gives_way_to_what_was_hit(one_tenant):
+    seen = observe(one_tenant, read_alert(make_alert(feature_id=None)))
+    by_chance = Slice((("feature_id", "support"), ("category", "returns")))
+    found = find_finer(seen, by_chance, SINCE)[1]
+    assert found.slice == Slice((("feature_id", "support"), ("tenant", "t00")))
+
+
 def test_long_inputs_are_named_as_a_band_of_their_number():
     log = hit_world(tenants, lambda r: r["input_tokens"] >= 2600)
     alert = make_alert(feature_id=None)

@@ -92,10 +92,12 @@ def test_after_the_fix_nothing_is_counted():
 @pytest.mark.parametrize(
     ("day", "size", "ends"), [(19, -1.0, False), (20, -1.0, False), (25, -1.0, True), (25, 1.0, False)]
 )
-def test_the_harm_ends_with_a_shift_to_the_better_after_its_start_only(day, size, ends):
+def test_the_harm_ends_with_a_shift_to_the_better_after_its_start_or_with_the_version_that_did_it(day, size, ends):
     first, second = SimpleNamespace(at=SINCE, size=1.0), SimpleNamespace(at=START + day * pd.Timedelta("1D"), size=size)
-    until = Inquiry.until.fget(SimpleNamespace(found=(first, second), since=SINCE))
-    assert until == (second.at if ends else None)
+    known = SimpleNamespace(found=(first, second), since=SINCE, left=None)
+    assert Inquiry.until.fget(known) == (second.at if ends else None)
+    known.left = ("prompt_version v9", START + pd.Timedelta("27D"))
+    assert Inquiry.until.fget(known) == (second.at if ends else known.left[1])
 
 
 def test_the_plain_parts_show_the_worse_first_and_none_has_a_probability():

@@ -9,11 +9,10 @@ import pandas as pd
 from scipy.special import betaln
 
 from llm_monitoring.incident.inference.causes import REACH
-from llm_monitoring.incident.inference.mix import of_feature
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.roles import Rerouted
 from llm_monitoring.incident.inference.shifts import Shifts
-from llm_monitoring.incident.inference.slices import Slice, leaves
+from llm_monitoring.incident.inference.slices import Slice, counts, feature_slice, leaves
 from llm_monitoring.incident.inference.weighing import STEP
 
 BIN = pd.Timedelta("10min")
@@ -63,13 +62,15 @@ def branch_start(seen: Observations, branch: Rerouted, slices: list[Slice]) -> B
     or day to day by more than chance around its levels, the likelihood counts for as much less (quasi-likelihood, the larger of both
     dispersions).
     """
-    rows = of_feature(seen.requests, seen, ["timestamp", branch.column, *seen.columns])
+    feature = feature_slice(seen.alert.feature_id)
+    rows = seen.requests[feature.mask(seen.requests)] if seen.source is None else seen.source.every("10min", feature)
     leaf, values = leaves(rows, seen.columns)
     at = pd.DatetimeIndex(rows["timestamp"]).floor(BIN)
     bins = pd.date_range(at.min(), at.max(), freq=BIN)
-    taken = (rows[branch.column] == branch.value).to_numpy(bool, na_value=False)
+    asked = counts(rows)
+    taken = asked * (rows[branch.column] == branch.value).to_numpy(bool, na_value=False)
     place = leaf * len(bins) + bins.get_indexer(at)
-    k, n = (np.bincount(place, part, len(values) * len(bins)).reshape(len(values), -1) for part in (taken, None))
+    k, n = (np.bincount(place, part, len(values) * len(bins)).reshape(len(values), -1) for part in (taken, asked))
     tried = (bins > bins[0]) & (bins >= seen.alert.fired_at - REACH) & (bins <= seen.alert.fired_at)
     times, first = bins[tried], int(np.argmax(tried))
     inside = np.array([found.mask(values) for found in slices])
@@ -79,11 +80,9 @@ def branch_start(seen: Observations, branch: Rerouted, slices: list[Slice]) -> B
     beside = [part.sum() - own for part, own in zip((k, n), whole)]
     fit = _levels(*before) + _levels(*(own - part for own, part in zip(whole, before))) + _levels(*beside)
     best = times[int(np.argmax(fit.max(axis=0)))]
-    counts = pd.DataFrame({"k": k.sum(axis=0), "n": n.sum(axis=0)}, index=bins)
-    fit = fit / _dispersion(counts, best)
-    then, now = (
-        float(part["k"].sum() / max(part["n"].sum(), 1)) for part in (counts[bins < best], counts[bins >= best])
-    )
+    both = pd.DataFrame({"k": k.sum(axis=0), "n": n.sum(axis=0)}, index=bins)
+    fit = fit / _dispersion(both, best)
+    then, now = (float(part["k"].sum() / max(part["n"].sum(), 1)) for part in (both[bins < best], both[bins >= best]))
     weight = np.exp(fit - fit.max())
     return BranchStart(times, weight / weight.mean(axis=1).max(), (then, now))
 

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.incident.inference.observations import Observations, families, values_of
+from llm_monitoring.incident.inference.cells import values_of
+from llm_monitoring.incident.inference.lineage import families
+from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.slices import ALL, Slice, outside
 from llm_monitoring.incident.inference.traces import OF_JUDGE, Trace, find_traces
 
@@ -49,6 +51,8 @@ class Cause:
         What other witnesses say of it.
     heard : float
         The log odds that they give it, in the slice that was hit.
+    usual : float
+        What a recorded change of its kind and scope weighs on any day: `weight` without its age.
     """
 
     name: str
@@ -62,27 +66,30 @@ class Cause:
     until: pd.Timestamp | None = None
     testimony: list[str | None] = field(default_factory=list)
     heard: float = 0.0
+    usual: float = 0.0
 
 
 def possible_causes(log: Log, alert: Alert, seen: Observations) -> list[Cause]:
     """All that may have done it, recorded changes first, with the versions that came with each."""
     changes = log.changes[log.changes["timestamp"] <= seen.frame["timestamp"].max()]
     changes = changes.sort_values(["timestamp", "change_id"])
-    rows, traces = changes.to_dict("records"), find_traces(seen.frame, seen.requests)
+    rows, traces = changes.to_dict("records"), find_traces(seen.frame, seen.asked)
     scopes = [declared_scope(row, seen) for row in rows]
     own = _own_traces(rows, scopes, traces, seen)
     found = []
     for row, declared, came in zip(rows, scopes, own):
         age = alert.fired_at - row["timestamp"]
-        reaches = (in_scope(declared, seen.frame) & whole(seen).mask(seen.frame)).any()
-        weight = (LATER if age < pd.Timedelta(0) else 1.0 if age <= REACH else OLD_CHANGE) if reaches else ELSEWHERE
+        reaches = (in_scope(declared, seen.frame) & seen.mask(whole(seen))).any()
         seldom, weighs = (OF_SERVICE, 0.5) if alert.judged else SELDOM.get(alert.measure.column or "", ((), 1.0))
-        weight *= weighs if row["kind"] in seldom else 1.0
+        usual = (1.0 if reaches else ELSEWHERE) * (weighs if row["kind"] in seldom else 1.0)
         if not came and _tracked(row["kind"], declared, seen):
-            weight *= UNSEEN
+            usual *= UNSEEN
+        aged = LATER if age < pd.Timedelta(0) else 1.0 if age <= REACH else OLD_CHANGE
+        weight = usual * (aged if reaches else 1.0)
         live = came[0].at if came else row["timestamp"]
         until = row["ends_at"] if pd.notna(row.get("ends_at")) else None
-        found.append(Cause(row["change_id"], row["kind"], _text(row), live, declared, weight, True, came, until))
+        name, kind = row["change_id"], row["kind"]
+        found.append(Cause(name, kind, _text(row), live, declared, weight, True, came, until, usual=usual))
     found = _shared_out(found)
     claimed = {id(trace) for cause in found for trace in cause.traces}
     recent = [t for t in traces if id(t) not in claimed and alert.fired_at - REACH <= t.at <= alert.fired_at]
@@ -163,9 +170,15 @@ def declared_scope(row: dict, seen: Observations) -> Slice | None:
         if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
             continue
         values = values_of(value)
+        if not values:
+            continue
         if column == "model_id":
             family = families(seen.requests)
-            column, values = "model", sorted({family[v] for v in values if v in family})
+            served = {family[v] for v in values if v in family}
+            column, values = (
+                "model",
+                sorted(served or set(values)),
+            )  # a model that no request has named yet keeps its name
             if "model" not in seen.columns:
                 continue
         where.append((column, tuple(values) if len(values) != 1 else values[0]))

@@ -38,7 +38,7 @@ def compare(
         where, label, verdict, before, before_low, before_high, after, after_low, after_high, change, low, high,
         n_before, n_after. The verdict is ``too few to tell`` below 20 answers on either side.
     """
-    rows = seen.frame[group.mask(seen.frame)]
+    rows = seen.frame[seen.mask(group)]
     if until is not None:
         rows = rows[rows["timestamp"] < until]
     late = rows["timestamp"] >= since
@@ -120,7 +120,7 @@ def _mixed(weight: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[
 
 def _change_of(seen: Observations, group: Slice, since, until) -> tuple[float, float] | None:
     """Change and squared standard error, where there are enough answers on both sides."""
-    rows = seen.frame[group.mask(seen.frame)]
+    rows = seen.frame[seen.mask(group)]
     rows = rows if until is None else rows[rows["timestamp"] < until]
     late = rows["timestamp"] >= since
     if min(late.sum(), (~late).sum()) < LEAST_TO_TELL:
@@ -140,7 +140,7 @@ def _siblings(seen: Observations, group: Slice) -> list[Slice]:
         others += [Band(value.high, None)] if value.high is not None else []
         return [Slice((*rest, (column, other))) for other in others]
     taken = value if isinstance(value, tuple) else (value,)
-    inside = seen.frame[Slice(tuple(rest)).mask(seen.frame)]
+    inside = seen.frame[seen.mask(Slice(tuple(rest)))]
     values = inside[column].value_counts()
     return [Slice((*rest, (column, other))) for other in values.index[:MOST_SIBLINGS] if other not in taken]
 

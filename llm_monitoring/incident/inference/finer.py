@@ -1,7 +1,8 @@
 """A narrower slice inside the one that was hit: long columns, bands of numbers, and what can be read off the texts.
 
 Each candidate is compared with the rest of the slice: how its answers changed, less how the others did. All candidates
-together are held to one error of 0.05 (Bonferroni), so that a slice is rarely named where all answers changed alike.
+together are held to one error of 0.05 (Bonferroni), so that a slice is rarely named where all answers changed alike. A slice of
+two columns may have been hit in one of them by chance: the other is searched as a whole too, and what is found there takes its place.
 """
 
 from __future__ import annotations
@@ -13,17 +14,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from llm_monitoring.frames import plain
-from llm_monitoring.incident.inference.observations import (
-    Observations,
-    holds_objects,
-    places,
-    weighted_mean,
-    weights_of,
-)
+from llm_monitoring import engines
+from llm_monitoring.incident.inference.cells import Requests
+from llm_monitoring.incident.inference.observations import Observations, holds_objects, weighted_mean, weights_of
 from llm_monitoring.incident.inference.slices import Band, Slice, inside, outside
 
-LEAST_ROWS, MOST_TEXTS, ALPHA, MOST_OF_HARM = 20, 30_000, 0.05, 0.6
+LEAST_ROWS, MOST_TEXTS, ALPHA = 20, 30_000, 0.05
+MOST_OF_HARM = 0.6  # what a narrower slice carries of the harm, where
+MOVED = 2  # standard errors show that the rest moved too: beside many others a small slice carries little more than their chance
 MOST_NUMBERS = 200  # values of a whole number, the most frequent, that are asked beside its bands
 NAMES = {"request_id", "timestamp", "session_id", "model_id", "model", "prompt_version", "system_fingerprint"}
 RESULTS = {"error", "latency_ms", "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "system_output"}
@@ -53,35 +51,89 @@ def find_finer(
     since: pd.Timestamp,
     with_texts: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
 ) -> tuple[Observations, Finer]:
-    """Look inside a slice; the rows come back with the column of the answer where one was found.
+    """Look inside a slice and its parents; the rows come back with the column of the answer where one was found.
 
     `with_texts` gives requests their `user_input`, where they are without.
     """
-    rows = chosen.mask(seen.frame)
-    if seen.alert.feature_id is not None:
-        rows &= (seen.frame["feature_id"] == seen.alert.feature_id).to_numpy()
-    late = (seen.frame["timestamp"] >= since).to_numpy()[rows]
-    y, weight = seen.sign * seen.model_values()[rows], weights_of(seen.frame)[rows]
-    place = places(seen.requests["request_id"], seen.frame["request_id"])
-    asked = plain(seen.requests.iloc[place[rows]]).reset_index(drop=True)
-    extra, skipped = _extra_columns(seen, asked, with_texts)
-    best, looks, most = None, 0, 0.0
-    for column, values in extra.items():
-        for value, mask in _candidates(values, late):
-            looks += 1
-            z, carries = _compared(y, weight, late, mask)
-            if carries >= MOST_OF_HARM and z > most:
-                best, most = (column, value), z
-    found = None
-    if best is not None and looks * stats.norm.sf(most) < ALPHA:
-        column, value = best
-        found = Slice((*chosen.where, (column, value)))
-        known = column in seen.requests
-        whole = seen.requests[column] if known else _of_texts(with_texts(seen.requests), (outside(column),))[column]
-        frame = seen.frame.assign(**{column: whole.iloc[place].to_numpy()})
-        seen = replace(seen, frame=frame, requests=seen.requests.assign(**{column: whole.to_numpy()}))
-    looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *extra)))
-    return seen, Finer(found, looked, skipped)
+    y, weight = seen.sign * seen.model_values(), weights_of(seen.frame)
+    late = (seen.frame["timestamp"] >= since).to_numpy()
+    found: list[tuple[float, Slice]] = []
+    looks = 0
+    columns: dict[str, pd.Series] = {}
+    skipped: dict[str, str] = {}
+    for group, beside in [(chosen, None), *_parents(chosen)]:
+        rows = _of_feature(group, seen)
+        chosen_too = None if beside is None else seen.mask(beside)[rows]
+        if chosen_too is not None and len(set(zip(chosen_too, late[rows]))) < 4:
+            continue
+        asked = _beside(seen, seen.frame[rows]).reset_index(drop=True)
+        extra, not_looked = _extra_columns(seen, asked, with_texts)
+        columns, skipped = columns | extra, not_looked | skipped
+        part = y[rows], weight[rows], late[rows]
+        least = 0.0 if chosen_too is None else _compared(*part, chosen_too)[0]
+        for column, values in extra.items():
+            for value, mask in _candidates(values, late[rows]):
+                looks += 1
+                z, carries, rest = _compared(*part, mask)
+                if (carries >= MOST_OF_HARM or rest < MOVED) and z > least:
+                    found.append((z, Slice((*group.where, (column, value)))))
+    best = None
+    most, first = max(found, key=lambda one: one[0], default=(0.0, None))
+    if first is not None and looks * stats.norm.sf(most) < ALPHA:
+        best = first
+        seen = counted(seen, Slice(best.where[:-1]), *best.where[-1], with_texts)
+    looked = tuple(dict.fromkeys(outside(name) for name in (*seen.columns, *columns)))
+    return seen, Finer(best, looked, {name: why for name, why in skipped.items() if name not in looked})
+
+
+def _parents(chosen: Slice) -> Iterator[tuple[Slice, Slice]]:
+    """Of a combination the slices without one of its columns, each with that one; a feature stays, since the alert is of one."""
+    if len(chosen.where) > 1:
+        for one in chosen.where:
+            if one[0] != "feature_id":
+                yield Slice(tuple(other for other in chosen.where if other != one)), Slice((one,))
+
+
+def _of_feature(group: Slice, seen: Observations) -> np.ndarray:
+    """The answers of a slice, of the feature that alerted."""
+    rows, feature = seen.mask(group), seen.alert.feature_id
+    return rows if feature is None else rows & (seen.frame["feature_id"] == feature).to_numpy()
+
+
+def _beside(seen: Observations, rows: pd.DataFrame) -> pd.DataFrame:
+    """Some answers with the columns of their requests that are searched."""
+    known = {"user_input", "feature_id", "category", *NAMES, *RESULTS}
+    names = [name for name in seen.names if name not in known and name not in rows]
+    return rows if seen.source is None or not names else rows.assign(**seen.source.columns(rows["request_id"], names))
+
+
+def counted(
+    seen: Observations, chosen: Slice, column: str, value: object, with_texts: Callable[[pd.DataFrame], pd.DataFrame]
+) -> Observations:
+    """The same with a column more in the answers, and its value counted in the requests."""
+    name, ids = (outside(column),), None
+    if seen.names and column not in seen.names:
+        texts = _of_texts(with_texts(seen.frame[["request_id"]]), name)[column]
+        seen = replace(seen, frame=seen.frame.assign(**{column: texts}))
+        ids = None if seen.source is None else _told(seen.source, chosen, column, value)
+    elif column not in seen.frame and seen.source is not None:
+        whole = seen.source.columns(seen.frame["request_id"], [column])[column]
+        seen = replace(seen, frame=seen.frame.assign(**{column: whole}))
+    if seen.source is None:
+        return seen
+    source = seen.source.beside(column, value, ids)
+    return replace(seen, source=source, requests=source.cells)
+
+
+def _told(source: Requests, chosen: Slice, column: str, value: object) -> pd.Series:
+    """The requests of a slice whose texts have a value, read some thousand at a time."""
+    found = []
+    for batch in engines.batches(source.within(chosen).select("request_id", "user_input")):
+        rows = batch.to_pandas()
+        read = _of_texts(rows, (outside(column),), least=1).get(column)
+        if read is not None:
+            found.append(rows.loc[Slice(((column, value),)).mask(read.to_frame(column)), "request_id"])
+    return pd.concat(found) if found else pd.Series(dtype="str")
 
 
 def _extra_columns(
@@ -90,7 +142,7 @@ def _extra_columns(
     """Columns that the short ones leave out, by the name under which the stages keep them, and why others are not searched."""
     extra: dict[str, pd.Series] = {}
     skipped: dict[str, str] = {}
-    for name in seen.names or requests.columns:
+    for name in seen.names or seen.requests.columns:
         log_name = outside(name)
         if name in seen.columns or log_name in ("user_input", "feature_id", "category"):
             continue
@@ -113,7 +165,7 @@ def _extra_columns(
 
 
 def _of_texts(
-    requests: pd.DataFrame, names: tuple[str, ...] = ("input_length", "language", "format")
+    requests: pd.DataFrame, names: tuple[str, ...] = ("input_length", "language", "format"), least: int = 2
 ) -> dict[str, pd.Series]:
     """Length, language and format of the input, where the log has no column of that name."""
     from llm_monitoring.drift.shape import format_of, guess_language
@@ -128,7 +180,7 @@ def _of_texts(
         for name, of in read.items()
         if name in names and name not in requests
     }
-    return {inside(name): column for name, column in derived.items() if column.nunique() > 1}
+    return {inside(name): column for name, column in derived.items() if column.nunique() >= least}
 
 
 def _candidates(values: pd.Series, late: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
@@ -154,8 +206,8 @@ def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """How far the change inside exceeds that outside, in standard errors, and the part of the harm that it carries."""
+def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
+    """How far the change inside exceeds that outside, in standard errors, the part of the harm that it carries, and how far that outside is from none."""
     (now, v_now), (then, v_then), (other, v_other), (before, v_before) = (
         weighted_mean(y[part], weight[part]) for part in (mask & late, mask & ~late, ~mask & late, ~mask & ~late)
     )
@@ -163,4 +215,5 @@ def _compared(y: np.ndarray, weight: np.ndarray, late: np.ndarray, mask: np.ndar
     share = weight[mask & late].sum() / weight[late].sum()
     harm = share * change + (1 - share) * elsewhere
     z = (change - elsewhere) / np.sqrt(max(v_now + v_then + v_other + v_before, 1e-12))
-    return float(z), float(share * change / harm) if harm > 0 else 0.0
+    rest = elsewhere / np.sqrt(max(v_other + v_before, 1e-12))
+    return float(z), float(share * change / harm) if harm > 0 else 0.0, float(rest)

@@ -24,7 +24,7 @@ from llm_monitoring.incident.inference.reviewed import log_judge_moved
 from llm_monitoring.incident.inference.roles import Rerouted, question_columns, rerouted
 from llm_monitoring.incident.inference.second import Shift, another_shift
 from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
-from llm_monitoring.incident.inference.slices import Slice, candidates
+from llm_monitoring.incident.inference.slices import Slice, candidates, counts, last_time
 from llm_monitoring.incident.inference.weighing import STEP, Grouping, prior, slides, weigh
 from llm_monitoring.incident.inference.witnesses import MOST, Testimony, probes, users
 from llm_monitoring.keeping import once
@@ -90,8 +90,8 @@ class Inquiry:
     def judge_shown(self) -> bool:
         """Whether more than the scores of one feature speaks for a judge that moved.
 
-        That is a version or a record of it, other witnesses, or several features on several models that fell alike (three to one or
-        more against harm, as for an alert that is cleared): the scores look the same whether the judge moved or all answers did, but those share hardly anything else.
+        That is a version or a record of it, or, with three to one or more for it against harm, other witnesses or several features on
+        several models that fell alike: the scores look the same whether the judge moved or all answers did, but those share hardly anything else.
         Witnesses count where they speak for it by more than two to one against every cause by which answers got worse: probes
         that hold speak against a model alone.
         """
@@ -101,8 +101,8 @@ class Inquiry:
             return False
         best = judges[0]
         witnessed = best.heard - max(cause.heard for cause in harm) > np.log(WITNESSED)
-        alike = self.chance_of("judge") >= SHOWN * (1 - self.chance_of("none", "mix"))
-        return best.recorded or bool(best.traces) or witnessed or (alike and self._of_several)
+        sure = self.chance_of("judge") >= SHOWN * (1 - self.chance_of("none", "mix"))
+        return best.recorded or bool(best.traces) or (sure and (witnessed or self._of_several))
 
     @property
     def _of_several(self) -> bool:
@@ -129,15 +129,19 @@ class Inquiry:
         if self.causes[0].kind in HARMLESS or len({(trace.column, trace.value) for trace in traces}) != 1:
             return None
         column, value = traces[0].column, traces[0].value
-        rows = self.seen.requests[self.slice.mask(self.seen.requests)]
-        rows = rows[rows["timestamp"] >= self.since]
+        rows = self._since(self.since)
         of_it = (rows[column].astype(str) == value).to_numpy(bool, na_value=False)
         if not of_it.any():
             return None
-        last = rows["timestamp"][of_it].max()
-        after = int((rows["timestamp"] > last).sum())
-        share = of_it.sum() / (len(rows) - after)
-        return (f"{column} {value}", last + pd.Timedelta("1us")) if after * share >= TOLD else None
+        gone = last_time(rows[of_it]) + pd.Timedelta("1us")
+        after, carried = int(counts(self._since(gone)).sum()), int(counts(rows[of_it]).sum())
+        share = carried / (counts(rows).sum() - after)
+        return (f"{column} {value}", gone) if after * share >= TOLD else None
+
+    def _since(self, at: pd.Timestamp) -> pd.DataFrame:
+        """The requests of the slice from a time on."""
+        rows = self.seen.asked(at)
+        return rows[self.slice.mask(rows) & (rows["timestamp"] >= at)]
 
     def chance_of(self, *kinds: str) -> float:
         """Probability of the causes of these kinds together."""
@@ -358,7 +362,7 @@ class _Asked:
             return None
         at: pd.Timestamp = cause.at if cause.recorded else onset["at"]  # type: ignore[assignment]
         moment, step, start = seen.frame["timestamp"], _nearest(shifts.times, at), sum(map(len, self.ways[:k]))
-        inside, low, high = belief.chosen.mask(seen.frame), min(onset["low"], at), max(onset["high"], at)
+        inside, low, high = seen.mask(belief.chosen), min(onset["low"], at), max(onset["high"], at)
         ways = [(shifts.log_evidence[i, step], shifts.size[i, step], (moment >= at).to_numpy().astype(float))]
         ways += [
             (shifts.log_arrivals[i, start + j], shifts.arrival_size[i, start + j], dose)

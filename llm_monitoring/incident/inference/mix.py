@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.incident.inference.observations import Observations, weights_of
-from llm_monitoring.incident.inference.slices import leaves
+from llm_monitoring.incident.inference.slices import counts, leaves
 
 LOOK_BACK = ("0D", "1D", "2D", "4D", "6D")  # starts tried, before the window that alerted
 SURE = 3.0  # standard errors of a mix that is found at the best of those starts
@@ -64,11 +64,11 @@ def decompositions(
     .. [1] Kitagawa, Components of a difference between two rates, JASA 50 (1955).
     """
     columns = seen.columns if columns is None else columns
-    frame, requests = of_feature(seen.frame, seen), of_feature(seen.requests, seen, ["timestamp", *columns])
-    both = [frame[list(columns)].astype(_coded(requests, columns)), requests[list(columns)]]
-    code, _ = leaves(pd.concat(both), columns)
+    times, frame = list(times), of_feature(seen.frame, seen)
+    requests = of_feature(seen.asked(*times), seen)
+    code, _ = leaves(pd.concat([frame[list(columns)], requests[list(columns)]]), columns)
     size = code.max() + 1 if len(code) else 1
-    rows, asked = code[: len(frame)], code[len(frame) :]
+    rows, asked, n = code[: len(frame)], code[len(frame) :], counts(requests)
     y, worth = frame["value"].to_numpy(float), weights_of(frame)
     usual = _shrunk(rows, y, worth, np.full(size, np.average(y, weights=worth) if len(y) else 0.0))[0]
     found = []
@@ -77,21 +77,21 @@ def decompositions(
         if any(side.all() or not side.any() for side in (late, since_then)):
             found.append(Mix(0.0, 0.0, 0.0, 0.0, 0.0, False))
             continue
-        found.append(_parted(seen.sign, late, since_then, asked, rows, y, worth, usual))
+        shares = [np.bincount(asked[late == after], n[late == after], len(usual)) for after in (False, True)]
+        found.append(_parted(seen.sign, shares, since_then, rows, y, worth, usual))
     return found
 
 
-def _parted(sign: int, late, since_then, asked, rows, y, worth, usual) -> Mix:
-    """Both parts of the change from before to since; `asked` and `rows` are the leaves of the requests and of the answers."""
+def _parted(sign: int, asked: list[np.ndarray], since_then, rows, y, worth, usual) -> Mix:
+    """Both parts of the change from before to since; `asked` are the requests of each leaf, `rows` the leaves of the answers."""
     mean: list[np.ndarray] = []
     variance: list[np.ndarray] = []
     weight: list[np.ndarray] = []
     count: list[float] = []
     error = []
-    for after in (False, True):
+    for after, w in zip((False, True), asked):
         chosen = since_then == after
         m, v = _shrunk(rows[chosen], y[chosen], worth[chosen], usual)
-        w = np.bincount(asked[late == after], minlength=len(usual)).astype(float)
         mean, variance = [*mean, m], [*variance, v]
         weight, count = [*weight, w / max(w.sum(), 1)], [*count, max(w.sum(), 1)]
         off = np.average((y[chosen] - m[rows[chosen]]) ** 2, weights=worth[chosen])
@@ -110,16 +110,10 @@ def _parted(sign: int, late, since_then, asked, rows, y, worth, usual) -> Mix:
     return Mix(mix, within, mix_se, within_se, explains, bool(moved), level_se)
 
 
-def of_feature(frame: pd.DataFrame, seen: Observations, columns: list[str] | None = None) -> pd.DataFrame:
-    """The rows of the feature that alerted, or all, with some columns or all."""
-    feature, kept = seen.alert.feature_id, frame if columns is None else frame[columns]
-    return kept if feature is None else kept[frame["feature_id"] == feature]
-
-
-def _coded(requests: pd.DataFrame, columns: tuple[str, ...]) -> dict[str, pd.CategoricalDtype]:
-    """The categories of those columns that are coded."""
-    kinds = {name: requests[name].dtype for name in columns}
-    return {name: kind for name, kind in kinds.items() if isinstance(kind, pd.CategoricalDtype)}
+def of_feature(frame: pd.DataFrame, seen: Observations) -> pd.DataFrame:
+    """The rows of the feature that alerted, or all."""
+    feature = seen.alert.feature_id
+    return frame if feature is None else frame[frame["feature_id"] == feature]
 
 
 def _shrunk(leaf, y, weight, towards, rows: float = 10) -> tuple[np.ndarray, np.ndarray]:

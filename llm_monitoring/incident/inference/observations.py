@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,21 +14,26 @@ import pandas as pd
 
 from llm_monitoring import answers
 from llm_monitoring.alerts.alert import Alert
-from llm_monitoring.frames import among, plain
-from llm_monitoring.incident.inference.slices import PREFIX, TAKEN, Slice, inside, outside
-from llm_monitoring.incident.inference.traces import VERSIONS
+from llm_monitoring.incident.inference.cells import (
+    ENDS,
+    LAST_ROWS,
+    MOST_OF_FIRST,
+    MOST_VALUES,
+    NOT_SLICED,
+    OF_CELLS,
+    OF_MODEL,
+    PLAIN,
+    Requests,
+    requests_of,
+)
+from llm_monitoring.incident.inference.slices import PREFIX, Slice, counts, inside, leaves, outside
 from llm_monitoring.intervals import Interval, mean_t, newcombe, quantile, welch, wilson, worth
 from llm_monitoring.keeping import once
 
 if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
-NOT_SLICED = {
-    "request_id", "timestamp", "session_id", "user_input", "system_output", "error", "latency_ms", "input_tokens",
-    "output_tokens", "cost_usd", "finish_reason", "raw_finish_reason", "prompt_version", "system_fingerprint", "model_id",
-}  # fmt: skip
-MOST_VALUES, MOST_COLUMNS = 30, 5  # of a slice column, and of slice columns
-PLAIN = ("feature_id", "category")  # columns that are the log's own, whatever the stages make of the others
+MOST_COLUMNS = 5  # by which answers are sliced
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,10 @@ class Observations:
     frame : DataFrame
         Sorted by timestamp and request_id.
     requests : DataFrame
-        All requests with the same slice columns, judged or not: the mix is read from these. Without the columns that
-        no stage slices by (`schema.LEFT_OUT`), where they come from a log; columns of few values are categories (`Log.asked`).
+        All requests with the same slice columns, judged or not: the mix is read from these. Cells, each of which stands for
+        `n` requests of a day (`cells`), or single requests.
+    source : Requests or None
+        The requests where they are, for what the cells do not say.
     columns : tuple of str
         Names of the slice columns.
     further : tuple of str
@@ -71,7 +77,21 @@ class Observations:
     step: float = 1.0
     names: tuple[str, ...] = ()
     further: tuple[str, ...] = ()
+    source: Requests | None = None
     kept: dict[tuple, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def asked(self, *times: pd.Timestamp | None) -> pd.DataFrame:
+        """The requests, in cells that lie wholly before or since each of some times."""
+        if self.source is None:
+            return self.requests
+        return self.source.parted(self.requests, [at for at in times if at is not None])
+
+    def mask(self, group: Slice) -> np.ndarray:
+        """True for the answers of a slice; read off the finest groups where it is one of theirs."""
+        if all(column in self.columns for column, _ in group.where):
+            leaf, values = leaves_of(self)
+            return group.mask(values)[leaf]
+        return group.mask(self.frame)
 
     def model_values(self) -> np.ndarray:
         """The values on the scale on which effects add up.
@@ -114,6 +134,12 @@ class Observations:
         return Interval(change, low, change + np.hypot(now.high - now.estimate, base.estimate - base.low))
 
 
+@once
+def leaves_of(seen: Observations) -> tuple[np.ndarray, pd.DataFrame]:
+    """The finest group of each answer by the slice columns, and the column values of each group."""
+    return leaves(seen.frame, seen.columns)
+
+
 def weighted_mean(value: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """A mean and its variance."""
     mean = float(np.average(value, weights=weight))
@@ -146,30 +172,36 @@ def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations
     Judged metrics take the request's timestamp, so that the onset is when the answer was given, not when it was read.
     Of a metric of the requests themselves no more than the rows `within` a slice are loaded.
     """
-    requests, columns, further = _sliced(log)
+    source, columns, further = _sliced(log)
+    there = log.table("requests").columns
     part = Slice(()) if within is None or alert.measure.of != "requests" or alert.measure.kind == "mean" else within
-    part = Slice(tuple((column, value) for column, value in part.where if column in requests))
+    part = Slice(tuple((column, value) for column, value in part.where if outside(column) in (*there, "model")))
     named = {column: value for column, value in part.where if column in PLAIN and isinstance(value, str)}
-    value = answers.values(log, alert.measure, log.measures, named)
-    if value is None:
+    narrower = [column for column, _ in within.where] if within is not None else []
+    wanted = ["session_id", "feature_id", *columns, *further, *OF_MODEL, *narrower]
+    wanted = [name for name in dict.fromkeys(map(outside, wanted)) if name in there]
+    frame = answers.values(log, alert.measure, log.measures, named, {inside(name): name for name in wanted})
+    if frame is None:
         return None
-    asked = requests[part.mask(requests)] if part.where else requests
-    if "weight" in value and (value["weight"] == 1).all():
-        value = value.drop(columns="weight")
-    versions = [name for name in VERSIONS if name in requests]
-    whole = [outside(name) for name in columns if outside(name) in requests]
-    kept = dict.fromkeys(
-        ["request_id", "timestamp", "session_id", "feature_id", *columns, *whole, *further, "model", *versions]
-    )
-    frame = plain(asked.loc[among(asked["request_id"], value["request_id"]), [*kept]])
-    frame = frame.merge(value, on="request_id", how="inner")
-    frame = frame[np.isfinite(frame["value"])].sort_values(["timestamp", "request_id"], ignore_index=True)
+    if "weight" in frame and (frame["weight"] == 1).all():
+        frame = frame.drop(columns="weight")
+    frame = frame.assign(model=frame["model_id"].map(source.family), **_named_values(frame, source))
+    frame = frame[part.mask(frame) & np.isfinite(frame["value"].to_numpy())].reset_index(drop=True)
     scale = {"proportion": "share", "positive": "log"}.get(alert.measure.kind, "score")
     step = _step(frame) if scale == "score" else 1.0
     frame = frame.drop(columns="scale", errors="ignore")
-    names = (*(inside(name) for name in log.table("requests").columns), "model")
+    names = (*map(inside, there), "model")
     sign = 1 if alert.direction == "up" else -1
-    return Observations(frame, requests, columns, scale, sign, alert, step, names, further)
+    return Observations(frame, source.cells, columns, scale, sign, alert, step, names, further, source)
+
+
+def _named_values(frame: pd.DataFrame, source: Requests) -> dict[str, pd.Series]:
+    """Of long columns the values that recorded changes name."""
+    return {
+        name: frame[outside(name)].where(frame[outside(name)].isin(source.cells[name].dropna().unique()))
+        for name in source.named
+        if name.startswith(PREFIX)
+    }
 
 
 def _step(frame: pd.DataFrame) -> float:
@@ -181,16 +213,15 @@ def _step(frame: pd.DataFrame) -> float:
     return spread if spread > 0 else 1.0
 
 
-def places(ids: pd.Series, wanted: pd.Series) -> np.ndarray:
-    """Where each of some ids stands among all of them."""
-    near = np.flatnonzero(among(ids, wanted))
-    return near[pd.Index(ids.iloc[near]).get_indexer(wanted)]
-
-
 def slice_columns(
-    requests: pd.DataFrame, most_columns: int = MOST_COLUMNS, named: Iterable[str] = ()
+    requests: pd.DataFrame,
+    most_columns: int = MOST_COLUMNS,
+    named: Iterable[str] = (),
+    ends: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> tuple[str, ...]:
     """Columns by which answers are sliced: feature, category, model, those `named`, then further dimensions of few values.
+
+    `requests` may be cells; `ends` are then those of the beginning and of the end of the log.
 
     >>> rows = {"feature_id": ["a", "a", "b"], "model": ["m", "m", "m"], "region": ["eu", "us", "us"]}
     >>> slice_columns(pd.DataFrame(rows))
@@ -198,9 +229,9 @@ def slice_columns(
     """
     first = ["feature_id", "category", "model"]
     named = dict.fromkeys(named)
-    others = sorted(name for name in requests.columns if name not in NOT_SLICED and name not in first)
+    others = sorted(name for name in requests.columns if name not in (*NOT_SLICED, *first) and name not in OF_CELLS)
     others = sorted(others, key=lambda name: name not in named)
-    order = _in_time(requests)
+    ends = ends if ends is not None else _ends(requests)
     kept: dict[str, np.ndarray] = {}
     for name in [*(c for c in first if c in requests), *others]:
         column = requests[name]
@@ -208,10 +239,10 @@ def slice_columns(
             continue
         codes, values = pd.factorize(column)
         same = any(_same_partition(codes, other) for other in kept.values())
-        lasting = name == "feature_id" or _lasting(codes, order)
+        lasting = name == "feature_id" or ends is None or _lasting(name, *ends)
         beside = name in named and bool((codes < 0).any())  # the value that a change names, and all others
         found = len(values) + beside
-        if 2 <= found <= (MOST_VALUES if name not in first else 200) and not same and lasting:
+        if 2 <= found <= (MOST_VALUES if name not in first else MOST_OF_FIRST) and not same and lasting:
             kept[name] = codes
     return tuple(kept)[:most_columns]
 
@@ -221,21 +252,21 @@ def holds_objects(column: pd.Series) -> bool:
     return column.dtype == object and bool(column.map(type).isin([dict, list]).any())
 
 
-def _in_time(requests: pd.DataFrame) -> np.ndarray | None:
-    """The places of the rows in the order of their time; None where they have none."""
+def _ends(requests: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """The first and the last of some rows by their time; None where they have none."""
     if "timestamp" not in requests:
         return None
-    times = requests["timestamp"]
-    return np.arange(len(times)) if times.is_monotonic_increasing else times.argsort(kind="stable").to_numpy()
+    rows = requests.iloc[requests["timestamp"].argsort(kind="stable")]
+    return rows.iloc[: max(LAST_ROWS, len(rows) // ENDS)], rows.iloc[-LAST_ROWS:]
 
 
-def _lasting(codes: np.ndarray, order: np.ndarray | None) -> bool:
-    """Whether its values were there from the beginning to the end; those of a version column come and go."""
-    if order is None:
-        return True
-    first, last = codes[order[: max(30, len(order) // 50)]], codes[order[-30:]]
-    both = np.intersect1d(first, last)
-    return bool(np.isin(codes, both).mean() >= 0.5 and np.isin(last, both).mean() >= 0.5)
+def _lasting(name: str, first: pd.DataFrame, last: pd.DataFrame) -> bool:
+    """Whether the values of a column were there from the beginning to the end; those of a version column come and go."""
+    codes, _ = pd.factorize(pd.concat([first[name], last[name]], ignore_index=True))
+    early, late = np.split(codes, [len(first)])
+    both = np.intersect1d(early, late)
+    shares = (np.average(np.isin(side, both), weights=counts(rows)) for side, rows in ((early, first), (late, last)))
+    return all(share >= 0.5 for share in shares)
 
 
 def _same_partition(a: np.ndarray, b: np.ndarray) -> bool:
@@ -244,121 +275,8 @@ def _same_partition(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @once
-def _sliced(log: Log) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
-    """The requests with their lineage, the columns by which they are sliced, and further ones of few values."""
-    requests, named = _named_values(_with_lineage(log), log.changes)
-    columns = slice_columns(requests, len(requests.columns), named)
-    return requests, columns[:MOST_COLUMNS], columns[MOST_COLUMNS:]
-
-
-def _named_values(requests: pd.DataFrame, changes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The columns that recorded changes name as their scope; of a long one a column of the values that they name.
-
-    Whom a change reaches is the first question to ask of it: a tenant of five hundred for whom something was set apart is a slice.
-    """
-    named = []
-    for name in changes.columns:
-        if name in NOT_SLICED or name in TAKEN or name not in requests or not changes[name].notna().any():
-            continue
-        if holds_objects(requests[name]) or requests[name].nunique() <= MOST_VALUES:
-            named.append(name)
-            continue
-        values = list(dict.fromkeys(v for given in changes[name].dropna()[::-1] for v in values_of(given)))[
-            : MOST_VALUES - 1
-        ]
-        chosen = requests[name].isin(values)
-        if chosen.any():
-            own = requests[name].where(chosen)
-            coded = isinstance(own.dtype, pd.CategoricalDtype)
-            requests[PREFIX + name] = own.cat.remove_unused_categories() if coded else own.astype(object)
-            named.append(PREFIX + name)
-    return requests, named
-
-
-def values_of(given: Any) -> list:
-    """The values that a scope column of a change names: one, a list, or a text of several joined by commas."""
-    return [v.strip() for v in given.split(",")] if isinstance(given, str) else list(np.atleast_1d(given))
-
-
-def _with_lineage(log: Log) -> pd.DataFrame:
-    requests = log.asked.rename(columns=inside)
-    family = lineage(requests, log.changes)
-    codes, models = pd.factorize(requests["model_id"])
-    names = pd.Index(sorted(set(family.values())), dtype=object)
-    place = np.append(
-        names.get_indexer(pd.Index([family[model] for model in models], dtype=object)), -1
-    )  # the last: no model
-    return requests.assign(model=pd.Categorical.from_codes(place[codes], names))
-
-
-def families(requests: pd.DataFrame) -> dict[str, str]:
-    """The family of each model id of requests that hold both."""
-    pairs = requests[["model_id", "model"]].drop_duplicates()
-    return dict(zip(pairs["model_id"], pairs["model"]))
-
-
-def lineage(requests: pd.DataFrame, changes: pd.DataFrame) -> dict[str, str]:
-    """The family of each model id, so that a slice has a before and an after over a change of version.
-
-    A `model_version` change that lists old ids, then new ones, is taken at its word; else a model that appears while
-    the one with the most similar name vanishes (within a day) is its successor.
-
-    >>> times = pd.to_datetime(["2026-05-01", "2026-05-02"], utc=True)
-    >>> lineage(pd.DataFrame({"model_id": ["gpt-4-0314", "gpt-4-0613"], "timestamp": times}), pd.DataFrame())
-    {'gpt-4-0314': 'gpt-4', 'gpt-4-0613': 'gpt-4'}
-    """
-    seen = requests.groupby("model_id", observed=True)["timestamp"].agg(["min", "max", "size"])
-    seen = seen.set_axis(seen.index.tolist()).sort_values(["min"])
-    parent = {model: model for model in seen.index}
-    for old, new in [*_listed(changes, parent), *_successors(seen)]:
-        if parent[new] == new and old != new:
-            parent[new] = parent[old]
-    families: dict[str, list[str]] = {}
-    for model, root in parent.items():
-        families.setdefault(root, []).append(model)
-    return {model: _family_name(members) for members in families.values() for model in members}
-
-
-def _listed(changes: pd.DataFrame, known: dict) -> list[tuple[str, str]]:
-    if "model_id" not in changes or "kind" not in changes:
-        return []
-    pairs = []
-    for row in changes[changes["kind"] == "model_version"].itertuples():
-        given: Any = row.model_id
-        listed = given.split(",") if isinstance(given, str) else list(given) if isinstance(given, list | tuple) else []
-        ids = [name.strip() for name in listed if name.strip() in known]
-        pairs += list(zip(ids[: len(ids) // 2], ids[len(ids) // 2 :]))
-    return pairs
-
-
-def _successors(seen: pd.DataFrame) -> list[tuple[str, str]]:
-    from rapidfuzz import fuzz
-
-    first, last, day = seen["min"].min(), seen["max"].max(), pd.Timedelta("1D")
-    gap = ((seen["max"] - seen["min"]) / seen["size"] * 20).map(lambda g: min(max(g, pd.Timedelta("2h")), day))
-    gone, came = seen[last - seen["max"] > gap], seen[seen["min"] - first > gap]
-    alike = [
-        (25 * away - fuzz.ratio(old, new) - 20 * (_letters(old) == _letters(new)), row["min"], new, old)
-        for new, row in came.iterrows()
-        for old, away in ((gone["max"] - row["min"]).abs() / day).items()
-        if old != new and away <= 1
-    ]
-    pairs: dict[str, tuple[pd.Timestamp, str]] = {}
-    for _, at, new, old in sorted(alike):  # the most similar and the nearest first, each id once as new and once as old
-        if new not in pairs and old not in {taken for _, taken in pairs.values()}:
-            pairs[new] = (at, old)
-    return [(old, new) for new, (_, old) in sorted(pairs.items(), key=lambda pair: (pair[1][0], pair[0]))]
-
-
-def _letters(name: str) -> str:
-    """The name without its numbers: that of one model over its versions."""
-    return "".join(c for c in name if not c.isdigit())
-
-
-def _family_name(members: list[str]) -> str:
-    if len(members) == 1:
-        return members[0]
-    prefix = commonprefix(members)
-    if prefix not in members:  # cut inside a word or number: back to the last separator
-        prefix = prefix[: max((prefix.rfind(mark) for mark in "-_@:/. "), default=-1) + 1]
-    return prefix.rstrip("-_@:/. ") or " / ".join(sorted(members))
+def _sliced(log: Log) -> tuple[Requests, tuple[str, ...], tuple[str, ...]]:
+    """The requests in cells, the columns by which they are sliced, and further ones of few values."""
+    source = requests_of(log)
+    columns = slice_columns(source.cells, len(source.keys), source.named, source.ends())
+    return source, columns[:MOST_COLUMNS], columns[MOST_COLUMNS:]

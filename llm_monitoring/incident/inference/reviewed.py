@@ -13,7 +13,7 @@ from llm_monitoring import answers
 from llm_monitoring import wording as say
 from llm_monitoring.alerts.alert import Alert
 from llm_monitoring.errors import Fault, LogError
-from llm_monitoring.frames import among, plain
+from llm_monitoring.incident.inference.cells import requests_of
 from llm_monitoring.intervals import anytime_share
 from llm_monitoring.reviewing.verdicts import majority
 from llm_monitoring.schema import DEFAULT_SCALE, VERDICTS, scale_ends
@@ -90,15 +90,13 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     table = table[table["verdict"].isin(["real", "false_positive"])]
     if table.empty:
         return 0.0
-    scored = _in_points(answers.judgements(log, ["quality_score", "scale"]))
-    asked = log.asked[["request_id", "timestamp"]]
-    scored = scored.merge(asked[among(asked["request_id"], scored["request_id"])], on="request_id")
+    scored = _in_points(answers.judgements(log, ["quality_score", "scale", "timestamp"]))
     rows = table[["request_id", "verdict"]].merge(scored, on="request_id")
     late, level = rows["timestamp"] >= since, scored.groupby(scored["timestamp"] >= since)["quality_score"].mean()
     if not late.any() or len(level) < 2:
         return 0.0
-    a, b = (grid.ravel() for grid in np.meshgrid(np.linspace(-5, 5, 41), np.linspace(-4, 1, 21)))
-    log_prior = -0.5 * ((a + 0.5) / 1.5) ** 2 - 0.5 * ((b + 1.5) / 1.0) ** 2
+    a, b = (grid.ravel() for grid in np.meshgrid(np.linspace(-5, 5, 41), np.linspace(-6, 1, 29)))
+    log_prior = -0.5 * ((a + 0.5) / 1.5) ** 2 - 0.5 * ((b + 2.5) / 1.0) ** 2
 
     def likelihood(part: pd.DataFrame, moved: float) -> np.ndarray:
         logit = a[:, None] + b[:, None] * (part["quality_score"].to_numpy(float) + moved - 3)
@@ -117,7 +115,7 @@ def _in_points(judged: pd.DataFrame) -> pd.DataFrame:
     codes, texts = pd.factorize(scored["scale"].fillna(DEFAULT_SCALE))
     low, high = np.array([scale_ends(text) for text in texts]).reshape(-1, 2)[codes].T
     points = 1 + 4 * (scored["quality_score"] - low) / (high - low)
-    return pd.DataFrame({"request_id": scored["request_id"], "quality_score": points})
+    return pd.DataFrame({name: scored[name] for name in ("request_id", "timestamp")} | {"quality_score": points})
 
 
 def read_reviews(log: Log, reviews=None) -> pd.DataFrame:
@@ -152,9 +150,8 @@ def _split(log: Log, alert: Alert, since: pd.Timestamp, reviews) -> tuple[pd.Dat
     table = table[table["request_id"].isin(flagged)].sort_values(["reviewed_at", "request_id"], kind="stable")
     notes = table.reindex(columns=["request_id", "note"]).drop_duplicates("request_id", keep="last")
     table = majority(table)[["request_id", "verdict"]].merge(notes, on="request_id", how="left")
-    requests = log.asked.reindex(columns=columns[:3])
-    asked = plain(requests[among(requests["request_id"], table["request_id"])])
-    rows = table.merge(log.with_texts(asked, columns[3:]).reindex(columns=columns), on="request_id", how="inner")
+    asked = requests_of(log).columns(table["request_id"], columns[1:]).reindex(columns=columns[1:])
+    rows = pd.concat([table, asked], axis=1)
     if alert.feature_id is not None:
         rows = rows[rows["feature_id"] == alert.feature_id]
     late = rows["timestamp"] >= since

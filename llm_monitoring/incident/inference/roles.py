@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.frames import plain
 from llm_monitoring.incident.inference.mix import LOOK_BACK, SURE, Mix, decompositions
 from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import EFFECTS, log_harm
-from llm_monitoring.incident.inference.slices import Slice, outside
+from llm_monitoring.incident.inference.slices import Slice, counts, outside
 
 QUESTION = frozenset(
     [
@@ -217,11 +216,13 @@ def _strongest(seen: Observations, column: str) -> tuple[Mix, pd.Timestamp] | No
 
 def _grown(seen: Observations, column: str, known: bool, mix: Mix, since: pd.Timestamp) -> Rerouted:
     feature = seen.alert.feature_id
-    requests = seen.requests[["timestamp", column]]
-    requests = plain(requests if feature is None else requests[seen.requests["feature_id"] == feature])
+    requests = seen.asked(since)
+    requests = requests if feature is None else requests[requests["feature_id"] == feature]
+    n = pd.Series(counts(requests), requests.index)
     frame = seen.frame if feature is None else seen.frame[seen.frame["feature_id"] == feature]
     late = (requests["timestamp"] >= since).to_numpy()
-    now, before = (requests.loc[part, column].value_counts(normalize=True) for part in (late, ~late))
+    asked = (n[part].groupby(requests.loc[part, column]).sum() for part in (late, ~late))
+    now, before = (one / one.sum() for one in asked)
     grew = now.sub(before, fill_value=0.0)
     level = frame.groupby(column, observed=True)["value"].mean().reindex(grew.index)
     harm = (grew.clip(lower=0) * seen.sign * (level - frame["value"].mean())).fillna(-np.inf)

@@ -8,6 +8,7 @@ import pandas as pd
 from llm_monitoring import wording as say
 from llm_monitoring.incident.inference.causes import Cause, in_scope
 from llm_monitoring.incident.inference.inquiry import Inquiry
+from llm_monitoring.incident.inference.slices import counts
 
 POWER = 1.645 + 0.842  # one-sided 5 % error, 80 % power
 
@@ -48,10 +49,10 @@ def exposed(cause: Cause, frame: pd.DataFrame) -> np.ndarray:
 
 
 def _between_changes(inquiry: Inquiry, first: Cause, second: Cause, n: int) -> str:
-    requests, frame = inquiry.seen.requests, inquiry.seen.frame
-    inside = inquiry.slice.mask(requests)
+    requests, frame = inquiry.seen.asked(first.at, second.at), inquiry.seen.frame
+    inside, asked = inquiry.slice.mask(requests), counts(requests)
     a, b = (exposed(cause, requests) & inside for cause in (first, second))
-    only, either = (a ^ b).sum(), (a | b).sum()
+    only, either = int(asked[a ^ b].sum()), int(asked[a | b].sum())
     counted = ((exposed(first, frame) ^ exposed(second, frame)) & inquiry.slice.mask(frame)).sum()
     told = (
         f"Of {either:,} requests of {inquiry.slice.label} that saw {first.name} or {second.name}, {only:,} "
@@ -72,7 +73,7 @@ def _between_changes(inquiry: Inquiry, first: Cause, second: Cause, n: int) -> s
 def _needed(inquiry: Inquiry) -> int:
     """Answers in which the shift that was seen would show, against a known level before."""
     seen = inquiry.seen
-    rows = inquiry.slice.mask(seen.frame)
+    rows = seen.mask(inquiry.slice)
     y, late = seen.model_values()[rows], (seen.frame["timestamp"] >= inquiry.since).to_numpy()[rows]
     if not late.any() or late.all():
         return 60

@@ -17,8 +17,8 @@ import pandas as pd
 from scipy import linalg, sparse
 from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
 
-from llm_monitoring.incident.inference.observations import Observations, weights_of
-from llm_monitoring.incident.inference.slices import Slice, leaves
+from llm_monitoring.incident.inference.observations import Observations, leaves_of, weights_of
+from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.keeping import once
 
 EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.02, 0.08, 0.25, 0.7), "log": (0.1, 0.3, 0.8)}
@@ -199,7 +199,7 @@ def _alike_rows(sharp: np.ndarray) -> np.ndarray:
 def _rows(seen: Observations) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`leaf`, `day`, `weight`, `position`, `square`, `y`, `sum` of each row, and the column values of each leaf."""
     frame = seen.frame
-    leaf, values = leaves(frame, seen.columns)
+    leaf, values = leaves_of(seen)
     y, weight = seen.model_values(), weights_of(frame)
     rows = pd.DataFrame(
         {

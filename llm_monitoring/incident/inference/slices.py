@@ -9,8 +9,6 @@ from itertools import chain, combinations
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.frames import plain
-
 LEAST_SHARE, LEAST_ROWS, MOST_SLICES = 0.01, 10, 400
 #: Names that the stages use for columns of their own: a column of the log that is called so is kept under another name.
 TAKEN = frozenset(
@@ -44,6 +42,7 @@ TAKEN = frozenset(
     ]
 )
 PREFIX = "__lm_own_"
+LAST = "__lm_last"  # of requests that are counted together: the time of the last; `timestamp` is that of the first
 
 
 def inside(column: str) -> str:
@@ -80,8 +79,7 @@ class Band:
 
     def mask(self, column: pd.Series) -> np.ndarray:
         """True where a number lies in the band."""
-        numbers = plain(column.to_frame()).iloc[:, 0]
-        x = pd.to_numeric(numbers, errors="coerce").to_numpy(float, na_value=np.nan)
+        x = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
         above = np.isfinite(x) if self.low is None else x >= self.low
         return above if self.high is None else above & (x < self.high)
 
@@ -175,7 +173,7 @@ def candidates(
     least = max(LEAST_ROWS, LEAST_SHARE * len(frame))
     several = [found for found in declared if any(isinstance(value, tuple) for _, value in found.where)]
     kept: dict[bytes, Slice] = {}
-    for found in chain([ALL], several, _named(frame, columns)):
+    for found in chain([ALL], several, _named(values.assign(n=rows), columns)):
         mask = found.mask(values)
         if rows[mask].sum() >= least and of_feature[mask].any():
             kept.setdefault(np.packbits(mask).tobytes(), found)
@@ -184,15 +182,13 @@ def candidates(
     return list(kept.values())
 
 
-def _named(frame: pd.DataFrame, columns: tuple[str, ...]) -> Iterator[Slice]:
+def _named(leaf: pd.DataFrame, columns: tuple[str, ...]) -> Iterator[Slice]:
+    """Values of a column, then of two together, those of most rows first; `leaf` has the finest groups with their rows `n`."""
     for column in columns:
-        for value in (
-            frame[column].dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable").index
-        ):
+        for value in leaf.groupby(column)["n"].sum().sort_values(ascending=False, kind="stable").index:
             yield Slice(((column, value),))
     for pair in combinations(columns, 2):
-        counts = frame.groupby(list(pair), observed=True).size().sort_values(ascending=False, kind="stable")
-        for values in counts.index:
+        for values in leaf.groupby(list(pair))["n"].sum().sort_values(ascending=False, kind="stable").index:
             yield Slice(tuple(zip(pair, values)))
 
 
@@ -205,5 +201,25 @@ def leaves(frame: pd.DataFrame, columns: tuple[str, ...]) -> tuple[np.ndarray, p
     """
     if not columns:
         return np.zeros(len(frame), int), pd.DataFrame(index=[0])
-    grouped = frame.groupby(list(columns), dropna=False, observed=True, sort=True)
-    return grouped.ngroup().to_numpy(), grouped.size().reset_index()[list(columns)]
+    code = np.zeros(len(frame), np.int64)
+    for column in columns:  # a number for each row, in the order of the values; unknown ones last
+        own, values = pd.factorize(frame[column], sort=True)
+        code = code * (len(values) + 1) + np.where(own < 0, len(values), own)
+    leaf, codes = pd.factorize(code, sort=True)
+    first = np.empty(len(codes), int)
+    first[leaf[::-1]] = np.arange(len(frame))[::-1]  # of several the last that is written stays
+    return leaf, frame[list(columns)].iloc[first].reset_index(drop=True)
+
+
+def counts(rows: pd.DataFrame) -> np.ndarray:
+    """How many requests each row stands for: `n` of cells that are counted, else one.
+
+    >>> counts(pd.DataFrame({"n": [3, 4]})).tolist(), counts(pd.DataFrame({"model": ["a", "b"]})).tolist()
+    ([3, 4], [1, 1])
+    """
+    return rows["n"].to_numpy() if "n" in rows else np.ones(len(rows), int)
+
+
+def last_time(rows: pd.DataFrame) -> pd.Timestamp:
+    """The time of the last request of rows or cells; NaT of none."""
+    return rows.get(LAST, rows["timestamp"]).max()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from llm_monitoring.incident.inference.slices import LAST, counts
 
 # column that names a version -> column that says whose version it is (None: of everything)
 VERSIONS = {
@@ -44,15 +47,16 @@ class Trace:
     reach: np.ndarray
 
 
-def find_traces(frame: pd.DataFrame, requests: pd.DataFrame | None = None) -> list[Trace]:
+def find_traces(frame: pd.DataFrame, asked: Callable[..., pd.DataFrame] | None = None) -> list[Trace]:
     """Versions that appear after their owner, earliest first.
 
     Parameters
     ----------
     frame : DataFrame
         The rows of an alert's metric: `exposed` and `reach` speak of these.
-    requests : DataFrame, optional
-        All requests, judged or not: when a version was first seen. Default `frame`.
+    asked : callable, optional
+        Gives all requests, judged or not, parted at some times (`Observations.asked`): when a version was first seen.
+        Default `frame`.
 
     Returns
     -------
@@ -68,11 +72,11 @@ def find_traces(frame: pd.DataFrame, requests: pd.DataFrame | None = None) -> li
     >>> [(t.value, t.owner, t.at.hour, int(t.exposed.sum())) for t in find_traces(frame)]
     [('v8', 'support', 20, 20)]
     """
-    requests, found = frame if requests is None else requests, []
+    found: list[Trace] = []
     for column, of in VERSIONS.items():
         if column not in frame or (of is not None and of not in frame):
             continue
-        came = _appeared(requests if column in requests else frame, column, of)
+        came = _appeared(asked if asked is not None and column in asked() else lambda *_: frame, column, of)
         named = frame[column].astype(str)
         found += [
             _trace(frame, named, column, str(value), owner, at, reach, first)
@@ -96,25 +100,38 @@ def _owners(frame: pd.DataFrame, of: str | None):
     return [(owner, (frame[of] == owner).to_numpy(bool)) for owner in sorted(frame[of].dropna().unique(), key=str)]
 
 
-def _appeared(rows: pd.DataFrame, column: str, of: str | None) -> dict[Any, list[tuple[Any, pd.Timestamp, pd.Series]]]:
+def _appeared(
+    asked: Callable[..., pd.DataFrame], column: str, of: str | None
+) -> dict[Any, list[tuple[Any, pd.Timestamp, pd.Series]]]:
     """By owner: each version that came later than others of its, when, and the first time of each of the owner's."""
-    code, versions = pd.factorize(rows[column], sort=True)
-    versions = pd.Index(versions.tolist())
+    rows = asked()
     found: dict[Any, list] = {}
-    if len(versions) < 2:
+    if rows[column].nunique() < 2:
         return found
-    whose, owners = (np.zeros(len(rows), int), [None]) if of is None else pd.factorize(rows[of])
-    there, at = (code >= 0) & (whose >= 0), rows["timestamp"]
-    if not there.all():
-        code, whose, at = code[there], whose[there], at[there]
-    seen = at.groupby(whose * len(versions) + code).agg(["min", "size"])
-    k: Any
-    for k, own in seen.groupby(seen.index // len(versions)):
-        first = pd.Series(
-            own["min"].to_numpy(), index=versions.take(own.index.to_numpy() % len(versions)), dtype=at.dtype
-        )
-        for value, came, carry in zip(first.index, own["min"], own["size"]):
-            early = 0 if came == own["min"].min() else int((at[whose == k] < came).sum())
-            if early >= LEAST_ROWS and carry >= max(LEAST_ROWS, LEAST_SHARE * (own["size"].sum() - early)):
-                found.setdefault(owners[k], []).append((value, came, first))
+    table = pd.DataFrame({"version": rows[column], "at": rows["timestamp"], "n": counts(rows)})
+    table["owner"] = 0 if of is None else rows[of]
+    seen = table.groupby(["owner", "version"], observed=True).agg(first=("at", "min"), n=("n", "sum"))
+    for owner, own in seen.groupby(level=0):
+        first, total = own["first"].droplevel(0), int(own["n"].sum())
+        for value, came, carry in zip(first.index, first, own["n"]):
+            if came == first.min() or carry < LEAST_ROWS:
+                continue
+            enough = [_enough(early, carry, total) for early in _before(rows, came, of, owner)]
+            if enough[0] is not enough[1]:  # it depends on the hour of its first day
+                enough = [_enough(early, carry, total) for early in _before(asked(came), came, of, owner)]
+            if enough[0]:
+                found.setdefault(None if of is None else owner, []).append((value, came, first))
     return found
+
+
+def _enough(early: int, carry: int, total: int) -> bool:
+    """Whether a version came after others, and is a part of the traffic since."""
+    return early >= LEAST_ROWS and carry >= LEAST_SHARE * (total - early)
+
+
+def _before(rows: pd.DataFrame, at: pd.Timestamp, of: str | None, owner: Any) -> tuple[int, int]:
+    """The least and the most requests that rows, or cells, of an owner have before a time."""
+    own = rows if of is None else rows[rows[of] == owner]
+    n = counts(own)
+    surely, perhaps = own.get(LAST, own["timestamp"]) < at, own["timestamp"] < at
+    return int(n[surely.to_numpy()].sum()), int(n[perhaps.to_numpy()].sum())

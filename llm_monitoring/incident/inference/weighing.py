@@ -13,19 +13,21 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from llm_monitoring.incident.inference.causes import LATER, OF_ANSWERS, Cause, reach
-from llm_monitoring.incident.inference.observations import Observations
+from llm_monitoring.incident.inference.causes import LATER, OF_ANSWERS, REACH, Cause, reach
+from llm_monitoring.incident.inference.observations import Observations, leaves_of
 from llm_monitoring.incident.inference.shifts import Shifts
-from llm_monitoring.incident.inference.slices import Slice, leaves
+from llm_monitoring.incident.inference.slices import Slice
 
 HARM = {"recorded": 0.78, "silent": 0.22}  # of incidents
 JUDGE = 0.3  # judges that move for each incident: a model and a prompt of its own, with a provider of its own
-ALIKE, PROMPT_ALIKE = 0.8, 0.2  # belief that a change, or a prompt, hit all that it reached
+#: Belief that a change hit all that it reached: a new model all of its answers, a prompt mostly a part.
+ALIKE, MODEL_ALIKE, PROMPT_ALIKE = 0.8, 0.9, 0.2
 ASKED = 0.8  # belief that the part which a prompt or an index hit is a kind of question: they act through what is asked
-PROVIDER = 0.7  # of what nobody recorded: the model of a provider
+PROVIDER = 0.8  # of what nobody recorded: the model of a provider
 PAIRED = 0.2  # of the rest: a combination of two columns beside a value
 STEP = pd.Timedelta("3h")
 RAMPS = 0.3  # of what nobody recorded comes bit by bit
+PRESUMED = 1.0  # changes that nobody wrote down, in the days that a cause lies in and in as many others
 WIDE = 3  # kinds of slice with as many columns that share out belief between them; more columns make no slice narrower
 
 
@@ -33,15 +35,31 @@ def prior(seen: Observations, causes: list[Cause], incidents_per_month: float) -
     """Prior of each kind of cause: neither an incident nor a judge that moved in the month before the alert, or one of these.
 
     Their rates over a month, however long the log is, with the whole likelihood of the rows: nothing is divided by the chance that
-    the alert fired, so the alert counts once. A judge that moves is no incident: it comes on top of their rate. What recorded
-    changes could have done where there are none in reach goes to what nobody recorded.
+    the alert fired, so the alert counts once. A judge that moves is no incident: it comes on top of their rate. Where more was changed
+    in the days before the alert than usually, more may have gone wrong. What recorded changes could have done where there are
+    none in reach goes to what nobody recorded.
     """
     judges = JUDGE if seen.alert.judged else 0.0
     none = float(np.exp(-incidents_per_month * (1 + judges)))
     harm = (1 - none) / (1 + judges)
-    reached = min(sum(cause.weight for cause in causes if cause.recorded and cause.kind != "judge"), 1.0)
-    silent = HARM["silent"] + HARM["recorded"] * (1 - reached)
-    return {"none": none, "recorded": HARM["recorded"] * harm, "silent": silent * harm, "judge": judges * harm}
+    changes = [cause for cause in causes if cause.recorded and cause.kind != "judge"]
+    reached = min(sum(cause.weight for cause in changes), 1.0)
+    recorded = HARM["recorded"] * _busy(changes, seen)
+    silent = HARM["silent"] + recorded * (1 - reached)
+    return {"none": none, "recorded": recorded * harm, "silent": silent * harm, "judge": judges * harm}
+
+
+def _busy(changes: list[Cause], seen: Observations) -> float:
+    """How much was changed in the eight days before the alert, of what could have done it, beside what is usual in as many days.
+
+    An incident comes with a change: a log in which little was changed lately has had less to break.
+    """
+    fired = seen.alert.fired_at
+    times = [(cause.at, cause.usual) for cause in changes if cause.at is not None and cause.at <= fired]
+    began = min([seen.frame["timestamp"].min(), *(at for at, _ in times)])
+    lately = sum(usual for at, usual in times if fired - at <= REACH)
+    usually = sum(usual for _, usual in times) * min(REACH / (fired - began), 1.0)
+    return (lately + PRESUMED) / (usually + PRESUMED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +82,7 @@ class Grouping:
     @classmethod
     def of(cls, seen: Observations, slices: list[Slice]) -> Grouping:
         """The groups of the rows of a metric."""
-        leaf, values = leaves(seen.frame, seen.columns)
+        leaf, values = leaves_of(seen)
         return cls(leaf, np.bincount(leaf, minlength=len(values)), np.array([found.mask(values) for found in slices]))
 
     def reached(self, inside: np.ndarray) -> tuple[np.ndarray, int | None]:
@@ -117,7 +135,7 @@ def weigh(
     known = cause.kind == "model_version" or cause.declared is not None
     of_question = question if cause.declared is None else tuple(name for name in question if name != "feature_id")
     through = of_question if cause.kind in OF_ANSWERS else ()
-    alike = PROMPT_ALIKE if cause.kind == "prompt" else ALIKE
+    alike = {"prompt": PROMPT_ALIKE, "model_version": MODEL_ALIKE}.get(cause.kind, ALIKE)
     prior = _slice_prior(shifts.slices, allowed, all_of_it if known else None, alike, through)
     return share + _log(prior) + _log_mean(ways)
 

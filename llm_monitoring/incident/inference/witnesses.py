@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring import wording as say
-from llm_monitoring.incident.inference.observations import Observations, families
+from llm_monitoring.incident.inference.cells import unhappy_sessions
+from llm_monitoring.incident.inference.lineage import families
+from llm_monitoring.incident.inference.observations import Observations
 from llm_monitoring.incident.inference.shifts import log_raised
 from llm_monitoring.incident.inference.slices import Slice
 
@@ -67,21 +69,16 @@ def users(log: Log, seen: Observations, where: Slice, at: pd.Timestamp) -> Testi
 
     Counted by session, since one user presses more than once.
     """
-    signals = log.signals
-    hits = set(signals.loc[signals["signal_type"].isin(UNHAPPY), "request_id"])
-    if not hits:
+    if not log.has("signals") or seen.source is None:
         return Testimony()
-    rows = seen.requests[where.mask(seen.requests)]
-    unhappy = rows["request_id"].isin(hits)
-    session = rows["session_id"].fillna(rows["request_id"])
-    by = unhappy.groupby([session, rows["timestamp"] >= at]).any()
-    before, since = (by[by.index.get_level_values(1) == late] for late in (False, True))
-    if not len(before) or not len(since):
+    counted = unhappy_sessions(log, seen.source.within(where), UNHAPPY, at)
+    if counted is None or not all(n for _, n in counted):
         return Testimony()
-    raised = log_raised(since.sum(), len(since), before.sum(), len(before), MOVES)
+    (k_before, before), (k_since, since) = counted
+    raised = log_raised(k_since, since, k_before, before, MOVES)
     told = (
-        f"Sessions with a sign that the user was not helped: {say.amount(before.mean(), 'share')} of {len(before):,} "
-        f"before, {say.amount(since.mean(), 'share')} of {len(since):,} since."
+        f"Sessions with a sign that the user was not helped: {say.amount(k_before / before, 'share')} of {before:,} "
+        f"before, {say.amount(k_since / since, 'share')} of {since:,} since."
     )
     return Testimony(_noticed(raised, USERS_NOTICE), told)
 

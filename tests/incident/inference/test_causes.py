@@ -44,6 +44,17 @@ def test_a_prompt_whose_version_reached_the_traffic_is_told_from_one_whose_did_n
     assert seen["chg-twin"] < blind["chg-twin"]
 
 
+@pytest.mark.parametrize("scope", [{"model_id": "model-c-2026-06-01"}, {"model_id": []}])
+def test_a_change_of_a_model_that_no_request_has_named_is_ranked_with_the_others(scope):
+    log = make_world(
+        hit=SUPPORT, drop=0.9, changes=[PROMPT, {"change_id": "chg-c", "kind": "model_version", "day": 11.0, **scope}]
+    )
+    cause = incident.isolate(log, make_alert())
+    assert cause.ranking[0]["cause"] == "chg-prompt"
+    told = [" ".join(row["evidence"]) for row in cause.ranking if row["cause"] == "chg-c"]
+    assert all("Its scope (model-c-2026-06-01) holds 0" in words for words in told if scope["model_id"])
+
+
 def test_a_gradual_roll_out_is_told_by_the_version_of_each_answer_and_needs_no_time():
     world = make_world(changes=[{**PROMPT, "ends_at": START + pd.Timedelta("14D")}])
     requests = world.requests

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from llm_monitoring.incident import read_alert
-from llm_monitoring.incident.inference.observations import lineage, observe
+from llm_monitoring.incident.inference.lineage import lineage
+from llm_monitoring.incident.inference.observations import observe
 from tests.incident.worlds import START, make_alert, make_world
 
 

@@ -6,11 +6,12 @@ import pytest
 
 from llm_monitoring import incident, open_log
 from llm_monitoring.alerts.alert import read_alert
-from llm_monitoring.incident.inference.causes import possible_causes
+from llm_monitoring.incident.inference.causes import Cause, possible_causes
 from llm_monitoring.incident.inference.comparison import corrected_for_alert, corrected_for_choice
-from llm_monitoring.incident.inference.observations import lineage, observe
+from llm_monitoring.incident.inference.lineage import lineage
+from llm_monitoring.incident.inference.observations import observe
 from llm_monitoring.incident.inference.slices import Slice
-from llm_monitoring.incident.inference.weighing import JUDGE, PAIRED, PROVIDER, _silent_prior, _slice_prior, prior
+from llm_monitoring.incident.inference.weighing import HARM, JUDGE, PAIRED, PROVIDER, _silent_prior, _slice_prior, prior
 from tests.incident.worlds import START, make_alert, make_world
 
 PROMPT = {"change_id": "chg-prompt", "kind": "prompt", "day": 10.5, "feature_id": "support"}
@@ -42,6 +43,14 @@ def test_a_fix_that_cures_half_leaves_the_cause_in_place_and_is_the_second_shift
     fall, cure = (one["size"] for one in cause.shifts)
     assert fall == pytest.approx(-1.1, abs=0.3)  # rounded and cut at 1 and 5: less than the 1.2 and 0.6 that were taken
     assert cure == pytest.approx(0.55, abs=0.3)
+
+
+def test_a_fix_that_cures_a_little_is_found_and_where_nothing_was_cured_none_is():
+    world = make_world(days=18, per_day=80, changes=[PROMPT, BACK])
+    for cured in (0.4, 0.0):
+        log = moved(world, lambda day: np.where(day < 10.5, 0, np.where(day < 13.5, 0.9, 0.9 - cured)))  # noqa: B023
+        found = incident.isolate(log, make_alert())
+        assert [one["cause"] for one in found.shifts] == ["chg-prompt", *(["chg-back"] if cured else [])]
 
 
 def test_answers_after_the_fix_are_not_counted_as_harmed(half_cured):
@@ -107,6 +116,18 @@ def test_a_prompt_of_which_nobody_wrote_the_scope_is_taken_for_one_that_acts_thr
     through = _slice_prior(slices, np.ones(4, bool), through=("feature_id", "category"))
     assert through == pytest.approx([0.1, 0.4, 0.4, 0.1])
     assert _slice_prior(slices, np.ones(4, bool)) == pytest.approx([0.25] * 4)
+
+
+@pytest.mark.parametrize(
+    ("days", "busy"), [((0, 2, 4, 6, 8, 10), 1.0), ((5, 6, 7, 8, 9, 10), 7 / 5), ((0, 1, 2, 3), 1 / (8 / 3 + 1))]
+)
+def test_where_more_was_changed_than_usually_more_may_have_gone_wrong(days, busy):
+    seen = observe(make_world(), read_alert(make_alert()))  # the alert fires on day 12
+    made = [START + pd.Timedelta(days=day) for day in days]
+    causes = [Cause(f"chg-{at}", "prompt", "", at, weight=1 / len(days), recorded=True, usual=1.0) for at in made]
+    found = prior(seen, causes, 1.0)
+    harm = found["judge"] / JUDGE
+    assert found["recorded"] == pytest.approx(HARM["recorded"] * harm * busy, rel=0.01)
 
 
 def test_where_nothing_was_recorded_what_nobody_recorded_is_the_likelier():
