@@ -51,6 +51,8 @@ def amount(value: float | None, unit: str, like: float | None = None) -> str:
 
     >>> [amount(*pair).replace(NBSP, " ") for pair in [(0.67, "share"), (3.412, "score"), (1700, "ms"), (0.0042, "usd")]]
     ['67 %', '3.41', '1.7 s', '0.42 ct']
+    >>> amount(0, "count"), amount(0.5, "count")
+    ('0', '0.50')
     >>> amount(0.0042, "usd", like=0.021).replace(NBSP, " "), amount(2600, "ms", like=900).replace(NBSP, " ")
     ('0.0042 USD', '2,600 ms')
     """
@@ -64,7 +66,7 @@ def amount(value: float | None, unit: str, like: float | None = None) -> str:
     if unit in ("ms", "usd"):
         named, text = _sized(value, unit, like)
         return f"{text}{NBSP}{named}"
-    text = number(value, 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2)
+    text = number(value, 0 if abs(value) >= 100 or not value else 1 if abs(value) >= 1 else 2)
     return text if unit in PLAIN_UNITS else f"{text}{NBSP}{unit}"
 
 

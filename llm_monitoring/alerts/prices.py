@@ -3,8 +3,8 @@
 What a request costs differs by its length, so an hour of twenty requests hardly shows that all became half as dear again.
 What it costs at its tokens hardly differs at all where it is worked out from a price list: so many USD a call, a token in
 and a token out, learnt for each model from the hours of the baseline. Where the hours of the baseline lie close to that,
-ten requests or more that cost more together than they should alarm the chart of what a request costs. The dearest of them does not
-count: one request with a fee of its own is no new price.
+ten requests that cost more than they should alarm the chart of what a request costs. Their harmonic mean counts: a
+request that costs 150 times as much weighs as much as one that costs half as much again, so a few runaway requests, or a fee, are no new price.
 
 How far hours stray is taken from the baseline: beyond the farthest of its hours it falls with the distance no faster than
 it must for a variance to exist.
@@ -36,23 +36,24 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 COST = "avg_cost_per_request_usd"
-PAID_FOR = ["n", "input", "output"]
+PAID_FOR = ["calls", "input", "output"]
 LEARNT = 50  # requests of a model, and lots of a feature, that its prices are learnt from at least
 TIGHT = 0.05  # hours of the baseline that stray farther from its prices are not made by a price list
-LEAST = float(np.log(1.05))  # a smaller rise is left to the chart
+LEAST = float(np.log(1.25))  # a smaller rise is left to the chart
+MORE = 3.0  # of ten requests that cost half as much again a third of each is missing: so many requests at least
 
 
 @once
 def hours_of_models(log: Log) -> pd.DataFrame:
-    """Requests whose cost and tokens are known, their tokens and USD, and the dearest, per feature, model and hour."""
+    """Requests whose cost and tokens are known, their USD, and the calls and tokens that a USD bought (summed over them), per feature, model and hour."""
     rows = answers.view_of(log, "requests")
     tokens = {name: rows[f"{name}_tokens"].cast("float64") for name in PAID_FOR[1:]}
     rows = rows.mutate(**tokens, usd=rows["cost_usd"].cast("float64"))
     rows = rows.filter(rows["usd"] > 0, rows["input"].notnull(), rows["output"].notnull())
     by = ["feature_id", "model_id"]
     rows, keys = windows.keyed(rows, "timestamp", "1h", by)
-    sums = {"n": rows.count(), "usd": fixed_total(rows["usd"]), "most": rows["usd"].max()}
-    sums |= {name: fixed_total(rows[name], 0) for name in tokens}
+    sums = {"n": rows.count(), "usd": fixed_total(rows["usd"]), "calls": fixed_total(1 / rows["usd"], 3)}
+    sums |= {name: fixed_total(rows[name] / rows["usd"], 3) for name in tokens}
     found = engines.run(rows.group_by(keys).aggregate(**sums)).to_pandas()
     table = windows.labelled(found, "1h", by).rename(columns={"window_start": "hour"})
     return table.astype(dict.fromkeys([*sums], float)).sort_values([*by, "hour"], ignore_index=True)
@@ -62,8 +63,8 @@ def hours_of_models(log: Log) -> pd.DataFrame:
 class Priced:
     """The requests of a feature in lots of ten or more, at the prices of its baseline, and how far those of the baseline stray from them.
 
-    `prices` holds USD of a call, a token in and a token out by model. `hours` and `lots`, by their (last) hour, hold `n`, `usd`,
-    `most` (the dearest) and `due` (USD at these prices); `lots` their `begin`, too.
+    `prices` holds USD of a call, a token in and a token out by model. `hours` and `lots`, by their (last) hour, hold `n`, `usd`
+    and `paid` (the sum of what each request should have cost over what it cost); `lots` their `begin`, too.
     """
 
     prices: dict[str, np.ndarray]
@@ -79,7 +80,7 @@ class Priced:
         prices = {}
         for model, own in cells[cells["hour"] < before].groupby("model_id"):
             if own["n"].sum() >= LEARNT:
-                parts = own[PAID_FOR].to_numpy() / own[["usd"]].to_numpy()
+                parts = own[PAID_FOR].to_numpy() / own[["n"]].to_numpy()
                 scale = parts.max(axis=0).clip(min=1e-300)
                 prices[str(model)] = optimize.nnls(parts / scale, np.ones(len(own)))[0] / scale
         hours = _at(prices, cells)
@@ -87,15 +88,16 @@ class Priced:
         early = lots[lots.index < before]
         if len(early) < LEARNT:
             return None
-        far = float(np.abs(np.log(early["usd"] / early["due"])).max())
+        far = float(np.abs(np.log(early["paid"] / early["n"])).max())
         days = (before - cells["hour"].min().floor("D")) / DAY
         usual = float(early["usd"].sum() / early["n"].sum())
         return cls(prices, hours, lots, usual, days, far) if far <= TIGHT else None
 
     def outside(self, lots: pd.DataFrame, share: float) -> np.ndarray:
-        """Whether the requests of each lot, the dearest left out, cost more than they should have together."""
+        """Whether the requests of each lot cost more than they should have."""
         reach = max(self.far * np.sqrt(MONTH / DAY / (self.days * share)), LEAST)
-        return np.asarray(lots["usd"] - lots["most"] > lots["due"] * np.exp(reach))
+        missing = lots["n"] - lots["paid"]
+        return np.asarray((lots["paid"] < lots["n"] * np.exp(-reach)) & (missing > MORE))
 
     def first_alarm(
         self, hit: pd.DataFrame, times: float, start: pd.Timestamp, end: pd.Timestamp, share: float
@@ -105,10 +107,7 @@ class Priced:
         since = min(start, lots["begin"].iloc[0]) if len(lots) else start
         hours = self.hours[(self.hours.index >= since) & (self.hours.index < end)]
         dear = _at(self.prices, hit).reindex(hours.index[hours.index >= start])
-        mixed = hours.assign(
-            usd=hours["usd"].add((times - 1) * dear["usd"], fill_value=0.0),
-            most=np.fmax(hours["most"], (times * dear["most"]).reindex(hours.index)),
-        )
+        mixed = hours.assign(paid=hours["paid"].sub((1 - 1 / times) * dear["paid"], fill_value=0.0))
         lots = _lots(mixed)
         told = lots.index[self.outside(lots, share) & np.asarray(lots.index >= start)]
         return told[0] + HOUR if len(told) else None
@@ -118,18 +117,15 @@ def _at(prices: dict[str, np.ndarray], cells: pd.DataFrame) -> pd.DataFrame:
     """By hour the requests of models whose prices are known."""
     known = cells[cells["model_id"].isin(list(prices))]
     each = np.array([prices[model] for model in known["model_id"]]).reshape(-1, len(PAID_FOR))
-    due = (known[PAID_FOR].to_numpy() * each).sum(axis=1)
-    return known.assign(due=due).groupby("hour").agg({"n": "sum", "usd": "sum", "due": "sum", "most": "max"})
+    paid = (known[PAID_FOR].to_numpy() * each).sum(axis=1)
+    return known.assign(paid=paid).groupby("hour")[["n", "usd", "paid"]].sum()
 
 
 def _lots(hours: pd.DataFrame) -> pd.DataFrame:
     last, begin = pools(hours["n"].to_numpy(), FEWEST)
     ends = np.flatnonzero(last)
-    begins = begin[ends]
-    held = {name: together(hours[name].to_numpy(), begin)[last] for name in ("n", "usd", "due")}
-    most = hours["most"].to_numpy()[: ends[-1] + 1 if len(ends) else 0]  # lots follow one another without a gap
-    held["most"] = np.maximum.reduceat(most, begins) if len(ends) else most
-    return pd.DataFrame(held | {"begin": hours.index[begins]}, index=hours.index[ends])
+    held = {name: together(hours[name].to_numpy(), begin)[last] for name in ("n", "usd", "paid")}
+    return pd.DataFrame(held | {"begin": hours.index[begin[ends]]}, index=hours.index[ends])
 
 
 def price_tests(
@@ -217,11 +213,11 @@ def _spells(
 
 def _event(priced: Priced, at: int, key: tuple[Any, Any], share: float) -> Alert:
     """The alarm of a lot, begun with it, or in the one before it: as long before its end as makes that one so much dearer."""
-    lots, ratio = priced.lots, (priced.lots["usd"] / priced.lots["due"]).to_numpy()
+    lots, ratio = priced.lots, (priced.lots["n"] / priced.lots["paid"]).to_numpy()
     begins, ends = lots["begin"], pd.DatetimeIndex(lots.index) + HOUR
     first, part = at, 1.0
     if at and np.log(ratio[at - 1]) > 2 * priced.far:
-        first, part = at - 1, min((ratio[at - 1] - 1) / (ratio[at] - 1), 1.0)
+        first, part = at - 1, min((1 - 1 / ratio[at - 1]) / (1 - 1 / ratio[at]), 1.0)
     low, by = begins.iloc[first], ends[first]
     value, reach = priced.usual * ratio[at], np.exp(priced.far)
     return Alert(

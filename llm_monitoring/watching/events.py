@@ -80,11 +80,11 @@ def changes(
         when = ended.get(row["alert_id"])
         row = row | {"alert_id": before.alert_id if before else _free(row["alert_id"], names)}
         names.add(row["alert_id"])
-        found += _change(key, before, row, over, when, held, since, shorter)
+        found += _change(key, before, row, over, when, str(iso(log_end)), held, since, shorter)
     gone = {key: one for key, one in missing.items() if not shorter and not one.over}
     for key, before in gone.items():
         row = before.row | {"message": f"{str(before.row['message']).removesuffix('.')} ({GONE})."}
-        found += _change(key, before, row, True, str(iso(log_end)), held, since)
+        found += _change(key, before, row, True, str(iso(log_end)), str(iso(log_end)), held, since)
     return found
 
 
@@ -94,6 +94,7 @@ def _change(
     row: dict[str, Any],
     over: bool,
     when: str | None,
+    log_end: str,
     held: set[str],
     since: pd.Timestamp | None,
     shorter: bool = False,
@@ -105,7 +106,8 @@ def _change(
     now = Known(row["alert_id"], row, told, over, still_held)
     if now == before:
         return []
-    events = [_event(what, row, (when if what == RECOVERED else None) or row["fired_at"]) for what in happened]
+    at = {RECOVERED: when, REOPENED: log_end if before else None}  # one known before is seen open again now
+    events = [_event(what, row, at.get(what) or row["fired_at"]) for what in happened]
     return [Change(key, now, before, tuple(events))]
 
 

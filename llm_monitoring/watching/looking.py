@@ -116,12 +116,20 @@ def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen
     if due == ("infrastructure",) and not _limits_have_news(check(log, _limits_only(plan)), state):
         found = None
     else:  # only a whole check says what one cause is, and under which id
-        found, due = check(log, plan), LAYERS
+        found, due = _still_silenced(check(log, plan), plan, end), LAYERS
     noted = {
         f"seen {layer}": json.dumps([seen and _of(layer, seen), iso(end) if end is not None else None]) for layer in due
     }
     facts = {**noted, **{f"late {layer}": "" for layer in due}, "rules": rules}
     return Look(found, end, first, facts)
+
+
+def _still_silenced(alerts: pd.DataFrame, plan: Plan, end: pd.Timestamp | None) -> pd.DataFrame:
+    """The alerts, `silenced` where a silence that covers them lasts beyond the log's end: one that is over holds nothing back."""
+    lasting = [each for each in plan.silence if each.end is None or end is None or end < each.end]
+    if len(lasting) == len(plan.silence):
+        return alerts
+    return alerts.assign(silenced=[any(each.covers(row) for each in lasting) for row in alerts.itertuples()])
 
 
 def _limits_have_news(alerts: pd.DataFrame, state: State) -> bool:

@@ -104,10 +104,11 @@ def _message(feature: str | None, events: Sequence[Event], where: Where) -> Mess
 
 def _paragraph(event: Event, where: Where) -> str:
     row = event.row
-    earlier = f" (earlier {event.reopens})" if event.reopens != row["alert_id"] else ""
+    at = plain(moment(event.happened_at))
+    again = f"again (earlier {event.reopens})" if event.reopens != row["alert_id"] else f"open again at {at}"
     front = {
-        RECOVERED: f"Over since {plain(moment(event.happened_at))}",
-        REOPENED: f"{row['severity']}, again{earlier}",
+        RECOVERED: f"Over since {at}",
+        REOPENED: f"{row['severity']}, {again}",
     }.get(event.event, row["severity"])
     page = where.page(row)
     written = page.exists()
@@ -126,6 +127,6 @@ def plain(text: str) -> str:
 
 def line(event: Event) -> str:
     """An event on one line, as the command prints it."""
-    row, when = event.row, plain(moment(event.row["fired_at"], year=True))
+    row, when = event.row, plain(moment(event.happened_at, year=True))
     sentence = one_line(plain(row["message"]))
     return f"{when}  {event.event:9}  {row['severity']:8}  {sentence}  [{row['alert_id']}]"

@@ -37,6 +37,20 @@ def test_metrics_that_moved_together_are_one_row_with_the_most_telling_metric():
     assert "also cost per request up, share of flagged answers up" in table["message"][0]
 
 
+def test_what_surely_began_after_a_row_had_fired_is_another_row_whatever_lies_between_them():
+    """Dearer on Monday; the spend of that day is told at midnight, and quality falls on Monday evening."""
+    cost = {"layer": "cost", "direction": "up", "value": 0.03, "expected": 0.02}
+    noon, night = MONDAY + 0.5 * DAY, MONDAY + DAY
+    dear = make_event(**cost, metric="avg_cost_per_request_usd", fired_at=noon, began_by=noon)
+    spend = make_event(**cost, metric="total_cost_usd", fired_at=night)
+    began = {"began": noon + 0.25 * DAY, "began_low": noon + 0.2 * DAY, "fired_at": night + 0.1 * DAY}
+    rows = same_cause([dear, spend, make_event(**began)], days=2)
+    assert [[one.metric for one in row] for row in rows] == [
+        ["avg_cost_per_request_usd", "total_cost_usd"],
+        ["mean_quality"],
+    ]
+
+
 def test_of_two_that_fire_at_one_moment_the_limit_speaks_before_a_chart_of_infrastructure():
     given = {"layer": "infrastructure", "window_start": MONDAY}
     slow = make_event(metric="latency_p95_ms", direction="up", value=2000.0, expected=1700.0, **given)

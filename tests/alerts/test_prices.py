@@ -56,8 +56,8 @@ def test_a_price_half_as_high_again_is_told_by_the_first_full_hour_and_named():
 
 
 def test_a_new_price_of_one_of_two_models_is_told():
-    found = told(dearer(requests(), 1.6, model="m-2"))
-    assert found["fired_at"].iloc[0] - SINCE < 2 * HOUR
+    found = told(dearer(requests(), 3, model="m-2"))
+    assert found["fired_at"].iloc[0] - SINCE < 3 * HOUR
     assert "the same tokens cost" in found["message"].iloc[0]
 
 
@@ -78,6 +78,8 @@ def test_longer_answers_another_mix_of_models_and_single_fees_are_no_new_price()
     assert outside(rows[~late | (rows["model_id"] == "m-2")])[1].empty
     one_an_hour = ~rows["timestamp"].dt.floor("h").duplicated()
     assert outside(dearer(rows, 20, hit=one_an_hour))[1].empty
+    runaway = np.random.default_rng(1).random(len(rows)) < 0.015
+    assert outside(dearer(rows, 150, hit=runaway))[1].empty
 
 
 def test_a_model_that_was_not_there_is_left_to_the_chart():

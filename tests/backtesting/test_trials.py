@@ -95,13 +95,13 @@ def test_a_new_price_is_seen_when_a_check_of_the_spoiled_log_sees_it():
     requests = make(3, 35, a_day=300)["requests"]
     tokens = (1000 * requests["cost_usd"] / requests["cost_usd"].mean()).round() + 10
     priced = {"requests": requests.assign(input_tokens=tokens, output_tokens=100.0, cost_usd=tokens * 2e-6 + 8e-4)}
-    asked = lm.Injection("cost", 1.3, {"region": "eu"}, days=3)
+    asked = lm.Injection("cost", 2, {"region": "eu"}, days=3)
     tried = lm.backtest(priced, inject=[asked]).incidents
     assert tried["found"].astype(bool).all()
     assert tried["delay_hours"].median() < 6
     row = tried.iloc[4]
     hit = priced["requests"]["region"] == "eu"
-    bad = spoiled(priced, "cost_usd", row["started_at"], row["ended_at"], lambda usd: usd.where(~hit, 1.3 * usd))
+    bad = spoiled(priced, "cost_usd", row["started_at"], row["ended_at"], lambda usd: usd.where(~hit, 2 * usd))
     assert first_alert(bad, row["started_at"]) == row["started_at"] + pd.Timedelta(hours=row["delay_hours"])
 
 

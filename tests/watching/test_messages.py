@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_monitoring.results import jsonable
-from llm_monitoring.watching.messages import Where, harmless, messages
+from llm_monitoring.watching.messages import Where, harmless, line, messages
 from llm_monitoring.watching.state import Event
 from tests.watching.logs import alert
 
@@ -38,6 +38,9 @@ def test_the_title_says_the_worst_and_what_is_over():
     assert over.body.startswith("Over since 4 May 10:00 UTC: search: a1 rose.")
     (again,) = messages([event(what="reopened", reopens="a0")], WHERE)
     assert again.body.startswith("warning, again (earlier a0): search: a1 rose.")
+    back = event(what="reopened", reopens="a1")
+    assert messages([back], WHERE)[0].body.startswith("warning, open again at 4 May 10:00 UTC: search: a1 rose.")
+    assert line(back).startswith("4 May 2026 10:00 UTC  reopened   warning   search: a1 rose.")
 
 
 def test_the_page_is_named_and_said_to_be_missing_where_it_is(tmp_path):

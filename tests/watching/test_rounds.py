@@ -244,6 +244,19 @@ def test_silenced_and_acknowledged_alerts_wait_and_are_told_where_they_are_open_
     assert watch(watched)["alert_id"].tolist() == ["acked", "quiet"]
 
 
+@pytest.mark.parametrize(("ended", "events"), [(None, ["fired"]), (11, [])])
+def test_what_fired_while_it_was_silenced_is_told_once_the_silence_is_over_where_it_is_still_open(
+    watched, ended, events
+):
+    watched.plan |= {"silence": [{"feature": "search", "from": at(8), "to": at(12)}]}
+    watched.log.grow(10)
+    watched.alerts = [alert("quiet", 9, ended=ended, silenced=True)]
+    assert watch(watched).empty
+    watched.log.grow(13)
+    watch(watched)
+    assert told(watched) == [("quiet", event) for event in events]
+
+
 def test_an_acknowledged_alert_is_not_delivered_where_it_waits_for_a_sink(watched, tmp_path):
     watched.log.grow(10)
     watched.alerts = [alert("a1", 9)]
