@@ -404,17 +404,26 @@ def judgements(log: Log, columns: Iterable[str] = JUDGEMENTS.names) -> pd.DataFr
     return frames.load(rows.filter(rows["__lm_series"] == "").select(*names), JUDGEMENTS)
 
 
-def flags(log: Log, feature_id: str | None, since: pd.Timestamp) -> list[tuple[int, int]]:
-    """How many judged answers are flagged, of how many, before a moment and since; counted in the engine."""
+def flags(
+    log: Log, feature_id: str | None, since: pd.Timestamp, until: pd.Timestamp | None = None
+) -> list[tuple[int, int]]:
+    """How many judged answers are flagged, of how many, before a moment and since, up to another; counted in the engine."""
     if not log.has("judgements"):
         return [(0, 0), (0, 0)]
     rows = view_of(log, "judgements")
     rows = rows.filter(rows["__lm_series"] == "", rows["status"] == "ok", rows["flagged"].notnull())
     rows = rows if feature_id is None else rows.filter(rows["feature_id"] == feature_id)
-    late = engines.microseconds(rows["timestamp"]) >= -(-since.as_unit("ns").value // 1000)
+    at = engines.microseconds(rows["timestamp"])
+    rows = rows if until is None else rows.filter(at < _microsecond(until))
+    late = engines.microseconds(rows["timestamp"]) >= _microsecond(since)
     counted = rows.group_by(late=late).aggregate(flagged=rows["flagged"].ifelse(1, 0).sum(), n=rows.count())
     found = {row["late"]: (int(row["flagged"]), int(row["n"])) for row in engines.run(counted).to_pylist()}
     return [found.get(side, (0, 0)) for side in (False, True)]
+
+
+def _microsecond(at: pd.Timestamp) -> int:
+    """The first whole microsecond that is not before a moment."""
+    return -(-at.as_unit("ns").value // 1000)
 
 
 def flagged_ids(log: Log) -> set[str]:

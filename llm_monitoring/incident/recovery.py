@@ -7,7 +7,7 @@ not pass for a recovery.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -137,10 +137,7 @@ def while_harmed(log: Log, inquiry: Inquiry) -> Observations:
 
 def until_fix(seen: Observations, fix: dict[str, Any] | None) -> Observations:
     """The answers before a fix; all of them where there is none."""
-    if fix is None:
-        return seen
-    frame, requests = (part[part["timestamp"] < fix["at"]] for part in (seen.frame, seen.asked(fix["at"])))
-    return replace(seen, frame=frame, requests=requests)
+    return seen if fix is None else seen.before(fix["at"])
 
 
 def untested(because: str) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
         return TriageResult(**jsonable(_by_road(log, alert, plan)))
     if alert.kind == "better":
         inquiry = of_improvement(inquiry)
-    read = weigh_reviews(log, alert, inquiry.since, reviews)
+    read = weigh_reviews(log, alert, inquiry.since, reviews, inquiry.until)
     hit = 1 - inquiry.chance_of("none", "mix", "judge")
     real = hit * read.deserved_probability
     verdict = _verdict(inquiry, real)

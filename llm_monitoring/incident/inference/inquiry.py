@@ -17,7 +17,7 @@ from llm_monitoring.alerts.plan import SlicesPlan, read_plan
 from llm_monitoring.incident.inference.branch_start import BranchStart, branch_start
 from llm_monitoring.incident.inference.causes import REACH, SLOW, Cause, arrivals, possible_causes
 from llm_monitoring.incident.inference.finer import Finer, find_finer
-from llm_monitoring.incident.inference.mix import Mix, moved_mix
+from llm_monitoring.incident.inference.mix import Mix, decompositions, moved_mix
 from llm_monitoring.incident.inference.observations import Observations, observe
 from llm_monitoring.incident.inference.onset import onset_of, weighted_quantile
 from llm_monitoring.incident.inference.reviewed import log_judge_moved
@@ -215,10 +215,13 @@ def _inquire(log: Log, alert: Alert, reviews: Any, roles: SlicesPlan, rate: floa
     mix = mix if since == moved_at else mix_at_start
     seen, finer = find_finer(seen, belief.chosen, since, log.with_texts)
     chosen = finer.slice if finer.slice is not None and branch is None else belief.chosen
-    return Inquiry(
+    answer = Inquiry(
         seen, causes, probability, belief.shifts, belief.share, chosen, belief.onset, since, mix, finer, branch,
         found, asked.slides(belief),
     )  # fmt: skip
+    if answer.until is None or mix.moved:
+        return answer
+    return replace(answer, mix=decompositions(seen.before(answer.until), [since], question)[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ The stages compare these rows; the windows of `metrics` are for charts. A row wh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +85,11 @@ class Observations:
         if self.source is None:
             return self.requests
         return self.source.parted(self.requests, [at for at in times if at is not None])
+
+    def before(self, at: pd.Timestamp) -> Observations:
+        """The answers and requests from before a moment."""
+        frame, requests = (part[part["timestamp"] < at] for part in (self.frame, self.asked(at)))
+        return replace(self, frame=frame, requests=requests)
 
     def mask(self, group: Slice) -> np.ndarray:
         """True for the answers of a slice; read off the finest groups where it is one of theirs."""

@@ -40,8 +40,12 @@ class Reviewed:
     sentences: list[str]
 
 
-def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> Reviewed:
+def weigh_reviews(
+    log: Log, alert: Alert, since: pd.Timestamp, reviews=None, until: pd.Timestamp | None = None
+) -> Reviewed:
     """Weigh the verdicts on flagged answers since the start; ``unsure`` counts as not deserved, the cautious side.
+
+    Flags are counted up to the end of the harm, where it has one.
 
     Two hypotheses for the share of deserved flags: as before (p_real), or only the flags that there were before are
     deserved (p_false = p_real x flag rate before / now).
@@ -55,7 +59,7 @@ def weigh_reviews(log: Log, alert: Alert, since: pd.Timestamp, reviews=None) -> 
         USUAL_PRECISION[0] + (before["verdict"] == "real").sum(),
         USUAL_PRECISION[1] + (before["verdict"] != "real").sum(),
     )
-    flags = answers.flags(log, alert.feature_id, since)
+    flags = answers.flags(log, alert.feature_id, since, until)
     ratio = _ratio(flags)
     wald = _wald(a / (a + b), ratio)
     undeserved = _log_undeserved(good, a, b, ratio)
