@@ -88,7 +88,7 @@ def test_check_of_a_calm_log_exits_with_zero(calm):
     done = run("check", calm)
     assert (done.exit_code, done.output) == (
         0,
-        "no alert\nnot watched: search: 0 days of history; refusal rate 0\N{NO-BREAK SPACE}%\n",
+        "no alert\nnot watched: search: 0 days of history; error rate 0\N{NO-BREAK SPACE}%\n",
     )
 
 
@@ -119,7 +119,7 @@ def test_check_takes_the_zone_and_tells_what_was_mapped_and_where_broken_rows_we
     done = run("check", local, "--tz", "Europe/Berlin", "--on-error", "quarantine")
     assert (done.exit_code, done.stdout) == (
         0,
-        "no alert\nnot watched: search: 0 days of history; refusal rate 0\N{NO-BREAK SPACE}%\n",
+        "no alert\nnot watched: search: 0 days of history; error rate 0\N{NO-BREAK SPACE}%\n",
     )
     aside = local / "quarantine" / "requests.jsonl"
     assert done.stderr == (
