@@ -414,16 +414,11 @@ def flags(
     rows = rows.filter(rows["__lm_series"] == "", rows["status"] == "ok", rows["flagged"].notnull())
     rows = rows if feature_id is None else rows.filter(rows["feature_id"] == feature_id)
     at = engines.microseconds(rows["timestamp"])
-    rows = rows if until is None else rows.filter(at < _microsecond(until))
-    late = engines.microseconds(rows["timestamp"]) >= _microsecond(since)
+    rows = rows if until is None else rows.filter(at < engines.first_microsecond(until))
+    late = engines.microseconds(rows["timestamp"]) >= engines.first_microsecond(since)
     counted = rows.group_by(late=late).aggregate(flagged=rows["flagged"].ifelse(1, 0).sum(), n=rows.count())
     found = {row["late"]: (int(row["flagged"]), int(row["n"])) for row in engines.run(counted).to_pylist()}
     return [found.get(side, (0, 0)) for side in (False, True)]
-
-
-def _microsecond(at: pd.Timestamp) -> int:
-    """The first whole microsecond that is not before a moment."""
-    return -(-at.as_unit("ns").value // 1000)
 
 
 def flagged_ids(log: Log) -> set[str]:

@@ -21,6 +21,7 @@ from llm_monitoring.errors import Fault, LogError
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pandas as pd
     import pyarrow as pa
 
 
@@ -319,6 +320,11 @@ def microseconds(when: ir.TimestampValue):
     if engine == "trino":
         return (_builtin("to_unixtime", ("timestamp('UTC')",), "float64")(when) * 1e6).round().cast("int64")
     return when.truncate("s").epoch_seconds().cast("int64") * 1_000_000
+
+
+def first_microsecond(at: pd.Timestamp) -> int:
+    """The first whole microsecond, as `microseconds` counts them, that is not before a moment."""
+    return -(-at.as_unit("ns").value // 1000)
 
 
 _MICROSECONDS = {

@@ -6,6 +6,7 @@ import pytest
 
 import llm_monitoring as lm
 from llm_monitoring.alerts.prices import Priced, hours_of_models, price_tests
+from tests.contracts.test_alerts_stay import STAYS
 
 START, HOUR, DAY = pd.Timestamp("2026-05-04", tz="UTC"), pd.Timedelta("1h"), pd.Timedelta("1D")
 SINCE = START + 30 * DAY + pd.Timedelta("10h50min")
@@ -106,20 +107,10 @@ def test_at_every_moment_the_log_says_what_it_said_later_of_that_moment():
     rows = dearer(requests(1))
     every = told(rows)
     at = every["fired_at"].iloc[0]
-    names = [
-        "alert_id",
-        "fired_at",
-        "window_start",
-        "value",
-        "expected",
-        "low",
-        "high",
-        "designed_false_alarms_per_month",
-    ]
     for moment in (at - pd.Timedelta("1s"), at):
         then = told(rows, until=moment)
         pd.testing.assert_frame_equal(
-            pd.DataFrame(then[names]), pd.DataFrame(every[every["fired_at"] <= moment][names])
+            pd.DataFrame(then[STAYS]), pd.DataFrame(every[every["fired_at"] <= moment][STAYS])
         )
 
 

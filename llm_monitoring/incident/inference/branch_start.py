@@ -92,11 +92,11 @@ def _levels(k: np.ndarray, n: np.ndarray) -> np.ndarray:
     return betaln(k + 0.5, n - k + 0.5)
 
 
-def _dispersion(counts: pd.DataFrame, start: pd.Timestamp) -> float:
+def _dispersion(both: pd.DataFrame, start: pd.Timestamp) -> float:
     """How much more the share varies around its levels before and since a start than chance allows, at least 1."""
-    at, found = pd.DatetimeIndex(counts.index), [1.0]
+    at, found = pd.DatetimeIndex(both.index), [1.0]
     for width in ("1h", "1D"):
-        bins = counts.groupby([at >= start, at.floor(width)]).sum()
+        bins = both.groupby([at >= start, at.floor(width)]).sum()
         bins = bins[bins["n"] > 0]
         level = bins.groupby(level=0).transform("sum")
         p = level["k"] / level["n"]

@@ -73,7 +73,7 @@ class Requests:
     def parted(self, cells: pd.DataFrame, times: Iterable[pd.Timestamp]) -> pd.DataFrame:
         """Cells that lie wholly before or since each of some times; those that do not are counted once more."""
         for at in times:
-            moment = _microsecond(at)
+            moment = engines.first_microsecond(at)
             across = (cells["timestamp"] < at) & (cells[LAST] >= at)
             if not across.any():
                 continue
@@ -90,7 +90,7 @@ class Requests:
         if key not in self.found:
             near = Cut(first, last + SECOND, closed=True)  # of files, the parts that hold nothing of it are not read
             rows = self.rows.filter(near.keeps(self.rows["timestamp"]))
-            rows = rows.filter(engines.microseconds(rows["timestamp"]) <= _microsecond(last))
+            rows = rows.filter(engines.microseconds(rows["timestamp"]) <= engines.first_microsecond(last))
             since = engines.microseconds(rows["timestamp"]) >= moment
             self.found[key] = self._modelled(_counted(rows, self.keys, since.ifelse(moment, part)))
         return self.found[key]
@@ -118,7 +118,7 @@ class Requests:
         wanted = value if isinstance(value, tuple) else (value,)
         if column == "model":
             column, wanted = "model_id", tuple(name for name, of in self.family.items() if of in wanted)
-        same = [rows[column] == (one.item() if isinstance(one, np.generic) else one) for one in wanted]
+        same = [rows[column] == _plain_value(one) for one in wanted]
         return reduce(or_, same, ibis.literal(False))
 
     def beside(self, column: str, value: object, ids: pd.Series | None = None) -> Requests:
@@ -128,7 +128,7 @@ class Requests:
         told: Any = value
         if isinstance(value, Band):
             told = float(value.low if value.low is not None else np.nextafter(value.high or 0.0, -np.inf))
-        word = ibis.literal(told.item() if isinstance(told, np.generic) else told)
+        word = ibis.literal(_plain_value(told))
         if ids is None:
             has = self._is(self.rows, column, value)
             rows = self.rows.mutate(**{column: ibis.ifelse(has, word, ibis.null(word.type()))})
@@ -159,15 +159,15 @@ class Requests:
     def among(self, ids: pd.Series, group: Slice, since: pd.Timestamp) -> pd.DataFrame:
         """Those of some requests that are of a slice since a time: `request_id`, `timestamp`, `feature_id`, `category`."""
         rows = self.within(group).semi_join(_listed(ids), "request_id")
-        rows = rows.filter(engines.microseconds(rows["timestamp"]) >= _microsecond(since))
+        rows = rows.filter(engines.microseconds(rows["timestamp"]) >= engines.first_microsecond(since))
         return frames.load(rows.select("request_id", "timestamp", *PLAIN), REQUESTS)
 
     def paid(self, group: Slice, since: pd.Timestamp | None, before: pd.Timestamp | None = None) -> float:
         """What a request of a slice costs on average from a time on, and before another; NaN where no cost is logged."""
         rows = self.within(group)
         at = engines.microseconds(rows["timestamp"])
-        rows = rows if since is None else rows.filter(at >= _microsecond(since))
-        rows = rows if before is None else rows.filter(at < _microsecond(before))
+        rows = rows if since is None else rows.filter(at >= engines.first_microsecond(since))
+        rows = rows if before is None else rows.filter(at < engines.first_microsecond(before))
         cost = rows["cost_usd"]
         found = engines.run(rows.aggregate(usd=engines.exact_total(cost), n=cost.count())).to_pylist()[0]
         return float(found["usd"]) / found["n"] if found["n"] else np.nan
@@ -199,23 +199,18 @@ class Requests:
 
     def _some(self, part: int, most: int, latest: bool) -> pd.DataFrame:
         """Cells of the first, or latest, rows from the start of a part of the log on."""
+        import ibis
+
         start = pd.Timestamp(int(part), unit="us", tz="UTC")
         rows = self.rows.filter(self.rows["timestamp"] >= start)
         order = [rows["timestamp"], rows["request_id"]]
         order = [column.desc() for column in order] if latest else order
         rows = rows.order_by(order).limit(most)
-        import ibis
-
         return self._modelled(_counted(rows, self.keys, ibis.literal(part)))
 
 
 def _listed(ids: pd.Series) -> ir.Table:
     return frames.small_table(pd.DataFrame({"request_id": ids.unique()}, dtype="str"))
-
-
-def _microsecond(at: pd.Timestamp) -> int:
-    """The first whole microsecond that is not before a moment."""
-    return -(-at.as_unit("ns").value // 1000)
 
 
 def _by_window(rows: ir.Table, keys: tuple[str, ...], width: str = "1d") -> pd.DataFrame:
@@ -337,7 +332,7 @@ def unhappy_sessions(log: Log, rows: ir.Table, kinds: Iterable[str], at: pd.Time
         return None
     joined = rows.left_join(hits, rows["request_id"] == hits["__lm_of"])
     by = joined.group_by(
-        late=engines.microseconds(joined["timestamp"]) >= _microsecond(at),
+        late=engines.microseconds(joined["timestamp"]) >= engines.first_microsecond(at),
         session=joined["session_id"].cast("string").fill_null(joined["request_id"]),
     ).aggregate(hit=joined["__lm_of"].notnull().ifelse(1, 0).max())
     found = engines.run(by.group_by("late").aggregate(hits=by["hit"].sum(), n=by.count())).to_pylist()

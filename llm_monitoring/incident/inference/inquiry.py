@@ -6,6 +6,7 @@ Belief = prior x evidence, summed over the slices that a cause can have hit and 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,7 +120,7 @@ class Inquiry:
         better = [one.at for one in self.found[1:] if one.size < 0 and one.at > self.since]
         return better[0] if better else None if self.left is None else self.left[1]
 
-    @property
+    @cached_property  # asked for by every row of scope
     def left(self) -> tuple[str, pd.Timestamp] | None:
         """The version that came with the likeliest cause, and since when it is not served any more, if so.
 
