@@ -174,17 +174,18 @@ def control_charts(log: LogLike, plan: Plan | Any = None, until: Any = None) -> 
     log = log if until is None else log.until(until)
     span = span_of(log, plan)
     if span is None:
-        return _nothing(plan)
-    return charted(log, plan, span)
+        return nothing(plan)
+    found = charted(log, plan, span)
+    return replace(found, results={run.key: joined(run) for run in found.runs})
 
 
-def _nothing(plan: Plan) -> PlanCharts:
+def nothing(plan: Plan) -> PlanCharts:
     budget = plan.quality.false_alarms_per_month
     return PlanCharts({}, pd.DataFrame(columns=[*KEYS, "reason"]), budget, 30 / budget)
 
 
 def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
-    """Every chart of a log, fitted and run; each is settled by its own baseline and its day of beginning alone."""
+    """Every chart of a log, fitted, without `results`; each is settled by its own baseline and its day of beginning alone."""
     own = plan.own_measures(log)
     tallies = hourly(log, charted_measures(log, plan), own, plan.baseline.days or scoping.FIRST)
     names = [*tallies["metric"].unique(), *operation.watched(plan)]
@@ -192,7 +193,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     looks = version_looks(log, plan, span.end, plan.baseline.days or scoping.FIRST)
     tests = tests_of(log, plan, span) | version_tests(looks)
     if not names:
-        return replace(_nothing(plan), span=span, shares=scoping.shares(tests, plan), versions=looks)
+        return replace(nothing(plan), span=span, shares=scoping.shares(tests, plan), versions=looks)
     scopes, table, first = pd.DataFrame(), pd.DataFrame(), set()
     if len(tallies):
         scopes = _scopes(log, plan, tallies, measures)
@@ -220,7 +221,7 @@ def charted(log: Log, plan: Plan, span: Span) -> PlanCharts:
     skipped = [*known, *((*key, reason) for key, reason in aside)]
     budget, running = plan.quality.false_alarms_per_month, [run for run in runs if run.stages]
     return PlanCharts(
-        results={run.key: joined(run) for run in running},
+        results={},
         not_charted=pd.DataFrame(skipped, columns=[*KEYS, "reason"]),
         false_alarms_per_month=budget,
         arl0=max(len(running) + len(tests), 1) * 30 / budget,
@@ -387,7 +388,7 @@ def _alarms(found: PlanCharts) -> list[Alert]:
     events: list[Alert] = []
     for table in (None, *found.later):
         for run in _looked(found.runs, table):
-            for chart, result, stream in _stages(run):
+            for chart, result, stream in alarming(run):
                 for alarm in result.alarms.itertuples():
                     event = _event(found, run, chart, stream, alarm)
                     events += [event, *_on_top(found, run, event, result)]
@@ -402,21 +403,15 @@ def _looked(runs: list[Run], table: pd.DataFrame | None) -> list[Run]:
     if table.empty:
         return []
     own = {key: part.reset_index(drop=True) for key, part in table.groupby(KEYS, sort=False)}
-    return [replace(run, windows=own[run.key], results=[]) for run in runs if run.key in own]
+    return [replace(run, windows=own[run.key]) for run in runs if run.key in own]
 
 
-def _stages(run: Run, direction: str = "both") -> Iterator[tuple[ControlChart, ChartResult, pd.DataFrame]]:
+def alarming(run: Run, direction: str = "both") -> Iterator[tuple[ControlChart, ChartResult, pd.DataFrame]]:
     """Each stage of a chart that alarmed: the chart, what it saw and the windows that it was shown."""
-    for number, (chart, since, before) in enumerate(run.stages):
-        if run.results:
-            result = run.results[number]
-        else:
-            chart, inside = _facing(chart, direction), run.charted(since, before)
-            if not len(inside.value) or chart.quiet(inside):
-                continue
-            result = chart.monitor(inside, at_once=True)
-        if len(result.alarms):
-            yield chart, result, run.stream(since, before)
+    for chart, since, before in run.stages:
+        chart, inside = _facing(chart, direction), run.charted(since, before)
+        if len(inside.value) and not chart.quiet(inside):
+            yield chart, chart.monitor(inside, at_once=True), run.stream(since, before)
 
 
 def _facing(chart: ControlChart, direction: str) -> ControlChart:
@@ -439,7 +434,7 @@ def _rises(found: PlanCharts) -> list[Alert]:
             if all(not len(own.value) or chart.quiet(own) for chart, own in inside):
                 continue
             looked = run.at_hour(hour)
-            for chart, result, stream in _stages(looked, "up"):
+            for chart, result, stream in alarming(looked, "up"):
                 events += [_event(found, looked, chart, stream, alarm) for alarm in result.alarms.itertuples()]
     return events
 

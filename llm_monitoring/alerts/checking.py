@@ -10,7 +10,7 @@ import pandas as pd
 
 from llm_monitoring import engines
 from llm_monitoring.alerts.alert import Alert, read_alert
-from llm_monitoring.alerts.charting import PlanCharts, chart_events, control_charts, signal_delays
+from llm_monitoring.alerts.charting import PlanCharts, chart_events, charted, nothing, signal_delays
 from llm_monitoring.alerts.grouping import alerts_table
 from llm_monitoring.alerts.infrastructure import infrastructure_events
 from llm_monitoring.alerts.measurements import hourly, hours_of_judging
@@ -18,7 +18,7 @@ from llm_monitoring.alerts.names import features_of, not_in_log
 from llm_monitoring.alerts.operation import hours_of
 from llm_monitoring.alerts.plan import Plan, open_with, read_plan
 from llm_monitoring.alerts.renamed import renamed, suggestions, with_new_names
-from llm_monitoring.alerts.scopes import Span
+from llm_monitoring.alerts.scopes import Span, span_of
 from llm_monitoring.alerts.silent_judges import silent_judge_events
 from llm_monitoring.alerts.unwatched import limit_events, not_watched
 from llm_monitoring.alerts.versions import version_events
@@ -75,8 +75,8 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
 
 def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     """The alerts of an open log, and the charts behind them."""
-    found = control_charts(log, plan)
-    span = found.span
+    span = span_of(log, plan)
+    found = nothing(plan) if span is None else charted(log, plan, span)
     if span is None:
         empty = alerts_table([], plan)
         empty.attrs["not_watched"] = []

@@ -39,7 +39,7 @@ HOLIDAYS, QUICK = (
 
 @dataclass
 class Run:
-    """One chart: its windows in the order of time, when it begins, its share of the budget; then what was fitted and what it saw.
+    """One chart: its windows in the order of time, when it begins, its share of the budget; then what was fitted.
 
     `hours` are those of a total that may hang on a few of them. `stages` lists each fitted chart with the first window that it judges and the one it no longer does.
     """
@@ -54,7 +54,6 @@ class Run:
     again: pd.Timestamp | None = None
     hours: pd.Series | None = None
     stages: list[tuple[ControlChart, pd.Timestamp, pd.Timestamp | None]] = field(default_factory=list)
-    results: list[ChartResult] = field(default_factory=list)
 
     @cached_property
     def kind(self) -> str:
@@ -91,7 +90,7 @@ class Run:
 
     def at_hour(self, hour: int) -> Run:
         """The same chart over those of its windows that begin at one hour of the day."""
-        return replace(self, windows=self.windows[self._starts.hour == hour].reset_index(drop=True), results=[])
+        return replace(self, windows=self.windows[self._starts.hour == hour].reset_index(drop=True))
 
     def charted_at(self, hour: int, since: pd.Timestamp, before: pd.Timestamp | None) -> Windows:
         """Of the windows from one moment to another those that begin at one hour of the day."""
@@ -123,27 +122,24 @@ class Run:
 
 
 def run_all(runs: Iterable[Run], end: pd.Timestamp) -> list[tuple[tuple[Any, Any], str]]:
-    """Fit and run all charts as far as `end`; those that cannot be fitted are given back with the reason."""
+    """Fit all charts, those that were quiet till then once more; those that cannot be fitted are given back with the reason."""
     runs = list(runs)
     aside: list[tuple[tuple[Any, Any], str]] = []
     for run, chart in _fitted([(run, run.fit_end) for run in runs], aside):
         again = None if run.again is None or run.again <= run.begin else run.again
         run.stages = [(chart, run.begin, again)]
-        run.results = [chart.monitor(run.charted(run.begin, again), at_once=True)]
     waiting = [
         run for run in runs if run.stages and run.stages[0][2] is not None and run.stages[0][2] + run.settle <= end
     ]
-    quiet = [run for run in waiting if run.results[0].alarms.empty]
+    quiet = [run for run in waiting if run.stages[0][0].quiet(run.charted(*run.stages[0][1:]))]
     fitted = {id(run): chart for run, chart in _fitted([(run, run.again) for run in quiet], [])}
     for run in waiting:
         first, begin, again = run.stages[0]
         newer = fitted.get(id(run))
         if newer is None or again is None:  # it has alarmed before: it goes on as it is
             run.stages = [(first, begin, None)]
-            run.results = [first.monitor(run.charted(begin, None), at_once=True)]
         else:
             run.stages.append((newer, again, None))
-            run.results.append(newer.monitor(run.charted(again, None), at_once=True))
     return aside
 
 
@@ -204,11 +200,13 @@ def _fit(several: list[tuple[Run, Windows]]) -> dict[tuple[Any, Any], ControlCha
 
 def joined(run: Run) -> ChartResult:
     """The result of the last stage with the windows and alarms of all of them."""
-    last = run.results[-1]
-    if len(run.results) == 1:
+    *_, last = results = [
+        chart.monitor(run.charted(since, before), at_once=True) for chart, since, before in run.stages
+    ]
+    if len(results) == 1:
         return last
-    parts = [result.windows for result in run.results if len(result.windows)]
-    alarms = [result.alarms for result in run.results if len(result.alarms)]
+    parts = [result.windows for result in results if len(result.windows)]
+    alarms = [result.alarms for result in results if len(result.alarms)]
     return replace(
         last,
         windows=pd.concat(parts, ignore_index=True) if parts else last.windows,

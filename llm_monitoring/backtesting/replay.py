@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llm_monitoring.alerts.charting import PlanCharts
+from llm_monitoring.alerts.charting import PlanCharts, alarming
 from llm_monitoring.alerts.checking import checked
 from llm_monitoring.alerts.measurements import DAY, HOUR, KEYS, SUMS, hourly
 from llm_monitoring.alerts.plan import Plan
@@ -95,9 +95,9 @@ class Replay:
     @cached_property
     def _alarms(self) -> dict[Any, Stretches]:
         by_feature: dict[Any, Stretches] = {}
-        for (feature, _), result in self.charted.results.items():
-            if len(result.alarms):
-                by_feature.setdefault(feature, []).extend(zip(result.alarms["start"], result.alarms["end"]))
+        for run in self.charted.runs:
+            for _, result, _ in alarming(run):
+                by_feature.setdefault(run.key[0], []).extend(zip(result.alarms["start"], result.alarms["end"]))
         return by_feature
 
     @cached_property

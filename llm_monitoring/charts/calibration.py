@@ -111,6 +111,16 @@ def upper_quantile(extremes: np.ndarray, alpha: float, enough: int = 50) -> floa
     return float(threshold + first * (1 - shape) * growth)
 
 
+def certainly_below(streams: tuple[np.ndarray, ...], direction: str, alpha: float) -> float:
+    """What the limit is certainly above: too many of a few streams pass it for a share of alpha to be left beyond.
+
+    A stream that stays below needs no limit to be called quiet.
+    """
+    extremes = np.sort(extreme(*streams[:2], direction))
+    passing = int(12 + 6 * alpha * len(extremes))
+    return float(extremes[-passing]) if passing <= len(extremes) else -np.inf
+
+
 def smallest_seen(
     sums: np.ndarray,
     scale: np.ndarray,

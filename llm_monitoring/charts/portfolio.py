@@ -168,7 +168,7 @@ def set_limits(charts: dict[tuple[Any, Any], ControlChart], learn: bool = True) 
     for key, chart in charts.items():
         if key in learned:
             chart.day_effect = learned[key]
-        chart._fit_limit()
+        chart._settle()
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from llm_monitoring.charts.arguments import expect, is_number, is_whole
-from llm_monitoring.charts.calibration import draws_for, extreme, simulate, smallest_seen, upper_quantile
+from llm_monitoring.charts.calibration import (
+    certainly_below,
+    draws_for,
+    extreme,
+    simulate,
+    smallest_seen,
+    upper_quantile,
+)
 from llm_monitoring.charts.falls import all_down, lasting
 from llm_monitoring.charts.measurements import Windows, as_windows, read_windows, spacing
 from llm_monitoring.charts.posterior import DayEffect, Posterior
@@ -150,7 +158,7 @@ class ControlChart:
             The same chart, fitted; the baseline stays as it is from here on.
         """
         self._weigh(self._without(baseline, set_aside, reason))
-        self._fit_limit()
+        self._settle()
         return self
 
     def _without(self, baseline: Any, set_aside: Sequence[Any], reason: str | None) -> Any:
@@ -175,7 +183,9 @@ class ControlChart:
         return self
 
     def _weigh(self, baseline: Any) -> None:
-        """Read the baseline and what it says; `_fit_limit` then weighs in the prior."""
+        """Read the baseline and what it says; `_settle` then weighs in the prior."""
+        for name in ("limit_", "detectable_"):
+            vars(self).pop(name, None)
         windows = as_windows(baseline, "baseline", windows=FEWEST_TO_FIT, chart="ControlChart")
         self._check_kind(windows, "baseline")
         self._origin = windows.window_start[0] if windows.timed else None
@@ -240,42 +250,61 @@ class ControlChart:
         seasonal = self.season > 1 and len(y) >= 3 * self.season
         return ScoreEvidence(model, day, DayEffect.default(unit, spike=0.6, tail=1.0) if seasonal else None)
 
-    def _fit_limit(self) -> None:
-        alpha = 1 - (1 - 1 / self.arl0) ** self.horizon
-        self.false_alarm_probability_ = float(alpha)
-        prior = self.day_effect or self._evidence.day
-        found = self._evidence.posterior(prior, draws_for(alpha), np.random.default_rng([self.seed, 1]))
-        if self._shared is not None:
-            found = self._shared.added(found, np.random.default_rng([self.seed, 2]))
-        if self.tail is not None:
-            found = with_tail(found, self.tail, self.seed)
+    def _settle(self) -> None:
+        """Centre and yardstick; the limit waits until somebody asks for it, since few charts come near theirs."""
+        self.false_alarm_probability_ = float(1 - (1 - 1 / self.arl0) ** self.horizon)
+        self._sided, self._told = self.direction, []  # a copy that looks another way has the same limit, found once
+        found = self._posterior()
         self.center_, self._yardstick, self.day_effect_ = found.center, found.yardstick, found.day_effect
         self.notes_ = self._autocorrelation()
-        position = self._last + 1 + np.arange(self.horizon)
-        n = self._pattern[position % self.season]
-        sums, scale, slope = simulate(found, self.lambdas, n, position, self.seed, self._day(position))
-        self.limit_ = upper_quantile(extreme(sums, scale, self.direction), alpha)
-        if self.guarantee is not None:
-            conditional = self._conditional_limits(found, n, position, alpha)
-            self.limit_ = max(self.limit_, float(np.quantile(conditional, self.guarantee)))
-        sign = -1 if self.direction == "down" or (self.direction == "both" and self.kind == "mean") else 1
-        shift = smallest_seen(sums, scale, slope, self.limit_, sign)
-        middle = float(np.mean(self.center_))
-        self.detectable_ = (
-            float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
-        )
+        self._below = certainly_below(self._simulated(found, 500, 1), self._sided, self.false_alarm_probability_)
         self.state_, self._seen = self._blank(), None
-        del self._evidence, self._windows, self._shared
+        del self._windows
 
-    def _conditional_limits(
-        self, found: Posterior, n: np.ndarray, position: np.ndarray, alpha: float, worlds: int = 100
-    ) -> np.ndarray:
+    def _posterior(self) -> Posterior:
+        prior, draws = self.day_effect or self._evidence.day, draws_for(self.false_alarm_probability_)
+        found = self._evidence.posterior(prior, draws, np.random.default_rng([self.seed, 1]))
+        if self._shared is not None:
+            found = self._shared.added(found, np.random.default_rng([self.seed, 2]))
+        return found if self.tail is None else with_tail(found, self.tail, self.seed)
+
+    def _simulated(self, found: Posterior, worlds: int | None = None, each: int = 1) -> tuple[np.ndarray, ...]:
+        """Streams from all draws of the parameters, or from some of them, each so many times."""
+        position = self._last + 1 + np.arange(self.horizon)
+        found = found if worlds is None else found.repeated(worlds, each)
+        n = self._pattern[position % self.season]
+        return simulate(found, self.lambdas, n, position, self.seed, self._day(position))
+
+    @cached_property
+    def limit_(self) -> float:
+        return self._limits()[0]
+
+    @cached_property
+    def detectable_(self) -> float:
+        return self._limits()[1]
+
+    def _limits(self) -> tuple[float, float]:
+        if not self._told:
+            self._told.append(self._find_limits())
+        return self._told[0]
+
+    def _find_limits(self) -> tuple[float, float]:
+        """The limit, and the smallest shift that is seen, in the measure's unit."""
+        alpha, found = self.false_alarm_probability_, self._posterior()
+        sums, scale, slope = self._simulated(found)
+        limit = upper_quantile(extreme(sums, scale, self._sided), alpha)
+        if self.guarantee is not None:
+            limit = max(limit, float(np.quantile(self._conditional_limits(found, alpha), self.guarantee)))
+        sign = -1 if self._sided == "down" or (self._sided == "both" and self.kind == "mean") else 1
+        shift = smallest_seen(sums, scale, slope, limit, sign)
+        middle = float(np.mean(self.center_))
+        return limit, float(abs(np.exp(middle + sign * shift) - np.exp(middle))) if self.kind == "positive" else shift
+
+    def _conditional_limits(self, found: Posterior, alpha: float, worlds: int = 100) -> np.ndarray:
         """The limit that each of some draws of the parameters would need, were it the truth."""
         each = int(np.clip(20 / alpha, 200, 1000))
-        sums, scale, _ = simulate(
-            found.repeated(worlds, each), self.lambdas, n, position, self.seed, self._day(position)
-        )
-        by_world = extreme(sums, scale, self.direction).reshape(worlds, each)
+        sums, scale, _ = self._simulated(found, worlds, each)
+        by_world = extreme(sums, scale, self._sided).reshape(worlds, each)
         return np.array([upper_quantile(row, alpha, enough=10) for row in by_world])
 
     def _autocorrelation(self) -> tuple[str, ...]:
@@ -340,7 +369,11 @@ class ControlChart:
     def quiet(self, stream: Windows) -> bool:
         """Whether no window alarms: what `monitor(stream, at_once=True)` would say, without its tables."""
         windows = self._read(stream, self._last)
-        return not self._steps(windows.position, windows.value, windows.n)[4].any()
+        position, value, n = windows.position, windows.value, self._sizes(windows.position, windows.n)
+        there = ~np.isnan(value) & (n != 0)
+        if not there.any() or self._statistics(position, value, n[there], there)[-1].max() <= self._below:
+            return True
+        return not self._steps(position, value, windows.n)[4].any()
 
     def update(
         self,
@@ -444,7 +477,7 @@ class ControlChart:
         return f"windows independent given the {effect}, {pattern}, n as in the last season of the baseline"
 
     def _check_fitted(self, verb: str) -> None:
-        if not hasattr(self, "limit_"):
+        if not hasattr(self, "center_"):
             raise ConfigError(f"ControlChart.{verb}: no baseline yet; expected chart.fit(baseline) before it")
 
     def _read(self, stream: Any, after: int) -> Windows:
@@ -555,28 +588,38 @@ class ControlChart:
         side = 0 if not alarm else 1 if t[k] > 0 else -1
         return (statistic, shown, lower, upper, alarm, side, error, 1 / self._yardstick.variance(n))
 
+    def _sizes(self, position: np.ndarray, n: np.ndarray) -> np.ndarray:
+        if not self._uses_n:
+            return np.ones(len(n))
+        return np.where(np.isnan(n), self._usual_n, n / self._spread[position % self.season])
+
+    def _statistics(
+        self, position: np.ndarray, value: np.ndarray, n: np.ndarray, there: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """Of the windows that are `there`, `n` being theirs: deviation; by lambda sum, weight, scale, and what meets the limit."""
+        steps = np.cumsum(np.r_[0, np.maximum(np.diff(position), 1)]).astype(int)
+        places, at, value = len(self.center_), position[there].astype(int), value[there]
+        place, day = at % places, self._day(at)
+        error = (np.log(value) if self.kind == "positive" else value / n if self.kind == "count" else value) - (
+            self.center_[place]
+        )
+        sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n, day)
+        sign = {"both": 0, "up": 1, "down": -1}[self.direction]
+        t = sums / scale
+        looked_at = (n >= min(self._usual_n, FULL)) | (np.array(self.lambdas)[:, None] < 1)
+        return error, sums, reach, scale, (sign * t if sign else np.abs(t)) * looked_at
+
     def _steps(self, position: np.ndarray, value: np.ndarray, n: np.ndarray) -> np.ndarray:
         """`_step` of all windows from a blank state, without seams: one row for each number that it gives."""
-        spread = self._spread[position % self.season]
-        n = np.where(np.isnan(n), self._usual_n, n / spread) if self._uses_n else np.ones(len(n))
-        center = self.center_[position % len(self.center_)]
+        n, center = self._sizes(position, n), self.center_[position % len(self.center_)]
         there = ~np.isnan(value) & (n != 0)
         out = np.zeros((8, len(position)))
         out[[0, 2, 3]] = np.nan
         out[1] = np.exp(center) if self.kind == "positive" else center * n if self.kind == "count" else center
         if not there.any():
             return out
-        n, center, value = n[there], center[there], value[there]
-        error = (np.log(value) if self.kind == "positive" else value / n if self.kind == "count" else value) - center
-        steps = np.cumsum(np.r_[0, np.maximum(np.diff(position), 1)]).astype(int)
-        places = len(self.center_)
-        at = position[there].astype(int)
-        place, day = at % places, self._day(at)
-        sums, reach, scale = run(self._yardstick, self.lambdas, places, steps[there], place, error, n, day)
-        sign = {"both": 0, "up": 1, "down": -1}[self.direction]
-        t = sums / scale
-        looked_at = (n >= min(self._usual_n, FULL)) | (np.array(self.lambdas)[:, None] < 1)
-        sided = (sign * t if sign else np.abs(t)) * looked_at
+        n, center = n[there], center[there]
+        error, sums, reach, scale, sided = self._statistics(position, value, n, there)
         alarm = sided.max(axis=0) > self.limit_
         which = np.where(alarm, sided.argmax(axis=0), 0)
         every = np.arange(len(error))
@@ -591,7 +634,7 @@ class ControlChart:
         least, most = self._bounds()
         lower = np.where((statistic >= least) & (lower < least), least, lower)
         upper = np.where((statistic <= most) & (upper > most), most, upper)
-        rises = t[which, every] > 0
+        rises = total > 0
         if self.lasting_falls > 1 and (alarm & ~rises).any():
             alarm = lasting(alarm, rises, error, self.lasting_falls)
         side = np.where(alarm, np.where(rises, 1, -1), 0)

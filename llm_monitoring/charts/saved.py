@@ -64,6 +64,7 @@ def _restored(kind: type[ControlChart], state: dict[str, Any]) -> ControlChart:
     for name in TIMES:
         setattr(chart, name, _read_time(learned[name]))
     chart.detectable_ = float("nan") if learned["detectable_"] is None else learned["detectable_"]
+    chart._below = chart.limit_
     chart._yardstick = Yardstick(**learned["_yardstick"])
     chart._period = None if learned["_period"] is None else pd.Timedelta(learned["_period"])
     chart._days = days_of(chart._origin, chart._period)
