@@ -91,7 +91,8 @@ def paid_by_hour(
     tested: dict[tuple[Any, Any], Run], hours: pd.DataFrame, tallies: pd.DataFrame, plan: Plan, end: pd.Timestamp
 ) -> dict[tuple[Any, Any], pd.DataFrame]:
     """What each test sees: `plain`, `n`, `total` (of logarithms) and `most` of every hour."""
-    most = dict(list(hours.groupby("feature_id", sort=False)))
+    narrow = hours[["hour", *(f"most_{name}" for name in DEAREST.values())]]
+    most = dict(list(narrow.groupby(hours["feature_id"], sort=False)))
     paid = dict(list(tallies[tallies["metric"].isin(list(DEAREST))].groupby(KEYS, sort=False)))
     found = {}
     for (feature, metric), run in tested.items():

@@ -236,7 +236,8 @@ def _texts_of(log: Log, since: pd.DataFrame, span_: Span) -> pd.DataFrame:
     most = ibis.ifelse(ranked["period"] < 0, TEXTS_OF_BASELINE, TEXTS_OF_WEEK)
     step = ibis.greatest((ranked["__lm_all"] / most).ceil().cast("int64"), 1)
     chosen = ranked.filter(ranked["__lm_rank"] % step == 0).drop("__lm_rank", "__lm_all")
-    return engines.run(chosen.order_by("feature_id", "timestamp", "request_id")).to_pandas()
+    found = engines.run(chosen.order_by("feature_id", "timestamp", "request_id")).to_pandas()
+    return found.astype(dict.fromkeys(["request_id", "session_id", "user_input"], object))  # once, not week by week
 
 
 def probe_events(log: Log, span_: Span, shares: dict[tuple, float]) -> list[Alert]:

@@ -111,14 +111,13 @@ def upper_quantile(extremes: np.ndarray, alpha: float, enough: int = 50) -> floa
     return float(threshold + first * (1 - shape) * growth)
 
 
-def certainly_below(streams: tuple[np.ndarray, ...], direction: str, alpha: float) -> float:
-    """What the limit is certainly above: too many of a few streams pass it for a share of alpha to be left beyond.
+def surely_below(extremes: np.ndarray, alpha: float) -> float:
+    """What the limit is certainly above, by the extremes of a few streams: so many pass it that alpha cannot be their share.
 
-    A stream that stays below needs no limit to be called quiet.
+    A stream that stays below needs no limit to be called quiet. With 500 streams and alpha 0.004 it takes 24 where 2 are due.
     """
-    extremes = np.sort(extreme(*streams[:2], direction))
     passing = int(12 + 6 * alpha * len(extremes))
-    return float(extremes[-passing]) if passing <= len(extremes) else -np.inf
+    return float(np.sort(extremes)[-passing]) if passing <= len(extremes) else -np.inf
 
 
 def smallest_seen(

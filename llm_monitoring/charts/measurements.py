@@ -267,6 +267,28 @@ def _positions(
     return np.round(np.asarray((label - start) / step)).astype(int)
 
 
+def check_values(windows: Windows, kind: str, bounds: tuple[float, float], name: str) -> None:
+    """Refuse what a chart of this kind cannot hold; `bounds` are the ends of a value's scale."""
+    value, n, (least, most) = windows.value, windows.n, bounds
+    there = ~np.isnan(value) & ~(n == 0)
+    slack = 1e-9 * (most - least) if np.isfinite(most - least) else 0.0  # a weighted mean of the best scores is rounded
+    rules: dict[str, list[tuple[np.ndarray, str, str]]] = {
+        "mean": []
+        if not np.isfinite(least)
+        else [((value < least - slack) | (value > most + slack), "value", f"a score from {least:g} to {most:g}")],
+        "positive": [(value <= 0, "value", "a number above 0 for kind='positive'")],
+        "count": [(value < 0, "value", "a count of at least 0")],
+        "proportion": [
+            (np.isnan(n), "n", "the number of answers: kind='proportion' needs it in every window"),
+            ((value < -slack) | (value > 1 + slack), "value", "a share between 0 and 1"),
+        ],
+    }
+    for broken, column, words in rules[kind]:
+        if (there & broken).any():
+            row = int(np.flatnonzero(there & broken)[0])
+            raise ConfigError(f"{name} row {row}, {column}: {quote(getattr(windows, column)[row])}; expected {words}")
+
+
 def _check_enough(value: np.ndarray, name: str, windows: int, distinct: int, chart: str) -> None:
     found = value[~np.isnan(value)]
     if len(found) < windows:

@@ -12,22 +12,15 @@ import numpy as np
 import pandas as pd
 
 from llm_monitoring.charts.arguments import expect, is_number, is_whole
-from llm_monitoring.charts.calibration import (
-    certainly_below,
-    draws_for,
-    extreme,
-    simulate,
-    smallest_seen,
-    upper_quantile,
-)
+from llm_monitoring.charts.calibration import draws_for, extreme, simulate, smallest_seen, surely_below, upper_quantile
 from llm_monitoring.charts.falls import all_down, lasting
-from llm_monitoring.charts.measurements import Windows, as_windows, read_windows, spacing
+from llm_monitoring.charts.measurements import Windows, as_windows, check_values, read_windows, spacing
 from llm_monitoring.charts.posterior import DayEffect, Posterior
 from llm_monitoring.charts.rate_model import RateEvidence
 from llm_monitoring.charts.result import ChartResult, events_of, frame_of
 from llm_monitoring.charts.running import advance, blank, run
 from llm_monitoring.charts.saved import restore, state_of
-from llm_monitoring.charts.scatter import spreads
+from llm_monitoring.charts.scatter import alike, spreads
 from llm_monitoring.charts.score_model import ScoreEvidence, Scores
 from llm_monitoring.charts.seams import read_seams, seams_table
 from llm_monitoring.charts.sharing import SharedDay, days_of, without_days
@@ -187,7 +180,7 @@ class ControlChart:
         for name in ("limit_", "detectable_"):
             vars(self).pop(name, None)
         windows = as_windows(baseline, "baseline", windows=FEWEST_TO_FIT, chart="ControlChart")
-        self._check_kind(windows, "baseline")
+        check_values(windows, self.kind, self._bounds(), "baseline")
         self._origin = windows.window_start[0] if windows.timed else None
         self._period = spacing(windows.window_start) if windows.timed else None
         self._days = days_of(self._origin, self._period)
@@ -253,11 +246,15 @@ class ControlChart:
     def _settle(self) -> None:
         """Centre and yardstick; the limit waits until somebody asks for it, since few charts come near theirs."""
         self.false_alarm_probability_ = float(1 - (1 - 1 / self.arl0) ** self.horizon)
-        self._sided, self._told = self.direction, []  # a copy that looks another way has the same limit, found once
+        self._sided = self.direction  # a copy that looks another way has the same limit, found once
+        self._told: list[tuple[float, float]] = []
         found = self._posterior()
         self.center_, self._yardstick, self.day_effect_ = found.center, found.yardstick, found.day_effect
-        self.notes_ = self._autocorrelation()
-        self._below = certainly_below(self._simulated(found, 500, 1), self._sided, self.false_alarm_probability_)
+        position, y, n = self._windows
+        residual = (y - self.center_[position % len(self.center_)]) / np.sqrt(self._yardstick.variance(n))
+        self.notes_ = alike(position, residual)
+        sums, scale, _ = self._simulated(found, 500)
+        self._below = surely_below(extreme(sums, scale, self._sided), self.false_alarm_probability_)
         self.state_, self._seen = self._blank(), None
         del self._windows
 
@@ -306,23 +303,6 @@ class ControlChart:
         sums, scale, _ = self._simulated(found, worlds, each)
         by_world = extreme(sums, scale, self._sided).reshape(worlds, each)
         return np.array([upper_quantile(row, alpha, enough=10) for row in by_world])
-
-    def _autocorrelation(self) -> tuple[str, ...]:
-        """A warning where neighbouring windows of the baseline resemble each other."""
-        position, y, n = self._windows
-        residual = (y - self.center_[position % len(self.center_)]) / np.sqrt(self._yardstick.variance(n))
-        next_to = np.diff(position) == 1
-        pairs = int(next_to.sum())
-        if pairs < 6 or np.ptp(residual) < 1e-9:
-            return ()
-        centred = residual - residual.mean()
-        lag1 = float((centred[1:] * centred[:-1])[next_to].mean() / centred.var())
-        if lag1 <= 2 / np.sqrt(len(residual)):
-            return ()
-        return (
-            f"neighbouring windows of the baseline resemble each other (lag-1 correlation {lag1:.2f} over {pairs} pairs): "
-            "false alarms will be more frequent than stated; chart longer windows",
-        )
 
     def monitor(
         self, stream: pd.Series | pd.DataFrame | Sequence[float] | Windows, *, seams: Any = None, at_once: bool = False
@@ -482,33 +462,8 @@ class ControlChart:
 
     def _read(self, stream: Any, after: int) -> Windows:
         windows = as_windows(stream, "stream", origin=self._origin, period=self._period, after=after)
-        self._check_kind(windows, "stream")
+        check_values(windows, self.kind, self._bounds(), "stream")
         return windows
-
-    def _check_kind(self, windows: Windows, name: str) -> None:
-        value, n = windows.value, windows.n
-        there = ~np.isnan(value) & ~(n == 0)
-        low, high = self._bounds()
-        slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0  # a weighted mean of the best scores is rounded
-        rules: dict[str, list[tuple[np.ndarray, str, str]]] = {
-            "mean": []
-            if self.low is None
-            else [
-                ((value < low - slack) | (value > high + slack), "value", f"a score from {self.low:g} to {self.high:g}")
-            ],
-            "positive": [(value <= 0, "value", "a number above 0 for kind='positive'")],
-            "count": [(value < 0, "value", "a count of at least 0")],
-            "proportion": [
-                (np.isnan(n), "n", "the number of answers: kind='proportion' needs it in every window"),
-                ((value < -slack) | (value > 1 + slack), "value", "a share between 0 and 1"),
-            ],
-        }
-        for broken, column, words in rules[self.kind]:
-            if (there & broken).any():
-                row = int(np.flatnonzero(there & broken)[0])
-                raise ConfigError(
-                    f"{name} row {row}, {column}: {quote(getattr(windows, column)[row])}; expected {words}"
-                )
 
     def _scale(self, value: np.ndarray) -> tuple[float, float]:
         if self.low is not None and self.high is not None:

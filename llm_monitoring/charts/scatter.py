@@ -58,3 +58,19 @@ def scatter(y: np.ndarray, n: np.ndarray, place: np.ndarray, season: int) -> tup
         wilder = max(around, key=lambda one: squares[one] / max(freedom[one], 1.0))
         squares[empty], freedom[empty] = squares[wilder], freedom[wilder]
     return squares, freedom
+
+
+def alike(position: np.ndarray, residual: np.ndarray) -> tuple[str, ...]:
+    """A warning where neighbouring windows of a baseline resemble each other, from their numbers and deviations."""
+    next_to = np.diff(position) == 1
+    pairs = int(next_to.sum())
+    if pairs < 6 or np.ptp(residual) < 1e-9:
+        return ()
+    centred = residual - residual.mean()
+    lag1 = float((centred[1:] * centred[:-1])[next_to].mean() / centred.var())
+    if lag1 <= 2 / np.sqrt(len(residual)):
+        return ()
+    return (
+        f"neighbouring windows of the baseline resemble each other (lag-1 correlation {lag1:.2f} over {pairs} pairs): "
+        "false alarms will be more frequent than stated; chart longer windows",
+    )

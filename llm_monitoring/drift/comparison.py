@@ -70,9 +70,9 @@ class Comparison:
 
 def _blocks(session: np.ndarray, current: np.ndarray) -> np.ndarray:
     """Numbers 0, 1, ... of the sessions, in the order of their first rows; a session on both sides counts twice."""
-    pairs = np.stack([session, current.astype(np.uint64)], axis=1)
-    _, first, inverse = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse.reshape(-1)]
+    _, number = np.unique(session, return_inverse=True)
+    _, first, inverse = np.unique(2 * number + current, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
 
 
 def _kept(current: np.ndarray, blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:

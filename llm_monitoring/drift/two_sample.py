@@ -93,9 +93,12 @@ class Pool:
         even = sparse.diags_array((1 / np.sqrt(link.sum(axis=1))).astype(np.float32))
         step = (even @ link @ even).tocsr()
         equal = _table(group, np.arange(count), count, (1 / np.sqrt(np.bincount(group)))[group])[: group.max() + 1]
-        two = (step @ step) @ equal.T
+        two = step @ step
+        if equal.shape[0] < count:
+            two = two @ equal.T
         mean = two @ equal.sum(axis=1) / count
-        scatter = np.sqrt(np.maximum(two.multiply(two).sum(axis=1) - count * mean**2, 1e-9))
+        two.data *= two.data
+        scatter = np.sqrt(np.maximum(two.sum(axis=1) - count * mean**2, 1e-9))
         return step, equal, scatter.astype(np.float32)
 
     @cached_property
@@ -362,7 +365,10 @@ def topic_growth(pool: Pool, labels: np.ndarray) -> np.ndarray:
     for start, part in _some_at_a_time(labels, pool.kept):
         label = part.T.astype(np.float32)
         share = label.mean(axis=0)
-        score = step @ (step @ (equal.T @ (equal @ (label - share))))
+        score = label - share
+        if equal.shape[0] < len(score):
+            score = equal.T @ (equal @ score)
+        score = step @ (step @ score)
         score /= scatter[:, None]
         score /= np.sqrt(np.maximum(share * (1 - share), 1e-9))
         score = np.maximum(score - 2, 0) ** 2

@@ -46,12 +46,13 @@ def test_a_chart_of_four_weeks_takes_the_hours_of_the_week_and_one_of_two_says_t
     score = np.random.default_rng(3).choice([4.0, 5.0], count) - 2 * odd.to_numpy()
     judgements = make_judgements(count, every="5min", quality_score=list(score))
     log = lm.open_log({"requests": requests, "judgements": judgements})
-    runs = {run.key[1]: run for run in lm.control_charts(log, {"quality": {"answers_per_window": 10}}).runs}
-    first, second = (chart for chart, _, _ in runs["mean_quality"].stages)
+    charts = lm.control_charts(log, {"quality": {"answers_per_window": 10}})
+    run = next(run for run in charts.runs if run.key[1] == "mean_quality")
+    first, second = (chart for chart, _, _ in run.stages)
     assert (first.season, second.season) == (24, 168)
     assert TOO_SHORT in first.notes_
     assert TOO_SHORT not in second.notes_
-    assert runs["mean_quality"].results[-1].alarms.empty
+    assert charts.results[run.key].alarms.empty
 
 
 @pytest.mark.parametrize("season", [24, 168])
