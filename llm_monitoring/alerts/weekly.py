@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TEXTS_OF_BASELINE, TEXTS_OF_WEEK = 800, 200  # texts of the baseline and of a week that a drift test looks at
 AT_ONCE = 1_000_000  # texts that one query puts in order
 QUICK = (49, 0.14), (199, 0.02)  # permutations, and the p-value above which no more are made
-HALVED = 400  # texts of a baseline of which the first look takes every other one
+THINNED = 400  # texts of a baseline of which the first look takes every third one
 
 
 def tests_of(log: Log, plan: Plan, span_: Span) -> dict[tuple, tuple[pd.Timestamp, bool]]:
@@ -137,8 +137,8 @@ def drift_events(log: Log, plan: Plan, span_: Span, shares: dict[tuple, float]) 
         if reference is None:
             continue
         test = DriftTest(reference, alpha=alpha, permutations=max(400, int(np.ceil(2 / alpha))))
-        few = len(test.reference_) < HALVED
-        first = test.reference_ if few else test.reference_.at(np.arange(0, len(test.reference_), 2))
+        few = len(test.reference_) < THINNED
+        first = test.reference_ if few else test.reference_.at(np.arange(0, len(test.reference_), 3))
         references = [(each, known_among(each.vectors)) for each in (first, test.reference_)]
         looks: list[tuple[pd.Timestamp, Alert | None]] = []
         fit_end: Any = since.at[feature, "fit_end"]
