@@ -53,6 +53,8 @@ def amount(value: float | None, unit: str, like: float | None = None) -> str:
     ['67 %', '3.41', '1.7 s', '0.42 ct']
     >>> amount(0, "count"), amount(0.5, "count")
     ('0', '0.50')
+    >>> amount(0.0124, "usd").replace(NBSP, " "), amount(0.124, "usd").replace(NBSP, " ")
+    ('0.012 USD', '0.12 USD')
     >>> amount(0.0042, "usd", like=0.021).replace(NBSP, " "), amount(2600, "ms", like=900).replace(NBSP, " ")
     ('0.0042 USD', '2,600 ms')
     """
@@ -83,9 +85,7 @@ def _sized(value: float, unit: str, like: float | None = None, sign: bool = Fals
         named, size, digits = ("s", value / 1000, 1) if large else ("ms", value, 0)
     else:
         named, size, digits = ("USD", value, 2) if large else ("ct", 100 * value, 2)
-    if named in ("s", "USD") and 0 < abs(size) < (
-        1 if named == "s" else 0.01
-    ):  # its neighbour has the larger unit: two figures
+    if named in ("s", "USD") and 0 < abs(size) < (1 if named == "s" else 0.1):  # two figures that count
         digits = min(1 - math.floor(math.log10(abs(size))), 6)
     return named, number(size, digits, sign)
 

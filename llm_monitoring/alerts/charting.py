@@ -14,6 +14,7 @@ from llm_monitoring import answers, windows
 from llm_monitoring.alerts import operation
 from llm_monitoring.alerts import scopes as scoping
 from llm_monitoring.alerts.alert import Alert
+from llm_monitoring.alerts.bursts import without_known
 from llm_monitoring.alerts.holidays import without_holidays
 from llm_monitoring.alerts.measurements import DAY, ENDS, KEYS, TIME, WIDTHS, hourly, to_windows
 from llm_monitoring.alerts.paying import paid
@@ -36,10 +37,9 @@ if TYPE_CHECKING:
 
     from llm_monitoring.charts.result import ChartResult
 
-NO_WAIT, LOOKS = (
-    pd.Timedelta(0),
-    (DAY, 7 * DAY),
-)  # after its first look a window of which something came late is looked at again
+COSTS = {*operation.DEAREST, operation.SPEND}  # what bursts of dear requests raise
+NO_WAIT = pd.Timedelta(0)
+LOOKS = DAY, 7 * DAY  # after its first look a window of which something came late is looked at again
 
 
 @dataclass(frozen=True, repr=False)
@@ -410,8 +410,14 @@ def alarming(run: Run, direction: str = "both") -> Iterator[tuple[ControlChart, 
     """Each stage of a chart that alarmed: the chart, what it saw and the windows that it was shown."""
     for chart, since, before in run.stages:
         chart, inside = _facing(chart, direction), run.charted(since, before)
-        if len(inside.value) and not chart.quiet(inside):
-            yield chart, chart.monitor(inside, at_once=True), run.stream(since, before)
+        if not len(inside.value) or chart.quiet(inside):
+            continue
+        result = chart.monitor(inside, at_once=True)
+        if run.key[1] in COSTS:
+            past = chart.monitor(run.charted(run._starts[0], since), at_once=True)
+            result = without_known(result, past, windows.width(run.width))
+        if len(result.alarms):
+            yield chart, result, run.stream(since, before)
 
 
 def _facing(chart: ControlChart, direction: str) -> ControlChart:
@@ -558,9 +564,7 @@ def _as_paid(event: Alert, found: PlanCharts, log: Log, own: tuple[Measure, ...]
     value, low, high, usual, n, split = paid(
         log, each, str(event.feature_id), own, (start, run.fit_end), (event.began, event.fired_at)
     )
-    if (
-        event.rule == "test" and not low > usual
-    ):  # a new price, and too few requests to say what is paid: a usual one at that price
+    if event.rule == "test" and not low > usual:  # a new price, too few requests to say what is paid: a usual one at it
         return event
     if not (value > usual if event.direction == "up" else value < usual):
         return replace(event, split="of the typical request")

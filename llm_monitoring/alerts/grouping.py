@@ -113,7 +113,7 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
     Infrastructure keeps to itself, charts of cost and quality go together, and spend with the volume that makes it. Two events are of one cause where the
     intervals of their beginnings come within `days` of each other and the later one may have begun before the first of the
     row fired (what began after an alert did not raise it, also where a third event lies between them); or where they are the same metric in the same
-    direction, the later one fired within `days` of the end of the earlier. One that goes twice as far as what it would
+    direction, the later one fired within `days` of the end of the earlier, or, of judged answers, of the row. One that goes twice as far as what it would
     be joined to, and beyond its interval, is a change of its own. Events are taken in the order in which they
     fire, so that later ones never change a group but by joining it. What got better is told `days` later: by then it is
     known whether something got worse beside it, and then it is no alert of its own.
@@ -123,7 +123,7 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
     told = [event if event.harmful else replace(event, fired_at=event.fired_at + near) for event in events]
     told = [event for event in told if end is None or event.fired_at <= end]
     for event in sorted(told, key=lambda e: (e.fired_at, *_telling(e), e.feature_id or "")):
-        alike = (group for group in reversed(groups) if any(_same(event, other, near, group[0]) for other in group))
+        alike = (group for group in reversed(groups) if any(_same(event, other, near, group) for other in group))
         home = next((group for group in alike if not _outgrown(event, group)), None)
         if home is None or (event.harmful and not home[0].harmful):
             groups.append([event])
@@ -132,13 +132,21 @@ def same_cause(events: Iterable[Alert], days: float, end: pd.Timestamp | None = 
     return groups
 
 
-def _same(event: Alert, other: Alert, near: pd.Timedelta, first: Alert) -> bool:
-    """Whether an event may be of the cause of another, in the row of the `first`: not where it surely began after that had fired."""
+def _same(event: Alert, other: Alert, near: pd.Timedelta, group: list[Alert]) -> bool:
+    """Whether an event may be of the cause of another in the row of a group: not where it surely began after the first had fired.
+
+    The same metric goes on with its row as long as that is in alarm; of judged answers, flags and scores speak for each other.
+    """
     if event.feature_id != other.feature_id or not _families(event) & _families(other) or event.second != other.second:
         return False
-    again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= other.ended + near
+    lasts = [
+        one.ended
+        for one in group
+        if one is other or (event.judged and one.judged and one.harmful and one.rule == "chart")
+    ]
+    again = (event.metric, event.direction) == (other.metric, other.direction) and event.fired_at <= max(lasts) + near
     together = event.began_low <= other.began_by + near and other.began_low <= event.began_by + near
-    return again or (together and event.began_low <= min(other.fired_at, first.fired_at))
+    return again or (together and event.began_low <= min(other.fired_at, group[0].fired_at))
 
 
 def _outgrown(event: Alert, group: list[Alert]) -> bool:

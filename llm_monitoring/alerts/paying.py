@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from llm_monitoring.log import Log
 
 DRAWS, MOST_REQUESTS = 2_000, 20_000
+HOUR = 3_600_000_000  # microseconds
+ENOUGH = 30  # requests that say what is usual at an hour of the day; the hours around it help fewer
 FAR, FEW, MUCH = 3.0, 0.1, 0.3  # how far above the usual a request is told apart, and when they are few and cost much
 
 
@@ -23,22 +25,42 @@ def paid(
 ) -> tuple[float, float, float, float, int, str | None]:
     """Plain mean since a change with its 95 % interval, the mean before, n, and a sentence on the split where few pay.
 
+    The mean before is that of the same hours of the day: dear nights are no rise.
+
     Parameters
     ----------
     before, after : tuple of Timestamp
         From and to: of the baseline, and since the change.
     """
-    usual, now = _values(log, each, feature, own, before, after)
+    (hours, usual), (asked, now) = _values(log, each, feature, own, before, after)
     if not len(now) or not len(usual):
         return np.nan, np.nan, np.nan, np.nan, len(now), None
     low, high = _bootstrap(now)
-    return float(now.mean()), low, high, float(usual.mean()), len(now), _split(usual, now, each)
+    there = np.isin(hours, asked)
+    like = usual[there] if there.sum() >= ENOUGH else usual
+    return float(now.mean()), low, high, _at_hours(usual, hours, asked), len(now), _split(like, now, each)
+
+
+def _at_hours(usual: np.ndarray, hours: np.ndarray, asked: np.ndarray) -> float:
+    """Mean of what was usual at the hours of the day at which requests came, each as often as it came.
+
+    >>> float(_at_hours(np.repeat([1.0, 7.0], 40), np.repeat([12, 3], 40), np.array([3, 3, 12])))
+    5.0
+    """
+    apart = np.abs(hours - np.arange(24)[:, None])
+    apart = np.minimum(apart, 24 - apart)
+    total = 0.0
+    for hour, count in zip(*np.unique(asked, return_counts=True)):
+        held = np.cumsum(np.bincount(apart[hour], minlength=13))
+        near = apart[hour] <= min(int(np.searchsorted(held, ENOUGH)), 12)
+        total += count * float(usual[near].mean())
+    return total / len(asked)
 
 
 def _values(
     log: Log, each: Measure, feature: str, own: tuple[Measure, ...], before: tuple, after: tuple
-) -> Iterator[np.ndarray]:
-    """What each request cost in two stretches of time, in order, by one query."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The hour of the day and the cost of each request in two stretches of time, by cost, by one query."""
     rows = answers.view_of(log, "requests", own)
     rows = rows.filter(rows["feature_id"] == feature).mutate(__lm_at=engines.microseconds(rows["timestamp"]))
     stretches = [tuple(end.value // 1000 for end in when) for when in (before, after)]
@@ -47,7 +69,10 @@ def _values(
     found = engines.run(inside.select("__lm_at", value=answers.value(inside, each).cast("float64"))).to_pandas()
     at, value = found["__lm_at"].to_numpy(), found["value"].to_numpy(float)
     for start, end in stretches:
-        yield np.sort(value[(at >= start) & (at < end) & ~np.isnan(value)])
+        there = (at >= start) & (at < end) & ~np.isnan(value)
+        hour = at[there] // HOUR % 24
+        order = np.lexsort((hour, value[there]))
+        yield hour[order], value[there][order]
 
 
 def _bootstrap(values: np.ndarray) -> tuple[float, float]:

@@ -426,7 +426,9 @@ def read_plan(plan: Plan | Mapping[str, Any] | str | os.PathLike | None = None) 
         text = path.read_text(encoding="utf-8")
         return _checked(tomllib.loads(text), path.name, text)
     except OSError as fault:
-        raise ConfigError(f"plan {quote(str(path))}: cannot be read ({fault.strerror}). Name a TOML file") from fault
+        raise ConfigError(
+            f"plan {quote(str(path))}: cannot be read ({fault.strerror}). Name a TOML file, such as the one that llm-monitoring init writes"
+        ) from fault
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise ConfigError(f"{path.name}: not TOML: {fault}") from fault
 

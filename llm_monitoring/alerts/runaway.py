@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TOGETHER = (2, 3, 4, 6, 9)  # hours with such a request that must come within 24; each has its part of the share
 AROUND = 24  # hours looked at together: every hour of the day is in them
 FAR = 3.0  # times as dear as what any 24 hours of the baseline held: a weekly batch of long requests is none
-QUIET = 7 * 24  # hours after which a burst that was told is over
+QUIET = 5 * 24  # hours after which a burst that was told is over; jobs of every week are apart by six days
 MATTERS = 1.3  # times the usual mean: what the last 24 hours cost a request at least
 
 
@@ -122,7 +122,7 @@ class Followed:
     """One test from its first look on: what it told, and from when on it held the hours against which others.
 
     The test learns once more where its chart does, if nothing was runaway by then; and of a burst. A burst is told, and
-    learnt once a week has passed without another: a job of dear requests that comes one day in ten is news once or twice,
+    learnt once five days have passed without another: a job of dear requests that comes one day in ten is news once or twice,
     not every time. What lasts (in alarm for more than two days, and for half of the time) is never learnt.
     """
 
@@ -190,7 +190,7 @@ class _Spell:
 
 
 def _burst(spells: list[_Spell]) -> int:
-    """How many of the first spells follow one another within a week."""
+    """How many of the first spells follow one another within five days."""
     count = min(len(spells), 1)
     while 0 < count < len(spells) and spells[count].fired - spells[count - 1].last < QUIET:
         count += 1

@@ -141,7 +141,7 @@ def triage(log: Log, alert, reviews=None, *, plan: Any = None) -> TriageResult:
     Notes
     -----
     P(real) is the belief that a change, recorded or not, hit the answers (`incident.inference.causes`), times the belief that the
-    extra flags are deserved given what people read. Until somebody reads, that second part is at most 0.9. real from
+    extra flags are deserved given what people read. Until somebody reads, that second part is 0.97. real from
     0.8 on, false positive up to 0.3, inconclusive between; the judge clears nothing where the scores alone speak. Reviews
     are also shown as Wald's sequential test between "precision as before" and "all extra flags undeserved" at 5 % error
     each [1]_, with Robbins' interval.

@@ -114,7 +114,8 @@ def _change(
 def _found_anew(row: Mapping[str, Any], missing: Mapping[str, Known]) -> str | None:
     """Which known alert, missing among what is found now, this one is.
 
-    Late rows may move the moment at which it fired, or let another metric of the same trouble fire first.
+    Late rows may move the moment at which it fired, or let another metric of the same trouble fire first. A limit that was
+    passed (no judgement came, say) and what a chart found are not the same trouble.
     """
     for key, one in missing.items():
         if one.alert_id == row["alert_id"]:
@@ -122,6 +123,7 @@ def _found_anew(row: Mapping[str, Any], missing: Mapping[str, Known]) -> str | N
     fired = pd.Timestamp(row["fired_at"])
     for key, one in missing.items():
         alike = all(one.row.get(name) == row.get(name) for name in ("layer", "feature_id", "version"))
+        alike &= (one.row.get("rule") == "limit") == (row.get("rule") == "limit")
         if alike and not one.over and abs(pd.Timestamp(one.row["fired_at"]) - fired) <= NEAR:
             return key
     return None

@@ -102,15 +102,16 @@ def _changing(source: Source, seen: outside.Marks) -> bool:
 
 def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen: outside.Marks) -> Look | None:
     rules = _rules(plan)
-    first = state.fact("rules") != rules
-    if not first and not any(_changed(layer, seen, state) for layer in among):
+    silences = json.dumps([each.model_dump(mode="json") for each in plan.silence])
+    first, edited = state.fact("rules") != rules, state.fact("silences") not in (None, silences)
+    if not first and not edited and not any(_changed(layer, seen, state) for layer in among):
         return None
     from llm_monitoring.alerts.checking import check  # takes a second: not on a quiet round
 
     log = source.open(plan)
     _, end = log.span("requests")
     _glimpse(seen, end, state)
-    due = LAYERS if first else tuple(layer for layer in among if _due(layer, plan, seen, state, end))
+    due = LAYERS if first or edited else tuple(layer for layer in among if _due(layer, plan, seen, state, end))
     if not due:
         return None
     if due == ("infrastructure",) and not _limits_have_news(check(log, _limits_only(plan)), state):
@@ -120,7 +121,7 @@ def _look(source: Source, plan: Plan, state: State, among: tuple[str, ...], seen
     noted = {
         f"seen {layer}": json.dumps([seen and _of(layer, seen), iso(end) if end is not None else None]) for layer in due
     }
-    facts = {**noted, **{f"late {layer}": "" for layer in due}, "rules": rules}
+    facts = {**noted, **{f"late {layer}": "" for layer in due}, "rules": rules, "silences": silences}
     return Look(found, end, first, facts)
 
 

@@ -28,6 +28,16 @@ def test_means_are_of_the_feature_and_of_the_time_from_and_to():
     assert (low, high) == (5.0, 7.0)  # of two requests nothing between is the end of 95 %
 
 
+def test_what_is_usual_is_what_was_usual_at_these_hours_of_the_day():
+    """Forty days on which an hour at noon costs 1 and one at night 10; then a night of 11 and a day of 1.5."""
+    at = [START.floor("D") + day * DAY + pd.Timedelta(hours=hour) for day in range(42) for hour in (2, 12)]
+    rows = make_requests(84, cost_usd=[10.0, 1.0] * 40 + [11.0, 1.5] * 2, feature_id="a").assign(timestamp=at)
+    log, base = open_tables(requests=rows), (START.floor("D"), START.floor("D") + 40 * DAY)
+    night = START.floor("D") + 40 * DAY, START.floor("D") + 40.25 * DAY
+    assert paying.paid(log, COST, "a", (), base, night)[0:4:3] == (11.0, 10.0)
+    assert paying.paid(log, COST, "a", (), base, (night[1], night[1] + DAY))[0:4:3] == (6.25, 5.5)
+
+
 @pytest.mark.parametrize("cost", [None, [None, None, 1.0, 1.0]])
 def test_unknown_cost_is_no_cost_of_zero(cost):
     log = open_tables(requests=make_requests(4, every="1D", cost_usd=cost, feature_id="a"))

@@ -69,3 +69,45 @@ def test_of_two_new_names_the_one_asked_as_often_is_told():
 
 def test_a_name_that_has_charts_of_its_own_by_now_is_told_no_more():
     assert found(OLD, asked("assistant", SWITCH, 30, seed=2), asked("search", START, 51, seed=1)).attrs["renamed"] == []
+
+
+def lines_of(alerts):
+    return [
+        (
+            line.split(" began")[0].removeprefix("renamed? "),
+            tomllib.loads(line.split("[features] ")[1].split(" in the")[0]),
+        )
+        for line in alerts.attrs["renamed"]
+    ]
+
+
+def rolled_out(old, new, days, since=SWITCH, seed=5):
+    """Requests of the old name go over to the new one day by day."""
+    part = ((old["timestamp"] - since) / (days * DAY)).clip(0, 1)
+    gone = np.random.default_rng(seed).random(len(old)) < part
+    return old.assign(feature_id=np.where(gone, new, old["feature_id"]))
+
+
+def test_a_roll_out_of_a_week_and_a_day_off_between_are_renamings_too():
+    slow = rolled_out(asked("chat", START, 31), "assistant", 7)
+    assert lines_of(found(slow, asked("search", START, 31, seed=1))) == [("assistant", {"assistant": ["chat"]})]
+    later = asked("assistant", SWITCH + 1.5 * DAY, 3.4, seed=2)
+    assert lines_of(found(OLD, later, asked("search", START, 26, seed=1))) == [("assistant", {"assistant": ["chat"]})]
+
+
+def test_a_name_split_in_two_and_two_names_made_one_are_told_with_all_of_them():
+    halves = [asked(name, SWITCH, 3.4, a_day=a_day, seed=a_day) for name, a_day in (("pro", 40), ("assistant", 55))]
+    told = found(OLD, *halves, REST)
+    assert lines_of(told) == [("assistant and pro", {"assistant": ["pro", "chat"]})]
+    assert "perhaps renamed: assistant and pro began then" in told["message"].iloc[0]
+    both = asked("assistant", SWITCH, 3.4, a_day=150, seed=2)
+    told = found(OLD, asked("bot", START, 20.58, a_day=60, seed=4), both, REST)
+    assert lines_of(told) == [("assistant", {"assistant": ["bot", "chat"]})]
+
+
+def test_a_small_feature_that_begins_while_another_is_about_to_end_is_no_new_name_of_it():
+    old = asked("chat", START, 22)
+    assert (
+        found(old, asked("labels", SWITCH, 6, a_day=30, seed=2), asked("search", START, 27, seed=1)).attrs["renamed"]
+        == []
+    )

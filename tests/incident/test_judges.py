@@ -1,10 +1,13 @@
 """A judge that moved, recorded or not: when it is believed, what it clears, and that all stages say the same."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from llm_monitoring import incident, open_log
+from llm_monitoring.incident.inference.inquiry import _likeliest_of_all
 from llm_monitoring.incident.inference.reviewed import log_judge_moved
 from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.incident.inference.weighing import _slice_prior
@@ -113,19 +116,38 @@ def test_more_columns_to_slice_by_make_it_no_likelier_that_the_judge_moved():
     assert prior_of_all("ab") == pytest.approx([0.25] * 4)
 
 
-def test_what_people_find_of_the_scores_counts_the_same_on_every_scale():
-    log = make_world(judge_drop=0.8)
-    scores = log.judgements["quality_score"]
+def read_by_people(log, found_fine):
+    """Three flagged answers of a day, found bad before day 10.5; since then one in two is found fine, if asked."""
     read = log.judgements[log.judgements["flagged"]].groupby(log.requests["timestamp"].dt.floor("D")).head(3)
     late = log.requests.loc[read.index, "timestamp"] >= START + pd.Timedelta("10.5D")
-    reviews = pd.DataFrame(
+    fine = late & (np.arange(len(read)) % 2 == 0) & found_fine
+    return pd.DataFrame(
         {
             "request_id": read["request_id"],
-            "verdict": np.where(late & (np.arange(len(read)) % 2 == 0), "false_positive", "real"),
+            "verdict": np.where(fine, "false_positive", "real"),
             "reviewer": "ana",
             "reviewed_at": START + pd.Timedelta("13D"),
         }
     )
+
+
+def test_low_scores_that_people_find_as_bad_as_ever_speak_against_a_judge_that_moved():
+    log, since = make_world(judge_drop=0.8), START + pd.Timedelta("10.5D")
+    assert log_judge_moved(log, since, read_by_people(log, False)) < -1
+    assert log_judge_moved(log, since, read_by_people(log, True)) > 1
+
+
+def test_a_judge_is_asked_at_the_time_at_which_all_answers_moved():
+    times = pd.date_range(START, periods=4, freq="3h")
+    evidence = np.array([[0.0, 1.0, 5.0, 2.0], [9.0, 0.0, 0.0, 0.0]])  # of all answers, and of a slice
+    shifts = SimpleNamespace(times=times, log_evidence=evidence)
+    assert _likeliest_of_all(shifts, times[-1]) == times[2]
+
+
+def test_what_people_find_of_the_scores_counts_the_same_on_every_scale():
+    log = make_world(judge_drop=0.8)
+    scores = log.judgements["quality_score"]
+    reviews = read_by_people(log, True)
     since = START + pd.Timedelta("10.5D")
     moved = [
         log_judge_moved(

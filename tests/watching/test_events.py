@@ -57,3 +57,10 @@ def test_a_silenced_alert_that_ends_meanwhile_is_never_told(ended):
 def test_an_old_silenced_alert_is_not_told_when_its_silence_ends():
     _, known = look([alert("a1", 5, silenced="planned")], 100, {}, since=at(76))
     assert look([alert("a1", 5)], 101, known)[0] == []
+
+
+def test_a_fall_that_late_judgements_show_is_not_the_alert_that_no_judgements_came():
+    events, known = look([alert("silent", 90, rule="limit", metric="failed_rate", version=None)], 95, {})
+    assert events == [("silent", "fired")]
+    events, known = look([alert("fall", 88, rule="chart", metric="mean_quality", version=None)], 96, known)
+    assert sorted(events) == [("fall", "fired"), ("silent", "recovered")]

@@ -257,6 +257,25 @@ def test_what_fired_while_it_was_silenced_is_told_once_the_silence_is_over_where
     assert told(watched) == [("quiet", event) for event in events]
 
 
+def test_a_silence_that_is_taken_out_of_the_plan_or_added_counts_at_once_although_the_log_did_not_grow(watched):
+    watched.plan |= {"silence": [{"feature": "search"}]}
+    watched.log.grow(10)
+    watched.alerts = [alert("quiet", 9, silenced=True)]
+    assert watch(watched).empty
+    watched.plan["silence"] = []
+    watched.alerts[0]["silenced"] = False
+    assert watch(watched)["alert_id"].tolist() == ["quiet"]
+    assert watch(watched).empty
+    looks = len(watched.checks)
+    watched.plan["silence"] = [{"feature": "search", "reason": "known"}]
+    watched.alerts[0]["silenced"] = True
+    assert watch(watched).empty
+    assert len(watched.checks) == looks + 1
+    assert watch(watched).empty
+    assert len(watched.checks) == looks + 1
+    assert told(watched) == [("quiet", "fired")]
+
+
 def test_an_acknowledged_alert_is_not_delivered_where_it_waits_for_a_sink(watched, tmp_path):
     watched.log.grow(10)
     watched.alerts = [alert("a1", 9)]

@@ -144,10 +144,10 @@ def _tracked(kind: str, declared: Slice | None, seen: Observations) -> bool:
 
 def arrivals(cause: Cause, seen: Observations) -> list[np.ndarray]:
     """How a cause reached each row, in other ways than all at once at one time."""
-    ways = [trace.exposed.astype(float) for trace in cause.traces]
+    ways = [trace.exposed for trace in cause.traces]
     if cause.recorded and ways:
         inside = in_scope(cause.declared, seen.frame)
-        ways = [np.max(ways, axis=0), np.max([trace.since & inside for trace in cause.traces], axis=0).astype(float)]
+        ways = [np.any(ways, axis=0), np.any([trace.since & inside for trace in cause.traces], axis=0)]
         ways = ways[:1] if (ways[0] == ways[1]).all() else ways
     if cause.at is None:
         return ways

@@ -192,21 +192,22 @@ class Requests:
         early = self.cells[self.cells[PART].isin(whole)]
         rest = int(first - n[whole].sum())
         if rest and len(whole) < len(n):
-            early = pd.concat([early, self._some(n.index[len(whole)], rest, latest=False)])
+            early = pd.concat([early, self._some(n.index[len(whole) :][:2], rest, latest=False)])
         back = n[::-1].cumsum()
         start = back.index[min(int((back < LAST_ROWS).sum()), len(back) - 1)]
-        return early, self._some(start, LAST_ROWS, latest=True)
+        return early, self._some([start], LAST_ROWS, latest=True)
 
-    def _some(self, part: int, most: int, latest: bool) -> pd.DataFrame:
-        """Cells of the first, or latest, rows from the start of a part of the log on."""
+    def _some(self, parts: Iterable[int], most: int, latest: bool) -> pd.DataFrame:
+        """Cells of the first, or latest, rows from the start of a part of the log on, up to the next one if that is given too."""
         import ibis
 
-        start = pd.Timestamp(int(part), unit="us", tz="UTC")
+        start, *end = (pd.Timestamp(int(part), unit="us", tz="UTC") for part in parts)
         rows = self.rows.filter(self.rows["timestamp"] >= start)
+        rows = rows.filter(rows["timestamp"] < end[0]) if end else rows
         order = [rows["timestamp"], rows["request_id"]]
         order = [column.desc() for column in order] if latest else order
         rows = rows.order_by(order).limit(most)
-        return self._modelled(_counted(rows, self.keys, ibis.literal(part)))
+        return self._modelled(_counted(rows, self.keys, ibis.literal(int(start.timestamp()) * 1_000_000)))
 
 
 def _listed(ids: pd.Series) -> ir.Table:

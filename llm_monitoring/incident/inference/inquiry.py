@@ -26,7 +26,7 @@ from llm_monitoring.incident.inference.roles import Rerouted, question_columns, 
 from llm_monitoring.incident.inference.second import Shift, another_shift
 from llm_monitoring.incident.inference.shifts import Shifts, shift_evidence
 from llm_monitoring.incident.inference.slices import Slice, candidates, counts, last_time
-from llm_monitoring.incident.inference.weighing import STEP, Grouping, prior, slides, weigh
+from llm_monitoring.incident.inference.weighing import STEP, Grouping, log_start, prior, slides, weigh
 from llm_monitoring.incident.inference.witnesses import MOST, Testimony, probes, users
 from llm_monitoring.keeping import once
 
@@ -311,7 +311,7 @@ class _Asked:
             for cause, k in zip(causes, columns)
         ]
         belief = _conclude(causes, fits, self.seen, shifts, self.grouping, beside, self.start)
-        told = _testimonies(self.log, self.seen, causes, self.slices, belief.chosen, belief.since, self.reviews)
+        told = _testimonies(self.log, self.seen, causes, shifts, belief.chosen, belief.since, self.reviews)
         if self.branch is not None:
             _against_the_harmless(causes, told, self.branch, len(self.slices))
         if not any(len(t) for t in told):
@@ -435,18 +435,20 @@ def _conclude(causes, fits, seen: Observations, shifts: Shifts, grouping: Groupi
     return _Belief(causes, fits, belief, share, chosen, onset, since, shifts)
 
 
-def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, since, reviews) -> list[list]:
+def _testimonies(log: Log, seen: Observations, causes, shifts: Shifts, chosen: Slice, since, reviews) -> list[list]:
     """For each cause what other witnesses say of it: log odds for each slice, and a sentence."""
-    n, judged = len(slices), seen.alert.judged
+    slices, judged = shifts.slices, seen.alert.judged
+    n = len(slices)
     people = users(log, seen, chosen, since) if judged and seen.alert.harmful else Testimony()
-    moved = float(np.clip(log_judge_moved(log, since, reviews), -MOST, MOST)) if judged else 0.0
     only_model = [i for i, found in enumerate(slices) if {column for column, _ in found.where} <= {"model"}]
     found: list[list] = [[] for _ in causes]
     for cause, told in zip(causes, found):
         if people.told and cause.kind not in ("none", "judge"):
             told.append((np.full(n, people.log_odds), people.told))
-        if cause.kind == "judge" and moved:
-            told.append((np.full(n, moved), _of_people(moved)))
+        if cause.kind == "judge":
+            at = cause.at or _likeliest_of_all(shifts, seen.alert.fired_at)
+            moved = float(np.clip(log_judge_moved(log, at, reviews), -MOST, MOST))
+            told += [(np.full(n, moved), _of_people(moved))] if moved else []
         if cause.kind not in ("silent", "model_version"):
             continue
         odds, sentences = np.zeros(n), []
@@ -458,6 +460,11 @@ def _testimonies(log: Log, seen: Observations, causes, slices, chosen: Slice, si
         if odds.any():
             told.append((odds, sentences[0] if sentences else None))
     return found
+
+
+def _likeliest_of_all(shifts: Shifts, fired_at: pd.Timestamp) -> pd.Timestamp:
+    """When all answers moved, if they did: a judge has a time of its own, which is not that of the cause it competes with."""
+    return shifts.times[int(np.argmax(shifts.log_evidence[0] + log_start(shifts.times, fired_at)))]
 
 
 def _of_people(moved: float) -> str:

@@ -190,14 +190,25 @@ def observe(log: Log, alert: Alert, within: Slice | None = None) -> Observations
         return None
     if "weight" in frame and (frame["weight"] == 1).all():
         frame = frame.drop(columns="weight")
+    frame = _in_codes(frame, [inside(name) for name in wanted if name != "session_id"])
     frame = frame.assign(model=frame["model_id"].map(source.family), **_named_values(frame, source))
-    frame = frame[part.mask(frame) & np.isfinite(frame["value"].to_numpy())].reset_index(drop=True)
+    frame = _in_codes(frame, ["model"])
+    kept = part.mask(frame) & np.isfinite(frame["value"].to_numpy())
+    frame = frame if kept.all() else frame[kept].reset_index(drop=True)
     scale = {"proportion": "share", "positive": "log"}.get(alert.measure.kind, "score")
     step = _step(frame) if scale == "score" else 1.0
     frame = frame.drop(columns="scale", errors="ignore")
     names = (*map(inside, there), "model")
     sign = 1 if alert.direction == "up" else -1
     return Observations(frame, source.cells, columns, scale, sign, alert, step, names, further, source)
+
+
+def _in_codes(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """The frame with texts of few values as categories, in the order of the values: a byte for each row, not the text."""
+    for name in names:
+        if pd.api.types.is_string_dtype(frame[name]):
+            frame[name] = frame[name].astype("category")
+    return frame
 
 
 def _named_values(frame: pd.DataFrame, source: Requests) -> dict[str, pd.Series]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 PLANNED, ERROR = 20, 0.05
 USUAL_PRECISION = (8.0, 2.0)  # Beta: flags deserved before, where nobody has read any: 0.8, worth ten reviews
-UNDESERVED = 0.1  # belief, before anyone reads, that all extra flags are undeserved
+#: Belief, before anyone reads, that all extra flags are undeserved in the part that fell: a tenth of the judges that move
+#: (`weighing.JUDGE`) err in a part of the answers alone; one that moved in all of them is a cause of its own.
+UNDESERVED = 0.03
+RELIABLE = 0.75  # of the spread of scores, what the answers differ by; the rest is the judge's slips
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ def weigh_reviews(
 def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
     """Log Bayes factor of a judge that moved against answers that did, from what people say of single scores.
 
-    P(bad | score s) = logistic(a + b (s - 3)), learned from reviews of before. Where answers got worse it holds on; where
-    the judge got stricter by d, a score of s is what s + d was: more of the answers that are read will be found fine.
+    P(bad | score s) = logistic(a + b (s - 3)), learned from reviews of before. Where the judge got stricter by d, a score of s is what
+    s + d was: more of the answers that are read will be found fine. Where all answers got worse by d, the same score stands for a
+    somewhat worse answer, since it is less often a slip of the judge: as s - d (1 - r) / r was, r being the reliability of a score.
     """
     from scipy.special import log_expit, logsumexp
 
@@ -108,9 +112,9 @@ def log_judge_moved(log: Log, since: pd.Timestamp, reviews=None) -> float:
 
     learned = log_prior + likelihood(rows[~late], 0.0)
     stricter = float(level[False] - level[True])
-    return float(
-        logsumexp(learned + likelihood(rows[late], stricter)) - logsumexp(learned + likelihood(rows[late], 0.0))
-    )
+    worse = -stricter * (1 - RELIABLE) / RELIABLE
+    of_judge, of_answers = (logsumexp(learned + likelihood(rows[late], moved)) for moved in (stricter, worse))
+    return float(of_judge - of_answers)
 
 
 def _in_points(judged: pd.DataFrame) -> pd.DataFrame:

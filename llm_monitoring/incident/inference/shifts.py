@@ -9,7 +9,7 @@ weighed as counts: two errors in a small cell are no proof.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import linalg, sparse
 from scipy.special import betaincinv, betaln, log_ndtr, logsumexp, ndtri
 
+from llm_monitoring import windows
 from llm_monitoring.incident.inference.observations import Observations, leaves_of, weights_of
 from llm_monitoring.incident.inference.slices import Slice
 from llm_monitoring.keeping import once
@@ -25,7 +26,10 @@ EFFECTS = {"score": (0.15, 0.4, 1.0), "share": (0.02, 0.08, 0.25, 0.7), "log": (
 SPREAD = 1 / 3  # of a size, as a part of it
 SIZES = np.append(np.geomspace(0.005, 0.5, 11), 1 - np.geomspace(0.4, 0.01, 9))  # of the way from a share to 1
 USUALLY = 30  # answers of three days beside which their own spread counts
+DAY = 86_400_000_000  # microseconds
+TOGETHER = 64  # doses that are solved for at once
 SLOPES = 12  # slices, the likeliest, in which a share may have moved bit by bit
+LEAST = 1e-6  # of a share
 NEGLIGIBLE = {"score": 0.05, "share": 0.01, "log": 0.03}
 DAY_SCALE = {"score": 0.05, "share": 0.01, "log": 0.04}
 LASTING = 5  # days after which a slow movement has lost two thirds of itself
@@ -86,28 +90,23 @@ def shift_evidence(
     cells, not on the rows: 20,000 judged answers take under a second. Rows of one session count as less than as many
     answers (design effect), and rows judged with unequal probabilities are weighted by their inverse.
     """
-    dose = (
-        np.column_stack([np.asarray(a, float) for a in arrivals]) if len(arrivals) else np.zeros((len(seen.frame), 0))
-    )
-    also = np.zeros((len(seen.frame), 0)) if beside is None else np.asarray(beside, float)[:, None]
-    cells, parts = _cells(seen, times, np.hstack([dose, also]), beside)
-    parts, also = np.split(parts, [dose.shape[1]], axis=1)
-    design, penalties = _design(cells, seen, _day_scales(cells, seen))
+    cells, parts = _cells(seen, times, [*arrivals, *([] if beside is None else [beside])], beside)
+    parts, also = np.split(parts, [len(arrivals)], axis=1)
+    design, penalties, apart = _design(cells, seen, _day_scales(cells, seen))
     if beside is not None:
         design = sparse.hstack([design, also], format="csr")
         penalties.append(np.array([[1 / (2 * max(EFFECTS[seen.scale])) ** 2]]))
     weight = cells["n"].to_numpy() / cells["variance"].to_numpy()
-    factor = _factor(design, weight, penalties)
+    whitened = _whitening(design, weight, penalties, apart)
     y = cells["mean"].to_numpy()
-    seen_y = linalg.solve_triangular(factor, design.T @ (weight * y), lower=True)
-    slopes = [
-        np.clip((cells["position"].to_numpy() - begin.timestamp()) / length.total_seconds(), 0, 1)
-        for begin, length in ramps
-    ]
+    seen_y = whitened(design.T @ (weight * y))
+    at = cells["position"].to_numpy()
+    slopes = [np.clip((at - begin.timestamp()) / length.total_seconds(), 0, 1) for begin, length in ramps]
     steps = cells["span"].to_numpy()[:, None] > np.arange(len(times))[None, :]
-    reached = np.column_stack([steps, parts, *slopes])
+    reached = [steps, parts, *([np.column_stack(slopes)] if slopes else [])]  # as they are: steps are no numbers yet
+    del slopes
     inside = np.array([found.mask(cells) for found in slices])
-    solved = [_one_slice(mask, reached, weight, y, design, factor, seen_y) for mask in inside]
+    solved = [_one_slice(mask, reached, weight, y, design, whitened, seen_y) for mask in inside]
     information, score = (np.vstack(part) for part in zip(*solved))
     with np.errstate(divide="ignore", invalid="ignore"):
         usable = information > 1e-6
@@ -122,7 +121,7 @@ def shift_evidence(
     n = len(times)
     if seen.scale == "share":
         harm[:, n:] = _bit_by_bit(cells, inside, reached, harm, n, seen)
-    kinds = [n, n + dose.shape[1]]
+    kinds = [n, n + len(arrivals)]
     at_once, arrived, sloping = np.split(harm, kinds, axis=1)
     size, arrival_size, ramp_size = np.split(delta, kinds, axis=1)
     return Shifts(
@@ -130,88 +129,119 @@ def shift_evidence(
     )
 
 
-def _factor(design: sparse.csr_matrix, weight: np.ndarray, penalties: list[np.ndarray]) -> np.ndarray:
-    """Cholesky factor of the precision of all effects, worked out in one place: with days by features it is large."""
-    precision = (design.T @ design.multiply(weight[:, None])).toarray(order="F")
-    first = 0
-    for block in penalties:
-        last = first + len(block)
-        if block.ndim == 1:
-            precision[np.arange(first, last), np.arange(first, last)] += block
-        else:
-            precision[first:last, first:last] += block
-        first = last
-    return linalg.cholesky(precision, lower=True, overwrite_a=True)
+def _whitening(
+    design: sparse.csr_matrix, weight: np.ndarray, penalties: list[np.ndarray], apart: slice
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes the sums over the cells of each effect independent; then their squares add up to the part that effects explain.
+
+    The effects of a block `apart` share no cell: they are taken out one by one, and only the others are solved for together
+    (Schur complement). Days of features are five times as many as all others.
+    """
+    rest = np.delete(np.arange(design.shape[1]), apart)
+    own, others = design[:, apart], design[:, rest]
+    weighted = own.multiply(weight[:, None]).tocsr()
+    single, *dense = penalties
+    scale = np.asarray(weighted.sum(0)).ravel() + single[apart]
+    across = (others.T @ weighted).tocsr()
+    shared = across.multiply(1 / scale).tocsr()
+    precision = (others.T @ others.multiply(weight[:, None]) - shared @ across.T).toarray(order="F")
+    precision += linalg.block_diag(np.diag(np.delete(single, apart)), *dense)
+    factor = linalg.cholesky(precision, lower=True, overwrite_a=True)
+
+    def whitened(sums: np.ndarray) -> np.ndarray:
+        left = sums[rest] - shared @ sums[apart]
+        alone = (sums[apart].T / np.sqrt(scale)).T
+        return np.concatenate([alone, linalg.solve_triangular(factor, left, lower=True)])
+
+    return whitened
 
 
-def _one_slice(inside, dose, weight, y, design, factor, seen_y):
-    reached = inside[:, None] * dose
-    z = reached * weight[:, None]
-    reached *= z  # in its place: these are the largest arrays of a stage
-    whole = reached.sum(0)
-    del reached
-    q = linalg.solve_triangular(factor, design.T @ z, lower=True)
-    return whole - (q**2).sum(0), z.T @ y - q.T @ seen_y
+def _one_slice(inside, dose, weight, y, design, whitened, seen_y):
+    """Information and score of each dose in the cells of a slice, some doses at a time: these are the largest arrays of a stage."""
+    rows = np.flatnonzero(inside)
+    columns, own_y, own_weight = design[rows].T.tocsr(), y[rows], weight[rows, None]
+    solved = []
+    for block in _some_at_a_time(dose):
+        part = block[rows].astype(float)
+        z = part * own_weight
+        q = whitened(columns @ z)
+        part *= z
+        solved.append((part.sum(0) - (q**2).sum(0), z.T @ own_y - q.T @ seen_y))
+    return tuple(np.concatenate(part) for part in zip(*solved))
+
+
+def _some_at_a_time(dose: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """The columns of doses, some of them at a time."""
+    for kind in dose:
+        for first in range(0, kind.shape[1], TOGETHER):
+            yield kind[:, first : first + TOGETHER]
+
+
+def _summed(weight: np.ndarray, dose: Sequence[np.ndarray], power: int = 1) -> np.ndarray:
+    """The sums of the doses, or of their squares, weighted in some ways (rows)."""
+    return np.hstack([weight @ block.astype(float) ** power for block in _some_at_a_time(dose)])
 
 
 def _cells(
-    seen: Observations, times: pd.DatetimeIndex, dose: np.ndarray, beside: np.ndarray | None = None
+    seen: Observations, times: pd.DatetimeIndex, doses: Sequence[np.ndarray], beside: np.ndarray | None = None
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows pooled by leaf, day, span and exposure, and the mean dose of each cell."""
-    whole, values = _rows(seen)
-    at = seen.frame["timestamp"].dt.as_unit("ns").astype("int64")
-    sharp = dose[:, np.isin(dose, (0.0, 1.0)).all(0)]
-    rows = whole.assign(
-        span=np.searchsorted(times.as_unit("ns").asi8, at, side="right"),
-        exposure=_alike_rows(sharp),
-    )
+    rows, values = _rows(seen)
+    leaf, day, weight = (rows[name].to_numpy() for name in ("leaf", "day", "weight"))
+    moment = windows.microseconds(seen.frame["timestamp"])
+    days, dates = pd.factorize(day, sort=True)
+    code = (leaf * len(dates) + days) * (len(times) + 1)
+    code += np.searchsorted(times.as_unit("us").asi8, moment, side="right")
+    exposure = _alike_rows([dose for dose in doses if _sharp(dose)], len(rows))
+    code = code * (int(exposure.max(initial=0)) + 1) + exposure
+    del days, exposure
+    cell, codes = pd.factorize(code, sort=True)
+    first = np.empty(len(codes), int)
+    first[cell[::-1]] = np.arange(len(rows))[::-1]
+
+    def total(x: np.ndarray) -> np.ndarray:
+        return np.bincount(cell, weights=x, minlength=len(codes))
+
     variance = _variance(rows, seen, beside)
-    rows["variance"] = variance[rows["leaf"]] * _wider(rows, values, variance, seen)
-    key = rows.groupby(["leaf", "day", "span", "exposure"])
-    cells = key[["weight", "square", "sum", "position", "variance"]].sum().reset_index()
-    cells["position"] = cells["position"] / cells["weight"]
+    cells = pd.DataFrame({"leaf": leaf[first], "day": day[first]})
+    cells["span"] = np.searchsorted(times.as_unit("us").asi8, moment[first], side="right")
+    cells["weight"], cells["square"] = total(weight), total(weight**2)
+    since = total(weight * ((moment - moment[0]) / 1e6)) / cells["weight"]
+    cells["position"] = moment[0] / 1e6 + since
     by_day = cells.groupby("day")  # worth of a weight (Kish), by day: a cell's own would follow what its few rows say
     worth = by_day["weight"].transform("sum") / by_day["square"].transform("sum")
-    cells["mean"], cells["n"] = cells["sum"] / cells["weight"], cells["weight"] * worth
-    cells["variance"] /= key.size().to_numpy()
+    cells["mean"], cells["n"] = total(weight * rows["y"].to_numpy()) / cells["weight"], cells["weight"] * worth
+    cells["variance"] = variance[cells["leaf"]] * _wider(rows, values, variance, seen)[first]
     cells = cells.join(values, on="leaf")
-    cell = key.ngroup().to_numpy()
-    weight = rows["weight"].to_numpy()
-    parts = [np.bincount(cell, weights=d * weight, minlength=len(cells)) / cells["weight"].to_numpy() for d in dose.T]
+    parts = [total(dose * weight) / cells["weight"].to_numpy() for dose in doses]
     return cells, np.column_stack(parts) if parts else np.zeros((len(cells), 0))
 
 
-def _alike_rows(sharp: np.ndarray) -> np.ndarray:
-    """A number for each row of zeros and ones, equal where the rows are, in their order.
+def _sharp(dose: np.ndarray) -> bool:
+    return dose.dtype == bool or bool(((dose == 0) | (dose == 1)).all())
 
-    >>> _alike_rows(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])).tolist()
+
+def _alike_rows(sharp: Sequence[np.ndarray], n: int) -> np.ndarray:
+    """A number for each of `n` rows of zeros and ones, given by columns, equal where the rows are, in their order.
+
+    >>> _alike_rows([np.array([1.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])], 3).tolist()
     [1, 0, 1]
     """
-    code = np.zeros(len(sharp), dtype=np.int64)
-    for first in range(0, sharp.shape[1], 30):  # of so many columns the rows are numbers
-        part = sharp[:, first : first + 30].astype(np.int64)
-        number = part @ (1 << np.arange(part.shape[1])[::-1])
-        code = np.unique((code << part.shape[1]) + number, return_inverse=True)[1]
-    return code
+    code = np.zeros(n, dtype=np.int64)
+    for column in sharp:
+        code = 2 * code + column.astype(bool)
+        if code.max(initial=0) >= 1 << 20:  # or the next columns would leave no room
+            code = pd.factorize(code, sort=True)[0]
+    return pd.factorize(code, sort=True)[0]
 
 
 @once
 def _rows(seen: Observations) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`leaf`, `day`, `weight`, `position`, `square`, `y`, `sum` of each row, and the column values of each leaf."""
-    frame = seen.frame
+    """`leaf`, `day`, `weight` and `y` of each row, and the column values of each leaf."""
     leaf, values = leaves_of(seen)
-    y, weight = seen.model_values(), weights_of(frame)
-    rows = pd.DataFrame(
-        {
-            "leaf": leaf,
-            "day": frame["timestamp"].dt.floor("D").dt.as_unit("s").astype("int64").to_numpy(),
-            "weight": weight,
-            "position": weight * frame["timestamp"].dt.as_unit("ns").astype("int64").to_numpy() / 1e9,
-            "square": weight**2,
-            "y": y - np.average(y, weights=weight),
-        }
-    )
-    return rows.assign(sum=rows["y"] * weight), values
+    y, weight = seen.model_values(), weights_of(seen.frame)
+    day = windows.microseconds(seen.frame["timestamp"]) // DAY * 86400
+    return pd.DataFrame({"leaf": leaf, "day": day, "weight": weight, "y": y - np.average(y, weights=weight)}), values
 
 
 def _variance(rows: pd.DataFrame, seen: Observations, beside: np.ndarray | None = None) -> np.ndarray:
@@ -220,17 +250,16 @@ def _variance(rows: pd.DataFrame, seen: Observations, beside: np.ndarray | None 
     A share has one variance for all: a leaf that by chance had no error yet must not count for more. Where a shift is known to
     be there it is at least that of the rows which saw it.
     """
-    within = rows.groupby("leaf")["y"].agg(n="size", squares=_squares)
-    freedom = max(within["n"].sum() - len(within), 1)
-    pooled = max(within["squares"].sum() / freedom, 1e-6)
+    leaf, y = rows["leaf"].to_numpy(), rows["y"].to_numpy()
+    n, squares = np.bincount(leaf), np.bincount(leaf, (y - _means(y, leaf)[leaf]) ** 2)
+    pooled = max(squares.sum() / max(len(rows) - len(n), 1), 1e-6)
     if seen.scale == "share":
         overall = seen.frame["value"].mean()
         if beside is not None and (beside > 0).any():
             overall = max(overall, seen.frame["value"][beside > 0].mean(), key=lambda p: p * (1 - p))
         pooled = max(pooled, overall * (1 - overall), 1e-4)
-        return np.full(len(within), pooled) * _effect_of_sessions(seen)
-    variance = ((within["squares"] + 10 * pooled) / (within["n"] - 1 + 10).clip(lower=1)).to_numpy()
-    return variance * _effect_of_sessions(seen)
+        return np.full(len(n), pooled) * _effect_of_sessions(seen)
+    return (squares + 10 * pooled) / np.maximum(n - 1 + 10, 1) * _effect_of_sessions(seen)
 
 
 def _wider(rows: pd.DataFrame, values: pd.DataFrame, variance: np.ndarray, seen: Observations) -> np.ndarray:
@@ -241,25 +270,27 @@ def _wider(rows: pd.DataFrame, values: pd.DataFrame, variance: np.ndarray, seen:
     """
     if seen.scale == "share":
         return np.ones(len(rows))
-    feature = values["feature_id"].to_numpy()[rows["leaf"]] if "feature_id" in values else np.zeros(len(rows))
-    by = [rows["day"].to_numpy(), feature]
-    off = (rows["y"] - rows.groupby("leaf")["y"].transform("mean")) / np.sqrt(variance[rows["leaf"]])
-    off = off - off.groupby(by).transform("mean")
-    of_day = (off**2).groupby(by).agg(["sum", "size"])
-    whose = of_day.groupby(level=1)
-    squares, n = (whose[name].transform(_with_neighbours) for name in ("sum", "size"))
+    leaf, y = rows["leaf"].to_numpy(), rows["y"].to_numpy()
+    feature = pd.factorize(values["feature_id"])[0] if "feature_id" in values else np.zeros(len(values), int)
+    days, dates = pd.factorize(rows["day"].to_numpy(), sort=True)
+    place, places = pd.factorize(feature[leaf] * len(dates) + days, sort=True)
+    off = (y - _means(y, leaf)[leaf]) / np.sqrt(variance[leaf])
+    off -= _means(off, place)[place]
+    of_day = pd.DataFrame({"squares": np.bincount(place, off**2), "n": np.bincount(place)})
+    whose = of_day.groupby(places // len(dates))
+    squares, n = (whose[name].transform(_with_neighbours).to_numpy() for name in ("squares", "n"))
     expected = USUALLY + n + 2 * np.sqrt(2 * n)
-    wider = ((USUALLY + squares) / expected).clip(lower=1.0)
-    return wider.reindex(pd.MultiIndex.from_arrays(by)).to_numpy()
+    return np.maximum((USUALLY + squares) / expected, 1.0)[place]
+
+
+def _means(x: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """The mean of each code."""
+    return np.bincount(code, x) / np.bincount(code)
 
 
 def _with_neighbours(days: pd.Series) -> pd.Series:
     """The sum of each day and of those next to it."""
     return days.rolling(3, center=True, min_periods=1).sum()
-
-
-def _squares(x: pd.Series) -> float:
-    return float(((x - x.mean()) ** 2).sum())
 
 
 @once
@@ -271,14 +302,16 @@ def _design_effect(rows: pd.DataFrame, frame: pd.DataFrame) -> float:
     """How many answers of a session are worth one: 1 + (k - 1) x intraclass correlation (Kish), at least 1."""
     if "session_id" not in frame:
         return 1.0
-    off = rows["y"] - rows.groupby("leaf")["y"].transform("mean")
-    session = frame["session_id"].where(frame["session_id"].notna(), frame["request_id"]).to_numpy()
-    size = off.groupby(session).agg(["size", "sum"])
-    pairs = float((size["size"] * (size["size"] - 1)).sum())
+    leaf, y = rows["leaf"].to_numpy(), rows["y"].to_numpy()
+    off = y - _means(y, leaf)[leaf]
+    session, names = pd.factorize(frame["session_id"])
+    session = np.where(session < 0, len(names) + np.arange(len(session)), session)  # an answer without one is its own
+    size, total = np.bincount(session), np.bincount(session, off)
+    pairs = float((size * (size - 1)).sum())
     if pairs < 20:
         return 1.0
-    alike = float((size["sum"] ** 2).sum() - (off**2).sum()) / pairs / max(float((off**2).mean()), 1e-12)
-    k = float((size["size"] ** 2).sum() / size["size"].sum())
+    alike = float((total**2).sum() - (off**2).sum()) / pairs / max(float((off**2).mean()), 1e-12)
+    k = float((size**2).sum() / size.sum())
     return 1 + (k - 1) * float(np.clip(alike, 0, 1))
 
 
@@ -334,10 +367,11 @@ def _alike(days: np.ndarray) -> np.ndarray:
 
 def _design(
     cells: pd.DataFrame, seen: Observations, scales: tuple[float, float, float]
-) -> tuple[sparse.csr_matrix, list[np.ndarray]]:
+) -> tuple[sparse.csr_matrix, list[np.ndarray], slice]:
     """Indicator columns of values, leaves, days of a feature, weekdays and days, and the precision of their effects, block by block.
 
-    Those of days depend on each other; of the others only the diagonal is given.
+    Those of days depend on each other; of the others only the diagonal is given. The last is where the columns of the largest set
+    stand of which each cell has one.
     """
     day, slow, of_feature = scales
     wide = max(float(cells["mean"].std(ddof=0)), 1e-3) * 3
@@ -354,7 +388,9 @@ def _design(
     matrices = [_indicators(code) for code, _ in blocks]
     penalty = np.concatenate([[1e-6], *(np.full(m.shape[1], 1 / sd**2) for m, (_, sd) in zip(matrices, blocks))])
     design = sparse.hstack([np.ones((len(cells), 1)), *matrices, _indicators(days)], format="csr")
-    return design, [penalty, linalg.inv(of_days)]
+    widths = [m.shape[1] for m in matrices]
+    first, most = 1 + sum(widths[: int(np.argmax(widths))]), max(widths)
+    return design, [penalty, linalg.inv(of_days)], slice(first, first + most)
 
 
 def _indicators(code: np.ndarray) -> sparse.csr_matrix:
@@ -416,14 +452,14 @@ def _counts(cells, inside, reached, weight, delta, variance, seen) -> tuple[np.n
     independent rows would let it.
     """
     n = cells["n"].to_numpy()
-    since = np.maximum(inside @ (n[:, None] * reached), 1e-9)
+    since = np.maximum(_summed(inside * n, reached), 1e-9)
     before = np.maximum((inside @ n)[:, None] - since, 1e-9)
     value = cells["mean"].to_numpy() + np.average(seen.frame["value"].to_numpy(float), weights=weights_of(seen.frame))
-    share = np.clip((inside @ ((n * value)[:, None] * reached)) / since, 0, 1)
+    share = np.clip(_summed(inside * (n * value), reached) / since, 0, 1)
     share = share if seen.sign > 0 else 1 - share
-    arrived = np.maximum(inside @ (n[:, None] * reached**2), 1e-9) / since
+    arrived = np.maximum(_summed(inside * n, reached, 2), 1e-9) / since
     usual = np.clip(share - delta * arrived, 0, 1)
-    precision = inside @ (weight[:, None] * reached)
+    precision = _summed(inside * weight, reached)
     effect = np.maximum(variance * arrived**2 * precision / (1 + since / before), 1.0)
     return share * since / effect, since / effect, usual * before / effect, before / effect
 
@@ -434,35 +470,49 @@ def _bit_by_bit(cells, inside, reached, harm, n: int, seen: Observations) -> np.
     Doses are 0 or 1 in `_counts`. The fit to the counts is exact: bad ~ binomial(level before + size * dose), best size; sizes
     lie as near to each other as a large shift needs, or a step would fit worse than a slope for want of its size.
     """
-    out = harm[:, n:].copy()
-    partly = np.flatnonzero(((reached[:, n:] > 0) & (reached[:, n:] < 1)).any(0))
+    out, (steps, *others) = harm[:, n:].copy(), reached
+    later = np.hstack(others)
+    partly = np.flatnonzero(((later > 0) & (later < 1)).any(0))
     share = cells["mean"].to_numpy() + np.average(seen.frame["value"].to_numpy(float), weights=weights_of(seen.frame))
     count = cells["n"].to_numpy()
     bad = count * np.clip(share if seen.sign > 0 else 1 - share, 0, 1)
     order = np.argsort(-harm[:, :n].max(1))
     for i in order[:SLOPES] if len(partly) else []:
         rows = np.flatnonzero(inside[i])
-        dose = reached[rows][:, [*range(n), *(n + partly)]]
-        quiet = rows[reached[rows, int(np.argmax(harm[i, :n]))] == 0]
-        usual = (bad[quiet].sum() + 0.5) / (count[quiet].sum() + 1)
-        fit = _best_fit(bad[rows], count[rows], dose, usual)
-        out[i, partly] = logsumexp(harm[i, :n]) + fit[n:] - logsumexp(fit[:n])
+        own = np.column_stack([bad, count - bad])[rows]
+        quiet = ~steps[rows, int(np.argmax(harm[i, :n]))]
+        usual = (own[quiet, 0].sum() + 0.5) / (own[quiet].sum() + 1)
+        with_it = _summed(inside[i] * np.vstack([bad, count - bad]), [steps])
+        at_once = _best_fit(own[:0], np.zeros((0, n)), with_it, own.sum(0)[:, None] - with_it, usual)
+        for some in np.array_split(partly, len(partly) // TOGETHER + 1):
+            sloping = later[np.ix_(rows, some)]
+            between = ((sloping > 0) & (sloping < 1)).any(1)  # counts of the others are added up: they have two levels
+            with_it = own[~between].T @ sloping[~between]
+            fit = _best_fit(own[between], sloping[between], with_it, own[~between].sum(0)[:, None] - with_it, usual)
+            out[i, some] = logsumexp(harm[i, :n]) + fit - logsumexp(at_once)
     rest = np.ix_(order[SLOPES:], partly)
     out[rest] = np.minimum(out[rest], 0.0)
     return out
 
 
-def _best_fit(bad: np.ndarray, count: np.ndarray, dose: np.ndarray, usual: float) -> np.ndarray:
-    """Log likelihood of each column of doses against no shift, at the best of some sizes."""
+def _best_fit(own: np.ndarray, dose: np.ndarray, with_it: np.ndarray, without: np.ndarray, usual: float) -> np.ndarray:
+    """Log likelihood of each column of doses against no shift, at the best of some sizes.
+
+    `own` are the bad and the good answers of each cell, `with_it` and `without` those of all cells whose doses are 1 and 0.
+    """
     found, p, log = np.zeros(dose.shape[1]), np.empty_like(dose), np.empty_like(dose)
     for size in SIZES * (1 - usual):  # in the same two arrays: they are as large as the doses
         np.multiply(size, dose, out=p)
         p += usual
-        np.clip(p, 1e-6, 1 - 1e-6, out=p)
-        better = bad @ np.log(np.divide(p, usual, out=log), out=log)
+        np.clip(p, LEAST, 1 - LEAST, out=p)
+        fit = own[:, 0] @ np.log(np.divide(p, usual, out=log), out=log)
         np.log1p(np.negative(p, out=p), out=p)
         p -= np.log1p(-usual)
-        found = np.maximum(found, better + (count - bad) @ p)
+        fit += own[:, 1] @ p
+        for level, (bad, good) in ((usual, without), (usual + size, with_it)):
+            level = np.clip(level, LEAST, 1 - LEAST)
+            fit += bad * np.log(level / usual) + good * (np.log1p(-level) - np.log1p(-usual))
+        found = np.maximum(found, fit)
     return found
 
 

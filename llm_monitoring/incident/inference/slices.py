@@ -208,7 +208,13 @@ def leaves(frame: pd.DataFrame, columns: tuple[str, ...]) -> tuple[np.ndarray, p
     leaf, codes = pd.factorize(code, sort=True)
     first = np.empty(len(codes), int)
     first[leaf[::-1]] = np.arange(len(frame))[::-1]  # of several the last that is written stays
-    return leaf, frame[list(columns)].iloc[first].reset_index(drop=True)
+    groups = {name: frame[name].iloc[first].reset_index(drop=True) for name in columns}
+    return leaf, pd.DataFrame({name: _plain(column) for name, column in groups.items()})
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """A column of categories as its values."""
+    return column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
 def counts(rows: pd.DataFrame) -> np.ndarray:

@@ -77,9 +77,11 @@ def find_traces(frame: pd.DataFrame, asked: Callable[..., pd.DataFrame] | None =
         if column not in frame or (of is not None and of not in frame):
             continue
         came = _appeared(asked if asked is not None and column in asked() else lambda *_: frame, column, of)
-        named = frame[column].astype(str)
+        if not came:
+            continue
+        code, values = pd.factorize(frame[column])
         found += [
-            _trace(frame, named, column, str(value), owner, at, reach, first)
+            _trace(code, values, column, str(value), owner, at, reach, first)
             for owner, reach in _owners(frame, of)
             for value, at, first in came.get(owner, [])
         ]
@@ -87,17 +89,19 @@ def find_traces(frame: pd.DataFrame, asked: Callable[..., pd.DataFrame] | None =
 
 
 def _trace(
-    frame: pd.DataFrame, named: pd.Series, column: str, value: str, owner, at, reach: np.ndarray, first: pd.Series
+    code: np.ndarray, values: pd.Index, column: str, value: str, owner, at, reach: np.ndarray, first: pd.Series
 ) -> Trace:  # fmt: skip
-    exposed = reach & (named == value).to_numpy(bool, na_value=False)
-    later = reach & frame[column].isin(first.index[first >= at]).to_numpy(bool)
-    return Trace(column, value, owner, at, exposed, exposed | later, reach)
+    named = np.append(values.astype(str) == value, False)  # the last for rows without a version, whose code is -1
+    later = np.append(values.isin(first.index[first >= at]), False)
+    exposed = reach & named[code]
+    return Trace(column, value, owner, at, exposed, exposed | reach & later[code], reach)
 
 
 def _owners(frame: pd.DataFrame, of: str | None):
     if of is None:
         return [(None, np.ones(len(frame), bool))]
-    return [(owner, (frame[of] == owner).to_numpy(bool)) for owner in sorted(frame[of].dropna().unique(), key=str)]
+    code, values = pd.factorize(frame[of])
+    return [(values[k], code == k) for k in sorted(range(len(values)), key=lambda k: str(values[k]))]
 
 
 def _appeared(

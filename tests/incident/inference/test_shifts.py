@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import linalg, sparse
 
 from llm_monitoring.alerts.alert import read_alert
 from llm_monitoring.incident.inference import shifts
@@ -132,6 +133,27 @@ def test_answers_of_which_a_part_fails_say_less_of_the_hour_at_which_it_began():
     rows, values = shifts._rows(whole)
     unmoved = shifts._wider(rows, values, shifts._variance(rows, whole), whole)
     assert max(wider[~late.to_numpy()].max(), unmoved.max()) < 1.05
+
+
+def test_what_effects_explain_is_the_same_whichever_are_solved_for_together():
+    rng = np.random.default_rng(0)
+    design = sparse.csr_matrix(np.hstack([np.eye(6)[rng.integers(6, size=40)], rng.normal(size=(40, 3))]))
+    weight, single, dense = rng.uniform(1, 2, 40), rng.uniform(0.5, 1, 7), np.array([[2.0, 0.3], [0.3, 1.0]])
+    precision = design.T @ (design.toarray() * weight[:, None]) + linalg.block_diag(np.diag(single), dense)
+    sums = design.T @ rng.normal(size=(40, 2))
+    told = shifts._whitening(design, weight, [single, dense], slice(0, 6))(sums)
+    assert told.T @ told == pytest.approx(sums.T @ np.linalg.solve(precision, sums))
+
+
+def test_the_best_size_of_a_slide_is_that_of_its_binomial_likelihood():
+    bad, good = np.array([1.0, 5.0, 9.0, 2.0]), np.array([9.0, 5.0, 1.0, 8.0])
+    dose, usual = np.array([0.0, 0.5, 1.0, 0.0]), 0.15
+    levels = usual + (shifts.SIZES * (1 - usual))[:, None] * dose
+    ratio = bad * np.log(levels / usual) + good * np.log((1 - levels) / (1 - usual))
+    counts = np.column_stack([bad, good])
+    with_it, without = (counts[dose == end].sum(0)[:, None] for end in (1, 0))
+    told = shifts._best_fit(counts[1:2], dose[1:2, None], with_it, without, usual)
+    assert told == pytest.approx(ratio.sum(1).max())
 
 
 def test_a_time_before_the_first_or_after_the_last_row_says_nothing_of_harm():
