@@ -57,7 +57,7 @@ def test_reviews_that_confirm_make_it_more_certain_and_reviews_that_deny_clear_i
     read = incident.triage(world, alert, reviews(world, "real"))
     denied = incident.triage(world, alert, reviews(world, "false_positive"))
     assert (unread.verdict, read.verdict, denied.verdict) == ("real", "real", "false_positive")
-    assert denied.probability_real < unread.probability_real <= 0.9 < read.probability_real
+    assert denied.probability_real < unread.probability_real <= 0.97 < read.probability_real
     assert (read.reviewed, read.deserved) == (20, 20)
 
 
