@@ -414,8 +414,7 @@ def alarming(run: Run, direction: str = "both") -> Iterator[tuple[ControlChart, 
             continue
         result = chart.monitor(inside, at_once=True)
         if run.key[1] in COSTS:
-            past = chart.monitor(run.charted(run._starts[0], since), at_once=True)
-            result = without_known(result, past, windows.width(run.width))
+            result = without_known(result, chart.monitor(run.baseline(since), at_once=True), windows.width(run.width))
         if len(result.alarms):
             yield chart, result, run.stream(since, before)
 

@@ -76,11 +76,11 @@ def check(log: LogLike, plan: Plan | Any = None, until: Any = None) -> pd.DataFr
 def with_charts(log: Log, plan: Plan) -> tuple[pd.DataFrame, PlanCharts]:
     """The alerts of an open log, and the charts behind them."""
     span = span_of(log, plan)
-    found = nothing(plan) if span is None else charted(log, plan, span)
     if span is None:
         empty = alerts_table([], plan)
         empty.attrs["not_watched"] = []
-        return empty, found
+        return empty, nothing(plan)
+    found = charted(log, plan, span)
     events: list[Alert] = [*infrastructure_events(log, plan, span), *chart_events(found, log, plan)]
     if plan.quality.enabled:
         events += _leaving(log, plan, found, span)
